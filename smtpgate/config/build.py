@@ -1,0 +1,285 @@
+"""From the schema's tables to the frozen tree.
+
+Called by the loader once the schema is content. What needs another file or another object than the table
+itself happens here and can fail here: credentials are taken from the file that the loader read, and the
+options of each filter are judged by the filter's own class. Such faults are collected, and the tree is
+complete all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import attrs
+from pydantic import BaseModel, ValidationError
+
+from smtpgate.config import model, schema
+from smtpgate.config.endpoint import parse_server
+from smtpgate.config.entry import normal_domain
+from smtpgate.config.patterns import AddressList, DomainList, NetworkList, PatternList
+from smtpgate.config.position import BadSyntax, Document, read
+from smtpgate.config.problem import Fault, Where, one_of, quoted
+from smtpgate.config.surroundings import ReadFile
+from smtpgate.config.validation import faults_of
+from smtpgate.config.values import parse_pin
+
+
+class FilterFactory(Protocol):
+    """What the loader needs of a filter's factory."""
+
+    @property
+    def name(self) -> str:
+        """The name that `use` gives."""
+
+    @property
+    def options(self) -> type[BaseModel] | None:
+        """The class of the filter's own keys; None when it has none."""
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Roles of the listeners that the filter is made for."""
+
+
+@attrs.frozen
+class Plugins:
+    """The filters found, by name, and the plugin modules that could not be imported, with reasons."""
+
+    factories: Mapping[str, FilterFactory] = attrs.field(factory=dict)
+    failed: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def paths_in(file: schema.File, base: Path) -> Iterator[Path]:
+    """All files that the configuration names and that must be read to judge it."""
+    for listener in file.listeners.values():
+        for text in (*listener.certificates, listener.client_ca, listener.password_file):
+            if text:
+                yield base / text
+    for backend in file.backends.values():
+        for text in (backend.tls_ca, backend.tls_certificate, backend.credentials):
+            if text:
+                yield base / text
+
+
+def settings(
+    file: schema.File,
+    document: Document,
+    base: Path,
+    hostname: str,
+    files: Mapping[Path, ReadFile],
+    plugins: Plugins,
+) -> tuple[model.Settings, list[Fault]]:
+    """The tree, and what is wrong with credentials and filters. `hostname` is for a file without one."""
+    faults: list[Fault] = []
+    backends = {name: _backend(name, table, base, files, faults) for name, table in file.backends.items()}
+    tree = model.Settings(
+        hostname=(file.hostname or hostname).removesuffix("."),
+        state_dir=base / file.state_dir,
+        local_domains=DomainList(file.local_domains),
+        log=model.Log(file.log.format, file.log.level, _log_file(file.log.file, base)),
+        admin=model.Admin(
+            listen=_endpoint(file.admin.listen),
+            health_listen=_endpoint(file.admin.health_listen),
+            insecure=file.admin.insecure,
+            trusted_hosts=tuple(normal_domain(host) for host in file.admin.trusted_hosts),
+        ),
+        limits=_limits(file.limits),
+        timeouts=model.Timeouts(**{f"{name}_s": value for name, value in file.timeouts}),
+        listeners={name: _listener(name, table, base) for name, table in file.listeners.items()},
+        backends=backends,
+        routes=tuple(_route(n, table, document) for n, table in enumerate(file.routes)),
+        filters=tuple(
+            _filter(n, table, document, base, plugins, faults) for n, table in enumerate(file.filters)
+        ),
+    )
+    return tree, faults
+
+
+def _endpoint(text: str) -> str | None:
+    return None if text == "off" else text
+
+
+def _log_file(text: str, base: Path) -> str:
+    return text if text == "-" else str(base / text)
+
+
+def _path(text: str | None, base: Path) -> Path | None:
+    return base / text if text else None
+
+
+def _limits(table: schema.LimitsTable) -> model.Limits:
+    names = {field.name for field in attrs.fields(model.Limits)}
+    return model.Limits(
+        **{name if name in names else f"{name}_octets": value for name, value in table},
+    )
+
+
+def _listener(name: str, table: schema.ListenerTable, base: Path) -> model.Listener:
+    # What the file does not give is left to the class, which knows the role.
+    by_role: dict[str, Any] = {
+        key: value
+        for key in ("auth_required", "early_talker", "strict_sync")
+        if (value := getattr(table, key)) is not None
+    }
+    return model.Listener(
+        name=name,
+        listen=tuple(table.listen),
+        role=table.role,
+        protocol=table.protocol,
+        tls=table.tls,
+        certificates=tuple(base / text for text in table.certificates),
+        client_ca=_path(table.client_ca, base),
+        auth=table.auth,
+        auth_requires_tls=table.auth_requires_tls,
+        password_file=_path(table.password_file, base),
+        relay_from=NetworkList(table.relay_from),
+        proxy_protocol_from=NetworkList(table.proxy_protocol_from),
+        xclient_from=NetworkList(table.xclient_from),
+        bare_newline=table.bare_newline,
+        strict_paths=table.strict_paths,
+        require_brackets=table.require_brackets,
+        command_bare_lf=table.command_bare_lf,
+        capability_mode=table.capability_mode,
+        hide_client=table.hide_client,
+        chunking=table.chunking,
+        body=table.body,
+        received=table.received,
+        **by_role,
+    )
+
+
+def _backend(
+    name: str, table: schema.BackendTable, base: Path, files: Mapping[Path, ReadFile], faults: list[Fault]
+) -> model.Backend:
+    credentials = None
+    if table.credentials:
+        where = ("backends", name, "credentials")
+        credentials, wrong = credentials_from(files[base / table.credentials], where)
+        faults += wrong
+    return model.Backend(
+        name=name,
+        servers=tuple(_server(server) for server in table.servers),
+        protocol=table.protocol,
+        tls=table.tls,
+        tls_name=table.tls_name,
+        tls_ca=_path(table.tls_ca, base),
+        tls_pins=tuple(map(parse_pin, table.tls_pins)),
+        tls_certificate=_path(table.tls_certificate, base),
+        credentials=credentials,
+        auth_requires_tls=table.auth_requires_tls,
+        balance=table.balance,
+        max_connections=table.max_connections,
+        client_info=table.client_info,
+        ehlo_name=table.ehlo_name,
+        probe_s=table.probe,
+        eight_bit=table.eight_bit,
+    )
+
+
+def _server(table: schema.ServerTable) -> model.Server:
+    at = parse_server(table.address)
+    return model.Server(table.address, at.host, at.port, at.path, table.weight, table.tier)
+
+
+def _route(number: int, table: schema.RouteTable, document: Document) -> model.Route:
+    return model.Route(
+        number=number + 1,
+        line=document.place(("routes", number))[0],
+        listener=tuple(table.listener),
+        client=NetworkList(table.client),
+        sni=DomainList(table.sni),
+        user=PatternList(table.user),
+        sender=AddressList(table.sender),
+        recipient=AddressList(table.recipient),
+        backend=table.backend,
+    )
+
+
+def _filter(
+    number: int,
+    table: schema.FilterTable,
+    document: Document,
+    base: Path,
+    plugins: Plugins,
+    faults: list[Fault],
+) -> model.FilterUse:
+    where = ("filters", number)
+    factory = plugins.factories.get(table.use)
+    options: object = None
+    if factory is None:
+        faults.append(_unknown_filter(table.use, where, plugins))
+    else:
+        options, wrong = _options(factory, table.options, (*where, "options"), base)
+        faults += wrong
+        if table.roles and not factory.roles.issuperset(table.roles):
+            faults.append(
+                Fault(
+                    (*where, "roles"),
+                    f"the filter {quoted(table.use)} is not made for all of these",
+                    "its roles are " + ", ".join(sorted(factory.roles)),
+                )
+            )
+    return model.FilterUse(
+        number=number + 1,
+        line=document.place(where)[0],
+        use=table.use,
+        name=table.name or table.use,
+        roles=frozenset(table.roles) if table.roles is not None else None,
+        mode=table.mode,
+        on_error=table.on_error,
+        options=options,
+    )
+
+
+def _unknown_filter(use: str, where: Where, plugins: Plugins) -> Fault:
+    hint = one_of(use, sorted(plugins.factories), "no filters were found")
+    if plugins.failed:
+        failed = "; ".join(f"{module}: {reason}" for module, reason in sorted(plugins.failed.items()))
+        hint += f"; could not be imported: {failed}"
+    return Fault((*where, "use"), f"no filter {quoted(use)}", hint)
+
+
+def _options(
+    factory: FilterFactory, raw: dict[str, Any], where: Where, base: Path
+) -> tuple[BaseModel | None, list[Fault]]:
+    options = factory.options
+    if options is None:
+        names = [str(name) for name in raw]
+        return None, [
+            Fault((*where, name), "unknown key", "this filter has no options", is_key=True) for name in names
+        ]
+    # Unknown keys are errors everywhere, also where a plugin's author did not think of it; "allow" is meant.
+    extra: Literal["forbid"] | None = None if options.model_config.get("extra") == "allow" else "forbid"
+    try:
+        # A plugin resolves relative paths with the context, as we do: against the folder of the file.
+        return options.model_validate(raw, extra=extra, context={"base": base}), []
+    except ValidationError as error:
+        return None, faults_of(error, options, raw, where)
+
+
+def credentials_from(file: ReadFile, where: Where) -> tuple[model.Credentials | None, list[Fault]]:
+    """User and password out of the file that a `credentials` key names. No message repeats what is in it."""
+    shape = 'it must hold user = "..." and password = "...", each in quotes, and nothing else'
+    if file.reason:
+        return None, [Fault(where, f"cannot read {file.path}: {file.reason}", shape)]
+    if file.is_open_to_group:
+        return None, [
+            Fault(
+                where,
+                f"{file.path} can be read by others (mode {file.mode:04o})",
+                f"make it 0600: chmod 600 {file.path}",
+            )
+        ]
+    try:
+        tree = read(file.octets.decode("utf-8")).tree
+    except BadSyntax as error:
+        return None, [Fault(where, f"{file.path} is no TOML at line {error.line}", shape)]
+    except UnicodeDecodeError:
+        return None, [Fault(where, f"{file.path} is not UTF-8", shape)]
+    user, password = tree.get("user"), tree.get("password")
+    if set(tree) != {"user", "password"} or not isinstance(user, str) or not isinstance(password, str):
+        return None, [Fault(where, f"{file.path} has the wrong keys", shape)]
+    if not user or not password or "\0" in user + password:
+        return None, [Fault(where, f"{file.path} has an empty user or password", shape)]
+    return model.Credentials(user, model.Secret(password)), []

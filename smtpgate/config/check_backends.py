@@ -1,0 +1,163 @@
+"""Checks of single backends: what their TLS can prove, where passwords go, and where their servers lead.
+
+Each check is a function from the finished tree to faults; `checks` runs them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from smtpgate.config.check_routes import relayed_logins, routes_for
+from smtpgate.config.endpoint import Endpoint, is_address, is_loopback, parse_listen
+from smtpgate.config.model import Backend, Server, Settings
+from smtpgate.config.problem import Fault, quoted, warning
+
+
+def is_near(server: Server) -> bool:
+    """True when nothing between us and the server can listen: loopback or a unix socket."""
+    return server.path is not None or is_loopback(server.host)
+
+
+def is_safe_for_secrets(backend: Backend) -> bool:
+    """True when a client's password may go to every server: under verified TLS, or over no network at all."""
+    verified = backend.tls in ("verify", "implicit") or (backend.tls == "required" and bool(backend.tls_pins))
+    return verified or not backend.auth_requires_tls or all(map(is_near, backend.servers))
+
+
+def verified_servers_have_names(tree: Settings) -> Iterator[Fault]:
+    """A certificate is verified against a name, and an address is none."""
+    for name, backend in tree.backends.items():
+        if backend.tls != "verify" or backend.tls_name or backend.tls_pins:
+            continue
+        for number, server in enumerate(backend.servers):
+            if server.path is not None or is_address(server.host):
+                yield Fault(
+                    ("backends", name, "servers", number),
+                    f'tls = "verify" has no name to verify for {server.address}',
+                    'write tls_name = "mail.example.net", the name in its certificate',
+                )
+
+
+def tls_keys_have_tls(tree: Settings) -> Iterator[Fault]:
+    """Who names an authority or a pin believes in a protection that is not there."""
+    for name, backend in tree.backends.items():
+        if backend.tls != "off":
+            continue
+        hint = 'set tls = "verify", or leave it out'
+        for key in ("tls_ca", "tls_pins", "tls_certificate"):
+            if getattr(backend, key):
+                yield Fault(("backends", name, key), f'{key} has no effect with tls = "off"', hint)
+        if backend.tls_name:
+            yield warning(("backends", name, "tls_name"), 'tls_name has no effect with tls = "off"', hint)
+
+
+def own_credentials_are_safe(tree: Settings) -> Iterator[Fault]:
+    """Our own password would cross a network where anybody can take it."""
+    for name, backend in tree.backends.items():
+        if (
+            backend.credentials is None
+            or not backend.auth_requires_tls
+            or backend.tls not in ("off", "optional")
+        ):
+            continue
+        far = [server.address for server in backend.servers if not is_near(server)]
+        if far:
+            yield Fault(
+                ("backends", name, "credentials"),
+                f'the password could go to {far[0]} in the clear with tls = "{backend.tls}"',
+                'set tls = "verify", or auth_requires_tls = false to take that risk',
+            )
+
+
+def servers_differ(tree: Settings) -> Iterator[Fault]:
+    """The same server twice would get twice its share and twice its connections."""
+    for name, backend in tree.backends.items():
+        seen: set[tuple[str, int | None, str | None]] = set()
+        for number, server in enumerate(backend.servers):
+            at = (server.host, server.port, server.path)
+            if at in seen:
+                yield Fault(
+                    ("backends", name, "servers", number),
+                    f"{server.address} is listed twice",
+                    "list it once; use weight to give it a larger share",
+                )
+            seen.add(at)
+
+
+def servers_are_not_us(tree: Settings) -> Iterator[Fault]:
+    """A backend that is our own listener makes a loop."""
+    listening = [
+        (name, parse_listen(text)) for name, listener in tree.listeners.items() for text in listener.listen
+    ]
+    own = {one.interface for _, one in listening if one.interface and not one.is_wildcard}
+    for name, backend in tree.backends.items():
+        for number, server in enumerate(backend.servers):
+            for listener, one in listening:
+                if _leads_to(server, one, own, tree.hostname):
+                    yield Fault(
+                        ("backends", name, "servers", number),
+                        f"{server.address} is our own listener {quoted(listener)}: mail would go in a circle",
+                        "write the address of the mail server behind this gateway",
+                        rests_on=(("listeners", listener),),
+                    )
+                    break
+
+
+def _leads_to(server: Server, one: Endpoint, own: set[str], hostname: str) -> bool:
+    if server.path is not None or one.kind != "tcp":
+        return one.kind == "unix" and server.path == one.path
+    if server.port != one.port:
+        return False
+    if is_address(server.host):
+        if not one.is_wildcard:
+            return server.host == one.interface
+        same_family = one.interface == "::" or ":" not in server.host
+        return same_family and (is_loopback(server.host) or server.host in own)
+    if is_loopback(server.host):
+        return one.is_wildcard or is_loopback(one.interface)
+    return server.host == hostname.lower() and not is_loopback(one.interface)
+
+
+def backends_are_used(tree: Settings) -> Iterator[Fault]:
+    """A backend that no route names is a forgotten route or a forgotten table."""
+    used = {route.backend for route in tree.routes}
+    for name in tree.backends:
+        if name not in used:
+            yield warning(
+                ("backends", name),
+                "no route uses this backend",
+                f'write [[routes]] with backend = "{name}", or remove the table',
+                rests_on=(("routes",),),
+            )
+
+
+def backends_judge_the_client(tree: Settings) -> Iterator[Fault]:
+    """A backend that thinks that we are the client trusts or bans us in place of the client."""
+    for name, backend in tree.backends.items():
+        if backend.client_info != "off" or backend.protocol == "lmtp":
+            continue
+        for listener in tree.listeners.values():
+            reached = any(route.backend == name for route in routes_for(tree, listener.name))
+            if reached and (listener.role == "mx" or listener.auth == "relay"):
+                yield warning(
+                    ("backends", name, "client_info"),
+                    "the servers see this gateway in place of each client, and may trust, limit or ban it",
+                    'set client_info = "xclient" (Postfix: list us in smtpd_authorized_xclient_hosts) or'
+                    ' "proxy-v2" (Exim: hosts_proxy), or exempt this gateway from their checks of the client',
+                    rests_on=(("routes",), ("listeners",)),
+                )
+                break
+
+
+def logins_go_over_safe_legs(tree: Settings) -> Iterator[Fault]:
+    """A client's password goes to a backend only under verified TLS, so elsewhere AUTH could never work."""
+    for name, backends in relayed_logins(tree):
+        for backend in backends:
+            if not is_safe_for_secrets(tree.backends[backend]):
+                yield Fault(
+                    ("backends", backend, "tls"),
+                    f'listener {quoted(name)} relays logins here, and tls = "{tree.backends[backend].tls}"'
+                    " does not protect them",
+                    'set tls = "verify", or auth_requires_tls = false on the backend to take that risk',
+                    rests_on=(("routes",), ("listeners", name)),
+                )

@@ -1,0 +1,171 @@
+"""Checks of what belongs to no single listener, backend or route: name, folder, limits, times, ports.
+
+Each check is a function from the finished tree to faults; `checks` runs them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from smtpgate.config.endpoint import Endpoint, is_address, parse_listen
+from smtpgate.config.entry import normal_domain
+from smtpgate.config.model import Settings
+from smtpgate.config.problem import Fault, Where, quoted, warning
+from smtpgate.config.surroundings import Surroundings
+from smtpgate.config.units import format_duration
+
+#: Longest time of our own checks after the client's final dot; many clients wait no longer than this at all.
+VERDICT_CAP_S = 300
+#: RFC 5321 section 4.5.3.2.6.
+DATA_DONE_S = 600
+#: RFC 5321 section 4.5.3.1.7.
+MESSAGE_OCTETS = 64 * 2**10
+#: RFC 5321 section 4.5.3.1.8.
+RECIPIENTS = 100
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+
+
+def hostname_is_a_name(tree: Settings) -> Iterator[Fault]:
+    """Our name stands in every greeting and Received line, and peers look it up."""
+    name = tree.hostname
+    hint = 'write the full name that the DNS has for this machine, such as "gate.example.com"'
+    where = ("hostname",)
+    if not name.isascii():
+        written = normal_domain(name)
+        yield Fault(where, f"{quoted(name)} is not ASCII", f'write "{written}"' if written else hint)
+    elif is_address(name) or len(name) > 253 or not all(map(_LABEL.fullmatch, name.split("."))):
+        yield Fault(where, f"{quoted(name)} is not a host name", hint)
+    elif "." not in name:
+        yield warning(where, f"{quoted(name)} is not a full name; many servers refuse mail from it", hint)
+
+
+def state_dir_is_usable(tree: Settings, around: Surroundings) -> Iterator[Fault]:
+    """Without its folder the gateway cannot start; one that is yet to be made may be made by another user."""
+    folder = around.state_dir
+    if not folder.reason:
+        return
+    hint = f"make {tree.state_dir} a folder that the gateway's user owns"
+    if folder.exists or "not a folder" in folder.reason:
+        yield Fault(("state_dir",), folder.reason, hint)
+    else:
+        yield warning(("state_dir",), f"{tree.state_dir} cannot be made: {folder.reason}", hint)
+
+
+def something_listens(tree: Settings) -> Iterator[Fault]:
+    """A gateway without a listener would run and do nothing."""
+    if not tree.listeners:
+        yield Fault(
+            ("listeners",), "no listener is configured", 'write [listeners.mx] and listen = ["tcp:25"]'
+        )
+
+
+def names_are_plain(tree: Settings) -> Iterator[Fault]:
+    """Names of listeners and backends stand in logs, metrics and addresses of pages."""
+    for table, names in (("listeners", tree.listeners), ("backends", tree.backends)):
+        for name in names:
+            if not _NAME.fullmatch(name):
+                yield Fault(
+                    (table, name),
+                    f"{quoted(name)} cannot be a name",
+                    "begin with a letter or digit; then letters, digits, dot, hyphen, underscore; 63 at most",
+                )
+
+
+def verdict_is_in_time(tree: Settings) -> Iterator[Fault]:
+    """A client that waits too long for its last answer sends the message again."""
+    given = tree.timeouts.verdict_s
+    if given is not None and given > VERDICT_CAP_S:
+        yield Fault(
+            ("timeouts", "verdict"),
+            f"{format_duration(given)} is too long: the client is waiting",
+            f"the most is {VERDICT_CAP_S}s; the defaults are 45s on mx and 20s on submission",
+        )
+
+
+def backend_gets_its_time(tree: Settings) -> Iterator[Fault]:
+    """Giving up on a backend that is about to say 250 makes a message arrive twice."""
+    given = tree.timeouts.data_done_s
+    if given < DATA_DONE_S:
+        yield warning(
+            ("timeouts", "data_done"),
+            f"{format_duration(given)} is short: a backend that is slower makes messages arrive twice",
+            "RFC 5321 section 4.5.3.2.6 asks for 10m",
+        )
+
+
+def messages_of_64_kib_pass(tree: Settings) -> Iterator[Fault]:
+    """The least message size that every server must take."""
+    if tree.limits.message_size_octets < MESSAGE_OCTETS:
+        yield warning(
+            ("limits", "message_size"),
+            f"{tree.limits.message_size_octets} octets is less than every server must take",
+            'RFC 5321 section 4.5.3.1.7 asks for "64 KiB" at least',
+        )
+
+
+def hundred_recipients_pass(tree: Settings) -> Iterator[Fault]:
+    """The least number of recipients that every server must take."""
+    if tree.limits.recipients < RECIPIENTS:
+        yield Fault(
+            ("limits", "recipients"),
+            f"{tree.limits.recipients} is less than every server must take",
+            f"RFC 5321 section 4.5.3.1.8 asks for {RECIPIENTS} at least",
+        )
+
+
+def admin_is_not_open(tree: Settings) -> Iterator[Fault]:
+    """The admin pages have no TLS of their own, so passwords may not cross a network."""
+    listen = tree.admin.listen
+    if listen is None or tree.admin.insecure or parse_listen(listen).is_local:
+        return
+    yield Fault(
+        ("admin", "listen"),
+        "the network could reach the admin pages, which have no TLS",
+        'write "tcp:8080:interface=127.0.0.1" and put a proxy with TLS before it, or set insecure = true',
+    )
+
+
+def nothing_is_listened_on_twice(tree: Settings) -> Iterator[Fault]:
+    """The second of two could not be bound."""
+    taken: list[tuple[Where, Endpoint]] = []
+    for where, text in _all_listens(tree):
+        one = parse_listen(text)
+        for other_where, other in taken:
+            if one.clashes_with(other):
+                table = other_where[:2] if other_where[0] == "listeners" else other_where
+                shown = ".".join(str(part) for part in table)
+                yield Fault(
+                    where,
+                    f"{shown} listens there already",
+                    "give each its own port or address",
+                    rests_on=(table,),
+                )
+                break
+        taken.append((where, one))
+
+
+def _all_listens(tree: Settings) -> Iterator[tuple[Where, str]]:
+    if tree.admin.listen is not None:
+        yield ("admin", "listen"), tree.admin.listen
+    # The same endpoint in both means one listener for pages and health.
+    if tree.admin.health_listen not in (None, tree.admin.listen):
+        yield ("admin", "health_listen"), str(tree.admin.health_listen)
+    for name, listener in tree.listeners.items():
+        for number, text in enumerate(listener.listen):
+            yield ("listeners", name, "listen", number), text
+
+
+def filters_have_own_names(tree: Settings) -> Iterator[Fault]:
+    """Two filters of one name could not be told apart in log and pages."""
+    first: dict[str, int] = {}
+    for number, use in enumerate(tree.filters):
+        if use.name in first:
+            yield Fault(
+                ("filters", number),
+                f"the filter of line {first[use.name]} is named {quoted(use.name)} too",
+                'give one of them a name of its own with the key "name"',
+            )
+        first.setdefault(use.name, use.line)

@@ -1,0 +1,91 @@
+"""All checks on the finished tree, run together: whatever is wrong is said at once.
+
+The schema has judged each key alone; the checks judge keys against each other, against the files that they
+name, and against what mail needs. Each is a small pure function with a test of its own, in the module of its
+subject. A check speaks about the tree that it is given; what rests on a part of the file that is at fault
+itself is taken out afterwards by `untainted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from smtpgate.config import check_backends, check_files, check_listeners, check_routes, check_service
+from smtpgate.config.model import Settings
+from smtpgate.config.problem import Fault, Where
+from smtpgate.config.surroundings import Surroundings
+
+#: Checks that need the tree alone.
+TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
+    check_service.hostname_is_a_name,
+    check_service.something_listens,
+    check_service.names_are_plain,
+    check_service.verdict_is_in_time,
+    check_service.backend_gets_its_time,
+    check_service.messages_of_64_kib_pass,
+    check_service.hundred_recipients_pass,
+    check_service.admin_is_not_open,
+    check_service.nothing_is_listened_on_twice,
+    check_service.filters_have_own_names,
+    check_listeners.mx_has_local_domains,
+    check_listeners.local_domains_are_not_the_world,
+    check_listeners.submission_knows_its_clients,
+    check_listeners.required_auth_is_on,
+    check_listeners.relay_from_is_narrow,
+    check_listeners.trusted_peers_are_narrow,
+    check_listeners.password_file_is_used,
+    check_listeners.auth_can_be_offered,
+    check_listeners.tls_keys_have_tls,
+    check_listeners.mx_takes_mail_without_tls,
+    check_listeners.tls_has_certificates,
+    check_listeners.lmtp_is_for_delivery,
+    check_listeners.only_submission_hides_clients,
+    check_backends.verified_servers_have_names,
+    check_backends.tls_keys_have_tls,
+    check_backends.own_credentials_are_safe,
+    check_backends.servers_differ,
+    check_backends.servers_are_not_us,
+    check_backends.backends_are_used,
+    check_backends.backends_judge_the_client,
+    check_backends.logins_go_over_safe_legs,
+    check_routes.backends_exist,
+    check_routes.listeners_exist,
+    check_routes.routes_can_be_reached,
+    check_routes.conditions_can_be_met,
+    check_routes.listeners_are_served,
+    check_routes.local_domains_are_served,
+    check_routes.recipients_are_local,
+    check_routes.login_has_one_backend,
+    check_routes.user_has_one_backend,
+    check_routes.logins_go_to_smtp,
+)
+
+#: Checks that need what stands outside the file too.
+AROUND_CHECKS: tuple[Callable[[Settings, Surroundings], Iterator[Fault]], ...] = (
+    check_service.state_dir_is_usable,
+    check_files.certificates_are_good,
+    check_files.authorities_are_readable,
+    check_files.password_files_are_good,
+)
+
+
+def run(tree: Settings, around: Surroundings) -> list[Fault]:
+    """The faults that all checks find."""
+    faults = [fault for check in TREE_CHECKS for fault in check(tree)]
+    faults += [fault for around_check in AROUND_CHECKS for fault in around_check(tree, around)]
+    return faults
+
+
+def untainted(faults: Iterable[Fault], tainted: Iterable[Where]) -> list[Fault]:
+    """Without the faults in or about parts of the file that are known to be wrong already."""
+    spoiled = list(tainted)
+    return [fault for fault in faults if not any(map(_spoils(fault), spoiled))]
+
+
+def _spoils(fault: Fault) -> Callable[[Where], bool]:
+    def spoils(path: Where) -> bool:
+        if fault.where[: len(path)] == path:
+            return True
+        return any(rest[: len(path)] == path or path[: len(rest)] == rest for rest in fault.rests_on)
+
+    return spoils

@@ -1,0 +1,387 @@
+"""The configuration file as a schema: tables, keys, types, defaults, and one description for each key.
+
+The descriptions are the documentation: the reference page, the commented sample, the admin forms and the JSON
+schema all come from here, so each is written for an administrator. Unknown keys are refused everywhere,
+nothing is converted silently, and defaults are written as the file would write them.
+
+What depends on more than one key is no business of the schema; see `checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, MinLen
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from smtpgate.config.values import (
+    Addresses,
+    Count,
+    Domains,
+    Duration,
+    FilePath,
+    Files,
+    Hosts,
+    Kind,
+    ListenOrOff,
+    Listens,
+    LocalDomains,
+    Networks,
+    Pins,
+    RoleName,
+    Roles,
+    ServerAddress,
+    Size,
+    Users,
+    Wait,
+    Words,
+)
+
+
+def key(default: Any, description: str, *, shown: str = "", example: str = "") -> Any:
+    """A key with its default and description.
+
+    `shown` is said in place of the default where that depends on other keys; `example` is what the sample
+    shows.
+    """
+    extra: dict[str, Any] = {}
+    if shown:
+        extra["x-shown-default"] = shown
+    if example:
+        extra["x-toml-example"] = example
+    arguments: dict[str, Any] = {"description": description, "json_schema_extra": extra or None}
+    if isinstance(default, list | dict):
+        extra["default"] = default
+        return Field(default_factory=lambda: type(default)(default), **arguments)
+    return Field(default, **arguments)
+
+
+REQUIRED: Any = ...
+
+
+class Table(BaseModel):
+    """What all tables share: strict types, no unknown keys, defaults judged like everything else."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
+
+
+class LogTable(Table):
+    """What the gateway writes about its work."""
+
+    format: Literal["json", "text"] = key("json", "Form of a log line: json for programs, text for people.")
+    level: Literal["debug", "info", "warning", "error"] = key("info", "The least level that is written.")
+    file: FilePath = key(
+        "-", "File to write to; - is standard output. SIGUSR1 opens it again after a rotation."
+    )
+
+
+class AdminTable(Table):
+    """The admin pages, the HTTP API and the health paths."""
+
+    listen: ListenOrOff = key(
+        "tcp:8080:interface=127.0.0.1",
+        "Twisted endpoint of the admin pages, or off. Keep it on loopback, behind a proxy with TLS.",
+    )
+    health_listen: ListenOrOff = key(
+        "off", "Second endpoint that serves only the health paths and /metrics, without a login."
+    )
+    insecure: bool = key(False, "Permit a listen address that the network can reach although it has no TLS.")
+    trusted_hosts: Hosts = key(
+        [],
+        "Names in the Host header that are taken besides localhost, as your proxy sends them.",
+        example='["gate-admin.example.com"]',
+    )
+
+
+class LimitsTable(Table):
+    """What one client, session or message may take. Sizes are text with a unit, or octets."""
+
+    message_size: Annotated[Size, Ge(1)] = key("50 MiB", "Largest message. EHLO says it with SIZE.")
+    header_size: Annotated[Size, Ge(1)] = key("1 MiB", "Largest header of a message, all fields together.")
+    recipients: Count = key(1000, "Recipients of one message. RFC 5321 asks for 100 at least.")
+    errors: Count = key(20, "Refused commands of one session before it is closed.")
+    junk: Count = key(
+        100, "Commands without mail in between (NOOP, RSET, VRFY...) before a session is closed."
+    )
+    received_hops: Count = key(100, "A message with more Received lines than this is in a loop.")
+    own_hops: Count = key(3, "A message with more Received lines of our own name is in a loop.")
+    connections: Count = key(10000, "Connections of all clients together.")
+    connections_per_client: Count = key(
+        50, "Connections of one address. Loopback, proxy_protocol_from and relay_from are exempt."
+    )
+    messages_per_session: Count = key(1000, "Messages in one session.")
+    auth_failures: Count = key(3, "Failed logins of one session before it is closed.")
+    min_data_rate: Size = key(
+        500, "Least octets of content per second that a client must send; 0 is no limit."
+    )
+    line_length: Annotated[Size, Ge(1000)] = key("1 MiB", "Longest line of content.")
+    spool_memory: Size = key(
+        "1 MiB", "Part of a message that is kept in memory; what is larger goes to a file."
+    )
+
+
+class TimeoutsTable(Table):
+    """How long each step may take: text with a unit, or seconds."""
+
+    greeting: Wait = key("30s", "Backend: connect, greeting, TLS and EHLO, over all servers that are tried.")
+    command: Wait = key("5m", "Client: time to its next command. RFC 5321 asks for 5 minutes at least.")
+    backend: Wait = key("5m", "Backend: its answer to MAIL and RCPT.")
+    data_init: Wait = key("2m", "Backend: its answer to DATA.")
+    data_block: Wait = key("3m", "Both: time in which some content must move.")
+    data_done: Wait = key(
+        "10m", "Backend: its answer after the end of the message. RFC 5321 asks for 10 minutes."
+    )
+    verdict: Wait | None = key(
+        None,
+        "Our own checks after the end of the message, at most 300s: the client is waiting.",
+        shown="45s on mx, 20s on submission",
+        example='"30s"',
+    )
+    drain: Duration = key("30s", "On stop: time for running sessions to end.")
+    tls: Wait = key("60s", "Client: its TLS handshake.")
+    proxy_header: Wait = key("5s", "Proxy: time to its PROXY header.")
+
+
+class ListenerTable(Table):
+    """A front door for clients, under a name of your choice. Some defaults depend on the role."""
+
+    listen: Listens = key(
+        REQUIRED,
+        "Twisted endpoints to listen on: tcp:PORT, tcp:PORT:interface=ADDRESS, unix:PATH or systemd:...",
+        example='["tcp:25"]',
+    )
+    role: RoleName = key(
+        "mx", "mx takes mail from the world for local_domains; submission takes it from your users."
+    )
+    protocol: Literal["smtp", "lmtp"] = key("smtp", "Language spoken with the client.")
+    tls: Literal["off", "optional", "required", "implicit"] = key(
+        "optional", "off; optional or required: STARTTLS; implicit: TLS from the first octet (port 465)."
+    )
+    certificates: Files = key(
+        [],
+        "PEM files, each with a key and its certificate chain; the name that the client asks for picks one."
+        " None: the gateway makes its own, which no client can verify.",
+        example='["gate.pem"]',
+    )
+    client_ca: FilePath | None = key(
+        None,
+        "PEM file of authorities for client certificates. Not given: none is asked for.",
+        example='"clients.pem"',
+    )
+    auth: Literal["off", "relay", "local"] = key(
+        "off", "AUTH: off; relay: the backend checks; local: password_file says who may."
+    )
+    auth_required: bool | None = key(
+        None,
+        "Mail needs AUTH, except from relay_from.",
+        shown="true on submission with auth, else false",
+        example="true",
+    )
+    auth_requires_tls: bool = key(True, "AUTH is offered under TLS only.")
+    password_file: FilePath | None = key(
+        None, "For auth = local: lines of name:hash with argon2 hashes.", example='"passwords"'
+    )
+    relay_from: Networks = key(
+        [], "Networks of your own that may send without AUTH on submission.", example='["192.0.2.0/24"]'
+    )
+    proxy_protocol_from: Networks = key(
+        [],
+        "Networks of load balancers, whose connections begin with a PROXY header.",
+        example='["192.0.2.5"]',
+    )
+    xclient_from: Networks = key(
+        [],
+        "Networks of mail servers of your own that may say with XCLIENT who the client is.",
+        example='["192.0.2.6"]',
+    )
+    bare_newline: Literal["normalize", "reject", "reject-521"] = key(
+        "normalize",
+        "Lone CR or LF in content: made a proper line end, refused with 550, or refused with 521 and closed.",
+    )
+    early_talker: Literal["reject", "queue"] | None = key(
+        None,
+        "A client that speaks before the greeting is refused, or answered in its turn.",
+        shown="reject on mx, queue on submission",
+        example='"reject"',
+    )
+    strict_sync: bool | None = key(
+        None,
+        "Content that comes behind DATA before the 354 ends the session.",
+        shown="true on mx, false on submission",
+        example="true",
+    )
+    strict_paths: bool = key(False, "A blank after MAIL FROM: or RCPT TO: is an error.")
+    require_brackets: bool = key(True, "An address without < and > is an error.")
+    command_bare_lf: Literal["reject", "accept"] = key("reject", "Commands that end in a lone LF.")
+    capability_mode: Literal["intersection", "union"] = key(
+        "intersection", "EHLO offers what all backends of this listener can do, or what any of them can."
+    )
+    hide_client: bool = key(False, "Leave the client's address out of the Received line. Submission only.")
+    chunking: bool = key(True, "Offer CHUNKING (BDAT); backends without it get DATA.")
+    body: Literal["auto", "spool"] = key(
+        "auto",
+        "auto: the message goes to the backend while it comes, unless a filter must see all of it first; spool: it "
+        "always waits for its verdict.",
+    )
+    received: bool = key(True, "Add our own Received line. Without it loops are not found.")
+
+
+class ServerTable(Table):
+    """One server of a backend. A text alone is its address."""
+
+    address: ServerAddress = key(
+        REQUIRED, "host:port, [IPv6 address]:port or unix:/path.", example='"mail.example.net:25"'
+    )
+    weight: Count = key(1, "Share of the mail compared with the others of its tier.")
+    tier: Count = key(1, "Servers of tier 2 are used when none of tier 1 can be, and so on.")
+
+
+def _as_server(value: object) -> object:
+    return {"address": value} if isinstance(value, str) else value
+
+
+def _as_servers(value: object) -> object:
+    return [value] if isinstance(value, str | dict) else value
+
+
+Servers = Annotated[
+    list[Annotated[ServerTable, BeforeValidator(_as_server, json_schema_input_type=str | ServerTable)]],
+    BeforeValidator(_as_servers, json_schema_input_type=str | list[str | ServerTable]),
+    MinLen(1),
+    Kind("list of servers"),
+]
+
+
+class BackendTable(Table):
+    """A group of mail servers that take the same mail, under a name of your choice."""
+
+    servers: Servers = key(
+        REQUIRED,
+        "The servers: host:port, [IPv6 address]:port, unix:/path, or a table with address, weight and tier.",
+        example='["mail.example.net:25"]',
+    )
+    protocol: Literal["smtp", "lmtp"] = key("smtp", "Language spoken with the servers.")
+    tls: Literal["off", "optional", "required", "verify", "implicit"] = key(
+        "optional",
+        "off; optional: STARTTLS where offered; required: STARTTLS or no mail; verify: as required, and the"
+        " certificate must be right; implicit: TLS from the first octet.",
+    )
+    tls_name: str | None = key(
+        None,
+        "Name that the certificate must have. Not given: the host of the server.",
+        example='"mail.example.net"',
+    )
+    tls_ca: FilePath | None = key(
+        None,
+        "PEM file of authorities that are trusted. Not given: those of the system.",
+        example='"backend-ca.pem"',
+    )
+    tls_pins: Pins = key(
+        [],
+        "Public keys that are trusted, as sha256//BASE64 or hex; one must fit.",
+        example='["sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]',
+    )
+    tls_certificate: FilePath | None = key(
+        None, "PEM file with the key and certificate that we show to the server.", example='"gate.pem"'
+    )
+    credentials: FilePath | None = key(
+        None,
+        "TOML file with user and password to log in with, readable by its owner only.",
+        example='"mail-login.toml"',
+    )
+    auth_requires_tls: bool = key(
+        True, "Passwords go to a server only under verified TLS. Loopback and unix sockets are exempt."
+    )
+    balance: Literal["round-robin", "least-connections", "hash-recipient", "failover"] = key(
+        "least-connections",
+        "How a server of a tier is picked: in turn, by load, by recipient, or the first that works.",
+    )
+    max_connections: Count | None = key(
+        None,
+        "Connections to one server at a time. The default stays under the caps per client of Postfix (50) and "
+        "Exchange (20); servers on this machine count no clients.",
+        shown="20; no cap for loopback and unix: servers",
+        example="50",
+    )
+    client_info: Literal["off", "xclient", "xforward", "proxy-v1", "proxy-v2"] = key(
+        "off",
+        "How the server is told who the client is. It must trust our address for it; see its manual for"
+        " XCLIENT, XFORWARD or PROXY protocol.",
+    )
+    ehlo_name: Literal["gateway", "client"] = key("gateway", "Name in our EHLO: our own, or the client's.")
+    probe: Wait = key("30s", "Time between two looks at each server.")
+    eight_bit: Literal["reject", "pass"] = key(
+        "reject", "8-bit content for a server without 8BITMIME: refused, or passed as it is."
+    )
+
+
+class RouteTable(Table):
+    """Which mail goes to which backend. The first that matches wins; all keys given must match."""
+
+    listener: Words = key([], "Names of listeners.", example='["mx"]')
+    client: Networks = key([], "Networks of the client.", example='["192.0.2.0/24"]')
+    sni: Domains = key([], "Names that the client asked for in TLS.", example='["mail.example.net"]')
+    user: Users = key([], "User names of AUTH; * stands for any characters.", example='["*@example.net"]')
+    sender: Addresses = key(
+        [],
+        "Senders: domains, *.domains, user@domain, user@ (any domain), <> (null).",
+        example='["example.com"]',
+    )
+    recipient: Addresses = key(
+        [], "Recipients, written like senders.", example='["example.net", "*.example.org"]'
+    )
+    backend: str = key(REQUIRED, "Name of the backend.", example='"mail"')
+
+
+class FilterTable(Table):
+    """One filter. They run in the order of the file."""
+
+    use: str = key(REQUIRED, "Name of the filter; smtpgate filters lists them.", example='"spf"')
+    name: str | None = key(
+        None,
+        "Name in log and pages, for a filter that is used twice.",
+        shown="the name in use",
+        example='"spf-strict"',
+    )
+    roles: Roles | None = key(
+        None, "Roles of the listeners that it runs on.", shown="the filter's own", example='["mx"]'
+    )
+    mode: Literal["enforce", "shadow", "off"] = key(
+        "enforce", "enforce; shadow: what it would do is recorded and not done; off."
+    )
+    on_error: Literal["tempfail", "reject", "continue"] | None = key(
+        None,
+        "What happens to a message when the filter itself fails.",
+        shown="the filter's own",
+        example='"continue"',
+    )
+    options: dict[str, Any] = key(
+        {},
+        "Table of the filter's own keys; see the filter.",
+    )
+
+
+class File(Table):
+    """Who the gateway is, and what it takes mail for."""
+
+    hostname: str | None = key(
+        None,
+        "Our own name in greeting, EHLO and Received.",
+        shown="the host's name",
+        example='"gate.example.com"',
+    )
+    state_dir: FilePath = key("var", "Folder for everything that the gateway keeps.")
+    local_domains: LocalDomains = key(
+        [],
+        "Domains that mx listeners take mail for; *.example.org is every domain below example.org. All else"
+        " is refused there: the gateway is never an open relay.",
+        example='["example.net", "*.example.org"]',
+    )
+    log: LogTable = key({}, "What the gateway writes about its work.")
+    admin: AdminTable = key({}, "Admin pages and health paths.")
+    limits: LimitsTable = key({}, "What one client, session or message may take.")
+    timeouts: TimeoutsTable = key({}, "How long each step may take.")
+    listeners: dict[str, ListenerTable] = key({}, "Front doors for clients, by name.")
+    backends: dict[str, BackendTable] = key({}, "Groups of mail servers, by name.")
+    routes: list[RouteTable] = key([], "Which mail goes to which backend.")
+    filters: list[FilterTable] = key([], "Filters, in the order in which they run.")

@@ -1,0 +1,138 @@
+"""The kinds of values that keys hold: sizes, times, domains, paths, endpoints, pins, and lists of them.
+
+Each is a type for the schema with the function that judges it, so that a bad entry is found at its own place
+in the file. A list of one may be written without its brackets.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Annotated, Literal
+
+import attrs
+from annotated_types import Ge, Gt, MinLen
+from pydantic import AfterValidator, BeforeValidator
+
+from smtpgate.config import endpoint, entry
+from smtpgate.config.problem import BadValue, quoted
+from smtpgate.config.units import parse_duration, parse_size
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _domain(text: str) -> str:
+    entry.parse_domain(text)
+    return text
+
+
+def _local_domain(text: str) -> str:
+    if text.strip() == "*":
+        raise BadValue(
+            '"*" would make this an open relay', "name the domains that your backends take mail for"
+        )
+    return _domain(text)
+
+
+def _network(text: str) -> str:
+    entry.parse_network(text)
+    return text
+
+
+def _address(text: str) -> str:
+    entry.parse_address(text)
+    return text
+
+
+def _user(text: str) -> str:
+    entry.parse_user(text)
+    return text
+
+
+def _listen(text: str) -> str:
+    endpoint.parse_listen(text)
+    return text
+
+
+def _listen_or_off(text: str) -> str:
+    return text if text == "off" else _listen(text)
+
+
+def _server(text: str) -> str:
+    endpoint.parse_server(text)
+    return text
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise BadValue("this is not a path", "write the path of a file, absolute or relative to this file")
+    return text
+
+
+def _host(text: str) -> str:
+    if not endpoint.is_address(text):
+        if text.startswith("*"):
+            raise BadValue("a host name may not have a *", "write each name in full")
+        entry.parse_domain(text)
+    return text
+
+
+def parse_pin(text: str) -> bytes:
+    """The digest of a public key pin: "sha256//" and base64 as curl writes it, or 64 hex digits."""
+    digest = b""
+    try:
+        if text.startswith("sha256//"):
+            digest = base64.b64decode(text.removeprefix("sha256//"), validate=True)
+        elif re.fullmatch(r"[0-9A-Fa-f:]+", text):
+            digest = bytes.fromhex(text.replace(":", ""))
+    except (binascii.Error, ValueError):
+        digest = b""
+    if len(digest) != 32:
+        raise BadValue(
+            f"{quoted(text)} is not a pin",
+            'write "sha256//" and the base64 of the SHA-256 of the public key, or 64 hex digits',
+        )
+    return digest
+
+
+def _pin(text: str) -> str:
+    parse_pin(text)
+    return text
+
+
+@attrs.frozen
+class Kind:
+    """The word for a type in the documents. pydantic passes over it."""
+
+    word: str
+
+
+_ONE_OR_MORE = BeforeValidator(_as_list, json_schema_input_type=str | list[str])
+
+Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Kind("size")]
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str), Kind("time")]
+Wait = Annotated[Duration, Gt(0)]
+Count = Annotated[int, Ge(1), Kind("number")]
+FilePath = Annotated[str, AfterValidator(_path), Kind("path")]
+ListenOrOff = Annotated[str, AfterValidator(_listen_or_off), Kind("endpoint")]
+ServerAddress = Annotated[str, AfterValidator(_server), Kind("address")]
+RoleName = Literal["mx", "submission"]
+
+Words = Annotated[list[str], _ONE_OR_MORE, Kind("list of names")]
+Networks = Annotated[list[Annotated[str, AfterValidator(_network)]], _ONE_OR_MORE, Kind("list of networks")]
+Domains = Annotated[list[Annotated[str, AfterValidator(_domain)]], _ONE_OR_MORE, Kind("list of domains")]
+LocalDomains = Annotated[
+    list[Annotated[str, AfterValidator(_local_domain)]], _ONE_OR_MORE, Kind("list of domains")
+]
+Addresses = Annotated[list[Annotated[str, AfterValidator(_address)]], _ONE_OR_MORE, Kind("list of addresses")]
+Users = Annotated[list[Annotated[str, AfterValidator(_user)]], _ONE_OR_MORE, Kind("list of users")]
+Hosts = Annotated[list[Annotated[str, AfterValidator(_host)]], _ONE_OR_MORE, Kind("list of hosts")]
+Files = Annotated[list[FilePath], _ONE_OR_MORE, Kind("list of paths")]
+Pins = Annotated[list[Annotated[str, AfterValidator(_pin)]], _ONE_OR_MORE, Kind("list of pins")]
+Listens = Annotated[
+    list[Annotated[str, AfterValidator(_listen)]], _ONE_OR_MORE, MinLen(1), Kind("list of endpoints")
+]
+Roles = Annotated[list[RoleName], _ONE_OR_MORE, MinLen(1), Kind("list of mx, submission")]

@@ -1,0 +1,1 @@
+"""CONTENT: what travels inside DATA, read without being changed."""

@@ -1,0 +1,136 @@
+"""The header section of a message: found, counted, and looked at without touching an octet.
+
+`HeaderReader` collects it from chunks while they pass; `HeaderSection` answers questions about it. Malformed lines are
+kept as they are and belong to no field: a proxy does not repair mail.
+
+RFC 5322 section 2.2; RFC 5321 section 6.3 (loops).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+
+@attrs.frozen
+class Field:
+    """One field, raw.
+
+    :ivar name: lower case
+    :ivar raw: all its lines with their CRLFs
+    :ivar start: offset in the section
+    """
+
+    name: str
+    raw: bytes
+    start: int
+
+    @property
+    def value(self) -> bytes:
+        """What follows the colon, unfolded, without outer blanks."""
+        return self.raw.partition(b":")[2].replace(b"\r\n", b"").strip()
+
+
+class HeaderSection:
+    """A whole header section.
+
+    :ivar octets: with the empty line that ends it, where there is one
+    """
+
+    __slots__ = ("octets", "_fields")
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+        self._fields: list[Field] | None = None
+
+    @property
+    def fields(self) -> list[Field]:
+        """All fields in order."""
+        if self._fields is None:
+            self._fields = list(self._parse())
+        return self._fields
+
+    def _parse(self) -> Iterator[Field]:
+        lines = self.octets.split(b"\r\n")
+        position = start = 0
+        name = ""
+        raw: list[bytes] = []
+        for line in lines:
+            if line[:1] in (b" ", b"\t") and raw:
+                raw.append(line)
+            else:
+                if raw:
+                    yield Field(name, b"\r\n".join(raw) + b"\r\n", start)
+                    raw = []
+                head, colon, _ = line.partition(b":")
+                head = head.rstrip(b" \t")
+                if colon and head and b" " not in head and head.isascii():
+                    name, raw, start = head.lower().decode("ascii"), [line], position
+            position += len(line) + 2
+        if raw:
+            yield Field(name, b"\r\n".join(raw) + b"\r\n", start)
+
+    def all(self, name: str) -> list[bytes]:
+        """The values of every field of that name (lower case), top first."""
+        return [field.value for field in self.fields if field.name == name]
+
+    def first(self, name: str) -> bytes:
+        """The value of the topmost field of that name; b"" where there is none."""
+        for field in self.fields:
+            if field.name == name:
+                return field.value
+        return b""
+
+
+class HeaderReader:
+    """Finds the end of the header section in content that comes by chunks.
+
+    :ivar section: set once the end was found, or the content ended, or `cap` was passed
+    :ivar is_too_big: the section is larger than the cap
+    """
+
+    __slots__ = ("section", "is_too_big", "_cap", "_held")
+
+    def __init__(self, cap: int) -> None:
+        self.section: HeaderSection | None = None
+        self.is_too_big = False
+        self._cap = cap
+        self._held = bytearray()
+
+    def feed(self, content: bytes) -> bytes | None:
+        """Take content in until the section is there.
+
+        :return: all content so far, section included, once it is complete; None before that
+        """
+        held = self._held
+        searched = max(0, len(held) - 3)
+        buffer: bytes | bytearray = content
+        if held:
+            held += content
+            buffer = held
+        if buffer[:2] == b"\r\n":
+            end = 2
+        else:
+            end = buffer.find(b"\r\n\r\n", searched)
+            if end >= 0:
+                end += 4
+        if end < 0:
+            if len(buffer) <= self._cap:
+                if not held:
+                    held += content
+                return None
+            end = len(buffer)
+            self.is_too_big = True
+        elif end > self._cap:
+            self.is_too_big = True
+        whole = bytes(buffer)
+        self.section = HeaderSection(whole[:end])
+        self._held = bytearray()
+        return whole
+
+    def finish(self) -> bytes:
+        """The content has ended: what was held is the section, all of it."""
+        held, self._held = bytes(self._held), bytearray()
+        self.section = HeaderSection(held)
+        return held

@@ -1,0 +1,159 @@
+"""One epoll set of our own inside the reactor's.
+
+The reactor watches a single descriptor, ours, and hands over once for a whole batch of ready sockets. Against
+`reactor.addReader` for each socket that saves a call through the log context for every event and an epoll_ctl for
+every change of mind, some 3 microseconds each, ten times a message.
+
+Where the platform has no epoll, `ReactorPoller` does the same work with the reactor's own means.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any, Protocol
+
+from zope.interface import implementer
+
+from twisted.internet.interfaces import IReadDescriptor, IReadWriteDescriptor
+from twisted.logger import Logger
+
+READ = 1
+WRITE = 4
+#: Error or hang-up: always watched.
+BROKEN = 8 | 16
+
+#: Sockets served in one go, so that other readers of the reactor get their turn.
+_BATCH = 64
+
+
+class Descriptor(Protocol):
+    """What the poller watches."""
+
+    def fileno(self) -> int: ...
+
+    def ready(self, events: int) -> None:
+        """READ, WRITE or BROKEN happened."""
+
+    def crashed(self) -> None:
+        """`ready` raised: end it, whatever state it is in."""
+
+
+@implementer(IReadDescriptor)
+class EpollPoller:
+    """The set, and the one reader that the reactor sees."""
+
+    _log = Logger(namespace="smtpgate.net.poller")
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._epoll = select.epoll()
+        self._descriptors: dict[int, Descriptor] = {}
+        reactor.addReader(self)
+
+    def __len__(self) -> int:
+        return len(self._descriptors)
+
+    def fileno(self) -> int:
+        """The set's own descriptor; -1 once closed (the reactor asks)."""
+        return -1 if self._epoll.closed else self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        """For the reactor's log context."""
+        return "smtpgate"
+
+    def doRead(self) -> None:
+        """Serve what is ready."""
+        descriptors = self._descriptors
+        for fd, events in self._epoll.poll(0, _BATCH):
+            descriptor = descriptors.get(fd)
+            if descriptor is None:
+                continue
+            try:
+                descriptor.ready(events)
+            except Exception:
+                self._log.failure("a connection crashed")
+                descriptor.crashed()
+
+    def connectionLost(self, reason: object) -> None:
+        """The reactor stops."""
+        self._epoll.close()
+
+    def add(self, descriptor: Descriptor, events: int) -> None:
+        """Watch a descriptor."""
+        fd = descriptor.fileno()
+        self._descriptors[fd] = descriptor
+        self._epoll.register(fd, events)
+
+    def change(self, descriptor: Descriptor, events: int) -> None:
+        """Watch it for something else."""
+        self._epoll.modify(descriptor.fileno(), events)
+
+    def remove(self, descriptor: Descriptor) -> None:
+        """Watch it no longer. Call before it is closed."""
+        fd = descriptor.fileno()
+        if self._descriptors.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def close(self) -> None:
+        """Give the set up."""
+        self._reactor.removeReader(self)
+        self._epoll.close()
+
+
+@implementer(IReadWriteDescriptor)
+class _ReactorDescriptor:
+    def __init__(self, descriptor: Descriptor) -> None:
+        self._descriptor = descriptor
+        self._fd = descriptor.fileno()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def logPrefix(self) -> str:
+        return "smtpgate"
+
+    def doRead(self) -> None:
+        self._descriptor.ready(READ)
+
+    def doWrite(self) -> None:
+        self._descriptor.ready(WRITE)
+
+    def connectionLost(self, reason: object) -> None:
+        self._descriptor.ready(READ | BROKEN)
+
+
+class ReactorPoller:
+    """The same, by addReader and addWriter: for platforms without epoll."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._watched: dict[Descriptor, _ReactorDescriptor] = {}
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def add(self, descriptor: Descriptor, events: int) -> None:
+        """Watch a descriptor."""
+        self._watched[descriptor] = _ReactorDescriptor(descriptor)
+        self.change(descriptor, events)
+
+    def change(self, descriptor: Descriptor, events: int) -> None:
+        """Watch it for something else."""
+        watched = self._watched[descriptor]
+        (self._reactor.addReader if events & READ else self._reactor.removeReader)(watched)
+        (self._reactor.addWriter if events & WRITE else self._reactor.removeWriter)(watched)
+
+    def remove(self, descriptor: Descriptor) -> None:
+        """Watch it no longer."""
+        watched = self._watched.pop(descriptor, None)
+        if watched is not None:
+            self._reactor.removeReader(watched)
+            self._reactor.removeWriter(watched)
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+
+def make_poller(reactor: Any) -> EpollPoller | ReactorPoller:
+    """The poller that fits the platform."""
+    return EpollPoller(reactor) if hasattr(select, "epoll") else ReactorPoller(reactor)

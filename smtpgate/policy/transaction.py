@@ -1,0 +1,168 @@
+"""The facts of one session and of one transaction.
+
+The session fills these records while it goes on; filters read them, routes are chosen by them, and the witnesses
+(log, metrics, history, live view) tell of them. A record is alive until its end was told, and is never changed after.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from smtpgate.policy.verdict import Finding, Verdict
+from smtpgate.smtp.address import Path
+from smtpgate.smtp.reply import Reply
+
+#: How a transaction can end (P-311). "refused" and "deferred": the client was told so, by whomever; "delivered": 2yz
+#: told; "unacked": the backend has it, the client did not hear so; "aborted": the client gave up before its end of
+#: data; "unknown": the backend's answer to the end of data was lost.
+OUTCOMES: Final = ("delivered", "refused", "deferred", "aborted", "unacked", "unknown")
+
+#: Steps kept of one session's timeline; more are counted, not kept (promise 8).
+TIMELINE_STEPS: Final = 400
+
+
+@attrs.define
+class TLSFacts:
+    """One TLS leg.
+
+    :ivar peer_name: subject common name or first DNS name of the peer's certificate; "" where it gave none
+    :ivar is_verified: its certificate was checked against what was asked for
+    :ivar not_after: when that certificate expires, seconds since the epoch; 0 without one
+    """
+
+    version: str = ""
+    cipher: str = ""
+    bits: int = 0
+    sni: str = ""
+    peer_name: str = ""
+    peer_fingerprint: str = ""
+    is_verified: bool = False
+    not_after: float = 0.0
+
+
+class Session:
+    """The facts of one client connection.
+
+    :ivar id: 26 characters that sort by time; the reference id of replies outside transactions
+    :ivar client_ip: who the client is, after PROXY and XCLIENT
+    :ivar peer_ip: who is connected: the client itself, or a proxy in front
+    :ivar timeline: (seconds since the start, who, what, detail) in order
+    """
+
+    __slots__ = (
+        "id", "number", "listener", "role", "revision", "started", "begun", "client_ip", "client_port", "client_name",
+        "peer_ip", "peer_port", "local_ip", "local_port", "helo", "is_extended", "protocol", "tls", "user",
+        "mechanism", "is_trusted", "sni", "timeline", "dropped_steps", "transactions", "errors", "octets_in",
+        "octets_out", "stage", "closed_by", "findings", "ended", "xclient", "backend", "transaction", "messages",
+    )
+
+    def __init__(self, id: str, listener: str, role: str) -> None:
+        self.id = id
+        self.listener = listener
+        self.role = role
+        self.number = 0
+        self.revision = ""
+        self.started = 0.0
+        self.begun = 0.0
+        self.ended = 0.0
+        self.client_ip = ""
+        self.client_port = 0
+        self.client_name = ""
+        self.peer_ip = ""
+        self.peer_port = 0
+        self.local_ip = ""
+        self.local_port = 0
+        self.helo = ""
+        self.is_extended = False
+        self.protocol = ""
+        self.tls: TLSFacts | None = None
+        self.sni = ""
+        self.user = ""
+        self.mechanism = ""
+        self.is_trusted = False
+        self.timeline: list[tuple[float, str, str, object]] = []
+        self.dropped_steps = 0
+        self.transactions: list[Transaction] = []
+        self.transaction: Transaction | None = None
+        self.errors = 0
+        self.octets_in = 0
+        self.octets_out = 0
+        self.messages = 0
+        self.stage = "connect"
+        self.closed_by = ""
+        self.findings: list[Finding] = []
+        self.xclient: dict[str, str] = {}
+        self.backend = ""
+
+    def note(self, seconds: float, who: str, what: str, detail: object = "") -> None:
+        """Add a step to the timeline."""
+        if len(self.timeline) < TIMELINE_STEPS:
+            self.timeline.append((seconds - self.begun, who, what, detail))
+        else:
+            self.dropped_steps += 1
+
+
+class Recipient:
+    """One RCPT.
+
+    :ivar reply: what the client was told
+    :ivar state: "accepted", "refused", "deferred", "delivered", "known" (delivered at an earlier try)
+    """
+
+    __slots__ = ("path", "params", "reply", "state", "final")
+
+    def __init__(self, path: Path, params: dict[str, bytes | None]) -> None:
+        self.path = path
+        self.params = params
+        self.reply: Reply | None = None
+        self.state = ""
+        self.final: Reply | None = None
+
+
+class Transaction:
+    """The facts of one mail transaction.
+
+    :ivar id: the session's id, a dot and the transaction's number: the reference id of its replies
+    :ivar octets: size of the content as RFC 1870 counts it
+    :ivar notes: short words about the content ("bare_lf")
+    """
+
+    __slots__ = (
+        "id", "session", "sender", "params", "recipients", "route", "backend", "server", "octets", "message_id",
+        "subject", "findings", "verdict", "outcome", "reply", "begun", "ended", "data_at", "end_at", "verdict_at",
+        "committed_at", "notes", "body_by", "backend_tls", "digest",
+    )
+
+    def __init__(self, id: str, session: Session, sender: Path, params: dict[str, bytes | None]) -> None:
+        self.id = id
+        self.session = session
+        self.sender = sender
+        self.params = params
+        self.recipients: list[Recipient] = []
+        self.route = 0
+        self.backend = ""
+        self.server = ""
+        self.backend_tls = ""
+        self.octets = 0
+        self.message_id = ""
+        self.subject = ""
+        self.findings: list[Finding] = []
+        self.verdict: Verdict | None = None
+        self.outcome = ""
+        self.reply: Reply | None = None
+        self.begun = 0.0
+        self.data_at = 0.0
+        self.end_at = 0.0
+        self.verdict_at = 0.0
+        self.committed_at = 0.0
+        self.ended = 0.0
+        self.notes: list[str] = []
+        self.body_by = ""
+        self.digest = ""
+
+    @property
+    def accepted(self) -> int:
+        """How many recipients the client holds a 2yz for."""
+        return sum(1 for recipient in self.recipients if recipient.state in ("accepted", "known", "delivered"))

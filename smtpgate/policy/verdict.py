@@ -1,0 +1,134 @@
+"""Findings and the one decision.
+
+A filter only says what it found (`Finding`); `merge` alone decides, purely, whatever the order in which filters ran.
+The session turns the `Verdict` into a reply, the explain page shows all of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from smtpgate.smtp.reply import Reply, printable
+
+#: What a finding may propose, mildest first. `note` records only; `accept` exempts from the checks it names.
+ACTIONS: Final = ("note", "accept", "tag", "quarantine", "defer", "reject")
+_RANK: Final = {action: rank for rank, action in enumerate(ACTIONS)}
+
+#: Code and enhanced code where a finding names none (RFC 3463 section 3.8: delivery not authorised).
+_DEFAULT: Final = {"reject": (550, "5.7.1"), "defer": (451, "4.7.1")}
+_REASON: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+def _valid_action(_: object, attribute: object, value: str) -> None:
+    if value not in _RANK:
+        raise ValueError(f"action {value!r} is none of {', '.join(ACTIONS)}")
+
+
+def _valid_reason(_: object, attribute: object, value: str) -> None:
+    if _REASON.fullmatch(value) is None:
+        raise ValueError(f"reason {value!r} is no identifier of lower-case letters, digits, '-', '_' and '.'")
+
+
+@attrs.frozen
+class Finding:
+    """What one filter found.
+
+    :ivar reason: a stable identifier, for metrics, lists and documents
+    :ivar action: what it proposes
+    :ivar public: text for the sender; names no internals
+    :ivar detail: text for the administrator
+    :ivar score: weight in a sum that thresholds judge; positive is bad
+    :ivar code: reply code for a refusal, of the class of the action; 0: the default
+    :ivar enhanced: enhanced code of the same class; "": the default
+    :ivar recipients: indexes of the recipients that it is about; None: all
+    :ivar skips: of an `accept`: names of the filters that need not be heard
+    :ivar filter: who says so; set by the chain
+    :ivar is_shadow: recorded without effect; set by the chain
+    :ivar seconds: how long the filter took; set by the chain
+    """
+
+    reason: str = attrs.field(validator=_valid_reason)
+    action: str = attrs.field(default="note", validator=_valid_action)
+    public: str = ""
+    detail: str = ""
+    score: float = 0.0
+    code: int = 0
+    enhanced: str = ""
+    recipients: frozenset[int] | None = None
+    skips: frozenset[str] = frozenset()
+    filter: str = ""
+    is_shadow: bool = False
+    seconds: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        if self.code:
+            wanted = {"reject": 5, "defer": 4}.get(self.action)
+            if wanted is None or self.code // 100 != wanted:
+                raise ValueError(f"reply code {self.code} does not fit action {self.action!r}")
+        if self.enhanced and self.action in _DEFAULT and self.enhanced[0] != str(_DEFAULT[self.action][0])[0]:
+            raise ValueError(f"enhanced code {self.enhanced} does not fit action {self.action!r}")
+
+    def reply(self) -> Reply:
+        """The refusal that this finding makes."""
+        code, enhanced = _DEFAULT[self.action]
+        text = printable(self.public) or ("Refused by policy" if self.action == "reject" else "Try again later")
+        return Reply(self.code or code, self.enhanced or enhanced, (text,))
+
+
+@attrs.frozen
+class Verdict:
+    """The decision over a stage, and over a message.
+
+    :ivar action: the strongest that is in force
+    :ivar decided_by: the finding that decided; None for an undisturbed pass
+    :ivar score: sum of the scores in force
+    :ivar would: what the shadow findings would have made of it, where that is stronger; else ""
+    """
+
+    action: str = "accept"
+    decided_by: Finding | None = None
+    score: float = 0.0
+    would: str = ""
+
+    @property
+    def is_refusal(self) -> bool:
+        """True when the mail does not go on now."""
+        return self.action in ("reject", "defer")
+
+
+PASS: Final = Verdict()
+
+
+def merge(findings: Iterable[Finding]) -> Verdict:
+    """The one decision: the strongest action in force wins, among equals the first found.
+
+    A refusal for good is stronger than one for now: where one filter has seen malware, another's failure to answer
+    does not make the sender try again. An `accept` silences the filters that it names, and no other.
+    """
+    findings = tuple(findings)
+    if not findings:
+        return PASS
+    skipped: set[str] = set()
+    for finding in findings:
+        if finding.action == "accept" and not finding.is_shadow:
+            skipped |= finding.skips
+    best: Finding | None = None
+    shadow_rank = 0
+    score = 0.0
+    for finding in findings:
+        if finding.filter in skipped:
+            continue
+        rank = _RANK[finding.action]
+        if finding.is_shadow:
+            shadow_rank = max(shadow_rank, rank)
+            continue
+        score += finding.score
+        if finding.action != "note" and (best is None or rank > _RANK[best.action]):
+            best = finding
+    action = best.action if best is not None else "accept"
+    would = ACTIONS[shadow_rank] if shadow_rank > max(_RANK[action], _RANK["accept"]) else ""
+    return Verdict(action, best, score, would)

@@ -1,0 +1,383 @@
+"""One message's content on its way: policy, header, filters, and the two ways to the backend.
+
+*Stream*: chunks go to the backend as they come, the terminator is held back until the verdict. *Spool*: everything
+waits in `proxy.spool` until then. `session` feeds chunks and asks for the end; what comes back is the reply for the
+client. Once something refused the message the rest is read and thrown away, so that the reply comes at the true end
+of data, once (PROTOCOL A-3).
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from smtpgate.message.header import HeaderReader
+from smtpgate.policy.edits import AddField, EditList
+from smtpgate.policy.event import DuplicatePossible
+from smtpgate.policy.transaction import Transaction
+from smtpgate.policy.verdict import merge
+from smtpgate.proxy import ledger as book
+from smtpgate.proxy.delivery import Delivery, Leg
+from smtpgate.proxy.pipeline import ChainRun
+from smtpgate.proxy.revision import Door, Engine, Revision
+from smtpgate.proxy.spool import Spool
+from smtpgate.smtp import status
+from smtpgate.smtp.framing import Chunk, Content
+from smtpgate.smtp.reply import Reply
+
+_TRACE_TEXT = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
+
+
+class Body:
+    """The content of one transaction.
+
+    :ivar refusal: why the message will not go on; set as soon as that is known
+    :ivar is_committing: the terminator has gone to a backend
+    """
+
+    __slots__ = ("refusal", "is_committing", "content", "key", "_engine", "_revision", "_door", "_transaction",
+                 "_delivery", "_run", "_edits", "_reader", "_checksum", "_held", "_prefix", "_spool", "_is_spooled",
+                 "_by_chunks", "_is_raw", "_asked_ledger", "_started")
+
+    def __init__(self, engine: Engine, revision: Revision, door: Door, transaction: Transaction, delivery: Delivery,
+                 run: ChainRun, edits: EditList, *, by_chunks: bool, is_raw: bool) -> None:
+        limits = revision.settings.limits
+        self.refusal: Reply | None = None
+        self.is_committing = False
+        self.key = ""
+        self._engine = engine
+        self._revision = revision
+        self._door = door
+        self._transaction = transaction
+        self._delivery = delivery
+        self._run = run
+        self._edits = edits
+        self._by_chunks = by_chunks
+        self._is_raw = is_raw
+        links = [leg.link for leg in delivery.legs]
+        watch = delivery.pool.backend.eight_bit == "reject" and any("8BITMIME" not in link.capabilities
+                                                                    for link in links)
+        self.content = Content(limits.line_length_octets, watch_eight_bit=watch, raw=is_raw)
+        self._reader = HeaderReader(limits.header_size_octets)
+        self._checksum = 0
+        self._held: Chunk | None = None
+        self._prefix = b""
+        self._spool: Spool | None = None
+        ledger = engine.ledger
+        self._asked_ledger = bool(ledger) and any(ledger.may_know(str(recipient.path))
+                                                  for recipient in transaction.recipients)
+        self._is_spooled = door.chain.spools or door.listener.body == "spool" or self._asked_ledger
+        self._started = False
+
+    async def start(self) -> Reply | None:
+        """Come to the point where content may be taken; a Reply where it may not. None: 354, or go on with chunks."""
+        self._transaction.body_by = "BDAT" if self._by_chunks else "DATA"
+        if self._is_spooled:
+            limits = self._revision.settings.limits
+            self._spool = Spool(limits.spool_memory_octets, self._engine.open_spool, self._engine.in_thread)
+            return None
+        self._started = True
+        return await self._delivery.start(self._by_chunks)
+
+    # Content
+
+    async def feed(self, chunk: Chunk) -> None:
+        """Take a piece of content in."""
+        content = self.content
+        passed = content.feed(chunk)
+        if passed is None:
+            return
+        if content.octets > self._revision.settings.limits.message_size_octets:
+            self._refuse(status.MESSAGE_TOO_BIG)
+        elif content.is_long_line:
+            self._refuse(status.LINE_IN_CONTENT_TOO_LONG)
+        elif content.has_bare_newline and self._door.listener.bare_newline != "normalize":
+            self._refuse(status.BARE_NEWLINE if self._door.listener.bare_newline == "reject"
+                         else status.BARE_NEWLINE_CLOSING)
+        elif content.is_eight_bit:
+            self._refuse(status.EIGHT_BIT)
+        if self.refusal is not None:
+            return
+        if self._reader.section is None:
+            whole = self._reader.feed(passed.content)
+            if whole is None:
+                return
+            if len(whole) != len(passed.content):
+                passed = Chunk(whole, None)
+            await self._header(passed)
+        else:
+            await self._pass(passed)
+
+    async def _header(self, first: Chunk) -> None:
+        """The header section is complete: look at it, then let it go on with our trace field above it."""
+        section = self._reader.section
+        assert section is not None
+        if self._reader.is_too_big:
+            self._refuse(status.HEADER_TOO_BIG)
+            return
+        transaction = self._transaction
+        transaction.message_id = section.first("message-id").decode("utf-8", "replace")[:500]
+        transaction.subject = section.first("subject").decode("utf-8", "replace")[:200]
+        if self._run.wants("header"):
+            found = await self._run.run("header", section)
+            verdict = merge(found)
+            if verdict.is_refusal:
+                transaction.verdict = verdict
+                assert verdict.decided_by is not None
+                self._refuse(verdict.decided_by.reply())
+                return
+        if self._edits.only_adds:
+            self._prefix = self._edits.prefix()
+        elif not self._is_spooled:
+            head, _ = self._edits.apply(section)
+            first = Chunk(head + first.content[len(section.octets):], None)
+        await self._pass(first)
+
+    async def _pass(self, chunk: Chunk) -> None:
+        self._checksum = zlib.crc32(chunk.content, self._checksum)
+        if self._door.chain.has_body:
+            self._run.feed(chunk.content)
+        if self._spool is not None:
+            try:
+                await self._spool.append(chunk.content)
+            except OSError as error:
+                self._transaction.notes.append(f"spool: {error}")
+                self._refuse(status.DISK_FULL)
+            return
+        if self._held is not None:
+            held, self._held = self._held, chunk
+            await self._send(held)
+        else:
+            self._held = chunk
+
+    async def flush(self) -> None:
+        """Send what is held back: the client is about to be waited for."""
+        if self._held is not None and self.refusal is None:
+            held, self._held = self._held, None
+            await self._send(held)
+
+    async def _send(self, chunk: Chunk) -> None:
+        prefix, self._prefix = self._prefix, b""
+        refused = await self._delivery.content(chunk, prefix)
+        if refused is not None and self.refusal is None:
+            self.refusal = refused
+
+    def _refuse(self, reply: Reply) -> None:
+        """From here on the message is read and thrown away; the backends never get an end of it."""
+        if self.refusal is not None:
+            return
+        self.refusal = reply
+        self._held = None
+        if self._spool is not None:
+            self._spool.close()
+        self._delivery.abandon("refused by the gateway")
+
+    async def end_chunk(self) -> Reply:
+        """A chunk that others follow is complete."""
+        if self.refusal is None:
+            await self.flush()
+        if self.refusal is None:
+            refused = await self._delivery.end_chunk() if self._spool is None else None
+            self.refusal = self.refusal or refused
+        return self.refusal or status.CHUNK_OK
+
+    # The end
+
+    async def end(self) -> Reply:
+        """The client's true end of data: verdict, then commit. The reply for the client."""
+        transaction = self._transaction
+        tail = self.content.finish()
+        if tail is not None and self.refusal is None:
+            if self.content.has_bare_newline and self._door.listener.bare_newline != "normalize":
+                self._refuse(status.BARE_NEWLINE)
+            elif self._reader.section is None:
+                self._reader.feed(tail.content)
+            else:
+                await self._pass(tail)
+        if self._reader.section is None and self.refusal is None:
+            await self._header(Chunk(self._reader.finish(), None))
+        transaction.octets = self.content.octets
+        if self.content.has_bare_newline:
+            transaction.notes.append("bare_newline")
+        if not self.content.is_complete_line and self.content.octets and not self._is_raw:
+            transaction.notes.append("no_final_newline")
+        transaction.end_at = self._engine.clock.seconds()
+        if self.refusal is None:
+            await self._judge()
+        if self.refusal is not None:
+            return self.refusal
+        return await self._commit()
+
+    async def _judge(self) -> None:
+        transaction = self._transaction
+        if self._run.wants("end"):
+            role = self._door.listener.role
+            await self._run.run("end", seconds=self._revision.settings.timeouts.verdict_for(role))
+        if self._run.findings:
+            verdict = merge(found for found in self._run.findings if found.recipients is None)
+            transaction.verdict = verdict
+            if verdict.is_refusal:
+                assert verdict.decided_by is not None
+                self._refuse(verdict.decided_by.reply())
+        transaction.verdict_at = self._engine.clock.seconds()
+
+    async def _commit(self) -> Reply:
+        """The passing verdict is there: terminators go out, and the answers make the reply."""
+        known = self._known()
+        if known:
+            answered = await self._answer_known(known)
+            if answered is not None:
+                return answered
+        delivery = self._delivery
+        if self._spool is not None:
+            refused = await self._unspool(self._spool)
+            if refused is not None:
+                return refused
+        legs = delivery.living
+        if not legs:
+            return status.INTERNAL
+        held, self._held = self._held, None
+        prefix, self._prefix = self._prefix, b""
+        self.is_committing = True
+        delivery.commit(held, prefix, legs)
+        return await delivery.outcome(legs)
+
+    async def _unspool(self, spool: Spool) -> Reply | None:
+        """Send a spooled body up to its last piece, which `commit` takes."""
+        delivery = self._delivery
+        refused = await delivery.start(self._by_chunks)
+        if refused is not None:
+            return refused
+        section = self._reader.section
+        assert section is not None
+        head, _ = self._edits.apply(section)
+        skip = len(section.octets)
+        held: Chunk | None = Chunk(head, None)
+        self._prefix = b""
+        try:
+            async for piece in spool.pieces():
+                if skip:
+                    cut = min(skip, len(piece))
+                    piece, skip = piece[cut:], skip - cut
+                    if not piece:
+                        continue
+                if held is not None:
+                    refused = await delivery.content(held, b"")
+                    if refused is not None:
+                        return refused
+                held = Chunk(piece, None)
+        except OSError as error:
+            self._transaction.notes.append(f"spool: {error}")
+            delivery.abandon("spool failed")
+            return status.DISK_FULL
+        self._held = held
+        return None
+
+    # The ledger
+
+    def _known(self) -> dict[str, book.Row]:
+        if not self._asked_ledger:
+            return {}
+        key = self.make_key()
+        rows = {}
+        for recipient in self._transaction.recipients:
+            if recipient.state == "accepted":
+                row = self._engine.ledger.find(key, str(recipient.path))
+                if row is not None:
+                    rows[str(recipient.path)] = row
+        return rows
+
+    def make_key(self) -> str:
+        """The ledger's key of this message."""
+        if not self.key:
+            section = self._reader.section
+            assert section is not None
+            self.key = self._engine.ledger.key(self._transaction, section, self.content.octets, self._checksum)
+        return self.key
+
+    @property
+    def has_message_id(self) -> bool:
+        """Whether the message names itself."""
+        section = self._reader.section
+        return section is not None and bool(section.first("message-id"))
+
+    async def _answer_known(self, rows: dict[str, book.Row]) -> Reply | None:
+        """What the ledger knows of this message: committed recipients are not sent to again."""
+        transaction = self._transaction
+        committed = {r for r, row in rows.items() if row.state == book.COMMITTED}
+        if any(row.state == book.UNKNOWN for row in rows.values()):
+            first = next(row for row in rows.values() if row.state == book.UNKNOWN)
+            transaction.notes.append("possible_duplicate")
+            self._engine.tell(DuplicatePossible(transaction, first.transaction_id))
+        if not committed:
+            return None
+        for recipient in transaction.recipients:
+            if str(recipient.path) in committed:
+                recipient.state = "known"
+        transaction.notes.append("known_from_ledger")
+        rest = [r for r in transaction.recipients if r.state == "accepted"]
+        self._delivery.abandon("delivered before")
+        if not rest:
+            return status.DELIVERED_BEFORE
+        for recipient in rest:
+            recipient.state = ""
+        replies = await self._delivery.rcpt(rest)
+        for recipient, reply in zip(rest, replies, strict=True):
+            recipient.state = "accepted" if reply.is_positive else "deferred"
+        refused = next((reply for reply in replies if not reply.is_positive), None)
+        return None if refused is None else Reply(451, "4.3.0", refused.lines)
+
+    async def note_fate(self, legs: Sequence[Leg], *, only_mixed: bool) -> None:
+        """Write what the client may not learn: of all legs, or of a mix only what the one reply cannot say."""
+        states = []
+        for leg in legs:
+            if leg.final is None and not leg.is_unknown:
+                continue
+            if leg.is_unknown:
+                state = book.UNKNOWN
+            elif leg.final is not None and leg.final.is_positive:
+                state = book.COMMITTED
+            elif leg.final is not None and leg.final.is_permanent and only_mixed:
+                state = book.REFUSED
+            else:
+                continue
+            reply = leg.final or status.BACKEND_LOST
+            states += [(str(recipient.path), state, leg.link.server, reply) for recipient in leg.recipients]
+        if states and self._reader.section is not None:
+            await self._engine.ledger.write(self._transaction, self.make_key(), self.has_message_id, states)
+
+    def close(self) -> None:
+        """The transaction is over."""
+        if self._spool is not None:
+            self._spool.close()
+
+
+def received(hostname: str, transaction: Transaction, hide_client: bool, date: str, is_lmtp: bool) -> AddField:
+    """Our trace field (RFC 5321 section 4.4; `with` by RFC 3848 and RFC 6531 section 3.7.3)."""
+    session = transaction.session
+    if is_lmtp:
+        word = "LMTP"
+    elif session.is_extended:
+        word = "UTF8SMTP" if "SMTPUTF8" in transaction.params else "ESMTP"
+    else:
+        word = "SMTP"
+    tls = session.tls
+    if word != "SMTP":
+        word += ("S" if tls is not None else "") + ("A" if session.user else "")
+    helo = _TRACE_TEXT.sub("?", session.helo)[:255] or "unknown"
+    if hide_client:
+        origin = "from authenticated" if session.user else "from local"
+    else:
+        address = session.client_ip
+        literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]" if address else "[local]"
+        origin = f"from {helo} ({session.client_name + ' ' if session.client_name else ''}{literal})"
+    cipher = f"\r\n\t(using {tls.version} with cipher {tls.cipher} ({tls.bits} bits))" if tls is not None else ""
+    recipients = [recipient for recipient in transaction.recipients if recipient.state == "accepted"]
+    target = ""
+    if len(recipients) == 1 and not recipients[0].path.is_utf8 and len(recipients[0].path.raw) < 400:
+        target = f"\r\n\tfor <{recipients[0].path}>"
+    text = f"Received: {origin}{cipher}\r\n\tby {hostname} (smtpgate) with {word} id {transaction.id}{target};\r\n\t{date}\r\n"
+    return AddField(text.encode("utf-8"))
+

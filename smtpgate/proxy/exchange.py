@@ -1,0 +1,369 @@
+"""One mail transaction, from MAIL to the end of data.
+
+The session calls it verb by verb. It holds the transaction's facts, its filters, its edits, its delivery and its body,
+and closes each of them exactly once: by commit, refusal, or abandonment (`end`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from email.utils import formatdate
+from typing import Any
+
+from smtpgate.policy import event as told
+from smtpgate.policy.edits import EditList
+from smtpgate.policy.transaction import Recipient, Transaction
+from smtpgate.policy.verdict import merge
+from smtpgate.proxy.body import Body, received
+from smtpgate.proxy.delivery import Delivery
+from smtpgate.proxy.ledger import PATIENCE_S
+from smtpgate.proxy.pool import Pool
+from smtpgate.smtp import status
+from smtpgate.smtp.command import Command
+from smtpgate.smtp.framing import Chunk
+from smtpgate.smtp.reply import Reply
+from smtpgate.smtp.server import NEED_DATA, EndOfData, Violation
+from smtpgate.tasks import TimeUp, within
+
+#: A ledger row is waited for so long before the client is answered all the same.
+_DURABLE_S = 5.0
+
+_date = (0, "")
+
+
+def _now_text(wall: float) -> str:
+    """The date of the trace field, made once a second."""
+    global _date
+    second = int(wall)
+    if _date[0] != second:
+        _date = (second, formatdate(second, localtime=True))
+    return _date[1]
+
+
+class Exchange:
+    """One transaction at work.
+
+    :ivar has_end: the client's end of data has come
+    :ivar closes: the reply to the end of data ends the session
+    """
+
+    __slots__ = ("facts", "run", "edits", "delivery", "body", "has_end", "closes", "_session", "_engine", "_is_over")
+
+    def __init__(self, session: Any, command: Command, number: int) -> None:
+        assert command.path is not None
+        facts = session.facts
+        self.facts = Transaction(f"{facts.id}.{number}", facts, command.path, command.params)
+        self.facts.begun = session.engine.clock.seconds()
+        facts.transaction = self.facts
+        self.edits = EditList()
+        self.run = session.door.chain.transaction(self.facts)
+        self.delivery: Delivery | None = None
+        self.body: Body | None = None
+        self.has_end = False
+        self.closes = False
+        self._session = session
+        self._engine = session.engine
+        self._is_over = False
+
+    @property
+    def is_committing(self) -> bool:
+        """A backend has been given the end of data."""
+        return self.body is not None and self.body.is_committing and not self._is_over
+
+    def _note(self, who: str, what: str, detail: object = "") -> None:
+        self.facts.session.note(self._engine.clock.seconds(), who, what, detail)
+
+    # MAIL and RCPT
+
+    async def mail(self) -> Reply | None:
+        """The sender: our filters, and the backend too where the link stands already. A Reply where refused."""
+        session, facts = self._session, self.facts
+        self._note("client", "MAIL", facts.sender)
+        if self.run.wants("mail"):
+            refused = await self._filter("mail")
+            if refused is not None:
+                return refused
+        if not session.is_pinned:
+            return None
+        candidates = session.revision.router.candidates(facts.session)
+        pool = session.revision.pools[candidates[0].name] if len(candidates) == 1 else None
+        if pool is None or not session.is_authentic(pool):
+            return Reply(421, "4.4.2", status.BACKEND_LOST.lines)
+        session.front.flush()
+        self.delivery = self._deliver(pool)
+        reply = await self.delivery.mail()
+        return None if reply.is_positive else reply
+
+    async def _filter(self, stage: str, *args: object, recipient: int | None = None) -> Reply | None:
+        self._session.front.flush()
+        verdict = merge(await self.run.run(stage, *args, recipient=recipient))
+        if not verdict.is_refusal:
+            return None
+        decided = verdict.decided_by
+        assert decided is not None
+        if recipient is None:
+            self.facts.verdict = verdict
+        self._note("filter", f"{decided.filter}: {decided.reason}", decided.detail)
+        return decided.reply()
+
+    async def rcpt(self, group: Sequence[Command]) -> list[tuple[Reply, bool]]:
+        """Recipients that came together: a reply each, and whether it is our own word."""
+        out: list[tuple[Reply, bool] | None] = []
+        batch: list[tuple[int, Recipient]] = []
+        facts = self.facts
+        for command in group:
+            assert command.path is not None
+            recipient = Recipient(command.path, command.params)
+            place = len(out)
+            found = await self._own_word(recipient, len(batch))
+            facts.recipients.append(recipient)
+            if isinstance(found, Reply):
+                self._told(recipient, found)
+                out.append((found, True))
+                continue
+            if self.delivery is not None and self.delivery.pool is not found:
+                await self._relay(batch, out)
+                batch = []
+                if facts.accepted:
+                    self._told(recipient, status.OTHER_DESTINATION)
+                    out.append((status.OTHER_DESTINATION, True))
+                    continue
+                # Nobody was accepted there: the transaction may move (P-195).
+                self.delivery.abandon("no recipient accepted")
+                self.delivery = None
+            if self.delivery is None:
+                self.delivery = self._deliver(found)
+            out.append(None)
+            batch.append((place, recipient))
+        await self._relay(batch, out)
+        return [answer for answer in out if answer is not None]
+
+    async def _own_word(self, recipient: Recipient, pending: int) -> Reply | Pool:
+        """Our own checks of a recipient; the pool that it goes to where they pass."""
+        session, facts = self._session, self.facts
+        path = recipient.path
+        if facts.accepted + pending >= session.revision.settings.limits.recipients:
+            return status.TOO_MANY_RECIPIENTS
+        router = session.revision.router
+        if session.facts.role == "mx" and not router.is_local(path):
+            return status.RELAY_DENIED
+        route = router.route(session.facts, facts.sender, path)
+        if route is None and not path.domain:
+            route = router.default(session.facts.listener)
+        if route is None:
+            return status.NO_ROUTE
+        if self.run.wants("rcpt"):
+            refused = await self._filter("rcpt", recipient, recipient=len(facts.recipients))
+            if refused is not None:
+                return refused
+        row = self._engine.ledger.refusal(facts, str(path))
+        if row is not None:
+            facts.notes.append("known_from_ledger")
+            refusal: Reply = row.reply
+            return refusal
+        pool: Pool = session.revision.pools[route.backend]
+        if session.is_pinned and not session.is_authentic(pool) and not (
+                self.delivery is not None and self.delivery.pool is pool):
+            return status.IDENTITY_PINNED
+        facts.route = route.number
+        return pool
+
+    def _deliver(self, pool: Pool) -> Delivery:
+        session = self._session
+        timeouts = session.revision.settings.timeouts
+        size = len(self._trace().raw) + 64 if session.door.listener.received and "SIZE" in self.facts.params else 0
+        delivery = Delivery(self.facts, pool, session, timeouts, self._engine.clock, self._engine.tell, size)
+        return delivery
+
+    async def _relay(self, batch: Sequence[tuple[int, Recipient]], out: list[tuple[Reply, bool] | None]) -> None:
+        if not batch:
+            return
+        assert self.delivery is not None
+        self._session.front.flush()
+        ledger = self._engine.ledger
+        if ledger:
+            self.delivery.server_wish = ledger.hint(str(batch[0][1].path))
+        replies = await self.delivery.rcpt([recipient for _, recipient in batch])
+        for (place, recipient), reply in zip(batch, replies, strict=True):
+            self._told(recipient, reply)
+            out[place] = (reply, False)
+
+    def _told(self, recipient: Recipient, reply: Reply) -> None:
+        recipient.reply = reply
+        recipient.state = "accepted" if reply.is_positive else "deferred" if reply.is_transient else "refused"
+        self._note("client", "RCPT", recipient)
+
+    # Content
+
+    async def start(self, by_chunks: bool) -> Reply | None:
+        """DATA, or the first chunk: come to where content may be taken; a Reply where refused."""
+        session, facts = self._session, self.facts
+        facts.data_at = self._engine.clock.seconds()
+        session.front.flush()
+        if self.run.wants("data"):
+            refused = await self._filter("data")
+            if refused is not None:
+                return refused
+        if self.delivery is None:
+            return status.NO_RECIPIENTS
+        if session.door.listener.received:
+            self.edits.append(self._trace())
+        is_raw = (facts.params.get("BODY") or b"").upper() == b"BINARYMIME"
+        self.body = Body(self._engine, session.revision, session.door, facts, self.delivery, self.run, self.edits,
+                         by_chunks=by_chunks, is_raw=is_raw)
+        refused = await self.body.start()
+        self._note("client", "BDAT" if by_chunks else "DATA", "" if refused is None else refused.text)
+        return refused
+
+    def _trace(self) -> Any:
+        session = self._session
+        listener = session.door.listener
+        return received(session.revision.settings.hostname, self.facts, listener.hide_client,
+                        _now_text(self._engine.wall()), listener.protocol == "lmtp")
+
+    async def content(self) -> None:
+        """The DATA phase up to the reply."""
+        body = self.body
+        assert body is not None
+        await self._take(body)
+
+    async def _take(self, body: Body) -> EndOfData:
+        """Feed the body until the end of the message or of a chunk."""
+        front, clock = self._session.front, self._engine.clock
+        settings = self._session.revision.settings
+        began = clock.seconds()
+        before = body.content.octets
+        while True:
+            event = front.wire.next_event()
+            if event is NEED_DATA:
+                await body.flush()
+                # Octets must come, and not by drips (Postfix smtpd_min_data_rate).
+                now = clock.seconds()
+                rate = (body.content.octets - before) / settings.limits.min_data_rate_octets
+                block = settings.timeouts.data_block_s
+                event = await front.event(min(now + block, began + block + rate))
+            if type(event) is Chunk:
+                await body.feed(event)
+            elif type(event) is EndOfData:
+                if event.is_last:
+                    self.has_end = True
+                    await self._finish(event, body)
+                return event
+            elif type(event) is Violation:
+                self._session._violation(event)
+
+    async def chunk(self, command: Command) -> bool:
+        """One BDAT of the client. True when the message is over."""
+        if self.body is None:
+            refused = await self.start(by_chunks=True)
+            if self.body is None:
+                self.body = Body(self._engine, self._session.revision, self._session.door, self.facts,
+                                 self.delivery or self._deliver(next(iter(self._session.revision.pools.values()))),
+                                 self.run, self.edits, by_chunks=True, is_raw=False)
+            self.body.refusal = self.body.refusal or refused
+        body = self.body
+        event = await self._take(body)
+        if event.is_last:
+            return True
+        reply = await body.end_chunk()
+        if reply.is_positive:
+            self._session.front.wire.reply(event, reply)
+            return False
+        self._session.front.wire.reply(event, reply, self.facts.id)
+        self.end("refused" if reply.is_permanent else "deferred", reply)
+        return True
+
+    async def _finish(self, end: EndOfData, body: Body) -> None:
+        """The client's end of data: verdict, commit, reply."""
+        facts, session, clock = self.facts, self._session, self._engine.clock
+        reply = await body.end()
+        facts.committed_at = clock.seconds()
+        legs = list(self.delivery.legs) if self.delivery is not None else []
+        is_known = reply is status.DELIVERED_BEFORE
+        unknown = [leg for leg in legs if leg.is_unknown]
+        done = [leg for leg in legs if leg.final is not None and leg.final.is_positive]
+        is_lmtp_front = end.answers > 1 or session.door.rules.is_lmtp
+        is_mixed = bool(done) and len(done) < len([leg for leg in legs if leg.recipients]) and not is_lmtp_front
+        is_gone = session.front.is_gone
+        is_late = facts.committed_at - facts.end_at > PATIENCE_S
+        if unknown or is_mixed or done and (is_gone or is_late):
+            await self._remember(body, legs if is_mixed or is_gone or is_late else unknown, is_mixed)
+        for leg in unknown:
+            self._engine.tell(told.DeliveryUnknown(facts, leg.link.server, "answer to the end of data lost"))
+        for leg in legs:
+            for recipient in leg.recipients:
+                recipient.final = leg.final
+                if leg.final is not None and leg.final.is_positive:
+                    recipient.state = "delivered"
+        if reply.is_positive:
+            outcome = "unacked" if is_gone and not is_known else "delivered"
+        elif unknown:
+            outcome = "unknown"
+        else:
+            outcome = "refused" if reply.is_permanent else "deferred"
+        self._answer(end, reply, is_lmtp_front)
+        self.closes = reply.code == 521
+        self.end(outcome, reply)
+        session.front.flush()
+
+    async def _remember(self, body: Body, legs: Sequence[Any], is_mixed: bool) -> None:
+        clock = self._engine.clock
+        try:
+            await within(self._engine.start(body.note_fate(legs, only_mixed=is_mixed)), clock.seconds() + _DURABLE_S)
+        except (OSError, TimeUp) as error:
+            self._engine.tell(told.Happened("ledger.failed", "error", str(error) or "the store is slow", ()))
+
+    def _answer(self, end: EndOfData, reply: Reply, is_lmtp: bool) -> None:
+        wire = self._session.front.wire
+        if not is_lmtp:
+            wire.reply(end, reply, self.facts.id)
+            return
+        recipients = [r for r in self.facts.recipients if r.state in ("accepted", "delivered", "known")]
+        for recipient in recipients[: end.answers] or [None] * end.answers:
+            final = recipient.final if recipient is not None and recipient.final is not None else reply
+            wire.reply(end, final, self.facts.id)
+
+    # Ending
+
+    def reset(self) -> None:
+        """The client gave the transaction up (RSET, EHLO, QUIT)."""
+        refused = [r for r in self.facts.recipients if r.state in ("refused", "deferred")]
+        if self.facts.recipients and len(refused) == len(self.facts.recipients):
+            outcome = "refused" if all(r.state == "refused" for r in refused) else "deferred"
+            self.end(outcome, refused[-1].reply)
+        else:
+            self.end("aborted", None)
+
+    def client_gone(self) -> None:
+        """The client left."""
+        if self.facts.outcome == "":
+            self.facts.notes.append("client_gone")
+        self.reset()
+
+    def abort(self) -> None:
+        """The session ends under it."""
+        self.end("aborted", None)
+
+    def end(self, outcome: str, reply: Reply | None) -> None:
+        """Close everything, once."""
+        if self._is_over:
+            return
+        self._is_over = True
+        facts = self.facts
+        facts.outcome, facts.reply = outcome, reply
+        facts.ended = self._engine.clock.seconds()
+        facts.findings = self.run.findings
+        if self.body is not None:
+            if not facts.octets:
+                facts.octets = self.body.content.octets
+            self.body.close()
+        if self.delivery is not None:
+            if outcome in ("delivered", "unacked") or self.body is not None and self.body.is_committing:
+                self.delivery.finish()
+            else:
+                self.delivery.abandon(f"transaction {outcome}")
+        self.run.close()
+        facts.session.transactions.append(facts)
+        facts.session.transaction = None
+        self._note("us", outcome, reply.text if reply is not None else "")
+        self._engine.tell(told.TransactionEnded(facts))

@@ -1,0 +1,187 @@
+"""The commit ledger: what a client may not have learned, so that its retry is answered and not delivered again.
+
+A row is written only when something went wrong between a backend's answer and the client: the client was gone, the
+answer came past its patience, the answer was lost, or one of several legs was committed and another not. The normal
+path writes nothing. All rows live in memory too (they are few), so asking costs a dictionary look-up, and nothing
+while the ledger is empty.
+
+Known *committed*: answered, never sent again. *Refused*: that recipient gets its own 5yz at RCPT. *Unknown*: sent
+again, same server first, and logged as a possible duplicate; a duplicate can be mended, a loss cannot (DESIGN
+promise 7, RFC 1047).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from smtpgate.message.header import HeaderSection
+from smtpgate.policy.transaction import Transaction
+from smtpgate.smtp.reply import Reply
+
+#: How long a retry is recognised.
+KEEP_S = 24 * 3600.0
+#: Without a Message-ID two messages are told apart less surely.
+KEEP_ANONYMOUS_S = 3600.0
+#: A client that waited longer for our answer may have gone; RFC 5321 section 4.5.3.2.6 grants 600 s, clients take 60.
+PATIENCE_S = 60.0
+#: Most rows; the oldest go first.
+ROWS = 100_000
+
+COMMITTED = "committed"
+REFUSED = "refused"
+UNKNOWN = "unknown"
+
+#: Header fields that say which message this is.
+_IDENTITY = ("from", "to", "cc", "date", "message-id", "subject")
+
+
+@attrs.frozen
+class Row:
+    """One recipient of one message.
+
+    :ivar key: keyed digest of sender and message
+    :ivar envelope: keyed digest of client, sender and SIZE or ENVID, by which a retry shows at RCPT; "" without those
+    """
+
+    key: str
+    recipient: str
+    state: str
+    server: str
+    expires: float
+    transaction_id: str
+    code: int
+    text: str
+    envelope: str = ""
+
+    @property
+    def reply(self) -> Reply:
+        """What the backend said."""
+        enhanced, _, text = self.text.partition(" ")
+        return Reply(self.code, enhanced, (text,))
+
+
+class Ledger:
+    """The rows, in memory and in the store."""
+
+    def __init__(self, secret: bytes, now: Callable[[], float], store: Any) -> None:
+        """
+        :param secret: keys the digests, so that the table tells nothing about who wrote to whom
+        :param now: seconds since the epoch
+        :param store: an `interfaces.ILedgerStore`
+        """
+        self._secret = secret
+        self._now = now
+        self._store = store
+        self._rows: dict[tuple[str, str], Row] = {}
+        self._hints: dict[str, set[tuple[str, str]]] = {}
+        self._envelopes: dict[tuple[str, str], Row] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def load(self, rows: Iterable[Row]) -> None:
+        """Take over what the store kept."""
+        now = self._now()
+        for row in rows:
+            if row.expires > now:
+                self._index(row)
+
+    def _index(self, row: Row) -> None:
+        place = (row.key, row.recipient)
+        self._rows.pop(place, None)
+        self._rows[place] = row
+        self._hints.setdefault(row.recipient, set()).add(place)
+        if row.envelope:
+            self._envelopes[row.envelope, row.recipient] = row
+        while len(self._rows) > ROWS:
+            self._drop(next(iter(self._rows)))
+
+    def _drop(self, place: tuple[str, str]) -> None:
+        row = self._rows.pop(place)
+        places = self._hints.get(row.recipient)
+        if places is not None:
+            places.discard(place)
+            if not places:
+                del self._hints[row.recipient]
+        if self._envelopes.get((row.envelope, row.recipient)) is row:
+            del self._envelopes[row.envelope, row.recipient]
+
+    def expire(self) -> None:
+        """Forget what is past its time."""
+        now = self._now()
+        for place in [place for place, row in self._rows.items() if row.expires <= now]:
+            self._drop(place)
+
+    # Asking
+
+    def may_know(self, recipient: str) -> bool:
+        """Whether any row is about that recipient: only then is a message worth a digest."""
+        return recipient in self._hints
+
+    def hint(self, recipient: str) -> str:
+        """The server that may have a message for that recipient already (fate unknown); "" for none."""
+        for place in self._hints.get(recipient, ()):
+            row = self._rows[place]
+            if row.state == UNKNOWN and row.expires > self._now():
+                return row.server
+        return ""
+
+    def refusal(self, transaction: Transaction, recipient: str) -> Row | None:
+        """The row by which a recipient of a retry was refused at an earlier try, as far as the envelope shows it."""
+        if not self._envelopes:
+            return None
+        row = self._envelopes.get((self.envelope(transaction), recipient))
+        return row if row is not None and row.state == REFUSED and row.expires > self._now() else None
+
+    def find(self, key: str, recipient: str) -> Row | None:
+        """What is known of that message for that recipient."""
+        row = self._rows.get((key, recipient))
+        return row if row is not None and row.expires > self._now() else None
+
+    # Keys
+
+    def key(self, transaction: Transaction, section: HeaderSection, octets: int, checksum: int) -> str:
+        """Which message this is: sender, identifying header fields, size and checksum of the content.
+
+        Our own trace field is not in it, nor those of the hosts before us: a retry may come another way.
+        """
+        digest = hashlib.blake2b(key=self._secret, digest_size=20)
+        parts = [transaction.sender.raw]
+        parts += [b"\x00".join(section.all(name)) for name in _IDENTITY]
+        parts.append(b"%d %d" % (octets, checksum))
+        if not section.first("message-id"):
+            parts.append(transaction.session.client_ip.encode("ascii", "replace"))
+        for part in parts:
+            digest.update(b"%d:" % len(part) + part)
+        return digest.hexdigest()
+
+    def envelope(self, transaction: Transaction) -> str:
+        """What shows of a message before its content; "" where nothing tells it from another of the same sender."""
+        size, envid = transaction.params.get("SIZE"), transaction.params.get("ENVID")
+        if not size and not envid:
+            return ""
+        digest = hashlib.blake2b(key=self._secret, digest_size=16)
+        for part in (transaction.session.client_ip.encode("ascii", "replace"), transaction.sender.raw,
+                     size or b"", envid or b""):
+            digest.update(b"%d:" % len(part) + part)
+        return digest.hexdigest()
+
+    # Writing
+
+    def write(self, transaction: Transaction, key: str, has_id: bool,
+              states: Iterable[tuple[str, str, str, Reply]]) -> Any:
+        """Note the fate of recipients: (recipient, state, server, reply). A Deferred that fires once durable."""
+        expires = self._now() + (KEEP_S if has_id else KEEP_ANONYMOUS_S)
+        envelope = self.envelope(transaction)
+        rows = [
+            Row(key, recipient, state, server, expires, transaction.id, reply.code, f"{reply.enhanced} {reply.text}",
+                envelope)
+            for recipient, state, server, reply in states
+        ]
+        for row in rows:
+            self._index(row)
+        return self._store.put(rows)

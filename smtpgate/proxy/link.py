@@ -1,0 +1,469 @@
+"""One connection to a backend server, from connect to ready, and the commands that go over it.
+
+`Link.open` takes it through greeting, EHLO, STARTTLS, XCLIENT and login as the backend's configuration asks; then
+`delivery` sends envelopes and content and awaits answers. Whatever breaks is one exception, `LinkFailed`, with the
+reply for the client and the reason for the log: always 4yz, never a guess at what the server may have meant.
+
+RFC 5321 section 4.2; RFC 3207 section 4; Postfix XCLIENT_README and XFORWARD_README.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from zope.interface import implementer
+
+from smtpgate.config.model import Backend
+from smtpgate.interfaces import ILinkOwner
+from smtpgate.policy.transaction import Session, TLSFacts
+from smtpgate.smtp import proxyline, status
+from smtpgate.smtp.capability import Capabilities, parse_capabilities
+from smtpgate.smtp.client import ClientConnection, Desync
+from smtpgate.smtp.command import encode_xtext
+from smtpgate.smtp.framing import Chunk
+from smtpgate.smtp.reply import Reply
+from smtpgate.tasks import Clock, Signal, TimeUp
+
+
+class LinkFailed(Exception):
+    """The link cannot be used any more.
+
+    :ivar stage: where: connect, greeting, ehlo, starttls, xclient, auth, mail, rcpt, data, body, end, idle
+    :ivar reply: what the client hears, 4yz
+    :ivar reason: for the log
+    :ivar is_busy: the server is there and declined for now
+    """
+
+    def __init__(self, stage: str, reply: Reply, reason: str, is_busy: bool = False) -> None:
+        super().__init__(reason)
+        self.stage = stage
+        self.reply = reply
+        self.reason = reason
+        self.is_busy = is_busy
+
+
+@implementer(ILinkOwner)
+class Link:
+    """One connection to a server.
+
+    :ivar capabilities: what the server offers on this connection, inside TLS where there is TLS
+    :ivar is_dirty: a transaction was begun on it and not ended
+    :ivar failure: why it is over
+    """
+
+    __slots__ = ("backend", "server", "capabilities", "tls", "is_extended", "is_dirty", "failure", "banner",
+                 "transactions", "user", "_clock", "_wire", "_edge", "_answers", "_signal", "_stage", "_room",
+                 "has_client_info", "opened", "on_over")
+
+    def __init__(self, backend: Backend, server: str, clock: Clock) -> None:
+        self.backend = backend
+        self.server = server
+        self.capabilities = Capabilities()
+        self.tls: TLSFacts | None = None
+        self.is_extended = False
+        self.is_dirty = False
+        self.failure: LinkFailed | None = None
+        self.banner = ""
+        self.transactions = 0
+        self.user = ""
+        self.has_client_info = False
+        self.opened = 0.0
+        self._clock = clock
+        self._wire = ClientConnection()
+        self._edge: Any = None
+        self._answers: deque[Reply] = deque()
+        self._signal = Signal()
+        self._room: Signal | None = None
+        self._stage = "connect"
+        self.on_over: Callable[[Link], None] | None = None
+
+    def renew(self) -> None:
+        """Begin again with another address, after an opening that failed."""
+        if self._edge is not None:
+            self._edge.abort()
+        self._edge = None
+        self.failure = None
+        self.tls = None
+        self._wire = ClientConnection()
+        self._answers.clear()
+        self._signal = Signal()
+        self._stage = "connect"
+
+    def _over(self) -> None:
+        """Tell the pool that the slot is free, once."""
+        if self.on_over is not None:
+            told, self.on_over = self.on_over, None
+            told(self)
+
+    # ILinkOwner
+
+    def connected(self) -> None:
+        """For the edge."""
+        self._signal.fire()
+
+    def received(self, octets: bytes) -> None:
+        """For the edge: what the server said."""
+        desync: Desync | None = None
+        for answer in self._wire.receive(octets):
+            if isinstance(answer, Desync):
+                desync = answer
+            else:
+                self._answers.append(answer.reply)
+        if desync is not None and desync.reply is None:
+            # Out of step: not even the reply before the surplus is sure to belong to its command.
+            self._answers.clear()
+            reply = status.BACKEND_TLS_FAILED if self._stage == "starttls" else status.BACKEND_PROTOCOL
+            self._break(LinkFailed(self._stage, reply, f"{desync.reason}: {desync.octets[:80]!r}"))
+            self._edge.abort()
+            return
+        if self._answers and self._signal.task is not None:
+            self._signal.fire()
+        elif self._room is not None and self._wire.early is not None and self._room.task is not None:
+            self._room.fire()
+        if desync is not None and desync.reply is not None:
+            reply = Reply(451, "4.3.2", desync.reply.lines)
+            self._break(LinkFailed(self._stage, reply, f"server closes: {desync.reply.text}"))
+            self._edge.abort()
+
+    def drained(self) -> None:
+        """For the edge: there is room to write."""
+        if self._room is not None and self._room.task is not None:
+            self._room.fire()
+
+    def tls_started(self, facts: TLSFacts) -> None:
+        """For the edge."""
+        self.tls = facts
+        self._signal.fire()
+
+    def lost(self, reason: str) -> None:
+        """For the edge: the connection is over."""
+        stage = self._stage
+        if stage == "connect":
+            reply = status.BACKEND_UNREACHABLE
+        elif stage == "starttls":
+            reply = status.BACKEND_TLS_FAILED
+        else:
+            reply = status.BACKEND_LOST
+        if self._wire.early is not None and self._wire.is_closing:
+            reply = Reply(451, "4.3.2", self._wire.early.lines)
+        self._break(LinkFailed(stage, reply, reason))
+
+    def _break(self, failure: LinkFailed) -> None:
+        if self.failure is not None:
+            return
+        self.failure = failure
+        self._over()
+        for signal in (self._signal, self._room):
+            if signal is not None and signal.task is not None:
+                signal.fail(failure)
+                return
+
+    # Talking
+
+    @property
+    def is_usable(self) -> bool:
+        """True when a command may be sent."""
+        return self.failure is None and not self._wire.is_closing
+
+    @property
+    def early(self) -> Reply | None:
+        """A refusal that came while content was on its way."""
+        return self._wire.early
+
+    def send(self, kind: str, line: bytes, stage: str = "") -> None:
+        """Write a command; its answer comes to `answer`."""
+        self._stage = stage or kind.lower()
+        self._edge.write(self._wire.send(kind, line))
+
+    def send_all(self, commands: list[tuple[str, bytes]]) -> None:
+        """Write several commands in one packet (PIPELINING)."""
+        self._stage = commands[0][0].lower()
+        self._edge.write(b"".join([self._wire.send(kind, line) for kind, line in commands]))
+
+    async def answer(self, deadline: float) -> Reply:
+        """The next reply; raises LinkFailed where none will come."""
+        answers = self._answers
+        while not answers:
+            if self.failure is not None:
+                raise self.failure
+            signal = self._signal
+            signal.deadline = deadline
+            try:
+                await signal
+            except TimeUp:
+                self._give_up(LinkFailed(self._stage, status.BACKEND_LOST, f"no reply in time to {self._stage}"))
+        return answers.popleft()
+
+    def _give_up(self, failure: LinkFailed) -> None:
+        self.failure = self.failure or failure
+        if self._edge is not None:
+            self._edge.abort()
+        self._over()
+        raise self.failure
+
+    async def ask(self, kind: str, line: bytes, deadline: float) -> Reply:
+        """Send one command and await its reply."""
+        self.send(kind, line)
+        return await self.answer(deadline)
+
+    # Content
+
+    def start_data(self) -> None:
+        """The 354 is there."""
+        self._stage = "body"
+        self._wire.start_data()
+
+    def content(self, chunk: Chunk, prefix: bytes = b"") -> None:
+        """Write content of a DATA phase, `prefix` (already coded) before it."""
+        octets = self._wire.content(chunk)
+        self._edge.write(prefix + octets if prefix else octets)
+
+    async def room(self, deadline: float) -> None:
+        """Wait while the server takes octets more slowly than they come; returns early when it refused."""
+        while self._edge.is_full and self.failure is None and self._wire.early is None:
+            self._room = Signal()
+            self._room.deadline = deadline
+            try:
+                await self._room
+            except TimeUp:
+                self._give_up(LinkFailed("body", status.BACKEND_LOST, "server does not take the message"))
+        if self.failure is not None:
+            raise self.failure
+
+    def end_data(self, chunk: Chunk | None = None, prefix: bytes = b"", replies: int = 1) -> None:
+        """Write the last content and the terminator: the point of no return."""
+        octets = prefix + (self._wire.content(chunk) if chunk is not None else b"") + self._wire.end_data(replies)
+        self._stage = "end"
+        self._edge.write(octets)
+
+    def send_chunk(self, content: bytes, is_last: bool) -> None:
+        """Write one BDAT chunk."""
+        self._stage = "end" if is_last else "body"
+        line = b"BDAT %d LAST\r\n" % len(content) if is_last else b"BDAT %d\r\n" % len(content)
+        self._edge.write(self._wire.send("BDAT", line + content))
+
+    @property
+    def waiting(self) -> int:
+        """How many replies are due or not yet taken."""
+        return self._wire.waiting + len(self._answers)
+
+    # Ending
+
+    def reset(self) -> None:
+        """Say RSET now; `settle` takes the reply when the link is used again."""
+        self.is_dirty = True
+        self.send("RSET", b"RSET\r\n")
+
+    async def settle(self, deadline: float) -> None:
+        """Make sure that no transaction is open before a new one; a server that refuses RSET is not used again."""
+        if not self.is_usable:
+            raise self.failure or LinkFailed("idle", status.BACKEND_LOST, "closing")
+        while self._wire.waiting or self._answers:
+            reply = await self.answer(deadline)
+            if not reply.is_positive:
+                raise LinkFailed("idle", status.BACKEND_LOST, f"RSET refused: {reply.code} {reply.text}")
+        self.is_dirty = False
+
+    def quit(self) -> None:
+        """Say QUIT and go, without waiting for the 221 (Postfix does the same: the outcome is known already)."""
+        if self._edge is None:
+            return
+        if self.failure is None and self._stage not in ("connect", "greeting", "starttls", "body"):
+            self._edge.write(self._wire.send("QUIT", b"QUIT\r\n"))
+        self.failure = self.failure or LinkFailed("idle", status.BACKEND_LOST, "closed by us")
+        self._edge.close()
+        self._over()
+
+    def abort(self, reason: str = "given up") -> None:
+        """Drop the connection: whatever the server has of a message, it has no end of it."""
+        self.failure = self.failure or LinkFailed(self._stage, status.BACKEND_LOST, reason)
+        if self._edge is not None:
+            self._edge.abort()
+        self._over()
+
+    # Opening
+
+    async def open(self, connector: Any, address: Any, host: str, tls: Any, hostname: str, session: Session | None,
+                   deadline: float, use_tls: bool = True) -> None:
+        """Connect and come to the point where MAIL may be sent. Raises LinkFailed.
+
+        :param tls: the backend's `net.tls.ClientTLS`; None where its `tls` is off
+        :param hostname: our own name
+        :param session: for whom; None for a probe
+        :param use_tls: False on the one second try in clear that `optional` allows (P-157)
+        """
+        mode = self.backend.tls
+        try:
+            self._edge = connector.connect(address, self, host)
+        except OSError as error:
+            raise LinkFailed("connect", status.BACKEND_UNREACHABLE, str(error)) from error
+        await self._event(deadline, "connect")
+        self.opened = self._clock.seconds()
+        info = self.backend.client_info
+        if info in ("proxy-v1", "proxy-v2"):
+            self._edge.write(self._proxy_header(session, info))
+            self.has_client_info = True
+        if mode == "implicit":
+            await self._start_tls(tls, deadline)
+        self._stage = "greeting"
+        greeting = await self.answer(deadline)
+        self.banner = greeting.text
+        if greeting.code != 220:
+            raise LinkFailed("greeting", status.BACKEND_BUSY, f"greeting {greeting.code} {greeting.text}", True)
+        ehlo_name = session.helo if self.backend.ehlo_name == "client" and session is not None and session.helo else ""
+        name = (ehlo_name or hostname).encode("ascii", "replace")
+        if greeting.lines[0].split(" ")[0].lower() == hostname.lower():
+            raise LinkFailed("greeting", status.PROXY_LOOP, "the server greets with our own name: a loop")
+        await self._hello(name, deadline)
+        if mode in ("optional", "required", "verify") and use_tls:
+            await self._maybe_starttls(mode, tls, name, deadline)
+        if info == "xclient":
+            await self._xclient(session, name, deadline)
+        if self.backend.credentials is not None and session is not None:
+            await self._login(deadline)
+        self._stage = "idle"
+
+    async def _event(self, deadline: float, stage: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self._stage = stage
+        self._signal.deadline = deadline
+        try:
+            await self._signal
+        except TimeUp:
+            reply = status.BACKEND_UNREACHABLE if stage == "connect" else status.BACKEND_TLS_FAILED
+            self._give_up(LinkFailed(stage, reply, f"no answer in time at {stage}"))
+
+    async def _hello(self, name: bytes, deadline: float) -> None:
+        verb = b"LHLO " if self.backend.protocol == "lmtp" else b"EHLO "
+        reply = await self.ask("EHLO", verb + name + b"\r\n", deadline)
+        if reply.is_positive:
+            self.is_extended = True
+            self.capabilities = parse_capabilities(reply)
+            return
+        if reply.code == 421 or self.backend.protocol == "lmtp":
+            raise LinkFailed("ehlo", status.BACKEND_BUSY, f"EHLO refused: {reply.code} {reply.text}", True)
+        reply = await self.ask("HELO", b"HELO " + name + b"\r\n", deadline)
+        if not reply.is_positive:
+            raise LinkFailed("ehlo", status.BACKEND_BUSY, f"HELO refused: {reply.code} {reply.text}", True)
+        self.is_extended = False
+        self.capabilities = Capabilities()
+
+    async def _maybe_starttls(self, mode: str, tls: Any, name: bytes, deadline: float) -> None:
+        if "STARTTLS" not in self.capabilities:
+            if mode == "optional":
+                return
+            raise LinkFailed("starttls", status.BACKEND_NO_TLS, "STARTTLS is required and not offered")
+        reply = await self.ask("STARTTLS", b"STARTTLS\r\n", deadline)
+        if not reply.is_positive:
+            if mode == "optional" and self.is_usable:
+                self._stage = "idle"
+                return
+            raise LinkFailed("starttls", status.BACKEND_NO_TLS, f"STARTTLS refused: {reply.code} {reply.text}")
+        if self._wire.has_unread or self._answers or self.failure is not None:
+            self._edge.abort()
+            raise LinkFailed("starttls", status.BACKEND_TLS_FAILED, "octets in clear behind the 220 to STARTTLS")
+        await self._start_tls(tls, deadline)
+        await self._hello(name, deadline)
+
+    async def _start_tls(self, tls: Any, deadline: float) -> None:
+        self._stage = "starttls"
+        self._edge.start_tls(tls)
+        if self.tls is None:
+            await self._event(deadline, "starttls")
+
+    def _proxy_header(self, session: Session | None, info: str) -> bytes:
+        remote = self._edge.remote()
+        if session is None:
+            local = self._edge.local()
+            if info == "proxy-v2":
+                return proxyline.version2("", 0, "", 0)
+            return proxyline.version1(local[0], local[1], *remote)
+        make = proxyline.version1 if info == "proxy-v1" else proxyline.version2
+        return make(session.client_ip, session.client_port, session.local_ip or remote[0],
+                    session.local_port or remote[1])
+
+    async def _xclient(self, session: Session | None, name: bytes, deadline: float) -> None:
+        """Tell the server who the client is, so that it judges the client and not us."""
+        offered = self.capabilities.xclient
+        if not offered:
+            # What XCLIENT would say, the connection itself says already, when the client sits where we sit.
+            if session is None or session.client_ip == self._edge.local()[0]:
+                return
+            raise LinkFailed("xclient", status.BACKEND_NO_XCLIENT, "XCLIENT is configured and not offered")
+        if session is None:
+            return
+        words = [b"XCLIENT"]
+        for attribute, value in _xclient_values(session):
+            if attribute not in offered:
+                continue
+            word = attribute.encode("ascii") + b"=" + value
+            if sum(map(len, words)) + len(words) + len(word) > 500:
+                await self._send_xclient(words, deadline)
+                words = [b"XCLIENT"]
+            words.append(word)
+        await self._send_xclient(words, deadline)
+        self.has_client_info = True
+        await self._hello(name, deadline)
+
+    async def _send_xclient(self, words: list[bytes], deadline: float) -> None:
+        reply = await self.ask("XCLIENT", b" ".join(words) + b"\r\n", deadline)
+        if not reply.is_positive:
+            raise LinkFailed("xclient", status.BACKEND_NO_XCLIENT, f"XCLIENT refused: {reply.code} {reply.text}")
+
+    async def xforward(self, session: Session, deadline: float) -> None:
+        """Tell the server whose message comes next (XFORWARD goes before each MAIL)."""
+        offered = self.capabilities.xforward
+        if not offered:
+            raise LinkFailed("xclient", status.BACKEND_NO_XCLIENT, "XFORWARD is configured and not offered")
+        values = dict(_xclient_values(session))
+        values["SOURCE"] = b"REMOTE"
+        values["IDENT"] = encode_xtext(session.id.encode("ascii"))
+        words = [b"XFORWARD"] + [name.encode("ascii") + b"=" + value for name, value in values.items()
+                                 if name in offered]
+        reply = await self.ask("XFORWARD", b" ".join(words) + b"\r\n", deadline)
+        if not reply.is_positive:
+            raise LinkFailed("xclient", status.BACKEND_NO_XCLIENT, f"XFORWARD refused: {reply.code} {reply.text}")
+        self.has_client_info = True
+
+    async def _login(self, deadline: float) -> None:
+        """Log in with the gateway's own credentials."""
+        credentials = self.backend.credentials
+        assert credentials is not None
+        mechanisms = self.capabilities.mechanisms
+        user, password = credentials.user.encode(), credentials.password.reveal().encode()
+        if "PLAIN" in mechanisms:
+            secret = base64.b64encode(b"\x00" + user + b"\x00" + password)
+            reply = await self.ask("AUTH", b"AUTH PLAIN " + secret + b"\r\n", deadline)
+        elif "LOGIN" in mechanisms:
+            reply = await self.ask("AUTH", b"AUTH LOGIN\r\n", deadline)
+            for word in (user, password):
+                if reply.code == 334:
+                    reply = await self.ask("AUTH", base64.b64encode(word) + b"\r\n", deadline)
+        else:
+            raise LinkFailed("auth", status.BACKEND_LOGIN, "the server offers no mechanism that we can log in with")
+        if reply.code != 235:
+            raise LinkFailed("auth", status.BACKEND_LOGIN, f"login refused: {reply.code} {reply.text}")
+        self.user = credentials.user
+
+
+def _xclient_values(session: Session) -> list[tuple[str, bytes]]:
+    """Attributes in the order in which Postfix reads them best: the address last, since trust is judged by it."""
+    values = [
+        ("NAME", session.client_name or "[UNAVAILABLE]"),
+        ("PORT", str(session.client_port) if session.client_port else "[UNAVAILABLE]"),
+        ("PROTO", "ESMTP" if session.is_extended else "SMTP"),
+        ("HELO", session.helo or "[UNAVAILABLE]"),
+        ("LOGIN", session.user or "[UNAVAILABLE]"),
+        ("DESTADDR", _xclient_address(session.local_ip)),
+        ("DESTPORT", str(session.local_port) if session.local_port else "[UNAVAILABLE]"),
+        ("ADDR", _xclient_address(session.client_ip)),
+    ]
+    return [(name, encode_xtext(value.encode("utf-8"))) for name, value in values]
+
+
+def _xclient_address(address: str) -> str:
+    return f"IPV6:{address}" if ":" in address else address or "[UNAVAILABLE]"

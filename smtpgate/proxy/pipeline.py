@@ -1,0 +1,240 @@
+"""Filters per stage: their order, their time, and what happens when one fails.
+
+A `Chain` is built once for each configuration revision from filters and the way they are used; `ChainRun` holds the
+objects of one session or one transaction and calls them stage by stage. A plain method costs a call; asynchronous
+ones of a stage run together, each within what is left of the stage's time. A filter that raises, runs out of time or
+answers with something that is no finding has failed, and its failure policy speaks for it (promise 9): there is no
+silent value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from inspect import iscoroutine
+from typing import Any, Final
+
+import attrs
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+
+from smtpgate.policy.event import FilterFailed
+from smtpgate.policy.transaction import Session, Transaction
+from smtpgate.policy.verdict import Finding
+from smtpgate.tasks import Clock, Signal
+
+#: In the order of a session.
+STAGES: Final = ("connect", "helo", "auth", "mail", "rcpt", "data", "header", "body", "end")
+#: Time of one stage before the end of data, seconds: below the patience that RFC 5321 section 4.5.3.2 gives a client.
+STAGE_S: Final = 30.0
+#: A plain method that holds the reactor so long is named in the log.
+SLOW_S: Final = 0.1
+#: Filters that may hold the verdict longer make the message be spooled (DESIGN: streaming).
+STREAM_S: Final = 5.0
+
+
+@attrs.frozen
+class Use:
+    """One filter and the way it is used.
+
+    :ivar mode: enforce or shadow
+    :ivar on_error: tempfail, reject or continue
+    """
+
+    name: str
+    filter: Any
+    stages: frozenset[str]
+    roles: frozenset[str]
+    mode: str = "enforce"
+    on_error: str = "tempfail"
+    needs_message: bool = False
+    budget_s: float = 1.0
+
+
+class Chain:
+    """All filters of one revision for one role, in their order."""
+
+    def __init__(self, uses: Iterable[Use], role: str, clock: Clock, tell: Callable[[Any], None]) -> None:
+        self.uses = tuple(use for use in uses if role in use.roles and use.mode != "off")
+        self.clock = clock
+        self.tell = tell
+        self.has_session = bool([u for u in self.uses if u.stages & {"connect", "helo", "auth"}])
+        self.has_body = any("body" in use.stages for use in self.uses)
+        self.stages = frozenset(stage for use in self.uses for stage in use.stages)
+        #: The backend may not see the start of a message before the verdict.
+        self.spools = any(use.mode == "enforce" and (use.needs_message or use.budget_s > STREAM_S) for use in self.uses)
+
+    def session(self, session: Session) -> ChainRun:
+        """The objects of one session."""
+        run = ChainRun(self, session.id)
+        run.begin((use for use in self.uses if use.stages & {"connect", "helo", "auth"}),
+                  lambda use: use.filter.session(session))
+        return run
+
+    def transaction(self, transaction: Transaction) -> ChainRun:
+        """The objects of one transaction."""
+        run = ChainRun(self, transaction.session.id)
+        run.begin((use for use in self.uses if use.stages - {"connect", "helo", "auth"}),
+                  lambda use: use.filter.transaction(transaction))
+        return run
+
+
+class ChainRun:
+    """One session's or transaction's filters at work.
+
+    :ivar findings: all that was found, in order
+    """
+
+    __slots__ = ("findings", "_chain", "_objects", "_session_id", "_by_stage")
+
+    def __init__(self, chain: Chain, session_id: str) -> None:
+        self.findings: list[Finding] = []
+        self._chain = chain
+        self._session_id = session_id
+        self._objects: list[tuple[Use, Any]] = []
+        self._by_stage: dict[str, list[tuple[Use, Any]]] = {}
+
+    def begin(self, uses: Iterable[Use], make: Callable[[Use], Any]) -> None:
+        """Make the objects."""
+        for use in uses:
+            try:
+                made = make(use)
+            except Exception as error:
+                self._fail(use, "begin", "raised", repr(error))
+                continue
+            if made is not None:
+                self._objects.append((use, made))
+
+    def _methods(self, stage: str) -> list[tuple[Use, Any]]:
+        methods = self._by_stage.get(stage)
+        if methods is None:
+            methods = []
+            if stage in self._chain.stages:
+                for use, made in self._objects:
+                    if stage in use.stages:
+                        method = getattr(made, stage, None)
+                        if method is not None:
+                            methods.append((use, method))
+            self._by_stage[stage] = methods
+        return methods
+
+    def wants(self, stage: str) -> bool:
+        """Whether any filter has a method for that stage."""
+        return bool(self._methods(stage))
+
+    async def run(self, stage: str, *args: object, seconds: float = STAGE_S,
+                  recipient: int | None = None) -> list[Finding]:
+        """Call the filters of a stage; the findings of this call.
+
+        :param recipient: index of the recipient that the call is about
+        """
+        first = len(self.findings)
+        running: list[tuple[Use, Deferred[Any], float]] = []
+        clock = self._chain.clock
+        for use, method in self._methods(stage):
+            began = clock.seconds()
+            try:
+                answer = method(*args)
+            except Exception as error:
+                self._fail(use, stage, "raised", repr(error))
+                continue
+            if iscoroutine(answer):
+                running.append((use, ensureDeferred(answer), began))
+            elif isinstance(answer, Deferred):
+                running.append((use, answer, began))
+            else:
+                took = clock.seconds() - began
+                if took > SLOW_S:
+                    self._chain.tell(FilterFailed(use.name, stage, "blocked", f"{took:.2f} s", "none", self._session_id))
+                self._take(use, stage, answer, took)
+        if running:
+            await self._finish(stage, running, seconds)
+        if recipient is not None:
+            about = frozenset((recipient,))
+            self.findings[first:] = [attrs.evolve(found, recipients=found.recipients or about)
+                                     for found in self.findings[first:]]
+        return self.findings[first:]
+
+    async def _finish(self, stage: str, running: list[tuple[Use, Deferred[Any], float]], seconds: float) -> None:
+        clock = self._chain.clock
+        done = Signal()
+        open_count = len(running)
+        results: dict[int, Any] = {}
+
+        def finished(result: Any, number: int) -> None:
+            nonlocal open_count
+            results[number] = (result, clock.seconds() - running[number][2])
+            open_count -= 1
+            if not open_count and done.task is not None:
+                done.fire()
+
+        timers = []
+        for number, (use, deferred, _) in enumerate(running):
+            limit = min(seconds, use.budget_s) if use.budget_s > 0 else seconds
+            deferred.addBoth(finished, number)
+            if number not in results:
+                timers.append(clock.callLater(limit, deferred.cancel))
+        try:
+            if open_count:
+                await done
+        finally:
+            for timer in timers:
+                if timer.active():
+                    timer.cancel()
+            if open_count:
+                for number, (_, deferred, _) in enumerate(running):
+                    if number not in results:
+                        deferred.cancel()
+        for number, (use, _, _) in enumerate(running):
+            result, took = results[number]
+            value = getattr(result, "value", None)
+            if isinstance(value, CancelledError):
+                self._fail(use, stage, "timeout", f"after {took:.1f} s")
+            elif isinstance(value, BaseException):
+                self._fail(use, stage, "raised", repr(value))
+            else:
+                self._take(use, stage, result, took)
+
+    def _take(self, use: Use, stage: str, answer: object, took: float) -> None:
+        if answer is None:
+            return
+        if not isinstance(answer, Finding):
+            self._fail(use, stage, "wrong type", type(answer).__name__)
+            return
+        self.findings.append(
+            attrs.evolve(answer, filter=use.name, is_shadow=use.mode == "shadow", seconds=took)
+        )
+
+    def _fail(self, use: Use, stage: str, kind: str, detail: str) -> None:
+        """The filter's failure policy speaks for it."""
+        self._chain.tell(FilterFailed(use.name, stage, kind, detail[:500], use.on_error, self._session_id))
+        action = {"tempfail": "defer", "reject": "reject", "continue": "note"}[use.on_error]
+        finding = Finding("filter-failed", action, detail=f"{kind}: {detail[:200]}",
+                          public="A check could not be done; try again later" if action == "defer" else
+                          "A check could not be done", enhanced={"defer": "4.3.0", "reject": "5.3.0"}.get(action, ""),
+                          filter=use.name, is_shadow=use.mode == "shadow")
+        self.findings.append(finding)
+
+    def feed(self, chunk: bytes) -> None:
+        """Show a piece of content to the filters that look at it; they answer at the end."""
+        for use, method in self._methods("body"):
+            try:
+                answer = method(chunk)
+            except Exception as error:
+                self._fail(use, "body", "raised", repr(error))
+                self._by_stage["body"] = [pair for pair in self._by_stage["body"] if pair[0] is not use]
+                continue
+            if answer is not None:
+                self._take(use, "body", answer, 0.0)
+
+    def close(self) -> None:
+        """Every object hears `closed`, once."""
+        objects, self._objects = self._objects, []
+        for use, made in objects:
+            closed = getattr(made, "closed", None)
+            if closed is None:
+                continue
+            try:
+                closed()
+            except Exception as error:
+                self._chain.tell(FilterFailed(use.name, "closed", "raised", repr(error)[:500], "none",
+                                              self._session_id))

@@ -1,0 +1,103 @@
+"""What one configuration revision is at work: a session keeps the one it began with until it ends.
+
+`control` builds a new one beside the old and swaps a single reference; the old one is closed when its last session
+has gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from smtpgate.config.model import Listener, Settings
+from smtpgate.proxy.pipeline import Chain
+from smtpgate.proxy.pool import Pool
+from smtpgate.proxy.router import Router
+from smtpgate.smtp.command import PathRules
+from smtpgate.smtp.server import WireRules
+from smtpgate.tasks import Clock
+
+
+@attrs.define
+class Door:
+    """One listener of a revision.
+
+    :ivar tls: its `net.tls.ServerTLS`; None where `tls` is off or no certificate can be used
+    :ivar chain: the filters of its role
+    :ivar check_password: awaitable check for `auth = "local"`: (user, password) to bool; None for other listeners
+    """
+
+    listener: Listener
+    rules: WireRules
+    chain: Chain
+    tls: Any = None
+    check_password: Any = None
+
+
+def wire_rules(listener: Listener) -> WireRules:
+    """A listener's switches as the wire machine takes them."""
+    return WireRules(
+        paths=PathRules(is_strict=listener.strict_paths, needs_brackets=listener.require_brackets),
+        takes_bare_lf=listener.command_bare_lf == "accept",
+        needs_tls=listener.tls == "required",
+        is_lmtp=listener.protocol == "lmtp",
+    )
+
+
+@attrs.define(eq=False)
+class Revision:
+    """One configuration at work.
+
+    :ivar sessions: how many sessions run on it
+    """
+
+    id: str
+    settings: Settings
+    router: Router
+    pools: Mapping[str, Pool]
+    doors: Mapping[str, Door]
+    sessions: int = 0
+    is_retired: bool = False
+    on_idle: Callable[[Revision], None] | None = None
+
+    def enter(self) -> None:
+        """A session begins."""
+        self.sessions += 1
+
+    def leave(self) -> None:
+        """A session is over."""
+        self.sessions -= 1
+        if self.is_retired and not self.sessions and self.on_idle is not None:
+            self.on_idle(self)
+
+    def retire(self, on_idle: Callable[[Revision], None]) -> None:
+        """A newer one took its place: no new sessions."""
+        self.is_retired = True
+        self.on_idle = on_idle
+        if not self.sessions:
+            on_idle(self)
+
+
+@attrs.define(eq=False)
+class Engine:
+    """What all sessions share, whatever their revision.
+
+    :ivar clock: IReactorTime
+    :ivar wall: seconds since the epoch
+    :ivar tell: tells an event to the witnesses
+    :ivar ledger: the commit ledger
+    :ivar open_spool: opens a file for a body
+    :ivar in_thread: runs a blocking call elsewhere
+    :ivar start: a coroutine as a Deferred
+    """
+
+    clock: Clock
+    keeper: Any
+    wall: Callable[[], float]
+    tell: Callable[[Any], None]
+    ledger: Any
+    open_spool: Callable[[], Any]
+    in_thread: Callable[..., Any]
+    start: Callable[[Any], Any]

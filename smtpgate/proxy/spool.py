@@ -1,0 +1,80 @@
+"""A body that must wait for its verdict: in memory up to a limit, then in a file that nobody else can see.
+
+All file work leaves the reactor thread. The file has no name, so nothing is left of it when the gateway is killed
+(P-305).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, BinaryIO
+
+from twisted.internet.defer import Deferred
+
+#: Read back in pieces of this size.
+PIECE_OCTETS = 262144
+
+InThread = Callable[..., Deferred[Any]]
+
+
+class Spool:
+    """One body. Append all of it, then read it as often as needed, then close."""
+
+    __slots__ = ("octets", "_memory", "_memory_cap", "_file", "_open", "_in_thread")
+
+    def __init__(self, memory_octets: int, open_file: Callable[[], BinaryIO], in_thread: InThread) -> None:
+        """
+        :param memory_octets: bodies up to this size never touch the disk
+        :param open_file: `ISpoolStore.open`; raises OSError when there is no room
+        :param in_thread: runs a blocking call elsewhere
+        """
+        self.octets = 0
+        self._memory: list[bytes] = []
+        self._memory_cap = memory_octets
+        self._file: BinaryIO | None = None
+        self._open = open_file
+        self._in_thread = in_thread
+
+    async def append(self, content: bytes) -> None:
+        """Take content in. Raises OSError when the disk is full."""
+        self.octets += len(content)
+        if self._file is None:
+            self._memory.append(content)
+            if self.octets <= self._memory_cap:
+                return
+            self._file = await self._in_thread(self._open)
+            content = b"".join(self._memory)
+            self._memory = []
+        await self._in_thread(_write, self._file, content)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The whole body from its start."""
+        if self._file is None:
+            for content in self._memory:
+                yield content
+            return
+        position = 0
+        while position < self.octets:
+            content = await self._in_thread(_read, self._file, position)
+            if not content:
+                raise OSError("the spool file is shorter than what was written to it")
+            position += len(content)
+            yield content
+
+    def close(self) -> None:
+        """Forget it."""
+        self._memory = []
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    file.seek(0, 2)
+    file.write(content)
+    file.flush()
+
+
+def _read(file: BinaryIO, position: int) -> bytes:
+    file.seek(position)
+    return file.read(PIECE_OCTETS)

@@ -1,0 +1,156 @@
+"""The back wire machine: commands to a backend go out, its replies come back in step.
+
+Its owner registers each command with `send` (which gives the octets to write), feeds what comes to `receive`, and gets
+`Answer` values: one reply for each command, in order. A reply that no command waits for, one of a kind that its
+command cannot have (a 354 to RCPT, a 250 to DATA), and one that breaks the grammar are a `Desync`: no later reply of
+that connection can be trusted, so it is given up (promise 5, P-070, P-211, P-214).
+
+RFC 5321 section 4.2, 4.3.2; RFC 2920 section 3.1; RFC 3207; RFC 4954; RFC 2033.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import attrs
+
+from smtpgate.smtp.framing import Chunk, DotEncoder
+from smtpgate.smtp.reply import BadReply, Reply, ReplyReader
+
+#: Positive codes that each kind of command may get; 4yz and 5yz may come to any.
+_POSITIVE: Final = {
+    "GREETING": range(200, 300),
+    "EHLO": range(200, 300),
+    "HELO": range(200, 300),
+    "STARTTLS": range(220, 221),
+    "XCLIENT": range(220, 221),
+    "XFORWARD": range(200, 300),
+    "AUTH": range(235, 236),
+    "MAIL": range(200, 300),
+    "RCPT": range(200, 300),
+    "DATA": range(354, 355),
+    "BDAT": range(200, 300),
+    "END": range(200, 300),
+    "RSET": range(200, 300),
+    "QUIT": range(200, 300),
+}
+
+
+@attrs.frozen
+class Answer:
+    """A reply and the kind of command that it answers."""
+
+    kind: str
+    reply: Reply
+
+
+@attrs.frozen
+class Desync:
+    """The backend is out of step, or does not speak SMTP.
+
+    :ivar reply: set when the backend said goodbye on its own (421), which is no fault of grammar
+    """
+
+    reason: str
+    octets: bytes = b""
+    reply: Reply | None = None
+
+
+class ClientConnection:
+    """One backend connection, without the connection. It waits for the greeting first.
+
+    :ivar early: a 4yz or 5yz that came while content was still on its way (P-102)
+    """
+
+    __slots__ = ("early", "is_closing", "_reader", "_waiting", "_in_data", "_encoder")
+
+    def __init__(self) -> None:
+        self.early: Reply | None = None
+        self.is_closing = False
+        self._reader = ReplyReader()
+        self._waiting: deque[str] = deque(("GREETING",))
+        self._in_data = False
+        self._encoder: DotEncoder | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """True when no reply is due and none has begun."""
+        return not self._waiting and not self._reader.pending and not self._in_data
+
+    @property
+    def has_unread(self) -> bool:
+        """True when octets of a reply came that no one asked for yet (behind the 220 to STARTTLS: an attack)."""
+        return self._reader.pending
+
+    @property
+    def waiting(self) -> int:
+        """How many replies are due."""
+        return len(self._waiting)
+
+    def send(self, kind: str, line: bytes, replies: int = 1) -> bytes:
+        """Register a command that will be written.
+
+        :param replies: how many replies it gets: more than one only for the end of data in LMTP
+        """
+        self._waiting.extend((kind,) * replies)
+        return line
+
+    def start_data(self) -> None:
+        """The 354 is there: what `content` gives may be written."""
+        self._in_data = True
+        self._encoder = DotEncoder()
+
+    def content(self, chunk: Chunk) -> bytes:
+        """A chunk in the form that goes over the wire of a DATA phase."""
+        assert self._encoder is not None
+        return self._encoder.encode(chunk)
+
+    def end_data(self, replies: int = 1) -> bytes:
+        """The terminator. It is the point of no return: only after a passing verdict."""
+        assert self._encoder is not None
+        self._in_data = False
+        octets = self._encoder.finish()
+        self._encoder = None
+        return self.send("END", octets, replies)
+
+    def receive(self, data: bytes) -> list[Answer | Desync]:
+        """Take octets in. After a Desync nothing more is read."""
+        out: list[Answer | Desync] = []
+        for reply in self._reader.feed(data):
+            if isinstance(reply, BadReply):
+                out.append(Desync(reply.reason, reply.octets))
+                break
+            answer = self._match(reply)
+            if answer is not None:
+                out.append(answer)
+                if type(answer) is Desync:
+                    self._reader.bad = BadReply("out of step", b"")
+                    break
+        if self._reader.pending and not self._waiting and not self._in_data:
+            # Part of a reply that nobody asked for.
+            out.append(Desync("reply without a command"))
+            self._reader.bad = BadReply("out of step", b"")
+        return out
+
+    def _match(self, reply: Reply) -> Answer | Desync | None:
+        code = reply.code
+        if not self._waiting:
+            if self._in_data and code >= 400 and self.early is None:
+                self.early = reply
+                self.is_closing = self.is_closing or code == 421
+                return None
+            if code == 421:
+                self.is_closing = True
+                return Desync("closing unasked", reply=reply)
+            return Desync("reply without a command", str(code).encode())
+        kind = self._waiting[0]
+        if code == 334 and kind == "AUTH":
+            self._waiting.popleft()
+            return Answer(kind, reply)
+        if code < 400 and code not in _POSITIVE[kind]:
+            return Desync(f"{code} to {kind}", str(code).encode())
+        if code == 421:
+            self.is_closing = True
+        self._waiting.popleft()
+        return Answer(kind, reply)

@@ -1,0 +1,200 @@
+"""SMTP replies: strict reading from a backend, exact writing to a client.
+
+The back wire reads replies with `ReplyReader`; the session makes and relays `Reply` values; the front wire writes
+them with `Reply.octets`. A reply that breaks the grammar is never guessed at: the reader answers with a `BadReply`
+and the link is given up, because the first line says one thing to one reader and the last line another to the next.
+
+RFC 5321 section 4.2 (replies), RFC 2034 and RFC 3463 (enhanced status codes).
+"""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+#: Longest reply line sent to a client, CRLF included (RFC 5321 section 4.5.3.1.5).
+LINE_OCTETS = 512
+#: Longest reply line read from a backend: lenient, as RFC 5321 asks readers to be; Postfix reads 2048.
+READ_LINE_OCTETS = 4096
+#: Most lines of one reply: an EHLO list of a large server has about thirty.
+READ_LINES = 128
+#: Most octets of one reply, over all its lines.
+READ_OCTETS = 65536
+
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*))?")
+_ENHANCED = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?: +|$)")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+@attrs.frozen
+class Reply:
+    """One whole reply.
+
+    :ivar code: three digits, 200 to 599
+    :ivar enhanced: "2.1.0", or "" where a reply has none (greetings, EHLO lists, 3yz)
+    :ivar lines: the texts without codes, printable ASCII, at least one, each may be empty
+    """
+
+    code: int
+    enhanced: str
+    lines: tuple[str, ...]
+
+    @property
+    def is_positive(self) -> bool:
+        """True for 2yz."""
+        return self.code < 300
+
+    @property
+    def is_transient(self) -> bool:
+        """True for 4yz."""
+        return 400 <= self.code < 500
+
+    @property
+    def is_permanent(self) -> bool:
+        """True for 5yz."""
+        return self.code >= 500
+
+    @property
+    def text(self) -> str:
+        """All lines as one, for logs and pages."""
+        return " ".join(line for line in self.lines if line)
+
+    def octets(self, reference: str = "") -> bytes:
+        """The reply as it goes to a client, every line at most 512 octets.
+
+        :param reference: ends the last line; the text gives way where both do not fit
+        """
+        start = f"{self.enhanced} " if self.enhanced else ""
+        if len(self.lines) == 1:
+            text = start + self.lines[0]
+            if reference:
+                text = f"{text[: LINE_OCTETS - 7 - len(reference)].rstrip()} {reference}"
+            elif len(text) > LINE_OCTETS - 6:
+                text = text[: LINE_OCTETS - 6]
+            return b"%d %s\r\n" % (self.code, text.encode("ascii"))
+        out = [f"{self.code}-{(start + line)[: LINE_OCTETS - 6]}\r\n" for line in self.lines[:-1]]
+        last = attrs.evolve(self, lines=self.lines[-1:])
+        return "".join(out).encode("ascii") + last.octets(reference)
+
+    def completed(self) -> Reply:
+        """This reply with an enhanced code that fits its class (RFC 2034 section 4).
+
+        A backend without ENHANCEDSTATUSCODES gets the generic code of the class; one whose enhanced code contradicts
+        its reply code is believed in the reply code.
+        """
+        if 300 <= self.code < 400:
+            return self if not self.enhanced else attrs.evolve(self, enhanced="")
+        digit = str(self.code)[0]
+        if self.enhanced[:1] == digit:
+            return self
+        return attrs.evolve(self, enhanced=f"{digit}.0.0")
+
+
+@attrs.frozen
+class BadReply:
+    """What came cannot be a reply; nothing after it can be trusted either.
+
+    :ivar reason: a short word for the log
+    :ivar octets: the start of what came, at most 200 octets
+    """
+
+    reason: str
+    octets: bytes
+
+
+def printable(text: str) -> str:
+    """`text` with everything but printable ASCII replaced, so that it cannot end a line or steer a terminal."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNPRINTABLE.sub("?", text)
+
+
+def parse_lines(lines: list[bytes]) -> Reply | BadReply:
+    """A reply from its lines, given without their line ends."""
+    code, texts, enhanced = b"", [], ""
+    for number, line in enumerate(lines):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            return BadReply("malformed reply line", line[:200])
+        this, mark, rest = match.groups()
+        if number and this != code:
+            return BadReply("reply code changes between lines", line[:200])
+        if (mark == b"-") != (number < len(lines) - 1):
+            return BadReply("continuation mark on the wrong line", line[:200])
+        code = this
+        text = printable((rest or b"").decode("latin-1").rstrip("\r"))
+        found = _ENHANCED.match(text)
+        if found is not None:
+            text = text[found.end() :]
+            if not enhanced:
+                enhanced = f"{found[1]}.{found[2]}.{found[3]}"
+        texts.append(text.rstrip(" "))
+    return Reply(int(code), enhanced, tuple(texts))
+
+
+class ReplyReader:
+    """Cuts the octets of a backend into replies, with caps on line, lines and octets.
+
+    Lines end with CRLF; a lone LF is read as an end too (old filters send it), and a CR inside a text is replaced.
+    """
+
+    __slots__ = ("_buffer", "_lines", "_octets", "bad")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._lines: list[bytes] = []
+        self._octets = 0
+        self.bad: BadReply | None = None
+
+    @property
+    def pending(self) -> bool:
+        """True while octets of an unfinished reply are held."""
+        return bool(self._buffer or self._lines)
+
+    def feed(self, data: bytes) -> list[Reply | BadReply]:
+        """Take octets in; give the replies that they complete. After a BadReply nothing more is read."""
+        if self.bad is not None:
+            return []
+        if not self._buffer and not self._lines and data[-1:] == b"\n" and data.count(b"\n") == 1:
+            known = _KNOWN.get(data)
+            if known is not None:
+                return [known]
+        buffer = self._buffer + data if self._buffer else data
+        out: list[Reply | BadReply] = []
+        start = 0
+        while True:
+            end = buffer.find(b"\n", start)
+            if end < 0:
+                break
+            line = buffer[start : end - 1] if buffer[end - 1 : end] == b"\r" and end > start else buffer[start:end]
+            start = end + 1
+            self._lines.append(line)
+            self._octets += len(line) + 2
+            if len(line) > READ_LINE_OCTETS or len(self._lines) > READ_LINES or self._octets > READ_OCTETS:
+                return self._fail(out, BadReply("reply too long", line[:200]))
+            if line[3:4] == b"-" and line[:3].isdigit():
+                continue
+            reply = parse_lines(self._lines)
+            if isinstance(reply, BadReply):
+                return self._fail(out, reply)
+            if len(self._lines) == 1 and len(line) <= 64 and len(_KNOWN) < 512:
+                _KNOWN[line + b"\r\n"] = reply
+            self._lines = []
+            self._octets = 0
+            out.append(reply)
+        self._buffer = buffer[start:]
+        if len(self._buffer) > READ_LINE_OCTETS:
+            return self._fail(out, BadReply("reply line too long", self._buffer[:200]))
+        return out
+
+    def _fail(self, out: list[Reply | BadReply], bad: BadReply) -> list[Reply | BadReply]:
+        self.bad = bad
+        self._buffer, self._lines = b"", []
+        out.append(bad)
+        return out
+
+
+#: Short one-line replies seen before: a backend says the same dozen over and over. Bounded above; holds no secret,
+#: since replies hold none.
+_KNOWN: dict[bytes, Reply] = {}

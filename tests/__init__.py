@@ -1,0 +1,1 @@
+"""Tests of smtpgate, by room: test_<room>_<module>.py."""
