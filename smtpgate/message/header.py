@@ -71,6 +71,21 @@ class HeaderSection:
         if raw:
             yield Field(name, b"\r\n".join(raw) + b"\r\n", start)
 
+    def text(self, name: str) -> str:
+        """The first line of the topmost field of that name (lower case), found without parsing the others."""
+        octets = self.octets
+        lower = octets.lower()
+        mark = name.encode("ascii") + b":"
+        if lower.startswith(mark):
+            start = len(mark)
+        else:
+            start = lower.find(b"\r\n" + mark)
+            if start < 0:
+                return ""
+            start += 2 + len(mark)
+        end = octets.find(b"\r\n", start)
+        return octets[start : end if end >= 0 else None].strip().decode("utf-8", "replace")
+
     def all(self, name: str) -> list[bytes]:
         """The values of every field of that name (lower case), top first."""
         return [field.value for field in self.fields if field.name == name]

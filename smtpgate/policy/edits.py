@@ -11,9 +11,10 @@ import attrs
 from smtpgate.message.header import HeaderSection
 
 
-def _one_field(_: object, attribute: object, value: bytes) -> None:
-    lines = value.split(b"\r\n")
-    if lines[-1] or b"\r" in b"".join(lines) or b"\n" in b"".join(lines) or not value:
+def check_field(raw: bytes) -> None:
+    """Raises ValueError where `raw` is not exactly one well-formed field."""
+    lines = raw.split(b"\r\n")
+    if lines[-1] or len(lines) < 2 or b"\r" in b"".join(lines) or b"\n" in b"".join(lines):
         raise ValueError("a field is whole lines, each ended by CRLF")
     if lines[0][:1] in (b" ", b"\t", b":", b"") or b":" not in lines[0]:
         raise ValueError("a field begins with its name and a colon")
@@ -29,7 +30,7 @@ class AddField:
     :ivar author: who wants it: a filter's name, or "gateway"
     """
 
-    raw: bytes = attrs.field(validator=_one_field)
+    raw: bytes
     author: str = "gateway"
 
 
@@ -52,7 +53,7 @@ class ReplaceField:
 
     name: str
     index: int
-    raw: bytes = attrs.field(validator=_one_field)
+    raw: bytes
     author: str = "gateway"
 
 
@@ -68,7 +69,9 @@ class EditList:
         self.edits: list[Edit] = []
 
     def append(self, edit: Edit) -> None:
-        """Ask for one more."""
+        """Ask for one more. Raises ValueError where it would write something that is no field."""
+        if not isinstance(edit, RemoveField):
+            check_field(edit.raw)
         self.edits.append(edit)
 
     @property

@@ -10,6 +10,8 @@ from typing import Final
 
 import attrs
 
+from smtpgate.message.header import HeaderSection
+from smtpgate.policy.edits import EditList
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.smtp.address import Path
 from smtpgate.smtp.reply import Reply
@@ -125,14 +127,16 @@ class Transaction:
     """The facts of one mail transaction.
 
     :ivar id: the session's id, a dot and the transaction's number: the reference id of its replies
+    :ivar accepted: how many recipients the client holds a 2yz for
+    :ivar header: the header section, once it has passed
     :ivar octets: size of the content as RFC 1870 counts it
     :ivar notes: short words about the content ("bare_lf")
     """
 
     __slots__ = (
-        "id", "session", "sender", "params", "recipients", "route", "backend", "server", "octets", "message_id",
-        "subject", "findings", "verdict", "outcome", "reply", "begun", "ended", "data_at", "end_at", "verdict_at",
-        "committed_at", "notes", "body_by", "backend_tls", "digest",
+        "id", "session", "sender", "params", "recipients", "route", "backend", "server", "octets", "header",
+        "accepted", "findings", "verdict", "outcome", "reply", "begun", "ended", "data_at", "end_at", "verdict_at",
+        "committed_at", "notes", "body_by", "backend_tls", "edits",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: dict[str, bytes | None]) -> None:
@@ -146,8 +150,8 @@ class Transaction:
         self.server = ""
         self.backend_tls = ""
         self.octets = 0
-        self.message_id = ""
-        self.subject = ""
+        self.header: HeaderSection | None = None
+        self.accepted = 0
         self.findings: list[Finding] = []
         self.verdict: Verdict | None = None
         self.outcome = ""
@@ -160,9 +164,14 @@ class Transaction:
         self.ended = 0.0
         self.notes: list[str] = []
         self.body_by = ""
-        self.digest = ""
+        self.edits = EditList()
 
     @property
-    def accepted(self) -> int:
-        """How many recipients the client holds a 2yz for."""
-        return sum(1 for recipient in self.recipients if recipient.state in ("accepted", "known", "delivered"))
+    def message_id(self) -> str:
+        """The Message-ID field, as far as a log wants it."""
+        return self.header.text("message-id")[:500] if self.header is not None else ""
+
+    @property
+    def subject(self) -> str:
+        """The Subject field, raw."""
+        return self.header.text("subject")[:500] if self.header is not None else ""

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from smtpgate.message.header import HeaderReader
-from smtpgate.policy.edits import AddField, EditList
+from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import DuplicatePossible
-from smtpgate.policy.transaction import Transaction
+from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.policy.verdict import merge
 from smtpgate.proxy import ledger as book
 from smtpgate.proxy.delivery import Delivery, Leg
@@ -42,7 +42,7 @@ class Body:
                  "_by_chunks", "_is_raw", "_asked_ledger", "_started")
 
     def __init__(self, engine: Engine, revision: Revision, door: Door, transaction: Transaction, delivery: Delivery,
-                 run: ChainRun, edits: EditList, *, by_chunks: bool, is_raw: bool) -> None:
+                 run: ChainRun, *, by_chunks: bool, is_raw: bool) -> None:
         limits = revision.settings.limits
         self.refusal: Reply | None = None
         self.is_committing = False
@@ -53,12 +53,13 @@ class Body:
         self._transaction = transaction
         self._delivery = delivery
         self._run = run
-        self._edits = edits
+        self._edits = transaction.edits
         self._by_chunks = by_chunks
         self._is_raw = is_raw
-        links = [leg.link for leg in delivery.legs]
-        watch = delivery.pool.backend.eight_bit == "reject" and any("8BITMIME" not in link.capabilities
-                                                                    for link in links)
+        watch = False
+        for leg in delivery.legs:
+            if "8BITMIME" not in leg.link.capabilities.words:
+                watch = delivery.pool.backend.eight_bit == "reject"
         self.content = Content(limits.line_length_octets, watch_eight_bit=watch, raw=is_raw)
         self._reader = HeaderReader(limits.header_size_octets)
         self._checksum = 0
@@ -66,7 +67,7 @@ class Body:
         self._prefix = b""
         self._spool: Spool | None = None
         ledger = engine.ledger
-        self._asked_ledger = bool(ledger) and any(ledger.may_know(str(recipient.path))
+        self._asked_ledger = len(ledger) > 0 and any(ledger.may_know(str(recipient.path))
                                                   for recipient in transaction.recipients)
         self._is_spooled = door.chain.spools or door.listener.body == "spool" or self._asked_ledger
         self._started = False
@@ -89,15 +90,8 @@ class Body:
         passed = content.feed(chunk)
         if passed is None:
             return
-        if content.octets > self._revision.settings.limits.message_size_octets:
-            self._refuse(status.MESSAGE_TOO_BIG)
-        elif content.is_long_line:
-            self._refuse(status.LINE_IN_CONTENT_TOO_LONG)
-        elif content.has_bare_newline and self._door.listener.bare_newline != "normalize":
-            self._refuse(status.BARE_NEWLINE if self._door.listener.bare_newline == "reject"
-                         else status.BARE_NEWLINE_CLOSING)
-        elif content.is_eight_bit:
-            self._refuse(status.EIGHT_BIT)
+        if content.is_odd or content.octets > self._revision.settings.limits.message_size_octets:
+            self._check(content)
         if self.refusal is not None:
             return
         if self._reader.section is None:
@@ -110,6 +104,18 @@ class Body:
         else:
             await self._pass(passed)
 
+    def _check(self, content: Content) -> None:
+        """The rules that an odd message may break."""
+        if content.octets > self._revision.settings.limits.message_size_octets:
+            self._refuse(status.MESSAGE_TOO_BIG)
+        elif content.is_long_line:
+            self._refuse(status.LINE_IN_CONTENT_TOO_LONG)
+        elif content.has_bare_newline and self._door.listener.bare_newline != "normalize":
+            self._refuse(status.BARE_NEWLINE if self._door.listener.bare_newline == "reject"
+                         else status.BARE_NEWLINE_CLOSING)
+        elif content.is_eight_bit:
+            self._refuse(status.EIGHT_BIT)
+
     async def _header(self, first: Chunk) -> None:
         """The header section is complete: look at it, then let it go on with our trace field above it."""
         section = self._reader.section
@@ -118,8 +124,7 @@ class Body:
             self._refuse(status.HEADER_TOO_BIG)
             return
         transaction = self._transaction
-        transaction.message_id = section.first("message-id").decode("utf-8", "replace")[:500]
-        transaction.subject = section.first("subject").decode("utf-8", "replace")[:200]
+        transaction.header = section
         if self._run.wants("header"):
             found = await self._run.run("header", section)
             verdict = merge(found)
@@ -354,30 +359,36 @@ class Body:
             self._spool.close()
 
 
-def received(hostname: str, transaction: Transaction, hide_client: bool, date: str, is_lmtp: bool) -> AddField:
-    """Our trace field (RFC 5321 section 4.4; `with` by RFC 3848 and RFC 6531 section 3.7.3)."""
-    session = transaction.session
-    if is_lmtp:
-        word = "LMTP"
-    elif session.is_extended:
-        word = "UTF8SMTP" if "SMTPUTF8" in transaction.params else "ESMTP"
-    else:
-        word = "SMTP"
+def trace_origin(hostname: str, session: Session, hide_client: bool) -> str:
+    """The part of our trace field that is the same for all messages of a session between two greetings."""
     tls = session.tls
-    if word != "SMTP":
-        word += ("S" if tls is not None else "") + ("A" if session.user else "")
-    helo = _TRACE_TEXT.sub("?", session.helo)[:255] or "unknown"
     if hide_client:
         origin = "from authenticated" if session.user else "from local"
     else:
+        helo = _TRACE_TEXT.sub("?", session.helo)[:255] or "unknown"
         address = session.client_ip
         literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]" if address else "[local]"
         origin = f"from {helo} ({session.client_name + ' ' if session.client_name else ''}{literal})"
     cipher = f"\r\n\t(using {tls.version} with cipher {tls.cipher} ({tls.bits} bits))" if tls is not None else ""
-    recipients = [recipient for recipient in transaction.recipients if recipient.state == "accepted"]
-    target = ""
-    if len(recipients) == 1 and not recipients[0].path.is_utf8 and len(recipients[0].path.raw) < 400:
-        target = f"\r\n\tfor <{recipients[0].path}>"
-    text = f"Received: {origin}{cipher}\r\n\tby {hostname} (smtpgate) with {word} id {transaction.id}{target};\r\n\t{date}\r\n"
-    return AddField(text.encode("utf-8"))
+    return f"Received: {origin}{cipher}\r\n\tby {hostname} (smtpgate) with "
 
+
+def trace_word(session: Session, is_utf8: bool, is_lmtp: bool) -> str:
+    """The protocol's name in a trace field (RFC 3848; RFC 6531 section 3.7.3)."""
+    if is_lmtp:
+        word = "LMTP"
+    elif not session.is_extended:
+        return "SMTP"
+    else:
+        word = "UTF8SMTP" if is_utf8 else "ESMTP"
+    return word + ("S" if session.tls is not None else "") + ("A" if session.user else "")
+
+
+def received(origin: str, word: str, transaction: Transaction, date: str) -> AddField:
+    """Our trace field (RFC 5321 section 4.4). `for` only where it tells one recipient nothing of another."""
+    target = ""
+    if transaction.accepted == 1:
+        for recipient in transaction.recipients:
+            if recipient.state == "accepted" and recipient.path.raw.isascii() and len(recipient.path.raw) < 400:
+                target = f"\r\n\tfor <{recipient.path.raw.decode('ascii')}>"
+    return AddField(f"{origin}{word} id {transaction.id}{target};\r\n\t{date}\r\n".encode("utf-8"))

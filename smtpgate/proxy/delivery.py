@@ -69,13 +69,15 @@ class Leg:
             if link.backend.client_info == "xforward":
                 await link.xforward(transaction.session, clock.seconds() + backend_s)
             commands.append(("MAIL", mail_line(transaction.sender, params)))
-        commands += [("RCPT", rcpt_line(recipient.path, recipient.params)) for recipient in group]
+        for recipient in group:
+            commands.append(("RCPT", rcpt_line(recipient.path, recipient.params)))
         link.is_dirty = True
         replies: list[Reply] = []
-        if "PIPELINING" in link.capabilities or len(commands) == 1:
+        deadline = clock.seconds() + backend_s
+        if "PIPELINING" in link.capabilities.words or len(commands) == 1:
             link.send_all(commands)
-            for kind, _ in commands:
-                replies.append(await link.answer(clock.seconds() + backend_s))
+            for _ in commands:
+                replies.append(await link.answer(deadline))
         else:
             for kind, line in commands:
                 replies.append(await link.ask(kind, line, clock.seconds() + backend_s))
@@ -83,8 +85,8 @@ class Leg:
                     replies += replies[:1] * len(group)
                     break
         if not self.is_begun:
-            self.sender_reply = sender_reply = replies.pop(0)
-            if not sender_reply.is_positive:
+            self.sender_reply = sender_reply = replies.pop(0).completed()
+            if sender_reply.code >= 300:
                 _no_goodbye(sender_reply, "mail")
                 if any(reply.is_positive for reply in replies):
                     link.abort("RCPT accepted after MAIL was refused")
@@ -93,10 +95,12 @@ class Leg:
                 return [sender_reply] * len(group)
             self.is_begun = True
             link.transactions += 1
-        for recipient, reply in zip(group, replies, strict=True):
-            _no_goodbye(reply, "rcpt")
-            if reply.is_positive:
-                self.recipients.append(recipient)
+        for number, reply in enumerate(replies):
+            if reply.code < 300:
+                self.recipients.append(group[number])
+            elif reply.code == 421:
+                _no_goodbye(reply, "rcpt")
+            replies[number] = reply.completed()
         return replies
 
     # Content
@@ -112,9 +116,9 @@ class Leg:
             self.link.start_data()
             return None
         _no_goodbye(reply, "data")
-        self.final = reply
+        self.final = reply.completed()
         self.is_sending = False
-        return reply
+        return self.final
 
     def ask_data(self, by_chunks: bool) -> None:
         """Write DATA, so that several legs can wait together."""
@@ -136,14 +140,14 @@ class Leg:
     def _look_early(self) -> None:
         early = self.link.early
         if early is not None and self.final is None:
-            self.final = early if early.code != 421 else Reply(451, "4.3.2", early.lines)
+            self.final = early.completed() if early.code != 421 else Reply(451, "4.3.2", early.lines)
             self.link.abort("refused before the end of data")
 
     async def _chunk_reply(self, deadline: float) -> None:
         reply = await self.link.answer(deadline)
         if not reply.is_positive:
             _no_goodbye(reply, "body")
-            self.final = reply
+            self.final = reply.completed()
 
     async def end_chunk(self, deadline: float) -> None:
         """A chunk of the client is complete, and not the last: have it acknowledged."""
@@ -179,10 +183,8 @@ class Leg:
             raise
         self.is_sending = False
         self.link.is_dirty = False
-        if reply.code == 421:
-            reply = Reply(451, "4.3.2", reply.lines)
-        self.final = reply
-        return reply
+        self.final = Reply(451, "4.3.2", reply.lines) if reply.code == 421 else reply.completed()
+        return self.final
 
     def abandon(self, reason: str) -> None:
         """Leave the server without an end of data: by RSET where it reads commands, else by dropping the link."""
@@ -338,7 +340,7 @@ class Delivery:
 
     def _is_promised(self) -> bool:
         """A 2yz to RCPT went to the client: no other server may take over."""
-        return any(recipient.state == "accepted" for recipient in self.transaction.recipients)
+        return self.transaction.accepted > 0
 
     def _note_server(self, link: Link) -> None:
         transaction = self.transaction

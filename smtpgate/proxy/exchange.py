@@ -11,10 +11,9 @@ from email.utils import formatdate
 from typing import Any
 
 from smtpgate.policy import event as told
-from smtpgate.policy.edits import EditList
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import merge
-from smtpgate.proxy.body import Body, received
+from smtpgate.proxy.body import Body, received, trace_origin, trace_word
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.ledger import PATIENCE_S
 from smtpgate.proxy.pool import Pool
@@ -47,15 +46,15 @@ class Exchange:
     :ivar closes: the reply to the end of data ends the session
     """
 
-    __slots__ = ("facts", "run", "edits", "delivery", "body", "has_end", "closes", "_session", "_engine", "_is_over")
+    __slots__ = ("facts", "run", "delivery", "body", "has_end", "closes", "_session", "_engine", "_now", "_is_over")
 
     def __init__(self, session: Any, command: Command, number: int) -> None:
         assert command.path is not None
         facts = session.facts
         self.facts = Transaction(f"{facts.id}.{number}", facts, command.path, command.params)
-        self.facts.begun = session.engine.clock.seconds()
+        self._now = session.engine.clock.seconds
+        self.facts.begun = self._now()
         facts.transaction = self.facts
-        self.edits = EditList()
         self.run = session.door.chain.transaction(self.facts)
         self.delivery: Delivery | None = None
         self.body: Body | None = None
@@ -71,7 +70,7 @@ class Exchange:
         return self.body is not None and self.body.is_committing and not self._is_over
 
     def _note(self, who: str, what: str, detail: object = "") -> None:
-        self.facts.session.note(self._engine.clock.seconds(), who, what, detail)
+        self.facts.session.note(self._now(), who, what, detail)
 
     # MAIL and RCPT
 
@@ -190,7 +189,11 @@ class Exchange:
 
     def _told(self, recipient: Recipient, reply: Reply) -> None:
         recipient.reply = reply
-        recipient.state = "accepted" if reply.is_positive else "deferred" if reply.is_transient else "refused"
+        if reply.code < 300:
+            recipient.state = "accepted"
+            self.facts.accepted += 1
+        else:
+            recipient.state = "deferred" if reply.code < 500 else "refused"
         self._note("client", "RCPT", recipient)
 
     # Content
@@ -207,19 +210,21 @@ class Exchange:
         if self.delivery is None:
             return status.NO_RECIPIENTS
         if session.door.listener.received:
-            self.edits.append(self._trace())
+            facts.edits.edits.append(self._trace())
         is_raw = (facts.params.get("BODY") or b"").upper() == b"BINARYMIME"
-        self.body = Body(self._engine, session.revision, session.door, facts, self.delivery, self.run, self.edits,
+        self.body = Body(self._engine, session.revision, session.door, facts, self.delivery, self.run,
                          by_chunks=by_chunks, is_raw=is_raw)
         refused = await self.body.start()
         self._note("client", "BDAT" if by_chunks else "DATA", "" if refused is None else refused.text)
         return refused
 
     def _trace(self) -> Any:
-        session = self._session
+        session, facts = self._session, self.facts
         listener = session.door.listener
-        return received(session.revision.settings.hostname, self.facts, listener.hide_client,
-                        _now_text(self._engine.wall()), listener.protocol == "lmtp")
+        if not session.trace:
+            session.trace = trace_origin(session.revision.settings.hostname, session.facts, listener.hide_client)
+        word = trace_word(session.facts, "SMTPUTF8" in facts.params, listener.protocol == "lmtp")
+        return received(session.trace, word, facts, _now_text(self._engine.wall()))
 
     async def content(self) -> None:
         """The DATA phase up to the reply."""
@@ -259,7 +264,7 @@ class Exchange:
             if self.body is None:
                 self.body = Body(self._engine, self._session.revision, self._session.door, self.facts,
                                  self.delivery or self._deliver(next(iter(self._session.revision.pools.values()))),
-                                 self.run, self.edits, by_chunks=True, is_raw=False)
+                                 self.run, by_chunks=True, is_raw=False)
             self.body.refusal = self.body.refusal or refused
         body = self.body
         event = await self._take(body)

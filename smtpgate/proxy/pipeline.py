@@ -24,6 +24,7 @@ from smtpgate.tasks import Clock, Signal
 
 #: In the order of a session.
 STAGES: Final = ("connect", "helo", "auth", "mail", "rcpt", "data", "header", "body", "end")
+_SESSION_STAGES: Final = frozenset({"connect", "helo", "auth"})
 #: Time of one stage before the end of data, seconds: below the patience that RFC 5321 section 4.5.3.2 gives a client.
 STAGE_S: Final = 30.0
 #: A plain method that holds the reactor so long is named in the log.
@@ -57,24 +58,25 @@ class Chain:
         self.uses = tuple(use for use in uses if role in use.roles and use.mode != "off")
         self.clock = clock
         self.tell = tell
-        self.has_session = bool([u for u in self.uses if u.stages & {"connect", "helo", "auth"}])
+        self.has_session = any(use.stages & _SESSION_STAGES for use in self.uses)
         self.has_body = any("body" in use.stages for use in self.uses)
         self.stages = frozenset(stage for use in self.uses for stage in use.stages)
+        self._of_session = tuple(use for use in self.uses if use.stages & _SESSION_STAGES)
+        self._of_transaction = tuple(use for use in self.uses if use.stages - _SESSION_STAGES)
         #: The backend may not see the start of a message before the verdict.
         self.spools = any(use.mode == "enforce" and (use.needs_message or use.budget_s > STREAM_S) for use in self.uses)
 
     def session(self, session: Session) -> ChainRun:
         """The objects of one session."""
         run = ChainRun(self, session.id)
-        run.begin((use for use in self.uses if use.stages & {"connect", "helo", "auth"}),
-                  lambda use: use.filter.session(session))
+        run.begin(self._of_session, lambda use: use.filter.session(session))
         return run
 
     def transaction(self, transaction: Transaction) -> ChainRun:
         """The objects of one transaction."""
         run = ChainRun(self, transaction.session.id)
-        run.begin((use for use in self.uses if use.stages - {"connect", "helo", "auth"}),
-                  lambda use: use.filter.transaction(transaction))
+        if self._of_transaction:
+            run.begin(self._of_transaction, lambda use: use.filter.transaction(transaction))
         return run
 
 
@@ -119,7 +121,7 @@ class ChainRun:
 
     def wants(self, stage: str) -> bool:
         """Whether any filter has a method for that stage."""
-        return bool(self._methods(stage))
+        return stage in self._chain.stages and bool(self._methods(stage))
 
     async def run(self, stage: str, *args: object, seconds: float = STAGE_S,
                   recipient: int | None = None) -> list[Finding]:

@@ -44,7 +44,7 @@ def new_id(wall: float) -> str:
 class Session:
     """One client connection at work."""
 
-    __slots__ = ("facts", "engine", "revision", "door", "front", "exchange", "is_draining", "task", "run_filters",
+    __slots__ = ("facts", "engine", "revision", "door", "front", "exchange", "is_draining", "task", "run_filters", "trace",
                  "_link", "_link_pool", "_junk", "_auth_failures", "_offered", "_reception", "_is_pinned", "_clock",
                  "__weakref__")
 
@@ -69,6 +69,8 @@ class Session:
         self.run_filters = door.chain.session(self.facts) if door.chain.has_session else None
         self._link: Link | None = None
         self._link_pool: Pool | None = None
+        #: The start of our trace field; made at the first message after each greeting or login.
+        self.trace = ""
         self._junk = 0
         self._auth_failures = 0
         self._offered = Capabilities()
@@ -321,6 +323,7 @@ class Session:
                 return
         facts.helo = name
         facts.stage = "helo"
+        self.trace = ""
         self._note("client", command.verb, name)
         hostname = self.revision.settings.hostname
         if command.verb == "HELO":
@@ -601,6 +604,7 @@ class Session:
     def _authenticated(self, command: Command, user: str, reply: Reply) -> None:
         facts = self.facts
         facts.user, facts.mechanism = user, command.mechanism
+        self.trace = ""
         self._note("client", "AUTH", command.mechanism)
         self._reply(command, reply if reply.code == 235 else status.AUTH_OK)
 
@@ -718,9 +722,8 @@ class Session:
         if self.is_draining:
             self._close("drain", status.SHUTTING_DOWN)
             raise _Closing("drain", None)
-        size = command.params.get("SIZE")
-        maximum = int(self._offered.words.get("SIZE", limits.message_size_octets))
-        if size is not None and int(size) > maximum:
+        size = command.params.get("SIZE") if command.params else None
+        if size is not None and int(size) > int(self._offered.words.get("SIZE", limits.message_size_octets)):
             self._refuse(command, status.MESSAGE_TOO_BIG, "declared size over the limit")
             return
         facts.messages += 1
@@ -755,7 +758,7 @@ class Session:
                 break
         self.facts.stage = "rcpt"
         for command, (reply, is_ours) in zip(group, await exchange.rcpt(group), strict=True):
-            if reply.is_positive:
+            if reply.code < 300:
                 wire.reply(command, reply)
             elif is_ours:
                 self._refuse(command, reply, "recipient refused", exchange.facts.id)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import NamedTuple
 
 import attrs
 import idna
@@ -21,8 +22,9 @@ LOCAL_OCTETS = 255
 #: Longest domain, the limit of the DNS itself.
 DOMAIN_OCTETS = 255
 
+#: The usual address; what is too long, or opens and closes a label wrongly, is left to the careful parser.
 _PLAIN = re.compile(rb"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@"
-                    rb"([A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*)>")
+                    rb"((?:[A-Za-z0-9_]+[.-])*[A-Za-z0-9_]+)>")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED = re.compile(r'"(?:[^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*"')
@@ -32,8 +34,7 @@ _LITERAL = re.compile(r"\[[^\x00-\x20\[\]\\\x7f]+\]")
 _ROUTE = re.compile(rf"(?:@{_LABEL}(?:\.{_LABEL})*)(?:,@{_LABEL}(?:\.{_LABEL})*)*:")
 
 
-@attrs.frozen
-class Path:
+class Path(NamedTuple):
     """An envelope address.
 
     :ivar raw: what goes to the backend between the angle brackets, octet for octet; b"" is the null sender
@@ -106,10 +107,9 @@ def parse_path(octets: bytes, *, utf8: bool = False, brackets: bool = True) -> t
     match = _PLAIN.match(octets)
     if match is not None:
         local, domain = match.groups()
-        if len(local) <= LOCAL_OCTETS and len(domain) <= DOMAIN_OCTETS and b"--" not in domain:
-            if max(map(len, domain.split(b"."))) <= 63:
-                text = local.decode("ascii")
-                return Path(octets[1 : match.end() - 1], text, domain.decode("ascii").lower()), octets[match.end() :]
+        if len(local) <= LOCAL_OCTETS and len(domain) <= 63:
+            end = match.end()
+            return Path(octets[1 : end - 1], local.decode("ascii"), domain.decode("ascii").lower()), octets[end:]
     return _parse_slowly(octets, utf8, brackets)
 
 

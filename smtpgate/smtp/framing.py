@@ -118,12 +118,13 @@ class Content:
     """The newline policy and the caps, applied to content as it passes.
 
     :ivar octets: size of the message so far, as RFC 1870 counts it
+    :ivar is_odd: one of the following three is set
     :ivar has_bare_newline: a lone CR or LF was met (and mended, under "normalize")
     :ivar is_long_line: a line longer than the cap was met
     :ivar is_eight_bit: an octet over 127 was met; kept only where `watch_eight_bit` was asked for
     """
 
-    __slots__ = ("octets", "has_bare_newline", "is_long_line", "is_eight_bit", "is_complete_line",
+    __slots__ = ("octets", "is_odd", "has_bare_newline", "is_long_line", "is_eight_bit", "is_complete_line",
                  "_watch_eight_bit", "_line_cap", "_line", "_newlines", "_held", "_raw")
 
     def __init__(self, line_octets: int, *, watch_eight_bit: bool = False, raw: bool = False) -> None:
@@ -132,6 +133,7 @@ class Content:
         :param raw: BINARYMIME, where no newline has a meaning (RFC 3030 section 3)
         """
         self.octets = 0
+        self.is_odd = False
         self.has_bare_newline = False
         self.is_long_line = False
         self.is_eight_bit = False
@@ -179,7 +181,7 @@ class Content:
         return chunk
 
     def _normalize(self, content: bytes) -> Chunk:
-        self.has_bare_newline = True
+        self.has_bare_newline = self.is_odd = True
         self._newlines = io.IncrementalNewlineDecoder(None, False)
         # A lone CR has no single reading as a line end; a space frames nothing.
         content = content.replace(b"\r\n", b"\n").replace(b"\r", b" ").replace(b"\n", b"\r\n")
@@ -192,7 +194,7 @@ class Content:
         if last < 0:
             self._line += size
             if self._line > self._line_cap:
-                self.is_long_line = True
+                self.is_long_line = self.is_odd = True
         else:
             # A line over the cap spans chunks, unless chunks are larger than the cap.
             if self._line + size > self._line_cap:
@@ -200,13 +202,13 @@ class Content:
             self._line = size - last - 1
         self.is_complete_line = last == size - 1
         if self._watch_eight_bit and not self.is_eight_bit and not content.isascii():
-            self.is_eight_bit = True
+            self.is_eight_bit = self.is_odd = True
 
     def _measure_lines(self, content: bytes) -> None:
         if self._line + content.find(b"\n") > self._line_cap:
-            self.is_long_line = True
+            self.is_long_line = self.is_odd = True
         elif len(content) > self._line_cap and max(map(len, content.split(b"\n"))) > self._line_cap:
-            self.is_long_line = True
+            self.is_long_line = self.is_odd = True
 
 
 class DotEncoder:

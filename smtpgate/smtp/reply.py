@@ -24,6 +24,8 @@ READ_OCTETS = 65536
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*))?")
 _ENHANCED = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?: +|$)")
+#: The usual reply: one line, printable.
+_ONE_LINE = re.compile(rb"([2-5][0-9][0-9])(?: (?:([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|(?=\r)))?([\x20-\x7e]*))?\r")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -65,14 +67,19 @@ class Reply:
 
         :param reference: ends the last line; the text gives way where both do not fit
         """
+        if len(self.lines) > 1:
+            return self._many(reference)
+        head = f"{self.code} {self.enhanced} {self.lines[0]}" if self.enhanced else f"{self.code} {self.lines[0]}"
+        if reference:
+            head = f"{head[: LINE_OCTETS - 3 - len(reference)].rstrip()} {reference}\r\n"
+        elif len(head) > LINE_OCTETS - 2:
+            head = head[: LINE_OCTETS - 2] + "\r\n"
+        else:
+            head += "\r\n"
+        return head.encode("ascii")
+
+    def _many(self, reference: str) -> bytes:
         start = f"{self.enhanced} " if self.enhanced else ""
-        if len(self.lines) == 1:
-            text = start + self.lines[0]
-            if reference:
-                text = f"{text[: LINE_OCTETS - 7 - len(reference)].rstrip()} {reference}"
-            elif len(text) > LINE_OCTETS - 6:
-                text = text[: LINE_OCTETS - 6]
-            return b"%d %s\r\n" % (self.code, text.encode("ascii"))
         out = [f"{self.code}-{(start + line)[: LINE_OCTETS - 6]}\r\n" for line in self.lines[:-1]]
         last = attrs.evolve(self, lines=self.lines[-1:])
         return "".join(out).encode("ascii") + last.octets(reference)
@@ -83,12 +90,12 @@ class Reply:
         A backend without ENHANCEDSTATUSCODES gets the generic code of the class; one whose enhanced code contradicts
         its reply code is believed in the reply code.
         """
-        if 300 <= self.code < 400:
-            return self if not self.enhanced else attrs.evolve(self, enhanced="")
-        digit = str(self.code)[0]
+        digit = "_2345"[self.code // 100 - 1]
         if self.enhanced[:1] == digit:
             return self
-        return attrs.evolve(self, enhanced=f"{digit}.0.0")
+        if digit == "3":
+            return Reply(self.code, "", self.lines)
+        return Reply(self.code, f"{digit}.0.0", self.lines)
 
 
 @attrs.frozen
@@ -156,34 +163,45 @@ class ReplyReader:
         """Take octets in; give the replies that they complete. After a BadReply nothing more is read."""
         if self.bad is not None:
             return []
-        if not self._buffer and not self._lines and data[-1:] == b"\n" and data.count(b"\n") == 1:
-            known = _KNOWN.get(data)
-            if known is not None:
-                return [known]
         buffer = self._buffer + data if self._buffer else data
+        lines = self._lines
         out: list[Reply | BadReply] = []
         start = 0
         while True:
             end = buffer.find(b"\n", start)
             if end < 0:
                 break
-            line = buffer[start : end - 1] if buffer[end - 1 : end] == b"\r" and end > start else buffer[start:end]
+            line = buffer[start:end]
             start = end + 1
-            self._lines.append(line)
+            if not lines:
+                known = _KNOWN.get(line)
+                if known is not None:
+                    out.append(known)
+                    continue
+                match = _ONE_LINE.fullmatch(line)
+                if match is not None and len(line) <= READ_LINE_OCTETS:
+                    code, enhanced, text = match.groups()
+                    reply = Reply(int(code), enhanced.decode("ascii") if enhanced else "",
+                                  (text.decode("ascii").rstrip() if text else "",))
+                    if len(line) <= 64 and len(_KNOWN) < 512:
+                        _KNOWN[line] = reply
+                    out.append(reply)
+                    continue
+            if line[-1:] == b"\r":
+                line = line[:-1]
+            lines.append(line)
             self._octets += len(line) + 2
-            if len(line) > READ_LINE_OCTETS or len(self._lines) > READ_LINES or self._octets > READ_OCTETS:
+            if len(line) > READ_LINE_OCTETS or len(lines) > READ_LINES or self._octets > READ_OCTETS:
                 return self._fail(out, BadReply("reply too long", line[:200]))
             if line[3:4] == b"-" and line[:3].isdigit():
                 continue
-            reply = parse_lines(self._lines)
-            if isinstance(reply, BadReply):
-                return self._fail(out, reply)
-            if len(self._lines) == 1 and len(line) <= 64 and len(_KNOWN) < 512:
-                _KNOWN[line + b"\r\n"] = reply
-            self._lines = []
+            parsed = parse_lines(lines)
+            if isinstance(parsed, BadReply):
+                return self._fail(out, parsed)
+            self._lines = lines = []
             self._octets = 0
-            out.append(reply)
-        self._buffer = buffer[start:]
+            out.append(parsed)
+        self._buffer = buffer[start:] if start < len(buffer) else b""
         if len(self._buffer) > READ_LINE_OCTETS:
             return self._fail(out, BadReply("reply line too long", self._buffer[:200]))
         return out

@@ -230,10 +230,10 @@ class ServerConnection:
         """The next thing that the client said."""
         if self._body:
             return self._next_content()
-        if self._closing:
-            return NEED_DATA
+        if self._at >= len(self._buffer) or self._closing:
+            return NEED_DATA if not self._slots or self._auth is not None and self._auth.answer is not None else PAUSED
+        slots = self._slots
         while True:
-            slots = self._slots
             if slots:
                 # Only RCPT behind RCPT may be asked while answers are out.
                 if self._auth is None and (len(slots) >= self._rules.window or slots[-1].verb != "RCPT"
@@ -258,6 +258,17 @@ class ServerConnection:
 
     def _next_line(self) -> bytes | Violation | None:
         """A whole line without its end; a Violation for one too long; None where the end has not come."""
+        buffer, at = self._buffer, self._at
+        if not self._discarding and not self._rules.takes_bare_lf and self._auth is None:
+            end = buffer.find(b"\r\n", at, at + 512)
+            if end >= 0:
+                self._at = end + 2
+                line = buffer[at:end]
+                return line if b"\n" not in line else Violation("?", status.BARE_NEWLINE_COMMAND, "lone LF in a command")
+        return self._next_odd_line()
+
+    def _next_odd_line(self) -> bytes | Violation | None:
+        """A line that is long, incomplete, part of an AUTH exchange, or on a listener with looser rules."""
         cap = AUTH_OCTETS if self._auth is not None else LINE_OCTETS
         while True:
             buffer, at = self._buffer, self._at

@@ -1,0 +1,425 @@
+"""The one door between the running gateway and those who manage it: look, watch, do, check.
+
+Pages, API and command line use this object and nothing behind it. *Look* gives frozen snapshots that are plain values,
+cheap to copy; *watch* gives events through a bounded queue; *do* changes something, names who did it, and leaves an
+event; *check* tries something without effect.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from smtpgate import __version__
+from smtpgate.config.loader import ConfigErrors, load, loads
+from smtpgate.config.model import Settings
+from smtpgate.config.problem import Problem
+from smtpgate.policy import event as told
+from smtpgate.policy.transaction import Session as Facts
+from smtpgate.proxy.pool import Pool, ServerState
+from smtpgate.proxy.reception import Reception
+from smtpgate.proxy.revision import Engine, Revision
+from smtpgate.proxy.router import Step
+from smtpgate.smtp.address import Path, parse_path
+
+#: Events that a slow watcher may fall behind before the oldest are dropped.
+WATCH_EVENTS = 1000
+
+
+class Refused(Exception):
+    """A request cannot be met; the text says why and what would be right."""
+
+
+class Unknown(Refused):
+    """The thing named does not exist."""
+
+
+@attrs.frozen
+class Actor:
+    """Who asks: kind is "user", "token", "cli", "signal" or "system"."""
+
+    kind: str
+    name: str
+
+
+SYSTEM = Actor("system", "gateway")
+
+
+@attrs.frozen
+class ServerView:
+    """One backend server now. Times are seconds since the epoch, 0 for never."""
+
+    backend: str
+    name: str
+    state: str
+    is_drained: bool
+    drain_reason: str
+    is_ready: bool
+    why: str
+    links: int
+    max_links: int
+    waiting: int
+    transactions: int
+    failures: int
+    weight: int
+    tier: int
+    banner: str
+    capabilities: tuple[str, ...]
+    tls_version: str
+    tls_days_left: int | None
+    tls_is_verified: bool
+    last_probe: float
+    probe_ms: float
+    changed_at: float
+
+
+@attrs.frozen
+class SessionView:
+    """One live session, for lists."""
+
+    id: str
+    listener: str
+    role: str
+    client_ip: str
+    client_port: int
+    client_name: str
+    helo: str
+    user: str
+    tls: str
+    stage: str
+    sender: str
+    recipients: int
+    backend: str
+    server: str
+    started: float
+    age_s: float
+    messages: int
+
+
+@attrs.frozen
+class Overview:
+    """Is mail flowing? Counters since the start, gauges now."""
+
+    version: str
+    hostname: str
+    state: str
+    reasons: tuple[str, ...]
+    revision: str
+    revision_at: float
+    started: float
+    sessions: int
+    sessions_limit: int
+    sessions_total: int
+    servers_up: int
+    servers: int
+    outcomes: Mapping[str, int]
+    warnings: tuple[Problem, ...]
+
+
+class Watch:
+    """A bounded queue of events for one listener; what it misses is counted."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.events: deque[Any] = deque(maxlen=WATCH_EVENTS)
+        self.dropped = 0
+        self._wake = wake
+
+    def put(self, event: Any) -> None:
+        """Add one."""
+        if len(self.events) == WATCH_EVENTS:
+            self.dropped += 1
+        self.events.append(event)
+        self._wake()
+
+    def take(self) -> tuple[list[Any], int]:
+        """All that came, and how many were dropped since the last time."""
+        events, dropped = list(self.events), self.dropped
+        self.events.clear()
+        self.dropped = 0
+        return events, dropped
+
+
+class Control:
+    """The gateway as its managers see it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        path: Any,
+        factories: Mapping[str, Any],
+        failed_plugins: Mapping[str, str],
+        build: Callable[[Settings, Revision | None], Revision],
+        bind: Callable[[Settings], Any],
+        history: Any,
+        metrics: Any,
+    ) -> None:
+        """
+        :param path: the configuration file
+        :param build: makes a revision from settings, beside the one at work
+        :param bind: listens as settings say; a coroutine
+        :param history: finds ended sessions: `find(reference)`, `recent(...)`
+        :param metrics: counts: `series()`, `outcomes`
+        """
+        self.engine = engine
+        self.path = path
+        self.history = history
+        self.metrics = metrics
+        self.revision: Revision | None = None
+        self.revision_at = 0.0
+        self.started = engine.wall()
+        self.problems: tuple[Problem, ...] = ()
+        self.reception = Reception(engine, self._current)
+        self.stop: Callable[[], None] | None = None
+        self.reopen_logs: Callable[[], None] | None = None
+        self._factories = factories
+        self._failed_plugins = failed_plugins
+        self._build = build
+        self._bind = bind
+        self._watches: list[Watch] = []
+        self._is_reloading = False
+        self._outcomes: dict[str, int] = {}
+
+    def _current(self) -> Revision:
+        assert self.revision is not None
+        return self.revision
+
+    @property
+    def settings(self) -> Settings:
+        """The settings at work."""
+        return self._current().settings
+
+    # Watch
+
+    def hear(self, event: Any) -> None:
+        """For the witnesses' list: hand events to whoever watches."""
+        if type(event) is told.TransactionEnded:
+            outcome = event.transaction.outcome
+            self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
+        for watch in self._watches:
+            watch.put(event)
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        """Hear events from now on; `wake` is called for each."""
+        watch = Watch(wake)
+        self._watches.append(watch)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """Hear no more."""
+        if watch in self._watches:
+            self._watches.remove(watch)
+
+    # Look
+
+    def overview(self) -> Overview:
+        """The first page."""
+        revision = self._current()
+        servers = [server for pool in revision.pools.values() for server in pool.servers]
+        reasons = self._trouble()
+        state = "draining" if self.reception.is_draining else "degraded" if reasons else "accepting"
+        return Overview(
+            __version__, revision.settings.hostname, state, tuple(reasons), revision.id, self.revision_at, self.started,
+            len(self.reception.sessions), revision.settings.limits.connections, self.reception.total,
+            sum(1 for server in servers if server.state == "up"), len(servers), dict(self._outcomes),
+            revision.settings.warnings,
+        )
+
+    def _trouble(self) -> list[str]:
+        out = []
+        for pool in self._current().pools.values():
+            down = [server for server in pool.servers if server.state == "down"]
+            if down and len(down) == len(pool.servers):
+                out.append(f"backend {pool.backend.name}: no server is up")
+            for server in pool.servers:
+                if not server.is_ready:
+                    out.append(f"backend {pool.backend.name}: {server.name}: {server.why}")
+        return out
+
+    @property
+    def is_ready(self) -> bool:
+        """For /readyz: configured, listening, not draining. A backend that is down does not make us leave: the
+        sender gets an explained 451 from us and a refused connection otherwise."""
+        return self.revision is not None and not self.reception.is_draining
+
+    def sessions(self) -> list[SessionView]:
+        """All live sessions, the oldest first."""
+        now = self.engine.clock.seconds()
+        return [_session_view(session.facts, now) for session in self.reception.sessions.values()]
+
+    def servers(self) -> list[ServerView]:
+        """All servers of all backends."""
+        return [self._server_view(pool, server) for pool in self._current().pools.values() for server in pool.servers]
+
+    def _server_view(self, pool: Pool, server: ServerState) -> ServerView:
+        offset = self.engine.wall() - self.engine.clock.seconds()
+        tls = server.tls
+        days = int((tls.not_after - self.engine.wall()) / 86400) if tls is not None and tls.not_after else None
+        words = server.capabilities.words if server.capabilities is not None else {}
+        return ServerView(
+            pool.backend.name, server.name, server.state, server.is_drained, server.drain_reason, server.is_ready,
+            server.why, server.links, server.max_links, len(server.waiting), server.transactions, server.failures,
+            server.config.weight, server.config.tier, server.banner,
+            tuple(f"{word} {value}".strip() for word, value in words.items()),
+            tls.version if tls is not None else "", days, tls.is_verified if tls is not None else False,
+            server.last_probe + offset if server.last_probe else 0.0, server.probe_s * 1000,
+            server.changed_at + offset if server.changed_at else 0.0,
+        )
+
+    # Do
+
+    def _did(self, actor: Actor, action: str, target: str, detail: str = "") -> None:
+        self.engine.tell(told.Happened(f"admin.{action}", "info", f"{actor.kind} {actor.name}: {action} {target}",
+                                       (("actor", actor.name), ("actor_kind", actor.kind), ("target", target),
+                                        ("detail", detail))))
+
+    def _server(self, backend: str, name: str) -> tuple[Pool, ServerState]:
+        pool = self._current().pools.get(backend)
+        server = pool.server(name) if pool is not None else None
+        if pool is None or server is None:
+            raise Unknown(f"no server {name} in backend {backend}")
+        return pool, server
+
+    def drain_server(self, backend: str, name: str, actor: Actor, reason: str = "") -> None:
+        """No new sessions for a server."""
+        pool, server = self._server(backend, name)
+        pool.drain(server, reason)
+        self._did(actor, "server.drain", f"{backend}/{name}", reason)
+
+    def ready_server(self, backend: str, name: str, actor: Actor) -> None:
+        """Sessions for it again."""
+        pool, server = self._server(backend, name)
+        pool.ready(server)
+        self._did(actor, "server.ready", f"{backend}/{name}")
+
+    def probe_server(self, backend: str, name: str, actor: Actor) -> None:
+        """Look at it now."""
+        pool, server = self._server(backend, name)
+        pool.probe(server)
+        self._did(actor, "server.probe", f"{backend}/{name}")
+
+    def kill_session(self, id: str, actor: Actor) -> None:
+        """End a session; one whose message is being committed ends after that."""
+        session = self.reception.sessions.get(id)
+        if session is None:
+            raise Unknown(f"no live session {id}")
+        session.kill(by="admin")
+        self._did(actor, "session.kill", id)
+
+    async def start(self, settings: Settings) -> None:
+        """The first revision."""
+        await self._apply(settings)
+
+    async def reload(self, actor: Actor) -> tuple[Problem, ...]:
+        """Read the configuration file and put it to work; the problems where it has any, and then nothing changed."""
+        if self._is_reloading:
+            raise Refused("a reload is under way already")
+        self._is_reloading = True
+        try:
+            settings = await self.engine.in_thread(load, self.path, self._factories, self._failed_plugins)
+            before = self.settings.digest
+            await self._apply(settings)
+        except ConfigErrors as errors:
+            self.problems = tuple(errors.problems)
+            self.engine.tell(told.Happened("config.reload_failed", "error",
+                                           f"{len(self.problems)} problems; the running configuration is unchanged",
+                                           (("problems", [str(problem) for problem in self.problems]),)))
+            return self.problems
+        except Exception as error:
+            self.engine.tell(told.Happened("config.reload_failed", "error",
+                                           f"{error}; the running configuration is unchanged", ()))
+            raise Refused(f"{error}; the running configuration is unchanged") from error
+        finally:
+            self._is_reloading = False
+        self.problems = ()
+        self._did(actor, "config.reload", self._current().id,
+                  "no change in the file" if before == settings.digest else "")
+        return ()
+
+    async def _apply(self, settings: Settings) -> None:
+        """Build beside, bind, swap one reference; throw the new away where anything fails."""
+        old = self.revision
+        fresh = self._build(settings, old)
+        try:
+            # The sockets are bound before any session can ask for the doors of the new revision.
+            await self._bind(settings)
+        except Exception:
+            _close(fresh)
+            raise
+        self.revision = fresh
+        self.revision_at = self.engine.wall()
+        for name, pool in fresh.pools.items():
+            if old is not None and name in old.pools:
+                pool.inherit(old.pools[name])
+            pool.start()
+        if old is not None:
+            for pool in old.pools.values():
+                pool.close()
+            old.retire(_close)
+        self.engine.tell(told.Happened("config.applied", "info", f"revision {fresh.id}", (("config_rev", fresh.id),)))
+
+    def shut_down(self, actor: Actor) -> None:
+        """Drain and stop."""
+        self._did(actor, "stop", "gateway")
+        if self.stop is not None:
+            self.stop()
+
+    # Check
+
+    def validate(self, text: str) -> tuple[Problem, ...]:
+        """The problems of a configuration text, warnings included."""
+        try:
+            return loads(text, self.path, self._factories, self._failed_plugins).warnings
+        except ConfigErrors as errors:
+            return tuple(errors.problems)
+
+    def explain_route(self, listener: str, client_ip: str, sender: str, recipient: str, user: str = "",
+                      sni: str = "") -> tuple[str, list[Step]]:
+        """What would become of a recipient: a sentence, and the routes that were asked."""
+        revision = self._current()
+        return explain_route(revision, listener, client_ip, sender, recipient, user, sni)
+
+
+def explain_route(revision: Revision, listener: str, client_ip: str, sender: str, recipient: str, user: str,
+                  sni: str) -> tuple[str, list[Step]]:
+    """The same for any revision (the command line builds one without a gateway)."""
+    if listener not in revision.settings.listeners:
+        raise Unknown(f"no listener {listener}; known: {', '.join(revision.settings.listeners)}")
+    facts = Facts("", listener, revision.settings.listeners[listener].role)
+    facts.client_ip, facts.user, facts.sni = client_ip, user, sni
+    paths = []
+    for text in (sender, recipient):
+        path, _ = parse_path(f"<{text}>".encode(), utf8=True)
+        if not isinstance(path, Path):
+            raise Refused(f"{text}: {path.reason}")
+        paths.append(path)
+    router = revision.router
+    if facts.role == "mx" and not router.is_local(paths[1]):
+        return "550 5.7.1: not in local_domains, and a listener of role mx relays for nobody", []
+    steps = router.explain(facts, paths[0], paths[1])
+    winner = next((step for step in steps if not step.failed), None)
+    if winner is None:
+        return "550 5.7.1: no route matches", steps
+    return f"route {winner.number}: backend {winner.backend}", steps
+
+
+def _close(revision: Revision) -> None:
+    for pool in revision.pools.values():
+        pool.close()
+    for door in revision.doors.values():
+        for use in door.chain.uses:
+            use.filter.close()
+
+
+def _session_view(facts: Facts, now: float) -> SessionView:
+    transaction = facts.transaction
+    return SessionView(
+        facts.id, facts.listener, facts.role, facts.client_ip, facts.client_port, facts.client_name, facts.helo,
+        facts.user, facts.tls.version if facts.tls is not None else "", facts.stage,
+        f"<{transaction.sender}>" if transaction is not None else "",
+        len(transaction.recipients) if transaction is not None else 0,
+        transaction.backend if transaction is not None else "", transaction.server if transaction is not None else "",
+        facts.started, now - facts.begun, facts.messages,
+    )

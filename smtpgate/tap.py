@@ -1,0 +1,382 @@
+"""The wiring: `twistd smtpgate`. The only place that sees all rooms, and the only one that imports the reactor.
+
+`makeService` reads the configuration (exit code 3 where it is wrong); `Gateway.privilegedStartService` takes the state
+folder (5) and binds (4) before the reactor runs and before twistd gives up its privileges; signals drain, reload and
+reopen logs.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import ILogObserver, Logger
+from twisted.python import usage
+from twisted.python.components import Componentized
+
+from smtpgate import __version__
+from smtpgate.config.loader import ConfigErrors, load
+from smtpgate.config.model import Backend, Listener, Settings
+from smtpgate.control import Actor, Control, Refused
+from smtpgate.net.back import Connector
+from smtpgate.net.front import Acceptor, FrontEdge
+from smtpgate.net.poller import make_poller
+from smtpgate.net.ports import BindFailed, Ports
+from smtpgate.net.selfsigned import ensure
+from smtpgate.net.tls import ClientTLS, ServerTLS, TLSConfigError
+from smtpgate.observe.history import History
+from smtpgate.observe.journal import Journal
+from smtpgate.observe.metrics import Metrics
+from smtpgate.plugins import find_factories
+from smtpgate.policy.event import Happened
+from smtpgate.proxy.ledger import Ledger, Row
+from smtpgate.proxy.pipeline import Chain, Use
+from smtpgate.proxy.pool import Pool
+from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
+from smtpgate.proxy.router import Router
+from smtpgate.tasks import Timekeeper
+
+EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
+#: How often the ledger forgets and the certificates of the state folder are looked at.
+_HOUSEKEEPING_S = 600.0
+
+
+class Options(usage.Options):
+    """The options of `twistd smtpgate`."""
+
+    synopsis = "[options]"
+    longdesc = "An SMTP proxy gateway. The configuration file says everything; see docs/configuration.md."
+    optParameters = [
+        ["config", "c", None, "The configuration file"],
+        ["sink", None, None, "Run a built-in mail sink too, on this endpoint, for a first try (Maildir in the state folder)"],
+    ]
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Wrong usage ends with exit code 2, which twistd itself does not do."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            print(f"twistd smtpgate: {error}\n{self}", file=sys.stderr)
+            raise SystemExit(EXIT_USAGE) from None
+
+    def opt_version(self) -> None:
+        """Print the version."""
+        print(f"smtpgate {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """The configuration file must be named."""
+        if not self["config"]:
+            raise usage.UsageError("give the configuration file with --config FILE")
+
+
+def makeService(options: Options) -> Gateway:
+    """What twistd runs."""
+    from twisted.internet import reactor
+
+    path = Path(options["config"])
+    factories, failed = find_factories()
+    try:
+        settings = load(path, factories, failed)
+    except ConfigErrors as errors:
+        print(errors, file=sys.stderr)
+        raise SystemExit(EXIT_CONFIG) from None
+    return Gateway(reactor, path, settings, factories, failed, options["sink"])
+
+
+class Services:
+    """What filters may use of the gateway (`interfaces.IServices`)."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.clock = gateway.reactor
+        self.run_in_worker = gateway.in_thread
+        self.tell = gateway.tell
+
+    def edits(self, transaction: Any) -> Any:
+        """The edit list of a running transaction."""
+        return transaction.edits
+
+
+class Gateway(Service):
+    """The whole gateway as one Twisted service."""
+
+    log = Logger(namespace="smtpgate")
+
+    def __init__(self, reactor: Any, path: Path, settings: Settings, factories: Any, failed: Any,
+                 sink: str | None = None) -> None:
+        self.reactor = reactor
+        self._first = settings
+        self._path = path
+        self._factories, self._failed = factories, failed
+        self._sink = sink
+        self._witnesses: list[Callable[[Any], None]] = []
+        self.journal = Journal(settings.log.format, settings.log.level, settings.log.file,
+                               call_soon=lambda call: reactor.callLater(0, call))
+        self.metrics = Metrics()
+        self._is_stopping = False
+        self._parts: list[Any] = []
+
+    # Twisted's own log goes where ours goes.
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Take twistd's place as the observer of the log."""
+        if isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.journal)
+        super().setServiceParent(parent)
+
+    # Events
+
+    def tell(self, event: Any) -> None:
+        """Tell the witnesses. What they do wrong stays theirs."""
+        for hear in self._witnesses:
+            try:
+                hear(event)
+            except Exception:
+                self.log.failure("a witness failed on {kind}", kind=type(event).__name__)
+
+    def in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
+        """Run a blocking call in a thread."""
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function, *args)
+
+    # Start
+
+    def privilegedStartService(self) -> None:
+        """State folder and sockets: what can fail, fails here, before the reactor runs."""
+        from smtpgate.state.lock import StateError, StateFolder
+
+        super().privilegedStartService()
+        settings = self._first
+        try:
+            self.state = StateFolder(settings.state_dir)
+            self.state.lock()
+            self._open_stores()
+        except (StateError, OSError) as error:
+            self._die(EXIT_STATE, str(error))
+        self.poller = make_poller(self.reactor)
+        self.keeper = Timekeeper(self.reactor)
+        self.connector = Connector(self.poller, self.reactor)
+        ledger = Ledger(self.state.secret("ledger"), time.time, self.ledger_store)
+        ledger.load(Row(**row) for row in self.ledger_rows)
+        self.engine = Engine(self.reactor, self.keeper, time.time, self.tell, ledger, self.spool_store.open,
+                             self.in_thread, ensureDeferred)
+        self.history = History(self.reactor, self.history_store)
+        self.control = Control(self.engine, self._path, self._factories, self._failed, self._build, self._bind,
+                               self.history, self.metrics)
+        self.control.stop = self.drain
+        self.control.reopen_logs = self.journal.reopen
+        self._witnesses = [self.metrics.hear, self.journal.hear, self.history.hear, self.control.hear]
+        self.ports = Ports(self.reactor, self._acceptor)
+        started = ensureDeferred(self.control.start(settings))
+        failure: list[Any] = []
+        started.addErrback(failure.append)
+        if failure:
+            if failure[0].check(BindFailed):
+                self._die(EXIT_BIND, failure[0].getErrorMessage())
+            if failure[0].check(TLSConfigError):
+                self._die(EXIT_CONFIG, failure[0].getErrorMessage())
+            failure[0].raiseException()
+        for warning in settings.warnings:
+            self.tell(Happened("config.warning", "warning", str(warning)))
+
+    def _die(self, code: int, reason: str) -> None:
+        self.journal.flush()
+        print(f"smtpgate: {reason}", file=sys.stderr)
+        raise SystemExit(code)
+
+    def startService(self) -> None:
+        """The reactor is about to run."""
+        super().startService()
+        self.reactor.callWhenRunning(self._running)
+
+    def _running(self) -> None:
+        for number, handler in (
+            (signal.SIGTERM, self._on_term),
+            (signal.SIGINT, self._on_term),
+            (signal.SIGHUP, self._on_hup),
+            (signal.SIGUSR1, self._on_usr1),
+            (signal.SIGUSR2, self._on_usr2),
+        ):
+            signal.signal(number, handler)
+        # What was made up to here lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 100)
+        self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
+        self.tell(Happened("gateway.started", "info", f"smtpgate {__version__} serves",
+                           tuple((f"{name} {endpoint}", str(host)) for name, endpoint, host in self.ports.addresses())))
+
+    def _keep_house(self) -> None:
+        self.engine.ledger.expire()
+        self.ledger_store.expire(time.time())
+        self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
+
+    # Signals: handlers only leave word for the reactor.
+
+    def _on_term(self, *_: object) -> None:
+        self.reactor.callFromThread(self.drain)
+
+    def _on_hup(self, *_: object) -> None:
+        self.reactor.callFromThread(self._reload)
+
+    def _on_usr1(self, *_: object) -> None:
+        self.reactor.callFromThread(self.journal.reopen)
+
+    def _on_usr2(self, *_: object) -> None:
+        self.reactor.callFromThread(self._dump)
+
+    def _reload(self) -> None:
+        done = ensureDeferred(self.control.reload(Actor("signal", "SIGHUP")))
+        done.addErrback(lambda failure: failure.trap(Refused) and None)
+
+    def _dump(self) -> None:
+        view = self.control.overview()
+        fields: list[tuple[str, object]] = [("state", view.state), ("sessions", view.sessions),
+                                            ("sessions_total", view.sessions_total), ("config_rev", view.revision)]
+        for server in self.control.servers():
+            fields.append((f"{server.backend} {server.name}", f"{server.state} links={server.links}"))
+        self.tell(Happened("gateway.state", "info", f"{view.state}, {view.sessions} sessions", tuple(fields)))
+
+    # Revisions
+
+    def _build(self, settings: Settings, old: Revision | None) -> Revision:
+        """Everything of one configuration, beside what is at work."""
+        uses = self._uses(settings)
+        chains = {role: Chain(uses, role, self.reactor, self.tell) for role in ("mx", "submission")}
+        doors = {}
+        for name, listener in settings.listeners.items():
+            doors[name] = Door(listener, wire_rules(listener), chains[listener.role], self._server_tls(settings, listener),
+                               self._password_check(listener))
+        pools = {
+            name: Pool(backend, settings.hostname, settings.timeouts.greeting_s, self.connector,
+                       self._client_tls(backend), self.keeper, self.tell)
+            for name, backend in settings.backends.items()
+        }
+        return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
+
+    def _uses(self, settings: Settings) -> list[Use]:
+        services = Services(self)
+        limits = settings.limits
+        loop = self._factories["loop"]
+        options = loop.options(received_hops=limits.received_hops, own_hops=limits.own_hops, hostname=settings.hostname)
+        uses = [_use(loop, "loop", loop.build(options, services), None, "enforce", None)]
+        for use in settings.filters:
+            factory = self._factories[use.use]
+            made = factory.build(use.options, services)
+            uses.append(_use(factory, use.name, made, use.roles, use.mode, use.on_error))
+        return uses
+
+    def _server_tls(self, settings: Settings, listener: Listener) -> ServerTLS | None:
+        if listener.tls == "off":
+            return None
+        certificates = listener.certificates or (ensure(self.state.path, settings.hostname),)
+        return ServerTLS(certificates, listener.client_ca)
+
+    @staticmethod
+    def _client_tls(backend: Backend) -> ClientTLS | None:
+        if backend.tls == "off":
+            return None
+        asked = bool(backend.tls_name or backend.tls_ca or backend.tls_pins)
+        return ClientTLS(verifies=backend.tls == "verify" or backend.tls == "implicit" and asked, name=backend.tls_name,
+                         ca=backend.tls_ca, pins=backend.tls_pins, certificate=backend.tls_certificate)
+
+    def _password_check(self, listener: Listener) -> Any:
+        if listener.auth != "local" or listener.password_file is None:
+            return None
+        from smtpgate.state.users import PasswordFile
+
+        return PasswordFile(listener.password_file, self.in_thread).check
+
+    # Listening
+
+    async def _bind(self, settings: Settings) -> None:
+        await self.ports.change({(name, endpoint) for name, listener in settings.listeners.items()
+                                 for endpoint in listener.listen})
+
+    def _acceptor(self, name: str, sock: Any) -> Acceptor:
+        reception = self.control.reception
+
+        def admit(peer: str) -> bytes | None:
+            refusal = reception.refusal(name, peer)
+            return refusal.octets() if refusal is not None else None
+
+        def begin(sock: Any, peer: tuple[str, int]) -> None:
+            revision = self.control.revision
+            assert revision is not None
+            reception.begin(name, FrontEdge(sock, peer, self.poller, self.reactor, revision.doors[name].rules))
+
+        def exhausted(reason: str) -> None:
+            self.tell(Happened("listener.paused", "error", f"listener {name} accepts no connection for a moment: {reason}",
+                               (("listener", name),)))
+
+        return Acceptor(sock, self.poller, self.reactor, admit, begin, exhausted)
+
+    # Stop
+
+    def drain(self) -> None:
+        """The first call lets mail in flight finish; the second stops now."""
+        if self._is_stopping:
+            self._halt()
+            return
+        self._is_stopping = True
+        seconds = self.control.settings.timeouts.drain_s
+        self.tell(Happened("gateway.draining", "info", f"no new sessions; {seconds:g} s for those that run"))
+        reception = self.control.reception
+        reception.on_idle = self._halt
+        ensureDeferred(self.ports.close())
+        reception.drain()
+        if not reception.sessions:
+            self._halt()
+        else:
+            self.reactor.callLater(seconds, reception.kill_all)
+
+    def _halt(self) -> None:
+        self.control.reception.on_idle = None
+        # Last replies may still be queued to slow readers for the lingering close; a turn is enough for the rest.
+        self.reactor.callLater(0, self._stop_reactor)
+
+    def _stop_reactor(self) -> None:
+        if self.reactor.running:
+            self.reactor.stop()
+
+    async def _close(self) -> None:
+        self.tell(Happened("gateway.stopped", "info", "stopped"))
+        await self.history.close()
+        await self._close_stores()
+        self.journal.close()
+
+    def stopService(self) -> Deferred[None]:
+        """The reactor stops."""
+        super().stopService()
+        return ensureDeferred(self._close())
+
+    # Stores
+
+    def _open_stores(self) -> None:
+        from smtpgate.state.database import Database
+        from smtpgate.state.history_store import HistoryStore
+        from smtpgate.state.ledger_store import LedgerStore
+        from smtpgate.state.spool_store import SpoolStore
+
+        self.database = Database(self.state.path / "smtpgate.sqlite", self.reactor)
+        self.database.open()
+        self.ledger_store = LedgerStore(self.database)
+        self.ledger_rows = self.ledger_store.load_now(time.time())
+        self.history_store = HistoryStore(self.database)
+        self.spool_store = SpoolStore(self.state.path)
+
+    async def _close_stores(self) -> None:
+        await self.database.close()
+        self.state.unlock()
+
+
+def _use(factory: Any, name: str, made: Any, roles: Any, mode: str, on_error: str | None) -> Use:
+    return Use(name, made, frozenset(factory.stages), roles or factory.roles, mode, on_error or factory.on_error,
+               factory.needs_message, factory.budget_s)
