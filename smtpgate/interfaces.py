@@ -89,6 +89,9 @@ class IFrontLeg(Interface):
     def event(deadline):
         """Await the next wire event; raises TimeUp at `deadline`, ClientGone when the client left."""
 
+    def input(deadline):
+        """What to await when the wire says NEED_DATA; writes what the wire has to say first."""
+
     def flush():
         """Write what the wire has to say."""
 

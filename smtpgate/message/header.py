@@ -113,6 +113,11 @@ class HeaderReader:
         self._cap = cap
         self._held = bytearray()
 
+    @property
+    def holds(self) -> bool:
+        """True while part of a section is held."""
+        return bool(self._held)
+
     def feed(self, content: bytes) -> bytes | None:
         """Take content in until the section is there.
 
@@ -139,7 +144,7 @@ class HeaderReader:
             self.is_too_big = True
         elif end > self._cap:
             self.is_too_big = True
-        whole = bytes(buffer)
+        whole = buffer if buffer is content else bytes(buffer)
         self.section = HeaderSection(whole[:end])
         self._held = bytearray()
         return whole

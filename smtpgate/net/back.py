@@ -38,7 +38,7 @@ class BackEdge(Edge):
     def ready(self, events: int) -> None:
         """For the poller."""
         if self._connected:
-            super().ready(events)
+            Edge.ready(self, events)
             return
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code or events & BROKEN and not events & WRITE:

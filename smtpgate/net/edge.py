@@ -24,7 +24,7 @@ class Edge:
     """One connected (or connecting) socket."""
 
     __slots__ = ("sock", "is_open", "is_eof", "octets_in", "octets_out", "read_octets", "_poller", "_clock", "_events",
-                 "_fd", "_unsent", "_unsent_octets", "_tls", "_lingering", "_pending_close")
+                 "_fd", "_unsent", "_unsent_octets", "_tls", "_lingering", "_pending_close", "_recv", "_send")
 
     def __init__(self, sock: socket.socket, poller: Any, clock: Any, events: int) -> None:
         self.sock = sock
@@ -42,6 +42,9 @@ class Edge:
         self._tls: TLSLayer | None = None
         self._lingering: Any = None
         self._pending_close = False
+        # Looked up once: they are called some fourteen times a message.
+        self._recv = sock.recv
+        self._send = sock.send
         poller.add(self, events)
 
     def fileno(self) -> int:
@@ -67,6 +70,20 @@ class Edge:
 
     def ready(self, events: int) -> None:
         """For the poller."""
+        if events == READ and self._tls is None and self._lingering is None:
+            try:
+                data = self._recv(self.read_octets)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(error.strerror or "connection reset", is_reset=True)
+                return
+            if data:
+                self.octets_in += len(data)
+                self._received(data)
+            else:
+                self._eof()
+            return
         if events & WRITE and self.is_open:
             self._write_more()
         if events & READ and self.is_open:
@@ -84,7 +101,7 @@ class Edge:
 
     def _read(self) -> None:
         try:
-            data = self.sock.recv(self.read_octets)
+            data = self._recv(self.read_octets)
         except BlockingIOError:
             return
         except OSError as error:
@@ -95,9 +112,7 @@ class Edge:
                 self._close_now()
             return
         if not data:
-            self.is_eof = True
-            self._watch(self._events & ~READ)
-            self._ended("closed by the other side", is_reset=False)
+            self._eof()
             return
         self.octets_in += len(data)
         if self._tls is None:
@@ -123,9 +138,12 @@ class Edge:
         if clear and self.is_open:
             self._received(clear)
         if tls.is_closed and self.is_open and not self.is_eof:
-            self.is_eof = True
-            self._watch(self._events & ~READ)
-            self._ended("closed by the other side", is_reset=False)
+            self._eof()
+
+    def _eof(self) -> None:
+        self.is_eof = True
+        self._watch(self._events & ~READ)
+        self._ended("closed by the other side", is_reset=False)
 
     def _watch(self, events: int) -> None:
         if events != self._events and self.is_open:
@@ -155,9 +173,20 @@ class Edge:
 
     def write(self, data: bytes) -> None:
         """Send at once what the kernel takes; queue the rest."""
-        if not self.is_open or not data:
+        if not self.is_open:
             return
-        if self._tls is not None:
+        if self._tls is None:
+            if not self._unsent_octets:
+                try:
+                    sent = self._send(data)
+                except OSError:
+                    sent = 0
+                if sent == len(data):
+                    self.octets_out += sent
+                    return
+                self.octets_out += sent
+                data = data[sent:]
+        else:
             try:
                 data = self._tls.encrypt(data)
             except TLSFailed as error:
@@ -174,7 +203,7 @@ class Edge:
             self._unsent_octets += len(data)
             return
         try:
-            sent = self.sock.send(data)
+            sent = self._send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -189,7 +218,7 @@ class Edge:
         while self._unsent:
             data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
             try:
-                sent = self.sock.send(data)
+                sent = self._send(data)
             except BlockingIOError:
                 self._unsent = [data]
                 return

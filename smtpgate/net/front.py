@@ -98,20 +98,28 @@ class FrontEdge(Edge):
 
     async def event(self, deadline: float) -> Event:
         """The next thing the client said; raises ClientGone, or TimeUp at `deadline`."""
-        wire = self.wire
         while True:
-            event = wire.next_event()
+            event = self.wire.next_event()
             if event is not NEED_DATA:
                 return event
-            if self.gone is not None:
-                raise self.gone
-            self.flush()
-            self.read_octets = BODY_OCTETS if wire.is_reading_body else COMMAND_OCTETS
-            if not self._events & READ:
-                self.resume()
-            signal = self._input
-            signal.deadline = deadline
-            await signal
+            await self.input(deadline)
+
+    def input(self, deadline: float) -> Signal:
+        """What to await when the wire says NEED_DATA: all that it had to say is written, and reading goes on."""
+        if self.gone is not None:
+            raise self.gone
+        wire = self.wire
+        out = wire.out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self.write(data)
+        self.read_octets = BODY_OCTETS if wire.is_reading_body else COMMAND_OCTETS
+        if not self._events & READ:
+            self.resume()
+        signal = self._input
+        signal.deadline = deadline
+        return signal
 
     async def sent(self, deadline: float) -> None:
         """Wait until all that was written is with the kernel: a client that does not read gets nothing more."""

@@ -27,6 +27,10 @@ from smtpgate.smtp import status
 from smtpgate.smtp.framing import Chunk, Content
 from smtpgate.smtp.reply import Reply
 
+#: The ledger's checksum covers so much of the content, as it came: with sender, identifying fields and size that
+#: tells messages apart, and costs large ones nothing.
+SUMMED_OCTETS = 65536
+
 _TRACE_TEXT = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
 
 
@@ -38,7 +42,7 @@ class Body:
     """
 
     __slots__ = ("refusal", "is_committing", "content", "key", "_engine", "_revision", "_door", "_transaction",
-                 "_delivery", "_run", "_edits", "_reader", "_checksum", "_held", "_prefix", "_spool", "_is_spooled",
+                 "_delivery", "_run", "_edits", "_reader", "_checksum", "_unsummed", "_held", "_prefix", "_spool", "_is_spooled",
                  "_by_chunks", "_is_raw", "_asked_ledger", "_started")
 
     def __init__(self, engine: Engine, revision: Revision, door: Door, transaction: Transaction, delivery: Delivery,
@@ -63,6 +67,7 @@ class Body:
         self.content = Content(limits.line_length_octets, watch_eight_bit=watch, raw=is_raw)
         self._reader = HeaderReader(limits.header_size_octets)
         self._checksum = 0
+        self._unsummed = SUMMED_OCTETS
         self._held: Chunk | None = None
         self._prefix = b""
         self._spool: Spool | None = None
@@ -95,11 +100,16 @@ class Body:
         if self.refusal is not None:
             return
         if self._reader.section is None:
-            whole = self._reader.feed(passed.content)
-            if whole is None:
-                return
-            if len(whole) != len(passed.content):
-                passed = Chunk(whole, None)
+            octets = passed.octets
+            if not self._reader.holds and octets.find(b"\r\n\r\n", 0, octets.find(b"\r\n.")) > 0:
+                # The usual case: the whole header in the first chunk, and no stuffing in it.
+                self._reader.feed(octets)
+            else:
+                whole = self._reader.feed(passed.content)
+                if whole is None:
+                    return
+                if len(whole) != len(passed.content):
+                    passed = Chunk(whole, None)
             await self._header(passed)
         else:
             await self._pass(passed)
@@ -141,7 +151,10 @@ class Body:
         await self._pass(first)
 
     async def _pass(self, chunk: Chunk) -> None:
-        self._checksum = zlib.crc32(chunk.content, self._checksum)
+        if self._unsummed > 0:
+            octets = chunk.octets[: self._unsummed]
+            self._checksum = zlib.crc32(octets, self._checksum)
+            self._unsummed -= len(octets)
         if self._door.chain.has_body:
             self._run.feed(chunk.content)
         if self._spool is not None:

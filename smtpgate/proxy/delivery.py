@@ -10,7 +10,7 @@ promised nothing that another server could not keep.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from smtpgate.policy.event import LinkFailed as LinkFailedEvent
@@ -76,8 +76,9 @@ class Leg:
         deadline = clock.seconds() + backend_s
         if "PIPELINING" in link.capabilities.words or len(commands) == 1:
             link.send_all(commands)
+            answers = link.answers
             for _ in commands:
-                replies.append(await link.answer(deadline))
+                replies.append(answers.popleft() if answers else await link.answer(deadline))
         else:
             for kind, line in commands:
                 replies.append(await link.ask(kind, line, clock.seconds() + backend_s))
@@ -264,12 +265,13 @@ class Delivery:
         assert leg.sender_reply is not None
         return leg.sender_reply
 
-    async def rcpt(self, group: Sequence[Recipient]) -> list[Reply]:
+    def rcpt(self, group: Sequence[Recipient]) -> Awaitable[list[Reply]]:
         """Relay recipients; the servers' replies, or ours for them, one each."""
-        if self.is_broken is not None:
-            return [self.is_broken.reply] * len(group)
-        if not self.is_lmtp:
-            return await self._rcpt(group, self.legs[0] if self.legs else None)
+        if self.pool.backend.protocol != "lmtp":
+            return self._rcpt(group, self.legs[0] if self.legs else None)
+        return self._rcpt_each(group)
+
+    async def _rcpt_each(self, group: Sequence[Recipient]) -> list[Reply]:
         replies: list[Reply] = []
         for recipient in group:
             if self.legs and self._full():
@@ -283,6 +285,8 @@ class Delivery:
         return server is not None and server.links >= server.max_links
 
     async def _rcpt(self, group: Sequence[Recipient], leg: Leg | None) -> list[Reply]:
+        if self.is_broken is not None:
+            return [self.is_broken.reply] * len(group)
         tried: set[str] = set()
         failure: LinkFailed | None = None
         key = group[0].path.domain
@@ -298,7 +302,7 @@ class Delivery:
                     if link is None:
                         deadline = self._clock.seconds() + self._timeouts.greeting_s
                         link = await self.pool.link(self.transaction.session, key, deadline, frozenset(tried), wish)
-                    else:
+                    elif not link.is_settled:
                         await link.settle(self._clock.seconds() + self._timeouts.backend_s)
                     leg = Leg(link)
                     self._note_server(link)

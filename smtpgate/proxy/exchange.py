@@ -53,7 +53,8 @@ class Exchange:
         facts = session.facts
         self.facts = Transaction(f"{facts.id}.{number}", facts, command.path, command.params)
         self._now = session.engine.clock.seconds
-        self.facts.begun = self._now()
+        self.facts.begun = begun = self._now()
+        facts.note(begun, "client", "MAIL", command.path)
         facts.transaction = self.facts
         self.run = session.door.chain.transaction(self.facts)
         self.delivery: Delivery | None = None
@@ -77,7 +78,6 @@ class Exchange:
     async def mail(self) -> Reply | None:
         """The sender: our filters, and the backend too where the link stands already. A Reply where refused."""
         session, facts = self._session, self.facts
-        self._note("client", "MAIL", facts.sender)
         if self.run.wants("mail"):
             refused = await self._filter("mail")
             if refused is not None:
@@ -114,7 +114,9 @@ class Exchange:
             assert command.path is not None
             recipient = Recipient(command.path, command.params)
             place = len(out)
-            found = await self._own_word(recipient, len(batch))
+            found = self._own_word(recipient, len(batch))
+            if not isinstance(found, Reply) and self.run.wants("rcpt"):
+                found = await self._filter("rcpt", recipient, recipient=place) or found
             facts.recipients.append(recipient)
             if isinstance(found, Reply):
                 self._told(recipient, found)
@@ -137,7 +139,7 @@ class Exchange:
         await self._relay(batch, out)
         return [answer for answer in out if answer is not None]
 
-    async def _own_word(self, recipient: Recipient, pending: int) -> Reply | Pool:
+    def _own_word(self, recipient: Recipient, pending: int) -> Reply | Pool:
         """Our own checks of a recipient; the pool that it goes to where they pass."""
         session, facts = self._session, self.facts
         path = recipient.path
@@ -151,11 +153,8 @@ class Exchange:
             route = router.default(session.facts.listener)
         if route is None:
             return status.NO_ROUTE
-        if self.run.wants("rcpt"):
-            refused = await self._filter("rcpt", recipient, recipient=len(facts.recipients))
-            if refused is not None:
-                return refused
-        row = self._engine.ledger.refusal(facts, str(path))
+        ledger = self._engine.ledger
+        row = ledger.refusal(facts, str(path)) if len(ledger) else None
         if row is not None:
             facts.notes.append("known_from_ledger")
             refusal: Reply = row.reply
@@ -180,7 +179,7 @@ class Exchange:
         assert self.delivery is not None
         self._session.front.flush()
         ledger = self._engine.ledger
-        if ledger:
+        if len(ledger):
             self.delivery.server_wish = ledger.hint(str(batch[0][1].path))
         replies = await self.delivery.rcpt([recipient for _, recipient in batch])
         for (place, recipient), reply in zip(batch, replies, strict=True):
@@ -246,7 +245,8 @@ class Exchange:
                 now = clock.seconds()
                 rate = (body.content.octets - before) / settings.limits.min_data_rate_octets
                 block = settings.timeouts.data_block_s
-                event = await front.event(min(now + block, began + block + rate))
+                await front.input(min(now + block, began + block + rate))
+                continue
             if type(event) is Chunk:
                 await body.feed(event)
             elif type(event) is EndOfData:

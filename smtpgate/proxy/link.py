@@ -50,12 +50,13 @@ class Link:
     """One connection to a server.
 
     :ivar capabilities: what the server offers on this connection, inside TLS where there is TLS
+    :ivar answers: replies that came and were not yet taken
     :ivar is_dirty: a transaction was begun on it and not ended
     :ivar failure: why it is over
     """
 
     __slots__ = ("backend", "server", "capabilities", "tls", "is_extended", "is_dirty", "failure", "banner",
-                 "transactions", "user", "_clock", "_wire", "_edge", "_answers", "_signal", "_stage", "_room",
+                 "transactions", "user", "_clock", "_wire", "_edge", "answers", "_signal", "_stage", "_room",
                  "has_client_info", "opened", "on_over")
 
     def __init__(self, backend: Backend, server: str, clock: Clock) -> None:
@@ -74,7 +75,7 @@ class Link:
         self._clock = clock
         self._wire = ClientConnection()
         self._edge: Any = None
-        self._answers: deque[Reply] = deque()
+        self.answers: deque[Reply] = deque()
         self._signal = Signal()
         self._room: Signal | None = None
         self._stage = "connect"
@@ -88,7 +89,7 @@ class Link:
         self.failure = None
         self.tls = None
         self._wire = ClientConnection()
-        self._answers.clear()
+        self.answers.clear()
         self._signal = Signal()
         self._stage = "connect"
 
@@ -108,18 +109,18 @@ class Link:
         """For the edge: what the server said."""
         desync: Desync | None = None
         for answer in self._wire.receive(octets):
-            if isinstance(answer, Desync):
-                desync = answer
+            if type(answer) is Reply:
+                self.answers.append(answer)
             else:
-                self._answers.append(answer.reply)
+                desync = answer
         if desync is not None and desync.reply is None:
             # Out of step: not even the reply before the surplus is sure to belong to its command.
-            self._answers.clear()
+            self.answers.clear()
             reply = status.BACKEND_TLS_FAILED if self._stage == "starttls" else status.BACKEND_PROTOCOL
             self._break(LinkFailed(self._stage, reply, f"{desync.reason}: {desync.octets[:80]!r}"))
             self._edge.abort()
             return
-        if self._answers and self._signal.task is not None:
+        if self.answers and self._signal.task is not None:
             self._signal.fire()
         elif self._room is not None and self._wire.early is not None and self._room.task is not None:
             self._room.fire()
@@ -185,7 +186,7 @@ class Link:
 
     async def answer(self, deadline: float) -> Reply:
         """The next reply; raises LinkFailed where none will come."""
-        answers = self._answers
+        answers = self.answers
         while not answers:
             if self.failure is not None:
                 raise self.failure
@@ -248,7 +249,7 @@ class Link:
     @property
     def waiting(self) -> int:
         """How many replies are due or not yet taken."""
-        return self._wire.waiting + len(self._answers)
+        return self._wire.waiting + len(self.answers)
 
     # Ending
 
@@ -257,11 +258,16 @@ class Link:
         self.is_dirty = True
         self.send("RSET", b"RSET\r\n")
 
+    @property
+    def is_settled(self) -> bool:
+        """True when MAIL may be sent without a look at what is pending."""
+        return not self.is_dirty and self.failure is None and not self.answers and self._wire.is_idle
+
     async def settle(self, deadline: float) -> None:
         """Make sure that no transaction is open before a new one; a server that refuses RSET is not used again."""
         if not self.is_usable:
             raise self.failure or LinkFailed("idle", status.BACKEND_LOST, "closing")
-        while self._wire.waiting or self._answers:
+        while self._wire.waiting or self.answers:
             reply = await self.answer(deadline)
             if not reply.is_positive:
                 raise LinkFailed("idle", status.BACKEND_LOST, f"RSET refused: {reply.code} {reply.text}")
@@ -363,7 +369,7 @@ class Link:
                 self._stage = "idle"
                 return
             raise LinkFailed("starttls", status.BACKEND_NO_TLS, f"STARTTLS refused: {reply.code} {reply.text}")
-        if self._wire.has_unread or self._answers or self.failure is not None:
+        if self._wire.has_unread or self.answers or self.failure is not None:
             self._edge.abort()
             raise LinkFailed("starttls", status.BACKEND_TLS_FAILED, "octets in clear behind the 220 to STARTTLS")
         await self._start_tls(tls, deadline)

@@ -27,7 +27,7 @@ from smtpgate.smtp.capability import Capabilities, intersect, unite
 from smtpgate.smtp.command import Command
 from smtpgate.smtp.proxyline import BadHeader
 from smtpgate.smtp.reply import Reply, printable
-from smtpgate.smtp.server import AuthLine, EndOfData, Violation
+from smtpgate.smtp.server import NEED_DATA, AuthLine, EndOfData, Violation
 from smtpgate.tasks import Task, TimeUp
 
 #: Verbs that do no mail; past the junk limit each counts as an error (Postfix smtpd_junk_command_limit).
@@ -88,12 +88,19 @@ class Session:
         facts = self.facts
         try:
             await self._open()
+            front, verbs, now = self.front, self._VERBS, self._clock.seconds
+            wire = front.wire
+            patience = self.revision.settings.timeouts.command_s
             while True:
-                event = await self.front.event(self._clock.seconds() + self.revision.settings.timeouts.command_s)
-                kind = type(event)
-                if kind is Command:
-                    await self._VERBS[event.verb](self, event)
-                elif kind is Violation:
+                event = wire.next_event()
+                if event is NEED_DATA:
+                    await front.input(now() + patience)
+                    continue
+                if type(event) is Command:
+                    waiting = verbs[event.verb](self, event)
+                    if waiting is not None:
+                        await waiting
+                elif type(event) is Violation:
                     self._violation(event)
                 if facts.closed_by:
                     break
@@ -301,7 +308,7 @@ class Session:
         while True:
             event = await self.front.event(self._clock.seconds() + self.revision.settings.timeouts.command_s)
             if isinstance(event, Command) and event.verb == "QUIT":
-                await self._quit(event)
+                self._quit(event)
                 raise _Closing("quit", None)
             if isinstance(event, Command | Violation | EndOfData):
                 self._reply(event, status.BAD_SEQUENCE)
@@ -433,26 +440,26 @@ class Session:
 
     # Small verbs
 
-    async def _noop(self, command: Command) -> None:
+    def _noop(self, command: Command) -> None:
         self._reply(command, status.NOOP_OK)
         self._count_junk()
 
-    async def _rset(self, command: Command) -> None:
+    def _rset(self, command: Command) -> None:
         if self.exchange is not None:
             self.exchange.reset()
             self.exchange = None
         self._reply(command, status.RESET_OK)
         self._count_junk()
 
-    async def _vrfy(self, command: Command) -> None:
+    def _vrfy(self, command: Command) -> None:
         self._reply(command, status.VRFY)
         self._count_junk()
 
-    async def _help(self, command: Command) -> None:
+    def _help(self, command: Command) -> None:
         self._reply(command, status.HELP)
         self._count_junk()
 
-    async def _quit(self, command: Command) -> None:
+    def _quit(self, command: Command) -> None:
         if self.exchange is not None:
             self.exchange.reset()
             self.exchange = None
@@ -711,36 +718,39 @@ class Session:
 
     # The transaction
 
-    async def _mail(self, command: Command) -> None:
+    def _mail(self, command: Command) -> Any:
         listener, facts, limits = self.door.listener, self.facts, self.revision.settings.limits
         if listener.role == "submission" and listener.auth_required and not facts.user and not facts.is_trusted:
             self._refuse(command, status.AUTH_REQUIRED, "AUTH required")
-            return
+            return None
         if limits.messages_per_session and facts.messages >= limits.messages_per_session:
-            self._close("server", status.TOO_MANY_MESSAGES)
-            raise _Closing("server", None)
+            raise _Closing("server", status.TOO_MANY_MESSAGES)
         if self.is_draining:
-            self._close("drain", status.SHUTTING_DOWN)
-            raise _Closing("drain", None)
+            raise _Closing("drain", status.SHUTTING_DOWN)
         size = command.params.get("SIZE") if command.params else None
         if size is not None and int(size) > int(self._offered.words.get("SIZE", limits.message_size_octets)):
             self._refuse(command, status.MESSAGE_TOO_BIG, "declared size over the limit")
-            return
+            return None
         facts.messages += 1
         facts.stage = "mail"
-        exchange = Exchange(self, command, facts.messages)
-        self.exchange = exchange
+        self.exchange = exchange = Exchange(self, command, facts.messages)
+        if self._is_pinned or "mail" in self.door.chain.stages:
+            return self._mail_slowly(command, exchange)
+        self.front.wire.reply(command, status.SENDER_OK)
+        return None
+
+    async def _mail_slowly(self, command: Command, exchange: Exchange) -> None:
+        """A sender that filters, or the backend of a relayed login, have a word on."""
         refused = await exchange.mail()
-        if refused is not None:
-            self.exchange = None
-            if refused.code == 421:
-                # The login went with its link: the client must log in anew, on a new connection.
-                exchange.end("deferred", refused)
-                raise _Closing("error", refused)
-            exchange.end("refused" if refused.is_permanent else "deferred", refused)
-            self._refuse(command, refused, "sender refused", exchange.facts.id)
+        if refused is None:
+            self._reply(command, status.SENDER_OK)
             return
-        self._reply(command, status.SENDER_OK)
+        self.exchange = None
+        exchange.end("refused" if refused.is_permanent else "deferred", refused)
+        if refused.code == 421:
+            # The login went with its link: the client must log in anew, on a new connection.
+            raise _Closing("error", refused)
+        self._refuse(command, refused, "sender refused", exchange.facts.id)
 
     async def _rcpt(self, command: Command) -> None:
         exchange = self.exchange

@@ -38,14 +38,6 @@ _POSITIVE: Final = {
 
 
 @attrs.frozen
-class Answer:
-    """A reply and the kind of command that it answers."""
-
-    kind: str
-    reply: Reply
-
-
-@attrs.frozen
 class Desync:
     """The backend is out of step, or does not speak SMTP.
 
@@ -114,43 +106,51 @@ class ClientConnection:
         self._encoder = None
         return self.send("END", octets, replies)
 
-    def receive(self, data: bytes) -> list[Answer | Desync]:
-        """Take octets in. After a Desync nothing more is read."""
-        out: list[Answer | Desync] = []
-        for reply in self._reader.feed(data):
-            if isinstance(reply, BadReply):
+    def receive(self, data: bytes) -> list[Reply | Desync]:
+        """Take octets in; the replies in the order of the commands. After a Desync nothing more is read."""
+        out: list[Reply | Desync] = []
+        reader, waiting = self._reader, self._waiting
+        for reply in reader.feed(data):
+            if type(reply) is Reply:
+                if waiting:
+                    kind = waiting[0]
+                    code = reply.code
+                    if code >= 400 or code in _POSITIVE[kind]:
+                        if code == 421:
+                            self.is_closing = True
+                        waiting.popleft()
+                        out.append(reply)
+                        continue
+                    if code == 334 and kind == "AUTH":
+                        waiting.popleft()
+                        out.append(reply)
+                        continue
+                    return self._give_up(out, Desync(f"{code} to {kind}", str(code).encode()))
+                desync = self._unasked(reply)
+                if desync is not None:
+                    return self._give_up(out, desync)
+            else:
+                assert isinstance(reply, BadReply)
                 out.append(Desync(reply.reason, reply.octets))
-                break
-            answer = self._match(reply)
-            if answer is not None:
-                out.append(answer)
-                if type(answer) is Desync:
-                    self._reader.bad = BadReply("out of step", b"")
-                    break
-        if self._reader.pending and not self._waiting and not self._in_data:
+                return out
+        if not waiting and reader.pending and not self._in_data:
             # Part of a reply that nobody asked for.
-            out.append(Desync("reply without a command"))
-            self._reader.bad = BadReply("out of step", b"")
+            return self._give_up(out, Desync("reply without a command"))
         return out
 
-    def _match(self, reply: Reply) -> Answer | Desync | None:
+    def _give_up(self, out: list[Reply | Desync], desync: Desync) -> list[Reply | Desync]:
+        self._reader.bad = BadReply("out of step", b"")
+        out.append(desync)
+        return out
+
+    def _unasked(self, reply: Reply) -> Desync | None:
+        """A reply that no command waits for: a refusal of content on its way, a goodbye, or out of step."""
         code = reply.code
-        if not self._waiting:
-            if self._in_data and code >= 400 and self.early is None:
-                self.early = reply
-                self.is_closing = self.is_closing or code == 421
-                return None
-            if code == 421:
-                self.is_closing = True
-                return Desync("closing unasked", reply=reply)
-            return Desync("reply without a command", str(code).encode())
-        kind = self._waiting[0]
-        if code == 334 and kind == "AUTH":
-            self._waiting.popleft()
-            return Answer(kind, reply)
-        if code < 400 and code not in _POSITIVE[kind]:
-            return Desync(f"{code} to {kind}", str(code).encode())
+        if self._in_data and code >= 400 and self.early is None:
+            self.early = reply
+            self.is_closing = self.is_closing or code == 421
+            return None
         if code == 421:
             self.is_closing = True
-        self._waiting.popleft()
-        return Answer(kind, reply)
+            return Desync("closing unasked", reply=reply)
+        return Desync("reply without a command", str(code).encode())

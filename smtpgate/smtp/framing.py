@@ -19,19 +19,40 @@ import io
 END_OF_DATA = b".\r\n"
 
 
-class Chunk:
-    """A piece of message content.
+#: So many dot lines of a chunk are counted one by one from its end; more are left to passes over the whole.
+_FEW_DOTS = 64
 
-    :ivar content: the octets of the message itself
-    :ivar wire: the same, dot-stuffed, where that is known already (a client that sends DATA has done the work);
-        None: to be made by DotEncoder
+
+class Chunk:
+    """A piece of message content, in one form or in both.
+
+    :ivar wire: dot-stuffed, where that is known already (a client that sends DATA has done the work); None: to be
+        made by DotEncoder
+    :ivar dots: how many octets of `wire` are stuffing
     """
 
-    __slots__ = ("content", "wire")
+    __slots__ = ("_content", "wire", "dots")
 
-    def __init__(self, content: bytes, wire: bytes | None) -> None:
-        self.content = content
+    def __init__(self, content: bytes | None, wire: bytes | None, dots: int = 0) -> None:
+        self._content = content
         self.wire = wire
+        self.dots = dots
+
+    @property
+    def content(self) -> bytes:
+        """The octets of the message itself; made from `wire` when they are first asked for."""
+        if self._content is None:
+            assert self.wire is not None
+            self._content = self.wire.replace(b"\r\n.", b"\r\n")
+        return self._content
+
+    @property
+    def octets(self) -> bytes:
+        """Whichever form is there already: the same line ends, and but for the stuffing the same octets."""
+        if self._content is not None:
+            return self._content
+        assert self.wire is not None
+        return self.wire
 
 
 class DotDecoder:
@@ -65,53 +86,65 @@ class DotDecoder:
                 buffer = b"\r\n" + buffer
                 virtual = 2
             self._opening = False
+        # From the end to the start: every line that opens with a dot, and so the first that is a lone dot.
+        end = -1
+        dots = 0
+        is_canonical = True
         dot = buffer.rfind(b"\r\n.")
-        if dot < 0:
-            return self._open_end(buffer, virtual, has_dots=False), None
-        end = dot if buffer.startswith(b"\r\n", dot + 3) else -1
-        before = buffer.rfind(b"\r\n.", 0, dot + 2)
-        if before >= 0:
-            # More than one line opens with a dot: the first that is a lone dot is the end.
-            first = buffer.find(b"\r\n.\r\n", 0, dot + 5)
-            if first >= 0:
-                if first != end:
-                    before = buffer.rfind(b"\r\n.", 0, first + 2)
-                end = first
+        while dot >= 0:
+            after = buffer[dot + 3 : dot + 5]
+            if after == b"\r\n":
+                end, dots, is_canonical = dot, 0, True
+            else:
+                dots += 1
+                if after[:1] != b".":
+                    is_canonical = False
+                if dots > _FEW_DOTS:
+                    end, dots, is_canonical = self._look_through(buffer)
+                    break
+            dot = buffer.rfind(b"\r\n.", 0, dot + 2)
         if end < 0:
-            return self._open_end(buffer, virtual, has_dots=True), None
+            return self._open_end(buffer, virtual), None
         self._held = b""
-        body = buffer[: end + 2]
         rest = buffer[end + 5 :]
         if virtual and end == 0:
             return None, rest
-        return self._chunk(body, virtual, has_dots=before >= 0), rest
+        return self._chunk(buffer[: end + 2], virtual, dots, is_canonical), rest
 
-    def _open_end(self, buffer: bytes, virtual: int, has_dots: bool) -> Chunk | None:
+    @staticmethod
+    def _look_through(buffer: bytes) -> tuple[int, int, bool]:
+        end = buffer.find(b"\r\n.\r\n")
+        stop = end + 2 if end >= 0 else len(buffer)
+        dots = buffer.count(b"\r\n.", 0, stop)
+        return end, dots, dots == buffer.count(b"\r\n..", 0, stop)
+
+    def _open_end(self, buffer: bytes, virtual: int) -> Chunk | None:
         hold = 0
         if buffer[-1:] in b"\r\n.":
             for tail in (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r"):
                 if buffer.endswith(tail):
                     hold = len(tail)
                     break
-        if not hold:
-            self._held = b""
-            return self._chunk(buffer, virtual, has_dots)
-        self._held = buffer[-hold:]
+        self._held = buffer[-hold:] if hold else b""
         if len(buffer) == hold:
             if virtual:
                 self._held, self._opening = buffer[virtual:], True
             return None
-        return self._chunk(buffer[:-hold], virtual, has_dots)
+        body = buffer[:-hold] if hold else buffer
+        if b"\r\n." not in body:
+            return self._chunk(body, virtual, 0, True)
+        dots = body.count(b"\r\n.")
+        return self._chunk(body, virtual, dots, dots == body.count(b"\r\n.."))
 
     @staticmethod
-    def _chunk(body: bytes, virtual: int, has_dots: bool) -> Chunk:
-        if not has_dots:
+    def _chunk(body: bytes, virtual: int, dots: int, is_canonical: bool) -> Chunk:
+        if not dots:
             return Chunk(body, body)
-        content = body.replace(b"\r\n.", b"\r\n")
-        # A client that stuffs as it should has two dots wherever we see one; from one that does not the form on the
-        # wire is not canonical, and is made anew.
-        stuffed = body.count(b"\r\n..") == body.count(b"\r\n.")
-        return Chunk(content[virtual:], body[virtual:] if stuffed else None)
+        if virtual or not is_canonical:
+            # A client that does not stuff as it should: the form on the wire is made anew.
+            content = body.replace(b"\r\n.", b"\r\n")[virtual:]
+            return Chunk(content, body[virtual:] if is_canonical else None)
+        return Chunk(None, body, dots)
 
 
 class Content:
@@ -147,10 +180,10 @@ class Content:
 
     def feed(self, chunk: Chunk) -> Chunk | None:
         """The chunk as it may go on; None where all of it is held for the octet that follows."""
-        content = chunk.content
         if self._raw:
-            self.octets += len(content)
+            self.octets += len(chunk.content)
             return chunk
+        content = chunk.octets
         if self._held:
             content = self._held + content
             self._held = b""
@@ -166,8 +199,9 @@ class Content:
         self._newlines.decode(content.decode("latin-1"))
         seen = self._newlines.newlines
         if seen is not None and seen != "\r\n":
-            chunk = self._normalize(content)
+            chunk = self._normalize(chunk.content)
             content = chunk.content
+        self.octets -= chunk.dots
         self._measure(content)
         return chunk
 
@@ -223,15 +257,16 @@ class DotEncoder:
 
     def encode(self, chunk: Chunk) -> bytes:
         """The chunk's octets as they go to a backend."""
+        wire = chunk.wire
+        if not self._held and wire is not None and not (self._line_start and wire[:1] == b"."):
+            # A chunk that opens with a dot is coded below: only we know whether a mended newline came before it.
+            if wire:
+                self._line_start = wire[-2:] == b"\r\n"
+            return wire
         content = chunk.content
         if self._held:
             content = self._held + content
             self._held = b""
-        elif chunk.wire is not None and not (self._line_start and content[:1] == b"."):
-            # A chunk that opens with a dot is coded here: only we know whether a mended newline came before it.
-            if content:
-                self._line_start = content[-2:] == b"\r\n"
-            return chunk.wire
         if content[-1:] == b"\r":
             self._held = b"\r"
             content = content[:-1]

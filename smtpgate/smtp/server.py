@@ -163,11 +163,14 @@ class WireRules:
 
 
 class ServerConnection:
-    """One client connection, without the connection."""
+    """One client connection, without the connection.
+
+    :ivar out: what is to be written, in order
+    """
 
     __slots__ = (
         "state", "is_extended", "is_tls", "is_authenticated", "has_tried_rcpt", "accepted", "is_utf8",
-        "_rules", "_offered", "_buffer", "_at", "_out", "_slots", "_discarding", "_decoder", "_chunk_left",
+        "_rules", "_offered", "_buffer", "_at", "out", "_slots", "_discarding", "_decoder", "_chunk_left",
         "_chunk", "_chunk_refused", "_auth", "_body", "_closing",
     )
 
@@ -183,7 +186,7 @@ class ServerConnection:
         self._offered: frozenset[str] = frozenset()
         self._buffer = b""
         self._at = 0
-        self._out: list[bytes] = []
+        self.out: list[bytes] = []
         self._slots: deque[Slot] = deque()
         self._discarding = 0
         self._decoder: DotDecoder | None = None
@@ -497,7 +500,7 @@ class ServerConnection:
 
     def greet(self, octets: bytes) -> None:
         """The greeting: the only reply without a command."""
-        self._out.append(octets)
+        self.out.append(octets)
 
     def reply(self, slot: Slot, reply: Reply, reference: str = "") -> None:
         """Fill a slot. What is complete at the head of the queue goes to `take_output`."""
@@ -511,19 +514,19 @@ class ServerConnection:
         if slot is self._auth:
             if code == 334:
                 slot.answer = octets
-                self._out.append(octets)
+                self.out.append(octets)
                 return
             self._auth = None
         slot.answer = octets
         slots = self._slots
         if slot is slots[0]:
             slots.popleft()
-            self._out.append(octets)
+            self.out.append(octets)
             self._move(slot, code)
             while slots and slots[0].answer is not None:
                 slot = slots.popleft()
                 assert slot.answer is not None
-                self._out.append(slot.answer)
+                self.out.append(slot.answer)
                 self._move(slot, int(slot.answer[:3]))
 
     def _move(self, slot: Slot, code: int) -> None:
@@ -573,7 +576,7 @@ class ServerConnection:
 
     def take_output(self) -> bytes:
         """What is to be written now."""
-        out = self._out
+        out = self.out
         if not out:
             return b""
         octets = out[0] if len(out) == 1 else b"".join(out)
