@@ -221,9 +221,19 @@ class Control:
         reasons = self._trouble()
         state = "draining" if self.reception.is_draining else "degraded" if reasons else "accepting"
         return Overview(
-            __version__, revision.settings.hostname, state, tuple(reasons), revision.id, self.revision_at, self.started,
-            len(self.reception.sessions), revision.settings.limits.connections, self.reception.total,
-            sum(1 for server in servers if server.state == "up"), len(servers), dict(self._outcomes),
+            __version__,
+            revision.settings.hostname,
+            state,
+            tuple(reasons),
+            revision.id,
+            self.revision_at,
+            self.started,
+            len(self.reception.sessions),
+            revision.settings.limits.connections,
+            self.reception.total,
+            sum(1 for server in servers if server.state == "up"),
+            len(servers),
+            dict(self._outcomes),
             revision.settings.warnings,
         )
 
@@ -259,21 +269,41 @@ class Control:
         days = int((tls.not_after - self.engine.wall()) / 86400) if tls is not None and tls.not_after else None
         words = server.capabilities.words if server.capabilities is not None else {}
         return ServerView(
-            pool.backend.name, server.name, server.state, server.is_drained, server.drain_reason, server.is_ready,
-            server.why, server.links, server.max_links, len(server.waiting), server.transactions, server.failures,
-            server.config.weight, server.config.tier, server.banner,
+            pool.backend.name,
+            server.name,
+            server.state,
+            server.is_drained,
+            server.drain_reason,
+            server.is_ready,
+            server.why,
+            server.links,
+            server.max_links,
+            len(server.waiting),
+            server.transactions,
+            server.failures,
+            server.config.weight,
+            server.config.tier,
+            server.banner,
             tuple(f"{word} {value}".strip() for word, value in words.items()),
-            tls.version if tls is not None else "", days, tls.is_verified if tls is not None else False,
-            server.last_probe + offset if server.last_probe else 0.0, server.probe_s * 1000,
+            tls.version if tls is not None else "",
+            days,
+            tls.is_verified if tls is not None else False,
+            server.last_probe + offset if server.last_probe else 0.0,
+            server.probe_s * 1000,
             server.changed_at + offset if server.changed_at else 0.0,
         )
 
     # Do
 
     def _did(self, actor: Actor, action: str, target: str, detail: str = "") -> None:
-        self.engine.tell(told.Happened(f"admin.{action}", "info", f"{actor.kind} {actor.name}: {action} {target}",
-                                       (("actor", actor.name), ("actor_kind", actor.kind), ("target", target),
-                                        ("detail", detail))))
+        self.engine.tell(
+            told.Happened(
+                f"admin.{action}",
+                "info",
+                f"{actor.kind} {actor.name}: {action} {target}",
+                (("actor", actor.name), ("actor_kind", actor.kind), ("target", target), ("detail", detail)),
+            )
+        )
 
     def _server(self, backend: str, name: str) -> tuple[Pool, ServerState]:
         pool = self._current().pools.get(backend)
@@ -323,19 +353,26 @@ class Control:
             await self._apply(settings)
         except ConfigErrors as errors:
             self.problems = tuple(errors.problems)
-            self.engine.tell(told.Happened("config.reload_failed", "error",
-                                           f"{len(self.problems)} problems; the running configuration is unchanged",
-                                           (("problems", [str(problem) for problem in self.problems]),)))
+            self.engine.tell(
+                told.Happened(
+                    "config.reload_failed",
+                    "error",
+                    f"{len(self.problems)} problems; the running configuration is unchanged",
+                    (("problems", [str(problem) for problem in self.problems]),),
+                )
+            )
             return self.problems
         except Exception as error:
-            self.engine.tell(told.Happened("config.reload_failed", "error",
-                                           f"{error}; the running configuration is unchanged", ()))
+            self.engine.tell(
+                told.Happened("config.reload_failed", "error", f"{error}; the running configuration is unchanged", ())
+            )
             raise Refused(f"{error}; the running configuration is unchanged") from error
         finally:
             self._is_reloading = False
         self.problems = ()
-        self._did(actor, "config.reload", self._current().id,
-                  "no change in the file" if before == settings.digest else "")
+        self._did(
+            actor, "config.reload", self._current().id, "no change in the file" if before == settings.digest else ""
+        )
         return ()
 
     async def _apply(self, settings: Settings) -> None:
@@ -375,15 +412,17 @@ class Control:
         except ConfigErrors as errors:
             return tuple(errors.problems)
 
-    def explain_route(self, listener: str, client_ip: str, sender: str, recipient: str, user: str = "",
-                      sni: str = "") -> tuple[str, list[Step]]:
+    def explain_route(
+        self, listener: str, client_ip: str, sender: str, recipient: str, user: str = "", sni: str = ""
+    ) -> tuple[str, list[Step]]:
         """What would become of a recipient: a sentence, and the routes that were asked."""
         revision = self._current()
         return explain_route(revision, listener, client_ip, sender, recipient, user, sni)
 
 
-def explain_route(revision: Revision, listener: str, client_ip: str, sender: str, recipient: str, user: str,
-                  sni: str) -> tuple[str, list[Step]]:
+def explain_route(
+    revision: Revision, listener: str, client_ip: str, sender: str, recipient: str, user: str, sni: str
+) -> tuple[str, list[Step]]:
     """The same for any revision (the command line builds one without a gateway)."""
     if listener not in revision.settings.listeners:
         raise Unknown(f"no listener {listener}; known: {', '.join(revision.settings.listeners)}")
@@ -416,10 +455,21 @@ def _close(revision: Revision) -> None:
 def _session_view(facts: Facts, now: float) -> SessionView:
     transaction = facts.transaction
     return SessionView(
-        facts.id, facts.listener, facts.role, facts.client_ip, facts.client_port, facts.client_name, facts.helo,
-        facts.user, facts.tls.version if facts.tls is not None else "", facts.stage,
+        facts.id,
+        facts.listener,
+        facts.role,
+        facts.client_ip,
+        facts.client_port,
+        facts.client_name,
+        facts.helo,
+        facts.user,
+        facts.tls.version if facts.tls is not None else "",
+        facts.stage,
         f"<{transaction.sender}>" if transaction is not None else "",
         len(transaction.recipients) if transaction is not None else 0,
-        transaction.backend if transaction is not None else "", transaction.server if transaction is not None else "",
-        facts.started, now - facts.begun, facts.messages,
+        transaction.backend if transaction is not None else "",
+        transaction.server if transaction is not None else "",
+        facts.started,
+        now - facts.begun,
+        facts.messages,
     )

@@ -7,9 +7,8 @@ through which the engine (`proxy`) meets the plumbing (`net`) and the stores (`s
 
 from __future__ import annotations
 
-from zope.interface import Attribute, Interface
-
 from twisted.plugin import IPlugin
+from zope.interface import Attribute, Interface
 
 
 class ClientGone(Exception):

@@ -56,7 +56,12 @@ class Options(usage.Options):
     longdesc = "An SMTP proxy gateway. The configuration file says everything; see docs/configuration.md."
     optParameters = [
         ["config", "c", None, "The configuration file"],
-        ["sink", None, None, "Run a built-in mail sink too, on this endpoint, for a first try (Maildir in the state folder)"],
+        [
+            "sink",
+            None,
+            None,
+            "Run a built-in mail sink too, on this endpoint, for a first try (Maildir in the state folder)",
+        ],
     ]
 
     def parseOptions(self, options: Any = None) -> None:
@@ -110,16 +115,21 @@ class Gateway(Service):
 
     log = Logger(namespace="smtpgate")
 
-    def __init__(self, reactor: Any, path: Path, settings: Settings, factories: Any, failed: Any,
-                 sink: str | None = None) -> None:
+    def __init__(
+        self, reactor: Any, path: Path, settings: Settings, factories: Any, failed: Any, sink: str | None = None
+    ) -> None:
         self.reactor = reactor
         self._first = settings
         self._path = path
         self._factories, self._failed = factories, failed
         self._sink = sink
         self._witnesses: list[Callable[[Any], None]] = []
-        self.journal = Journal(settings.log.format, settings.log.level, settings.log.file,
-                               call_soon=lambda call: reactor.callLater(0, call))
+        self.journal = Journal(
+            settings.log.format,
+            settings.log.level,
+            settings.log.file,
+            call_soon=lambda call: reactor.callLater(0, call),
+        )
         self.metrics = Metrics()
         self._is_stopping = False
         self._parts: list[Any] = []
@@ -165,15 +175,26 @@ class Gateway(Service):
         self.connector = Connector(self.poller, self.reactor)
         ledger = Ledger(self.state.secret("ledger"), time.time, self.ledger_store)
         ledger.load(Row(**row) for row in self.ledger_rows)
-        self.engine = Engine(self.reactor, self.keeper, time.time, self.tell, ledger, self.spool_store.open,
-                             self.in_thread, ensureDeferred)
+        self.engine = Engine(
+            self.reactor,
+            self.keeper,
+            time.time,
+            self.tell,
+            ledger,
+            self.spool_store.open,
+            self.in_thread,
+            ensureDeferred,
+        )
         self.history = History(self.reactor, self.history_store)
-        self.control = Control(self.engine, self._path, self._factories, self._failed, self._build, self._bind,
-                               self.history, self.metrics)
+        self.control = Control(
+            self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
+        )
         self.control.stop = self.drain
         self.control.reopen_logs = self.journal.reopen
         self._witnesses = [self.metrics.hear, self.journal.hear, self.history.hear, self.control.hear]
         self.ports = Ports(self.reactor, self._acceptor)
+        if self._sink is not None:
+            self._start_sink(self._sink)
         started = ensureDeferred(self.control.start(settings))
         failure: list[Any] = []
         started.addErrback(failure.append)
@@ -185,6 +206,18 @@ class Gateway(Service):
             failure[0].raiseException()
         for warning in settings.warnings:
             self.tell(Happened("config.warning", "warning", str(warning)))
+
+    def _start_sink(self, endpoint: str) -> None:
+        from twisted.internet.endpoints import serverFromString
+
+        from smtpgate.sink import Maildir, SinkFactory
+
+        sink = SinkFactory(
+            Maildir(self.state.path / "Maildir"), ensure(self.state.path, self._first.hostname), self.in_thread
+        )
+        serverFromString(self.reactor, endpoint).listen(sink).addErrback(
+            lambda failure: self._die(EXIT_BIND, f"sink: {failure.getErrorMessage()}")
+        )
 
     def _die(self, code: int, reason: str) -> None:
         self.journal.flush()
@@ -210,8 +243,14 @@ class Gateway(Service):
         gc.freeze()
         gc.set_threshold(20_000, 20, 100)
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
-        self.tell(Happened("gateway.started", "info", f"smtpgate {__version__} serves",
-                           tuple((f"{name} {endpoint}", str(host)) for name, endpoint, host in self.ports.addresses())))
+        self.tell(
+            Happened(
+                "gateway.started",
+                "info",
+                f"smtpgate {__version__} serves",
+                tuple((f"{name} {endpoint}", str(host)) for name, endpoint, host in self.ports.addresses()),
+            )
+        )
 
     def _keep_house(self) -> None:
         self.engine.ledger.expire()
@@ -238,8 +277,12 @@ class Gateway(Service):
 
     def _dump(self) -> None:
         view = self.control.overview()
-        fields: list[tuple[str, object]] = [("state", view.state), ("sessions", view.sessions),
-                                            ("sessions_total", view.sessions_total), ("config_rev", view.revision)]
+        fields: list[tuple[str, object]] = [
+            ("state", view.state),
+            ("sessions", view.sessions),
+            ("sessions_total", view.sessions_total),
+            ("config_rev", view.revision),
+        ]
         for server in self.control.servers():
             fields.append((f"{server.backend} {server.name}", f"{server.state} links={server.links}"))
         self.tell(Happened("gateway.state", "info", f"{view.state}, {view.sessions} sessions", tuple(fields)))
@@ -252,11 +295,23 @@ class Gateway(Service):
         chains = {role: Chain(uses, role, self.reactor, self.tell) for role in ("mx", "submission")}
         doors = {}
         for name, listener in settings.listeners.items():
-            doors[name] = Door(listener, wire_rules(listener), chains[listener.role], self._server_tls(settings, listener),
-                               self._password_check(listener))
+            doors[name] = Door(
+                listener,
+                wire_rules(listener),
+                chains[listener.role],
+                self._server_tls(settings, listener),
+                self._password_check(listener),
+            )
         pools = {
-            name: Pool(backend, settings.hostname, settings.timeouts.greeting_s, self.connector,
-                       self._client_tls(backend), self.keeper, self.tell)
+            name: Pool(
+                backend,
+                settings.hostname,
+                settings.timeouts.greeting_s,
+                self.connector,
+                self._client_tls(backend),
+                self.keeper,
+                self.tell,
+            )
             for name, backend in settings.backends.items()
         }
         return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
@@ -284,8 +339,13 @@ class Gateway(Service):
         if backend.tls == "off":
             return None
         asked = bool(backend.tls_name or backend.tls_ca or backend.tls_pins)
-        return ClientTLS(verifies=backend.tls == "verify" or backend.tls == "implicit" and asked, name=backend.tls_name,
-                         ca=backend.tls_ca, pins=backend.tls_pins, certificate=backend.tls_certificate)
+        return ClientTLS(
+            verifies=backend.tls == "verify" or backend.tls == "implicit" and asked,
+            name=backend.tls_name,
+            ca=backend.tls_ca,
+            pins=backend.tls_pins,
+            certificate=backend.tls_certificate,
+        )
 
     def _password_check(self, listener: Listener) -> Any:
         if listener.auth != "local" or listener.password_file is None:
@@ -297,8 +357,9 @@ class Gateway(Service):
     # Listening
 
     async def _bind(self, settings: Settings) -> None:
-        await self.ports.change({(name, endpoint) for name, listener in settings.listeners.items()
-                                 for endpoint in listener.listen})
+        await self.ports.change(
+            {(name, endpoint) for name, listener in settings.listeners.items() for endpoint in listener.listen}
+        )
 
     def _acceptor(self, name: str, sock: Any) -> Acceptor:
         reception = self.control.reception
@@ -313,8 +374,14 @@ class Gateway(Service):
             reception.begin(name, FrontEdge(sock, peer, self.poller, self.reactor, revision.doors[name].rules))
 
         def exhausted(reason: str) -> None:
-            self.tell(Happened("listener.paused", "error", f"listener {name} accepts no connection for a moment: {reason}",
-                               (("listener", name),)))
+            self.tell(
+                Happened(
+                    "listener.paused",
+                    "error",
+                    f"listener {name} accepts no connection for a moment: {reason}",
+                    (("listener", name),),
+                )
+            )
 
         return Acceptor(sock, self.poller, self.reactor, admit, begin, exhausted)
 
@@ -378,5 +445,13 @@ class Gateway(Service):
 
 
 def _use(factory: Any, name: str, made: Any, roles: Any, mode: str, on_error: str | None) -> Use:
-    return Use(name, made, frozenset(factory.stages), roles or factory.roles, mode, on_error or factory.on_error,
-               factory.needs_message, factory.budget_s)
+    return Use(
+        name,
+        made,
+        frozenset(factory.stages),
+        roles or factory.roles,
+        mode,
+        on_error or factory.on_error,
+        factory.needs_message,
+        factory.budget_s,
+    )

@@ -159,8 +159,9 @@ class Task:
             self.deadline = waiting.deadline
         else:
             self.deadline = NEVER
-            waiting.addCallbacks(self._deferred_step, self._deferred_throw, callbackArgs=(waiting,),
-                                 errbackArgs=(waiting,))
+            waiting.addCallbacks(
+                self._deferred_step, self._deferred_throw, callbackArgs=(waiting,), errbackArgs=(waiting,)
+            )
 
     def _deferred_step(self, value: Any, waiting: object) -> None:
         if self.waiting is waiting:

@@ -9,10 +9,9 @@ import errno
 import socket
 from typing import Any
 
-from zope.interface import implementer
-
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
+from zope.interface import implementer
 
 from smtpgate.interfaces import IConnector, ILinkEdge, ILinkOwner
 from smtpgate.net.edge import BODY_OCTETS, Edge

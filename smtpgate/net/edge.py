@@ -23,8 +23,25 @@ LINGER_S = 5.0
 class Edge:
     """One connected (or connecting) socket."""
 
-    __slots__ = ("sock", "is_open", "is_eof", "octets_in", "octets_out", "read_octets", "_poller", "_clock", "_events",
-                 "_fd", "_unsent", "_unsent_octets", "_tls", "_lingering", "_pending_close", "_recv", "_send")
+    __slots__ = (
+        "sock",
+        "is_open",
+        "is_eof",
+        "octets_in",
+        "octets_out",
+        "read_octets",
+        "_poller",
+        "_clock",
+        "_events",
+        "_fd",
+        "_unsent",
+        "_unsent_octets",
+        "_tls",
+        "_lingering",
+        "_pending_close",
+        "_recv",
+        "_send",
+    )
 
     def __init__(self, sock: socket.socket, poller: Any, clock: Any, events: int) -> None:
         self.sock = sock

@@ -11,9 +11,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from zope.interface import implementer
-
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from smtpgate.interfaces import ClientGone, IFrontLeg
 from smtpgate.net.edge import BODY_OCTETS, COMMAND_OCTETS, Edge

@@ -12,10 +12,9 @@ from __future__ import annotations
 import select
 from typing import Any, Protocol
 
-from zope.interface import implementer
-
 from twisted.internet.interfaces import IReadDescriptor, IReadWriteDescriptor
 from twisted.logger import Logger
+from zope.interface import implementer
 
 READ = 1
 WRITE = 4

@@ -95,8 +95,9 @@ class ServerTLS:
                     context.load_verify_locations(str(client_ca))
                 except SSL.Error as error:
                     raise TLSConfigError(f"{client_ca}: {_explain(error)}") from error
-                context.set_client_ca_list(SSL.load_client_ca_file(str(client_ca))
-                                           if hasattr(SSL, "load_client_ca_file") else [])
+                context.set_client_ca_list(
+                    SSL.load_client_ca_file(str(client_ca)) if hasattr(SSL, "load_client_ca_file") else []
+                )
                 # A client without a certificate is welcome: the certificate is a fact of the session, not a gate.
                 context.set_verify(SSL.VERIFY_PEER, _note_verification)
                 context.set_session_id(b"smtpgate")
@@ -270,8 +271,11 @@ class TLSLayer:
             return
         except SSL.Error as error:
             raise TLSFailed(_explain(error)) from error
-        verified = (self._tls.check(self._connection, self._host) if isinstance(self._tls, ClientTLS)
-                    else self._tls.check(self._connection))
+        verified = (
+            self._tls.check(self._connection, self._host)
+            if isinstance(self._tls, ClientTLS)
+            else self._tls.check(self._connection)
+        )
         self.facts = _facts(self._connection, verified)
         self.is_done = True
 

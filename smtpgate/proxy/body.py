@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 from smtpgate.message.header import HeaderReader
 from smtpgate.policy.edits import AddField
@@ -41,12 +40,43 @@ class Body:
     :ivar is_committing: the terminator has gone to a backend
     """
 
-    __slots__ = ("refusal", "is_committing", "content", "key", "_engine", "_revision", "_door", "_transaction",
-                 "_delivery", "_run", "_edits", "_reader", "_checksum", "_unsummed", "_held", "_prefix", "_spool", "_is_spooled",
-                 "_by_chunks", "_is_raw", "_asked_ledger", "_started")
+    __slots__ = (
+        "refusal",
+        "is_committing",
+        "content",
+        "key",
+        "_engine",
+        "_revision",
+        "_door",
+        "_transaction",
+        "_delivery",
+        "_run",
+        "_edits",
+        "_reader",
+        "_checksum",
+        "_unsummed",
+        "_held",
+        "_prefix",
+        "_spool",
+        "_is_spooled",
+        "_by_chunks",
+        "_is_raw",
+        "_asked_ledger",
+        "_started",
+    )
 
-    def __init__(self, engine: Engine, revision: Revision, door: Door, transaction: Transaction, delivery: Delivery,
-                 run: ChainRun, *, by_chunks: bool, is_raw: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        revision: Revision,
+        door: Door,
+        transaction: Transaction,
+        delivery: Delivery,
+        run: ChainRun,
+        *,
+        by_chunks: bool,
+        is_raw: bool,
+    ) -> None:
         limits = revision.settings.limits
         self.refusal: Reply | None = None
         self.is_committing = False
@@ -72,8 +102,9 @@ class Body:
         self._prefix = b""
         self._spool: Spool | None = None
         ledger = engine.ledger
-        self._asked_ledger = len(ledger) > 0 and any(ledger.may_know(str(recipient.path))
-                                                  for recipient in transaction.recipients)
+        self._asked_ledger = len(ledger) > 0 and any(
+            ledger.may_know(str(recipient.path)) for recipient in transaction.recipients
+        )
         self._is_spooled = door.chain.spools or door.listener.body == "spool" or self._asked_ledger
         self._started = False
 
@@ -121,8 +152,9 @@ class Body:
         elif content.is_long_line:
             self._refuse(status.LINE_IN_CONTENT_TOO_LONG)
         elif content.has_bare_newline and self._door.listener.bare_newline != "normalize":
-            self._refuse(status.BARE_NEWLINE if self._door.listener.bare_newline == "reject"
-                         else status.BARE_NEWLINE_CLOSING)
+            self._refuse(
+                status.BARE_NEWLINE if self._door.listener.bare_newline == "reject" else status.BARE_NEWLINE_CLOSING
+            )
         elif content.is_eight_bit:
             self._refuse(status.EIGHT_BIT)
 
@@ -147,7 +179,7 @@ class Body:
             self._prefix = self._edits.prefix()
         elif not self._is_spooled:
             head, _ = self._edits.apply(section)
-            first = Chunk(head + first.content[len(section.octets):], None)
+            first = Chunk(head + first.content[len(section.octets) :], None)
         await self._pass(first)
 
     async def _pass(self, chunk: Chunk) -> None:
@@ -404,4 +436,4 @@ def received(origin: str, word: str, transaction: Transaction, date: str) -> Add
         for recipient in transaction.recipients:
             if recipient.state == "accepted" and recipient.path.raw.isascii() and len(recipient.path.raw) < 400:
                 target = f"\r\n\tfor <{recipient.path.raw.decode('ascii')}>"
-    return AddField(f"{origin}{word} id {transaction.id}{target};\r\n\t{date}\r\n".encode("utf-8"))
+    return AddField(f"{origin}{word} id {transaction.id}{target};\r\n\t{date}\r\n".encode())

@@ -41,8 +41,17 @@ class Leg:
     :ivar is_unknown: its answer to the end of data was lost
     """
 
-    __slots__ = ("link", "recipients", "is_begun", "final", "is_unknown", "is_sending", "by_chunks", "sender_reply",
-                 "_held")
+    __slots__ = (
+        "link",
+        "recipients",
+        "is_begun",
+        "final",
+        "is_unknown",
+        "is_sending",
+        "by_chunks",
+        "sender_reply",
+        "_held",
+    )
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -60,8 +69,14 @@ class Leg:
         """True while it may still be committed."""
         return self.final is None
 
-    async def envelope(self, transaction: Transaction, group: Sequence[Recipient], params: dict[str, bytes | None],
-                       backend_s: float, clock: Clock) -> list[Reply]:
+    async def envelope(
+        self,
+        transaction: Transaction,
+        group: Sequence[Recipient],
+        params: dict[str, bytes | None],
+        backend_s: float,
+        clock: Clock,
+    ) -> list[Reply]:
         """MAIL, where it was not said yet, and RCPT for each of the group; one packet where the server pipelines."""
         link = self.link
         commands: list[tuple[str, bytes]] = []
@@ -190,11 +205,7 @@ class Leg:
     def abandon(self, reason: str) -> None:
         """Leave the server without an end of data: by RSET where it reads commands, else by dropping the link."""
         link = self.link
-        if not link.is_usable:
-            link.abort(reason)
-        elif self.is_sending and not self.by_chunks:
-            link.abort(reason)
-        elif link.waiting:
+        if not link.is_usable or self.is_sending and not self.by_chunks or link.waiting:
             link.abort(reason)
         elif self.is_begun or link.is_dirty:
             link.reset()
@@ -210,11 +221,30 @@ def _no_goodbye(reply: Reply, stage: str) -> None:
 class Delivery:
     """All legs of one transaction."""
 
-    __slots__ = ("transaction", "legs", "pool", "is_broken", "_session", "_timeouts", "_tell", "_clock", "_prefix_octets",
-                 "_by_chunks", "server_wish")
+    __slots__ = (
+        "transaction",
+        "legs",
+        "pool",
+        "is_broken",
+        "_session",
+        "_timeouts",
+        "_tell",
+        "_clock",
+        "_prefix_octets",
+        "_by_chunks",
+        "server_wish",
+    )
 
-    def __init__(self, transaction: Transaction, pool: Pool, links: Any, timeouts: Any, clock: Clock, tell: Any,
-                 prefix_octets: int) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        pool: Pool,
+        links: Any,
+        timeouts: Any,
+        clock: Clock,
+        tell: Any,
+        prefix_octets: int,
+    ) -> None:
         """
         :param links: the session, which keeps links between transactions: `take_link(pool)`, `keep_link(pool, link)`
         :param prefix_octets: how much larger the message will leave than it came (our trace field)

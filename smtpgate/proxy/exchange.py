@@ -160,8 +160,11 @@ class Exchange:
             refusal: Reply = row.reply
             return refusal
         pool: Pool = session.revision.pools[route.backend]
-        if session.is_pinned and not session.is_authentic(pool) and not (
-                self.delivery is not None and self.delivery.pool is pool):
+        if (
+            session.is_pinned
+            and not session.is_authentic(pool)
+            and not (self.delivery is not None and self.delivery.pool is pool)
+        ):
             return status.IDENTITY_PINNED
         facts.route = route.number
         return pool
@@ -211,8 +214,16 @@ class Exchange:
         if session.door.listener.received:
             facts.edits.edits.append(self._trace())
         is_raw = (facts.params.get("BODY") or b"").upper() == b"BINARYMIME"
-        self.body = Body(self._engine, session.revision, session.door, facts, self.delivery, self.run,
-                         by_chunks=by_chunks, is_raw=is_raw)
+        self.body = Body(
+            self._engine,
+            session.revision,
+            session.door,
+            facts,
+            self.delivery,
+            self.run,
+            by_chunks=by_chunks,
+            is_raw=is_raw,
+        )
         refused = await self.body.start()
         self._note("client", "BDAT" if by_chunks else "DATA", "" if refused is None else refused.text)
         return refused
@@ -262,9 +273,16 @@ class Exchange:
         if self.body is None:
             refused = await self.start(by_chunks=True)
             if self.body is None:
-                self.body = Body(self._engine, self._session.revision, self._session.door, self.facts,
-                                 self.delivery or self._deliver(next(iter(self._session.revision.pools.values()))),
-                                 self.run, by_chunks=True, is_raw=False)
+                self.body = Body(
+                    self._engine,
+                    self._session.revision,
+                    self._session.door,
+                    self.facts,
+                    self.delivery or self._deliver(next(iter(self._session.revision.pools.values()))),
+                    self.run,
+                    by_chunks=True,
+                    is_raw=False,
+                )
             self.body.refusal = self.body.refusal or refused
         body = self.body
         event = await self._take(body)
@@ -323,10 +341,14 @@ class Exchange:
         if not is_lmtp:
             wire.reply(end, reply, self.facts.id)
             return
-        recipients = [r for r in self.facts.recipients if r.state in ("accepted", "delivered", "known")]
-        for recipient in recipients[: end.answers] or [None] * end.answers:
-            final = recipient.final if recipient is not None and recipient.final is not None else reply
-            wire.reply(end, final, self.facts.id)
+        finals = [
+            recipient.final
+            for recipient in self.facts.recipients
+            if recipient.state in ("accepted", "delivered", "known")
+        ]
+        for number in range(end.answers):
+            final = finals[number] if number < len(finals) else None
+            wire.reply(end, final or reply, self.facts.id)
 
     # Ending
 

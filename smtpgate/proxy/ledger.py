@@ -165,21 +165,35 @@ class Ledger:
         if not size and not envid:
             return ""
         digest = hashlib.blake2b(key=self._secret, digest_size=16)
-        for part in (transaction.session.client_ip.encode("ascii", "replace"), transaction.sender.raw,
-                     size or b"", envid or b""):
+        for part in (
+            transaction.session.client_ip.encode("ascii", "replace"),
+            transaction.sender.raw,
+            size or b"",
+            envid or b"",
+        ):
             digest.update(b"%d:" % len(part) + part)
         return digest.hexdigest()
 
     # Writing
 
-    def write(self, transaction: Transaction, key: str, has_id: bool,
-              states: Iterable[tuple[str, str, str, Reply]]) -> Any:
+    def write(
+        self, transaction: Transaction, key: str, has_id: bool, states: Iterable[tuple[str, str, str, Reply]]
+    ) -> Any:
         """Note the fate of recipients: (recipient, state, server, reply). A Deferred that fires once durable."""
         expires = self._now() + (KEEP_S if has_id else KEEP_ANONYMOUS_S)
         envelope = self.envelope(transaction)
         rows = [
-            Row(key, recipient, state, server, expires, transaction.id, reply.code, f"{reply.enhanced} {reply.text}",
-                envelope)
+            Row(
+                key,
+                recipient,
+                state,
+                server,
+                expires,
+                transaction.id,
+                reply.code,
+                f"{reply.enhanced} {reply.text}",
+                envelope,
+            )
             for recipient, state, server, reply in states
         ]
         for row in rows:

@@ -55,9 +55,28 @@ class Link:
     :ivar failure: why it is over
     """
 
-    __slots__ = ("backend", "server", "capabilities", "tls", "is_extended", "is_dirty", "failure", "banner",
-                 "transactions", "user", "_clock", "_wire", "_edge", "answers", "_signal", "_stage", "_room",
-                 "has_client_info", "opened", "on_over")
+    __slots__ = (
+        "backend",
+        "server",
+        "capabilities",
+        "tls",
+        "is_extended",
+        "is_dirty",
+        "failure",
+        "banner",
+        "transactions",
+        "user",
+        "_clock",
+        "_wire",
+        "_edge",
+        "answers",
+        "_signal",
+        "_stage",
+        "_room",
+        "has_client_info",
+        "opened",
+        "on_over",
+    )
 
     def __init__(self, backend: Backend, server: str, clock: Clock) -> None:
         self.backend = backend
@@ -109,10 +128,10 @@ class Link:
         """For the edge: what the server said."""
         desync: Desync | None = None
         for answer in self._wire.receive(octets):
-            if type(answer) is Reply:
-                self.answers.append(answer)
-            else:
+            if isinstance(answer, Desync):
                 desync = answer
+            else:
+                self.answers.append(answer)
         if desync is not None and desync.reply is None:
             # Out of step: not even the reply before the surplus is sure to belong to its command.
             self.answers.clear()
@@ -292,8 +311,17 @@ class Link:
 
     # Opening
 
-    async def open(self, connector: Any, address: Any, host: str, tls: Any, hostname: str, session: Session | None,
-                   deadline: float, use_tls: bool = True) -> None:
+    async def open(
+        self,
+        connector: Any,
+        address: Any,
+        host: str,
+        tls: Any,
+        hostname: str,
+        session: Session | None,
+        deadline: float,
+        use_tls: bool = True,
+    ) -> None:
         """Connect and come to the point where MAIL may be sent. Raises LinkFailed.
 
         :param tls: the backend's `net.tls.ClientTLS`; None where its `tls` is off
@@ -389,8 +417,9 @@ class Link:
                 return proxyline.version2("", 0, "", 0)
             return proxyline.version1(local[0], local[1], *remote)
         make = proxyline.version1 if info == "proxy-v1" else proxyline.version2
-        return make(session.client_ip, session.client_port, session.local_ip or remote[0],
-                    session.local_port or remote[1])
+        return make(
+            session.client_ip, session.client_port, session.local_ip or remote[0], session.local_port or remote[1]
+        )
 
     async def _xclient(self, session: Session | None, name: bytes, deadline: float) -> None:
         """Tell the server who the client is, so that it judges the client and not us."""
@@ -428,8 +457,9 @@ class Link:
         values = dict(_xclient_values(session))
         values["SOURCE"] = b"REMOTE"
         values["IDENT"] = encode_xtext(session.id.encode("ascii"))
-        words = [b"XFORWARD"] + [name.encode("ascii") + b"=" + value for name, value in values.items()
-                                 if name in offered]
+        words = [b"XFORWARD"] + [
+            name.encode("ascii") + b"=" + value for name, value in values.items() if name in offered
+        ]
         reply = await self.ask("XFORWARD", b" ".join(words) + b"\r\n", deadline)
         if not reply.is_positive:
             raise LinkFailed("xclient", status.BACKEND_NO_XCLIENT, f"XFORWARD refused: {reply.code} {reply.text}")

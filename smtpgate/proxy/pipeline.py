@@ -14,7 +14,6 @@ from inspect import iscoroutine
 from typing import Any, Final
 
 import attrs
-
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from smtpgate.policy.event import FilterFailed
@@ -123,8 +122,9 @@ class ChainRun:
         """Whether any filter has a method for that stage."""
         return stage in self._chain.stages and bool(self._methods(stage))
 
-    async def run(self, stage: str, *args: object, seconds: float = STAGE_S,
-                  recipient: int | None = None) -> list[Finding]:
+    async def run(
+        self, stage: str, *args: object, seconds: float = STAGE_S, recipient: int | None = None
+    ) -> list[Finding]:
         """Call the filters of a stage; the findings of this call.
 
         :param recipient: index of the recipient that the call is about
@@ -146,14 +146,17 @@ class ChainRun:
             else:
                 took = clock.seconds() - began
                 if took > SLOW_S:
-                    self._chain.tell(FilterFailed(use.name, stage, "blocked", f"{took:.2f} s", "none", self._session_id))
+                    self._chain.tell(
+                        FilterFailed(use.name, stage, "blocked", f"{took:.2f} s", "none", self._session_id)
+                    )
                 self._take(use, stage, answer, took)
         if running:
             await self._finish(stage, running, seconds)
         if recipient is not None:
             about = frozenset((recipient,))
-            self.findings[first:] = [attrs.evolve(found, recipients=found.recipients or about)
-                                     for found in self.findings[first:]]
+            self.findings[first:] = [
+                attrs.evolve(found, recipients=found.recipients or about) for found in self.findings[first:]
+            ]
         return self.findings[first:]
 
     async def _finish(self, stage: str, running: list[tuple[Use, Deferred[Any], float]], seconds: float) -> None:
@@ -202,18 +205,21 @@ class ChainRun:
         if not isinstance(answer, Finding):
             self._fail(use, stage, "wrong type", type(answer).__name__)
             return
-        self.findings.append(
-            attrs.evolve(answer, filter=use.name, is_shadow=use.mode == "shadow", seconds=took)
-        )
+        self.findings.append(attrs.evolve(answer, filter=use.name, is_shadow=use.mode == "shadow", seconds=took))
 
     def _fail(self, use: Use, stage: str, kind: str, detail: str) -> None:
         """The filter's failure policy speaks for it."""
         self._chain.tell(FilterFailed(use.name, stage, kind, detail[:500], use.on_error, self._session_id))
         action = {"tempfail": "defer", "reject": "reject", "continue": "note"}[use.on_error]
-        finding = Finding("filter-failed", action, detail=f"{kind}: {detail[:200]}",
-                          public="A check could not be done; try again later" if action == "defer" else
-                          "A check could not be done", enhanced={"defer": "4.3.0", "reject": "5.3.0"}.get(action, ""),
-                          filter=use.name, is_shadow=use.mode == "shadow")
+        finding = Finding(
+            "filter-failed",
+            action,
+            detail=f"{kind}: {detail[:200]}",
+            public="A check could not be done; try again later" if action == "defer" else "A check could not be done",
+            enhanced={"defer": "4.3.0", "reject": "5.3.0"}.get(action, ""),
+            filter=use.name,
+            is_shadow=use.mode == "shadow",
+        )
         self.findings.append(finding)
 
     def feed(self, chunk: bytes) -> None:
@@ -238,5 +244,6 @@ class ChainRun:
             try:
                 closed()
             except Exception as error:
-                self._chain.tell(FilterFailed(use.name, "closed", "raised", repr(error)[:500], "none",
-                                              self._session_id))
+                self._chain.tell(
+                    FilterFailed(use.name, "closed", "raised", repr(error)[:500], "none", self._session_id)
+                )

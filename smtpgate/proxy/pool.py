@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from smtpgate.config.model import Backend, Server
-from smtpgate.policy.event import Happened, LinkFailed as LinkFailedEvent, ServerChanged
+from smtpgate.policy.event import Happened, ServerChanged
+from smtpgate.policy.event import LinkFailed as LinkFailedEvent
 from smtpgate.policy.transaction import Session, TLSFacts
 from smtpgate.proxy.link import Link, LinkFailed
 from smtpgate.smtp import status
@@ -43,9 +44,29 @@ class ServerState:
     :ivar why: the last reason it was seen down, or not ready
     """
 
-    __slots__ = ("config", "name", "host", "addresses", "resolved_at", "state", "is_drained", "drain_reason", "why",
-                 "links", "capabilities", "banner", "tls", "last_probe", "probe_s", "transactions", "failures",
-                 "waiting", "is_ready", "changed_at", "max_links")
+    __slots__ = (
+        "config",
+        "name",
+        "host",
+        "addresses",
+        "resolved_at",
+        "state",
+        "is_drained",
+        "drain_reason",
+        "why",
+        "links",
+        "capabilities",
+        "banner",
+        "tls",
+        "last_probe",
+        "probe_s",
+        "transactions",
+        "failures",
+        "waiting",
+        "is_ready",
+        "changed_at",
+        "max_links",
+    )
 
     def __init__(self, config: Server, max_links: int) -> None:
         self.config = config
@@ -87,8 +108,16 @@ def _max_links(backend: Backend, server: Server) -> int:
 class Pool:
     """One backend at work."""
 
-    def __init__(self, backend: Backend, hostname: str, greeting_s: float, connector: Any, tls: Any,
-                 keeper: Timekeeper, tell: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        hostname: str,
+        greeting_s: float,
+        connector: Any,
+        tls: Any,
+        keeper: Timekeeper,
+        tell: Callable[[Any], None],
+    ) -> None:
         """
         :param tls: the `net.tls.ClientTLS` for it; None where its `tls` is off
         """
@@ -107,15 +136,20 @@ class Pool:
         self._first: list[Signal] = []
         self._resting: dict[Link, Callable[[], None]] = {}
         self._is_closed = False
+        self._merged: tuple[tuple[Capabilities, ...], Capabilities] | None = None
         self._alerted: set[str] = set()
 
     # What is known
 
     @property
     def capabilities(self) -> Capabilities | None:
-        """What all servers that were seen can honour; None before any was."""
-        known = [server.capabilities for server in self.servers if server.capabilities is not None]
-        return intersect(known) if known else None
+        """What all servers that were seen can honour; None before any was. The same object until a server changes."""
+        known = tuple(server.capabilities for server in self.servers if server.capabilities is not None)
+        if not known:
+            return None
+        if self._merged is None or self._merged[0] != known:
+            self._merged = (known, intersect(known))
+        return self._merged[1]
 
     def inherit(self, old: Pool) -> None:
         """Keep what a pool of the revision before knows of the same servers."""
@@ -126,8 +160,21 @@ class Pool:
                 continue
             server.is_drained, server.drain_reason = known.is_drained, known.drain_reason
             if old.backend == self.backend:
-                for name in ("addresses", "resolved_at", "state", "why", "capabilities", "banner", "tls", "last_probe",
-                             "probe_s", "is_ready", "changed_at", "transactions", "failures"):
+                for name in (
+                    "addresses",
+                    "resolved_at",
+                    "state",
+                    "why",
+                    "capabilities",
+                    "banner",
+                    "tls",
+                    "last_probe",
+                    "probe_s",
+                    "is_ready",
+                    "changed_at",
+                    "transactions",
+                    "failures",
+                ):
                     setattr(server, name, getattr(known, name))
 
     # Probes
@@ -203,8 +250,11 @@ class Pool:
         server.why = message
         if server.name not in self._alerted:
             self._alerted.add(server.name)
-            self._tell(Happened("backend.not_ready", "error", message,
-                                (("backend", self.backend.name), ("server", server.name))))
+            self._tell(
+                Happened(
+                    "backend.not_ready", "error", message, (("backend", self.backend.name), ("server", server.name))
+                )
+            )
 
     def _see(self, server: ServerState, state: str, why: str) -> None:
         before = server.state
@@ -251,11 +301,12 @@ class Pool:
         elif balance == "hash-recipient":
             load = {s: (zlib.crc32(f"{key} {s.name}".encode()) / s.config.weight, 0) for s in servers}
         else:
-            load = {s: (0, 0) for s in servers}
+            load = dict.fromkeys(servers, (0, 0))
         return sorted(servers, key=lambda s: (s.state == "down", s.config.tier, load[s]))
 
-    async def link(self, session: Session, key: str, deadline: float, without: frozenset[str] = frozenset(),
-                   prefer: str = "") -> Link:
+    async def link(
+        self, session: Session, key: str, deadline: float, without: frozenset[str] = frozenset(), prefer: str = ""
+    ) -> Link:
         """A ready link to one of the servers; raises LinkFailed when none can be had in time.
 
         :param key: what `hash-recipient` goes by: the recipient's domain
@@ -335,8 +386,16 @@ class Pool:
             except LinkFailed as failure:
                 if failure.stage == "starttls" and self.backend.tls == "optional" and link.tls is None:
                     link.renew()
-                    await link.open(self._connector, address, server.host, self._tls, self._hostname, session,
-                                    deadline, use_tls=False)
+                    await link.open(
+                        self._connector,
+                        address,
+                        server.host,
+                        self._tls,
+                        self._hostname,
+                        session,
+                        deadline,
+                        use_tls=False,
+                    )
                     return
                 if failure.stage != "connect" or is_last:
                     raise

@@ -26,6 +26,7 @@ class Door:
 
     :ivar tls: its `net.tls.ServerTLS`; None where `tls` is off or no certificate can be used
     :ivar chain: the filters of its role
+    :ivar offers: EHLO replies made before, by what they depend on
     :ivar check_password: awaitable check for `auth = "local"`: (user, password) to bool; None for other listeners
     """
 
@@ -34,6 +35,7 @@ class Door:
     chain: Chain
     tls: Any = None
     check_password: Any = None
+    offers: dict[Any, Any] = attrs.field(factory=dict)
 
 
 def wire_rules(listener: Listener) -> WireRules:

@@ -109,8 +109,9 @@ def _failed(route: Route, session: Session, sender: Path, recipient: Path) -> st
         return "sni"
     if route.user and not (session.user and route.user.matches(session.user)):
         return "user"
-    if route.sender and not (route.sender.matches(sender.local, sender.domain) if sender is not NULL_SENDER
-                             else route.sender.matches("", "")):
+    if route.sender and not (
+        route.sender.matches(sender.local, sender.domain) if sender is not NULL_SENDER else route.sender.matches("", "")
+    ):
         return "sender"
     if route.recipient and not route.recipient.matches(recipient.local, recipient.domain):
         return "recipient"

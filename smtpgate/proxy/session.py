@@ -10,6 +10,7 @@ Read `Session.run` first; then `docs/flow.md` names the ten steps of a message i
 from __future__ import annotations
 
 import base64
+import functools
 import os
 from typing import Any
 
@@ -35,18 +36,51 @@ _JUNK = frozenset({"NOOP", "RSET", "VRFY", "HELP", "EHLO", "HELO", "LHLO"})
 _MECHANISMS_LOCAL = ("PLAIN", "LOGIN")
 
 
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+_random = memoryview(b"")
+
+
 def new_id(wall: float) -> str:
-    """26 characters that sort by time: 48 bits of milliseconds, 82 of chance, base 32."""
-    number = int(wall * 1000) << 82 | int.from_bytes(os.urandom(11), "big") >> 6
-    return base64.b32hexencode(number.to_bytes(17, "big"))[2:].rstrip(b"=").decode("ascii")[-26:]
+    """26 characters that sort by time: ten of milliseconds, sixteen of chance (80 bits), base 32."""
+    global _random
+    if len(_random) < 16:
+        _random = memoryview(os.urandom(4096).translate(_TO_ALPHABET))
+    chance, _random = bytes(_random[:16]), _random[16:]
+    return _millisecond(int(wall * 1000)) + chance.decode("ascii")
+
+
+_TO_ALPHABET = bytes(ord(_ALPHABET[octet & 31]) for octet in range(256))
+
+
+@functools.lru_cache(maxsize=16)
+def _millisecond(number: int) -> str:
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(45, -1, -5))
 
 
 class Session:
     """One client connection at work."""
 
-    __slots__ = ("facts", "engine", "revision", "door", "front", "exchange", "is_draining", "task", "run_filters", "trace",
-                 "_link", "_link_pool", "_junk", "_auth_failures", "_offered", "_reception", "_is_pinned", "_clock",
-                 "__weakref__")
+    __slots__ = (
+        "facts",
+        "engine",
+        "revision",
+        "door",
+        "front",
+        "exchange",
+        "is_draining",
+        "task",
+        "run_filters",
+        "trace",
+        "_link",
+        "_link_pool",
+        "_junk",
+        "_auth_failures",
+        "_offered",
+        "_reception",
+        "_is_pinned",
+        "_clock",
+        "__weakref__",
+    )
 
     def __init__(self, engine: Engine, revision: Revision, door: Door, front: Any, reception: Any) -> None:
         """
@@ -118,8 +152,9 @@ class Session:
                 self._close(closing.by, closing.reply)
             facts.closed_by = facts.closed_by or closing.by
         except Exception as error:
-            self.engine.tell(told.Happened("session.crashed", "error", repr(error),
-                                           (("session_id", facts.id), ("error", error))))
+            self.engine.tell(
+                told.Happened("session.crashed", "error", repr(error), (("session_id", facts.id), ("error", error)))
+            )
             self._close("error", status.INTERNAL_CLOSING)
         finally:
             self._end()
@@ -208,7 +243,9 @@ class Session:
             self.engine.tell(told.ConnectionRefused(listener.name, facts.client_ip, "early_talker"))
             self._close("server", status.EARLY_TALKER)
             raise _Closing("server", None)
-        wire.greet(f"220 {self.revision.settings.hostname} {'LMTP' if self.door.rules.is_lmtp else 'ESMTP'}\r\n".encode())
+        wire.greet(
+            f"220 {self.revision.settings.hostname} {'LMTP' if self.door.rules.is_lmtp else 'ESMTP'}\r\n".encode()
+        )
 
     async def _proxy_header(self, seconds: float) -> None:
         facts, listener = self.facts, self.door.listener
@@ -341,30 +378,50 @@ class Session:
             return
         facts.is_extended = True
         facts.protocol = "LMTP" if command.verb == "LHLO" else "ESMTP"
-        offered = await self._offer()
+        behind = await self._behind()
+        offered, reply = self._offer(behind)
         front.wire.offer(offered)
         self._offered = offered
-        lines = [f"{hostname} greets {name}"[:400]]
-        for keyword, value in offered.words.items():
-            lines.append(f"{keyword} {value}" if value else keyword)
-        self._reply(command, Reply(250, "", tuple(lines)))
+        self._reply(command, reply)
 
-    async def _offer(self) -> Capabilities:
-        """What this session can honour: our own work, and what all backends that its mail may go to have."""
-        facts, listener, revision = self.facts, self.door.listener, self.revision
+    async def _behind(self) -> tuple[Capabilities, ...]:
+        """What is known of the backends that this session's mail may go to."""
         if self._is_pinned and self._link is not None and self._link.is_usable:
-            behind = self._link.capabilities
-        else:
-            known = []
-            for backend in revision.router.backends(listener.name):
-                pool = revision.pools[backend.name]
-                if pool.capabilities is None:
-                    self.front.flush()
-                    await pool.known()
-                if pool.capabilities is not None:
-                    known.append(pool.capabilities)
-            behind = (unite if listener.capability_mode == "union" else intersect)(known)
-        limits = revision.settings.limits
+            return (self._link.capabilities,)
+        revision = self.revision
+        known = []
+        for backend in revision.router.backends(self.door.listener.name):
+            pool = revision.pools[backend.name]
+            capabilities = pool.capabilities
+            if capabilities is None:
+                self.front.flush()
+                await pool.known()
+                capabilities = pool.capabilities
+            if capabilities is not None:
+                known.append(capabilities)
+        return tuple(known)
+
+    def _offer(self, known: tuple[Capabilities, ...]) -> tuple[Capabilities, Reply]:
+        """What this session can honour, and the EHLO reply that says so: our own work, and what all backends have."""
+        facts, listener = self.facts, self.door.listener
+        trusted = bool(listener.xclient_from) and listener.xclient_from.contains(facts.peer_ip)
+        key = (known, facts.tls is not None, bool(facts.user), trusted)
+        made = self.door.offers.get(key)
+        if made is None:
+            capabilities = Capabilities(self._words(known, trusted))
+            lines = [self.revision.settings.hostname]
+            for keyword, value in capabilities.words.items():
+                lines.append(f"{keyword} {value}" if value else keyword)
+            made = (capabilities, Reply(250, "", tuple(lines)))
+            if len(self.door.offers) > 64:
+                self.door.offers.clear()
+            self.door.offers[key] = made
+        return made
+
+    def _words(self, known: tuple[Capabilities, ...], trusted: bool) -> dict[str, str]:
+        facts, listener = self.facts, self.door.listener
+        behind = (unite if listener.capability_mode == "union" else intersect)(known)
+        limits = self.revision.settings.limits
         words = {"PIPELINING": ""}
         sizes = [limits.message_size_octets] + ([behind.size] if behind.size is not None else [])
         words["SIZE"] = str(min(sizes))
@@ -386,11 +443,11 @@ class Session:
         if facts.tls is not None and "REQUIRETLS" in behind:
             words["REQUIRETLS"] = ""
         words["LIMITS"] = self._limits(behind)
-        if listener.xclient_from and listener.xclient_from.contains(facts.peer_ip):
+        if trusted:
             words["XCLIENT"] = "NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
             words["XFORWARD"] = "NAME ADDR PORT PROTO HELO IDENT SOURCE"
         words["HELP"] = ""
-        return Capabilities(words)
+        return words
 
     def _is_binary_safe(self) -> bool:
         """BINARYMIME passes only where nothing needs lines: no filter, no newline rule (DESIGN 5)."""
@@ -831,9 +888,22 @@ class Session:
         self.facts.stage = "idle"
 
     _VERBS = {
-        "EHLO": _ehlo, "HELO": _ehlo, "LHLO": _ehlo, "STARTTLS": _starttls, "NOOP": _noop, "RSET": _rset,
-        "VRFY": _vrfy, "HELP": _help, "QUIT": _quit, "XCLIENT": _xclient, "XFORWARD": _xclient, "AUTH": _auth,
-        "MAIL": _mail, "RCPT": _rcpt, "DATA": _data, "BDAT": _bdat,
+        "EHLO": _ehlo,
+        "HELO": _ehlo,
+        "LHLO": _ehlo,
+        "STARTTLS": _starttls,
+        "NOOP": _noop,
+        "RSET": _rset,
+        "VRFY": _vrfy,
+        "HELP": _help,
+        "QUIT": _quit,
+        "XCLIENT": _xclient,
+        "XFORWARD": _xclient,
+        "AUTH": _auth,
+        "MAIL": _mail,
+        "RCPT": _rcpt,
+        "DATA": _data,
+        "BDAT": _bdat,
     }
 
 

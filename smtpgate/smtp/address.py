@@ -23,8 +23,10 @@ LOCAL_OCTETS = 255
 DOMAIN_OCTETS = 255
 
 #: The usual address; what is too long, or opens and closes a label wrongly, is left to the careful parser.
-_PLAIN = re.compile(rb"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@"
-                    rb"((?:[A-Za-z0-9_]+[.-])*[A-Za-z0-9_]+)>")
+_PLAIN = re.compile(
+    rb"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@"
+    rb"((?:[A-Za-z0-9_]+[.-])*[A-Za-z0-9_]+)>"
+)
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED = re.compile(r'"(?:[^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*"')

@@ -9,6 +9,7 @@ RFC 5321 section 4.1.1.1; the extensions' own RFCs stand at `PASSED`.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
@@ -26,7 +27,7 @@ _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _RELAYABLE = re.compile(r"PLAIN|LOGIN|CRAM-MD5|XOAUTH2|OAUTHBEARER|SCRAM-[A-Z0-9-]+(?<!-PLUS)")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Capabilities:
     """What one server offers: keyword in upper case to its parameters ("" where it has none)."""
 
@@ -69,8 +70,14 @@ class Capabilities:
 
 def parse_capabilities(reply: Reply) -> Capabilities:
     """The keywords of an EHLO reply. Read case-blind; the legacy form ``AUTH=LOGIN PLAIN`` is understood."""
+    return _parse(reply.lines[1:])
+
+
+@functools.lru_cache(maxsize=256)
+def _parse(lines: tuple[str, ...]) -> Capabilities:
+    # A server says the same list to every session.
     words: dict[str, str] = {}
-    for line in reply.lines[1:]:
+    for line in lines:
         keyword, _, rest = line.strip().partition(" ")
         if keyword.upper().startswith("AUTH="):
             keyword, rest = "AUTH", f"{keyword[5:]} {rest}"

@@ -157,8 +157,20 @@ class Content:
     :ivar is_eight_bit: an octet over 127 was met; kept only where `watch_eight_bit` was asked for
     """
 
-    __slots__ = ("octets", "is_odd", "has_bare_newline", "is_long_line", "is_eight_bit", "is_complete_line",
-                 "_watch_eight_bit", "_line_cap", "_line", "_newlines", "_held", "_raw")
+    __slots__ = (
+        "octets",
+        "is_odd",
+        "has_bare_newline",
+        "is_long_line",
+        "is_eight_bit",
+        "is_complete_line",
+        "_watch_eight_bit",
+        "_line_cap",
+        "_line",
+        "_newlines",
+        "_held",
+        "_raw",
+    )
 
     def __init__(self, line_octets: int, *, watch_eight_bit: bool = False, raw: bool = False) -> None:
         """
@@ -185,12 +197,12 @@ class Content:
             return chunk
         content = chunk.octets
         if self._held:
-            content = self._held + content
+            content = self._held + chunk.content
             self._held = b""
             chunk = Chunk(content, None)
         if content[-1:] == b"\r":
             self._held = b"\r"
-            content = content[:-1]
+            content = chunk.content[:-1]
             if not content:
                 return None
             chunk = Chunk(content, None)
@@ -198,7 +210,8 @@ class Content:
         # counting CR, LF and CRLF; a CR at the end of its input it keeps for the next call, as we do.
         self._newlines.decode(content.decode("latin-1"))
         seen = self._newlines.newlines
-        if seen is not None and seen != "\r\n":
+        if seen is not None and seen != "\r\n" or content[-1:] == b"\r":
+            # A CR before the one that is held is alone for certain, and the decoder still waits for its LF.
             chunk = self._normalize(chunk.content)
             content = chunk.content
         self.octets -= chunk.dots
@@ -239,9 +252,11 @@ class Content:
             self.is_eight_bit = self.is_odd = True
 
     def _measure_lines(self, content: bytes) -> None:
-        if self._line + content.find(b"\n") > self._line_cap:
-            self.is_long_line = self.is_odd = True
-        elif len(content) > self._line_cap and max(map(len, content.split(b"\n"))) > self._line_cap:
+        if (
+            self._line + content.find(b"\n") > self._line_cap
+            or len(content) > self._line_cap
+            and max(map(len, content.split(b"\n"))) > self._line_cap
+        ):
             self.is_long_line = self.is_odd = True
 
 

@@ -110,7 +110,10 @@ def _parse_v2(data: bytes) -> Origin | BadHeader | None:
     else:
         return Origin(octets=16 + length)
     return Origin(
-        str(ipaddress.ip_address(source)), port, str(ipaddress.ip_address(destination)), destination_port,
+        str(ipaddress.ip_address(source)),
+        port,
+        str(ipaddress.ip_address(destination)),
+        destination_port,
         octets=16 + length,
     )
 

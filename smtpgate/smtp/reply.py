@@ -181,8 +181,11 @@ class ReplyReader:
                 match = _ONE_LINE.fullmatch(line)
                 if match is not None and len(line) <= READ_LINE_OCTETS:
                     code, enhanced, text = match.groups()
-                    reply = Reply(int(code), enhanced.decode("ascii") if enhanced else "",
-                                  (text.decode("ascii").rstrip() if text else "",))
+                    reply = Reply(
+                        int(code),
+                        enhanced.decode("ascii") if enhanced else "",
+                        (text.decode("ascii").rstrip() if text else "",),
+                    )
                     if len(line) <= 64 and len(_KNOWN) < 512:
                         _KNOWN[line] = reply
                     out.append(reply)

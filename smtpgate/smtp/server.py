@@ -54,9 +54,9 @@ CLOSED: Final = "closed"
 TABLE: Final = {
     (state, verb): after
     for verb, rows in {
-        "EHLO": {s: READY for s in (START, READY, MAIL, RCPT, CHUNKS)},
-        "HELO": {s: READY for s in (START, READY, MAIL, RCPT, CHUNKS)},
-        "LHLO": {s: READY for s in (START, READY, MAIL, RCPT, CHUNKS)},
+        "EHLO": dict.fromkeys((START, READY, MAIL, RCPT, CHUNKS), READY),
+        "HELO": dict.fromkeys((START, READY, MAIL, RCPT, CHUNKS), READY),
+        "LHLO": dict.fromkeys((START, READY, MAIL, RCPT, CHUNKS), READY),
         "MAIL": {READY: MAIL},
         "RCPT": {MAIL: RCPT, RCPT: RCPT},
         "DATA": {RCPT: READY},
@@ -69,7 +69,7 @@ TABLE: Final = {
         "NOOP": {s: s for s in (START, READY, MAIL, RCPT, CHUNKS)},
         "VRFY": {s: s for s in (START, READY, MAIL, RCPT, CHUNKS)},
         "HELP": {s: s for s in (START, READY, MAIL, RCPT, CHUNKS)},
-        "QUIT": {s: CLOSED for s in (START, READY, MAIL, RCPT, CHUNKS)},
+        "QUIT": dict.fromkeys((START, READY, MAIL, RCPT, CHUNKS), CLOSED),
     }.items()
     for state, after in rows.items()
 }
@@ -169,9 +169,27 @@ class ServerConnection:
     """
 
     __slots__ = (
-        "state", "is_extended", "is_tls", "is_authenticated", "has_tried_rcpt", "accepted", "is_utf8",
-        "_rules", "_offered", "_buffer", "_at", "out", "_slots", "_discarding", "_decoder", "_chunk_left",
-        "_chunk", "_chunk_refused", "_auth", "_body", "_closing",
+        "state",
+        "is_extended",
+        "is_tls",
+        "is_authenticated",
+        "has_tried_rcpt",
+        "accepted",
+        "is_utf8",
+        "_rules",
+        "_offered",
+        "_buffer",
+        "_at",
+        "out",
+        "_slots",
+        "_discarding",
+        "_decoder",
+        "_chunk_left",
+        "_chunk",
+        "_chunk_refused",
+        "_auth",
+        "_body",
+        "_closing",
     )
 
     def __init__(self, rules: WireRules) -> None:
@@ -239,8 +257,9 @@ class ServerConnection:
         while True:
             if slots:
                 # Only RCPT behind RCPT may be asked while answers are out.
-                if self._auth is None and (len(slots) >= self._rules.window or slots[-1].verb != "RCPT"
-                                           or not self._rcpt_follows()):
+                if self._auth is None and (
+                    len(slots) >= self._rules.window or slots[-1].verb != "RCPT" or not self._rcpt_follows()
+                ):
                     return PAUSED
                 if self._auth is not None and self._auth.answer is None:
                     return PAUSED
@@ -267,7 +286,9 @@ class ServerConnection:
             if end >= 0:
                 self._at = end + 2
                 line = buffer[at:end]
-                return line if b"\n" not in line else Violation("?", status.BARE_NEWLINE_COMMAND, "lone LF in a command")
+                return (
+                    line if b"\n" not in line else Violation("?", status.BARE_NEWLINE_COMMAND, "lone LF in a command")
+                )
         return self._next_odd_line()
 
     def _next_odd_line(self) -> bytes | Violation | None:

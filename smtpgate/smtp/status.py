@@ -51,7 +51,9 @@ ALREADY_AUTHENTICATED = _reply(503, "5.5.1", "Already authenticated")
 NO_RECIPIENTS = _reply(554, "5.5.1", "No recipient was accepted")
 UNKNOWN_PARAMETER = _reply(555, "5.5.4", "Parameter not recognised or not offered")
 NO_SMTPUTF8_SENDER = _reply(550, "5.6.7", "SMTPUTF8 is needed for this sender, and cannot be had on the whole way")
-NO_SMTPUTF8_RECIPIENT = _reply(553, "5.6.7", "SMTPUTF8 is needed for this recipient, and cannot be had on the whole way")
+NO_SMTPUTF8_RECIPIENT = _reply(
+    553, "5.6.7", "SMTPUTF8 is needed for this recipient, and cannot be had on the whole way"
+)
 LHLO_ONLY = _reply(500, "5.5.1", "This is LMTP: say LHLO")
 LMTP_NO_RECIPIENTS = _reply(503, "5.5.1", "No recipient was accepted")
 
