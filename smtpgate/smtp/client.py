@@ -139,7 +139,7 @@ class ClientConnection:
         return out
 
     def _give_up(self, out: list[Reply | Desync], desync: Desync) -> list[Reply | Desync]:
-        self._reader.bad = BadReply("out of step", b"")
+        self._reader.stop(BadReply("out of step", b""))
         out.append(desync)
         return out
 

@@ -209,9 +209,13 @@ class ReplyReader:
             return self._fail(out, BadReply("reply line too long", self._buffer[:200]))
         return out
 
-    def _fail(self, out: list[Reply | BadReply], bad: BadReply) -> list[Reply | BadReply]:
+    def stop(self, bad: BadReply) -> None:
+        """Read nothing more."""
         self.bad = bad
         self._buffer, self._lines = b"", []
+
+    def _fail(self, out: list[Reply | BadReply], bad: BadReply) -> list[Reply | BadReply]:
+        self.stop(bad)
         out.append(bad)
         return out
 

@@ -1,0 +1,171 @@
+"""A running gateway for tests: the engine, both legs and a listener on a real socket, without files.
+
+The gateway lives in trial's reactor; clients and backends are blocking scripts in threads, so a test reads from top
+to bottom. Stores are held in memory; everything between the two sockets is the product.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from smtpgate.config.loader import loads
+from smtpgate.config.model import Settings
+from smtpgate.control import Control
+from smtpgate.net.back import Connector
+from smtpgate.net.front import Acceptor, FrontEdge
+from smtpgate.net.poller import make_poller
+from smtpgate.net.ports import Ports
+from smtpgate.net.tls import ClientTLS, ServerTLS
+from smtpgate.proxy.ledger import Ledger
+from smtpgate.proxy.pipeline import Chain, Use
+from smtpgate.proxy.pool import Pool
+from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
+from smtpgate.proxy.router import Router
+from smtpgate.tasks import Timekeeper
+
+
+class MemoryStore:
+    """A ledger store that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+
+    def put(self, rows: Iterable[Any]) -> Deferred[None]:
+        """Keep rows."""
+        self.rows += rows
+        return succeed(None)
+
+
+class TestGateway:
+    """One gateway. `events` has all that it told."""
+
+    def __init__(self, text: str, uses: Iterable[Use] = (), tick: float = 0.1) -> None:
+        self.events: list[Any] = []
+        self.settings = loads(text, "/nowhere/gate.toml")
+        self.uses = tuple(uses)
+        self.store = MemoryStore()
+        self.poller = make_poller(reactor)
+        self.keeper = Timekeeper(reactor, tick)
+        self.connector = Connector(self.poller, reactor)
+        self.ledger = Ledger(bytes(32), time.time, self.store)
+        self.engine = Engine(reactor, self.keeper, time.time, self.events.append, self.ledger, tempfile.TemporaryFile,
+                             deferToThread, ensureDeferred)
+        self.control = Control(self.engine, "/nowhere/gate.toml", {}, {}, self._build, self._bind, None, None)
+        self.ports = Ports(reactor, self._acceptor)
+
+    async def start(self) -> None:
+        """Listen."""
+        await self.control.start(self.settings)
+
+    async def stop(self) -> None:
+        """End everything that still runs."""
+        await self.ports.close()
+        for session in list(self.control.reception.sessions.values()):
+            session.kill()
+            session.front.abort()
+        revision = self.control.revision
+        if revision is not None:
+            for pool in revision.pools.values():
+                pool.close()
+        self.poller.close()
+        for call in reactor.getDelayedCalls():
+            if getattr(call.func, "__self__", None) in (self.keeper,) or "smtpgate" in str(call.func):
+                call.cancel()
+
+    def _build(self, settings: Settings, old: Revision | None) -> Revision:
+        tell = self.events.append
+        chains = {role: Chain(self.uses, role, reactor, tell) for role in ("mx", "submission")}
+        doors = {}
+        for name, listener in settings.listeners.items():
+            tls = ServerTLS(listener.certificates, listener.client_ca) if listener.certificates else None
+            doors[name] = Door(listener, wire_rules(listener), chains[listener.role], tls)
+        pools = {}
+        for name, backend in settings.backends.items():
+            tls_back = None if backend.tls == "off" else ClientTLS(
+                verifies=backend.tls == "verify", name=backend.tls_name, ca=backend.tls_ca, pins=backend.tls_pins,
+                certificate=backend.tls_certificate)
+            pools[name] = Pool(backend, settings.hostname, settings.timeouts.greeting_s, self.connector, tls_back,
+                               self.keeper, tell)
+        return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
+
+    async def _bind(self, settings: Settings) -> None:
+        await self.ports.change({(name, endpoint) for name, listener in settings.listeners.items()
+                                 for endpoint in listener.listen})
+
+    def _acceptor(self, name: str, sock: Any) -> Acceptor:
+        reception = self.control.reception
+
+        def admit(peer: str) -> bytes | None:
+            refusal = reception.refusal(name, peer)
+            return refusal.octets() if refusal is not None else None
+
+        def begin(sock: Any, peer: tuple[str, int]) -> None:
+            revision = self.control.revision
+            assert revision is not None
+            reception.begin(name, FrontEdge(sock, peer, self.poller, reactor, revision.doors[name].rules))
+
+        return Acceptor(sock, self.poller, reactor, admit, begin, lambda reason: None)
+
+    def port(self, listener: str = "front") -> int:
+        """Where a listener listens."""
+        return next(int(host.port) for name, _, host in self.ports.addresses() if name == listener)
+
+    def told(self, kind: type) -> list[Any]:
+        """Events of one kind."""
+        return [event for event in self.events if type(event) is kind]
+
+
+class GatewayCase(TestCase):
+    """Tests that drive a gateway: `run_script` calls a blocking function in a thread."""
+
+    timeout = 30
+
+    def config(self, backend_port: int, *, listener: str = "", backend: str = "", top: str = "", limits: str = "",
+               timeouts: str = "", role: str = "mx", tls: str = "off", backend_tls: str = "off") -> str:
+        """A configuration of one listener, one backend and one route."""
+        return f"""
+hostname = "gate.example.com"
+local_domains = ["example.net"]
+{top}
+[limits]
+{limits}
+[timeouts]
+{timeouts}
+[listeners.front]
+listen = ["tcp:0:interface=127.0.0.1"]
+role = "{role}"
+tls = "{tls}"
+{listener}
+[backends.mail]
+servers = ["127.0.0.1:{backend_port}"]
+tls = "{backend_tls}"
+{backend}
+[[routes]]
+backend = "mail"
+"""
+
+    def run_script(self, text: str, script: Callable[[TestGateway], Any], uses: Iterable[Use] = ()) -> Deferred[Any]:
+        """Start a gateway, run the script against it in a thread, stop it."""
+        return ensureDeferred(self._with_gateway(text, script, uses))
+
+    async def _with_gateway(self, text: str, script: Callable[[TestGateway], Any], uses: Iterable[Use]) -> Any:
+        gateway = TestGateway(text, uses)
+        await gateway.start()
+        try:
+            for pool in gateway.control.revision.pools.values():  # type: ignore[union-attr]
+                from smtpgate.tasks import Task
+
+                done: Deferred[None] = Deferred()
+                Task(pool.known(), gateway.keeper, done.callback, done.errback).start()
+                await done
+            return await deferToThread(script, gateway)
+        finally:
+            await gateway.stop()
