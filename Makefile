@@ -1,10 +1,17 @@
-# The commands of smtpgate's developers and of its first users. Each sets up what it needs.
+# The commands of smtpgate's users and developers. Each sets up what it needs.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv test
+.PHONY: help venv run test check format lint types docs protocol clean
+
+help:
+	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
+	@echo "make test      all tests"
+	@echo "make check     format, lint, types, then all tests"
+	@echo "make protocol  each wire case with its test and its result"
+	@echo "make docs      write the generated documents anew"
 
 $(VENV)/.installed: requirements.lock setup.cfg
 	$(PYTHON) -m venv $(VENV)
@@ -14,5 +21,29 @@ $(VENV)/.installed: requirements.lock setup.cfg
 
 venv: $(VENV)/.installed
 
+run: venv
+	$(BIN)/twistd -n --pidfile= smtpgate --config etc/run.toml --sink tcp:2526:interface=127.0.0.1
+
 test: venv
 	$(BIN)/trial tests
+
+check: format lint types test
+
+format: venv
+	$(BIN)/ruff format --check smtpgate tests
+
+lint: venv
+	$(BIN)/ruff check smtpgate tests
+
+types: venv
+	$(BIN)/mypy
+
+docs: venv
+	$(BIN)/python -m smtpgate.config.reference --docs
+	$(BIN)/python -m smtpgate.config.reference --sample
+
+protocol: venv
+	$(BIN)/python -m tests.protocol_report
+
+clean:
+	rm -rf $(VENV) _trial_temp* build dist var
