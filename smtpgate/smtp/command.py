@@ -9,6 +9,7 @@ NOTIFY, ORCPT), 4954 (AUTH), 3030 (BDAT), and Postfix's XCLIENT and XFORWARD doc
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -205,6 +206,8 @@ def _parse_auth(argument: bytes) -> Command | BadCommand:
         command.argument = words[1]
         if words[1] != b"=" and not is_base64(words[1]):
             return BadCommand("AUTH", status.BAD_BASE64, "malformed base64")
+        if command.mechanism == "PLAIN" and words[1] != b"=" and not is_plain_message(words[1]):
+            return BadCommand("AUTH", status.BAD_CREDENTIALS, "malformed PLAIN message")
     return command
 
 
@@ -327,6 +330,11 @@ def encode_xtext(octets: bytes) -> bytes:
 def is_base64(octets: bytes) -> bool:
     """True for canonical base64, padded, without blanks."""
     return _BASE64.fullmatch(octets) is not None
+
+
+def is_plain_message(octets: bytes) -> bool:
+    """True for the base64 of three texts with two NULs between them (RFC 4616 section 2)."""
+    return base64.b64decode(octets).count(b"\0") == 2
 
 
 def params_octets(params: Mapping[str, bytes | None]) -> bytes:

@@ -1,0 +1,186 @@
+"""Why: the plain words over one session or message, and the bars of its timeline.
+
+Pure functions of a record. The sentence names who decided: a filter of ours, the gateway itself, the backend server,
+or the client that went away. It repeats no foreign text; the reply is shown beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import attrs
+
+from smtpgate.admin.record import MessageView, RecipientView, SessionRecord
+from smtpgate.admin.text import milliseconds
+
+#: What a reference id looks like: 26 characters in base 32 (0-9, A-V), perhaps a dot and a message's number.
+_REFERENCE: Final = re.compile(r"(?<![0-9A-Za-z])([0-9A-V]{26})(?:\.([0-9]{1,6}))?(?![0-9A-Za-z])")
+
+#: Longest text that is searched for a reference: a pasted bounce.
+PASTED_CHARACTERS = 100_000
+
+
+@attrs.frozen
+class Banner:
+    """One sentence and how it is meant: "good", "bad", "wait", "open" or "neutral"."""
+
+    tone: str
+    word: str
+    sentence: str
+
+
+@attrs.frozen
+class Bar:
+    """One row of the timeline with its place in the picture, in thousandths of the width."""
+
+    at_ms: float
+    delta_ms: float
+    who: str
+    what: str
+    detail: str
+    start: int
+    width: int
+
+
+def find_reference(text: str) -> str:
+    """The last reference id in a text ("" without one): bounces quote the reply, and the reply ends with it."""
+    found = ""
+    for match in _REFERENCE.finditer(text[:PASTED_CHARACTERS]):
+        found = match[0]
+    if not found and re.fullmatch(r"[0-9A-Va-v]{26}(\.[0-9]{1,6})?", text.strip()):
+        return text.strip().upper()
+    return found
+
+
+def session_of(reference: str) -> str:
+    """The session's part of a reference."""
+    return reference.partition(".")[0]
+
+
+def of_message(message: MessageView) -> Banner:
+    """The sentence over one message."""
+    if not message.outcome:
+        return Banner("open", "running", f"This message is on its way: {_progress(message)}.")
+    server = f" to {message.server} of backend {message.backend}" if message.server else ""
+    if message.outcome == "delivered":
+        known = " It was delivered at an earlier try and not sent again." if _was_known(message) else ""
+        refused = _count(message.recipients, ("refused", "deferred"))
+        part = f" {refused} of {len(message.recipients)} recipients were not accepted." if refused else ""
+        tag = ""
+        if message.verdict is not None and message.verdict.action in ("tag", "quarantine"):
+            tag = f" Our checks say: {message.verdict.action}."
+        return Banner("good", "accepted", f"Accepted: the backend took it, and the sender was told so{server}.{known}{part}{tag}")
+    if message.outcome == "unacked":
+        return Banner(
+            "wait",
+            "accepted, not acknowledged",
+            f"The backend took it{server}, but the client left before it could hear so. Its retry is answered from the ledger.",
+        )
+    if message.outcome == "unknown":
+        return Banner(
+            "wait",
+            "unknown",
+            f"The connection{server} was lost after the end of the message: it may be delivered or not. The sender was "
+            "asked to try again; a duplicate is possible, a loss is not.",
+        )
+    if message.outcome == "aborted":
+        gone = "left" if "client_gone" in message.notes else "gave it up"
+        return Banner("neutral", "given up by the client", f"The client {gone} {_progress(message)}; nothing was delivered.")
+    now = message.outcome == "deferred"
+    verb, word = ("Deferred: the sender was asked to try again later", "deferred") if now else ("Refused", "refused")
+    return Banner("wait" if now else "bad", word, f"{verb}, {_culprit(message)}.")
+
+
+def _culprit(message: MessageView) -> str:
+    verdict = message.verdict
+    if verdict is not None and verdict.decided_by is not None and verdict.action in ("reject", "defer"):
+        decided = verdict.decided_by
+        return f"because our check \u201c{decided.filter}\u201d found \u201c{decided.reason}\u201d"
+    recipients = [one for one in message.recipients if one.state in ("refused", "deferred")]
+    if recipients and len(recipients) == len(message.recipients) and message.end_ms is None:
+        who = "the backend" if message.server else "the gateway"
+        return f"because {who} accepted none of its recipients"
+    if not message.server:
+        return "by the gateway itself, before any backend was asked"
+    if message.end_ms is not None:
+        return f"by the backend server {message.server}, after it had seen the whole message"
+    return f"by the backend server {message.server} or on the way to it"
+
+
+def _progress(message: MessageView) -> str:
+    if message.end_ms is not None:
+        return "after the end of the message"
+    if message.data_ms is not None:
+        return "while its content came"
+    return "after the recipients" if message.recipients else "after the sender was named"
+
+
+def _was_known(message: MessageView) -> bool:
+    return any(one.state == "known" for one in message.recipients) or "known_from_ledger" in message.notes
+
+
+def _count(recipients: tuple[RecipientView, ...], states: tuple[str, ...]) -> int:
+    return sum(one.state in states for one in recipients)
+
+
+_ENDS: Final = {
+    "quit": "The client said goodbye.",
+    "client": "The client closed the connection.",
+    "server": "The gateway closed the connection.",
+    "timeout": "The client said nothing for too long.",
+    "error": "The session was ended after errors.",
+    "drain": "The gateway was shutting down.",
+    "admin": "An administrator ended it.",
+}
+
+
+def of_session(record: SessionRecord) -> Banner:
+    """The sentence over a whole session."""
+    count = len(record.messages)
+    if record.is_live:
+        return Banner("open", "live", f"This session is running; stage: {record.stage or 'connect'}.")
+    end = _ENDS.get(record.closed_by, "The session is over.")
+    if not count:
+        refused = next((one for one in record.findings if one.action in ("reject", "defer") and not one.is_shadow), None)
+        if refused is not None:
+            return Banner(
+                "bad", "turned away", f"Turned away: our check \u201c{refused.filter}\u201d found \u201c{refused.reason}\u201d. {end}"
+            )
+        return Banner("neutral", "no mail", f"No mail was offered in this session. {end}")
+    if count == 1:
+        banner = of_message(record.messages[0])
+        return attrs.evolve(banner, sentence=f"{banner.sentence} {end}")
+    good = sum(one.outcome in ("delivered", "unacked") for one in record.messages)
+    tone = "good" if good == count else "wait" if good else "bad"
+    return Banner(tone, f"{good} of {count} accepted", f"{good} of {count} messages were accepted. {end}")
+
+
+def bars(record: SessionRecord) -> list[Bar]:
+    """The timeline: each step lasts until the next, the last until the end."""
+    steps = record.timeline
+    total = max(record.duration_ms, steps[-1].at_ms if steps else 0.0, 1.0)
+    out = []
+    before = 0.0
+    for number, step in enumerate(steps):
+        until = steps[number + 1].at_ms if number + 1 < len(steps) else total
+        start = min(round(step.at_ms / total * 1000), 997)
+        width = max(3, min(round((until - step.at_ms) / total * 1000), 1000 - start))
+        out.append(Bar(step.at_ms, step.at_ms - before, step.who, step.what, step.detail, start, width))
+        before = step.at_ms
+    return out
+
+
+def spans(message: MessageView) -> list[tuple[str, str]]:
+    """How long each part of a message took, in words."""
+    marks = [
+        ("envelope", message.begun_ms, message.data_ms if message.data_ms is not None else message.ended_ms),
+        ("content", message.data_ms, message.end_ms),
+        ("verdict", message.end_ms, message.verdict_ms),
+        ("backend's answer", message.verdict_ms if message.verdict_ms is not None else message.end_ms, message.committed_ms),
+    ]
+    return [
+        (name, milliseconds(max(0.0, until - since)))
+        for name, since, until in marks
+        if since is not None and until is not None
+    ]

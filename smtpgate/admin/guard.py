@@ -1,0 +1,192 @@
+"""At the door of every request: is it meant for us, who asks, and may it change anything.
+
+A request passes, in this order: the Host header is one of ours (DNS rebinding); an unsafe method comes from our own
+pages (Origin, Sec-Fetch-Site); the principal is found by bearer token or cookie; an unsafe request of a cookie's
+session brings the session's CSRF token. Nothing here knows a page or a route.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from smtpgate.admin.permission import Principal
+from smtpgate.admin.wire import WebRequest
+from smtpgate.config.endpoint import is_loopback
+from smtpgate.config.model import Settings
+
+#: Methods that change nothing.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: The cookie where the browser came by TLS; no other site and no plain connection can set it.
+SECURE_COOKIE = "__Host-sg"
+#: The cookie on plain loopback HTTP, where `__Host-` cannot be had.
+LOCAL_COOKIE = "sg-local"
+#: Binds a login or setup form to the browser that fetched it.
+FORM_COOKIE = "sg-form"
+#: Fields of one form.
+FORM_FIELDS = 50
+
+
+class Refusal(Exception):
+    """The request is not served: a problem slug, its status, and what to say."""
+
+    def __init__(self, slug: str, status: int, detail: str, seconds: float = 0.0) -> None:
+        super().__init__(detail)
+        self.slug = slug
+        self.status = status
+        self.detail = detail
+        self.seconds = seconds
+
+
+def split_host(host: str) -> str:
+    """The name in a Host header, lower case, without port and brackets; "" where it is no host."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:
+        return ""
+
+
+class Caller:
+    """The outer facts of one request.
+
+    :ivar is_near: it comes from this machine and through no proxy
+    :ivar is_secure: the browser's own connection has TLS
+    :ivar address: who asks; behind a proxy on this machine, whom the proxy names
+    """
+
+    def __init__(self, request: WebRequest, settings: Settings, door: str) -> None:
+        self.request = request
+        self.door = door
+        self.method = request.method.decode("latin-1")
+        self.host = request.header("host")
+        self.name = split_host(self.host)
+        peer = request.peer_ip
+        forwarded = request.header("x-forwarded-for") or request.header("forwarded") or request.header("x-real-ip")
+        is_peer_near = not peer or is_loopback(peer)
+        is_named_near = is_loopback(self.name)
+        self.is_near = is_peer_near and is_named_near and not forwarded
+        trusts_proxy = is_peer_near and self.name in settings.admin.trusted_hosts
+        says_https = trusts_proxy and request.header("x-forwarded-proto") == "https"
+        # A name that is not this machine's own, on a listener that only this machine reaches, is a proxy's.
+        self.is_secure = (
+            bool(request.isSecure()) or says_https or (is_peer_near and not is_named_near and not settings.admin.insecure)
+        )
+        self.address = peer
+        if trusts_proxy and request.header("x-forwarded-for"):
+            self.address = request.header("x-forwarded-for").rpartition(",")[2].strip()[:45]
+        self._known = {"localhost", "127.0.0.1", "::1", settings.hostname.lower(), *settings.admin.trusted_hosts}
+
+    @property
+    def is_safe(self) -> bool:
+        """True for methods that change nothing."""
+        return self.method in SAFE_METHODS
+
+    def check(self) -> None:
+        """Raises Refusal where the request is not meant for us or was made by a foreign page."""
+        if self.door == "local":
+            return
+        if self.name not in self._known:
+            raise Refusal("misdirected", 421, "this host name is not one of ours; see admin.trusted_hosts")
+        if not self.is_safe:
+            self._check_origin()
+
+    def _check_origin(self) -> None:
+        site = self.request.header("sec-fetch-site")
+        if site and site not in ("same-origin", "none"):
+            raise Refusal("csrf", 403, "this request was made by a page of another site")
+        origin = self.request.header("origin")
+        if origin:
+            try:
+                netloc = urlsplit(origin).netloc
+            except ValueError:
+                netloc = ""
+            if not netloc or netloc.lower() != self.host.lower():
+                raise Refusal("csrf", 403, "this request was made by a page of another site")
+
+    # Cookies
+
+    @property
+    def cookie_name(self) -> str:
+        """What the session's cookie is called on this connection."""
+        return SECURE_COOKIE if self.is_secure else LOCAL_COOKIE
+
+    def cookie(self, name: str, value: str, seconds: int | None = None) -> str:
+        """A Set-Cookie line; seconds 0 takes the cookie away."""
+        line = f"{name}={value}; Path=/; HttpOnly; SameSite=Strict"
+        if self.is_secure:
+            line += "; Secure"
+        return line if seconds is None else f"{line}; Max-Age={seconds}"
+
+    def sent_cookie(self, name: str) -> str:
+        """A cookie's value; "" without one, or where it was sent twice."""
+        found = []
+        for line in self.request.requestHeaders.getRawHeaders("cookie") or ():
+            for pair in str(line).split(";"):
+                key, equals, value = pair.strip().partition("=")
+                if equals and key == name:
+                    found.append(value)
+        return found[0] if len(found) == 1 else ""
+
+    @property
+    def bearer(self) -> str:
+        """The token of an Authorization header; "" without one."""
+        kind, _, token = self.request.header("authorization").partition(" ")
+        return token.strip() if kind.lower() == "bearer" else ""
+
+    # Bodies
+
+    def form(self) -> dict[str, str]:
+        """The fields of a form; raises Refusal where the body is none."""
+        kind = self.request.header("content-type").partition(";")[0].strip().lower()
+        if kind != "application/x-www-form-urlencoded":
+            raise Refusal("media-type", 415, "send a form as application/x-www-form-urlencoded")
+        try:
+            text = self.request.content.getvalue().decode("ascii")
+            fields = parse_qs(text, keep_blank_values=True, max_num_fields=FORM_FIELDS, encoding="utf-8", errors="strict")
+        except ValueError:
+            raise Refusal("malformed", 400, "the form cannot be read") from None
+        return {name: values[0] for name, values in fields.items()}
+
+    def check_csrf(self, principal: Principal, form: dict[str, str] | None) -> None:
+        """Raises Refusal where an unsafe request of a browser's session has not its token."""
+        if self.is_safe or not principal.csrf:
+            return
+        sent = self.request.header("x-csrf-token") or (form or {}).get("csrf", "")
+        if not hmac.compare_digest(sent.encode("utf-8", "replace"), principal.csrf.encode()):
+            raise Refusal("csrf", 403, "the form has no valid token; load the page anew and send it again")
+
+
+class FormKeys:
+    """Tokens for the forms of those who have no session yet: login and setup."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def issue(self, caller: Caller) -> tuple[str, str]:
+        """The form's token, and the Set-Cookie line that goes with it ("" where the browser has one)."""
+        nonce = caller.sent_cookie(FORM_COOKIE)
+        if len(nonce) != 32 or not nonce.isalnum():
+            nonce = secrets.token_hex(16)
+            return self._token(nonce), caller.cookie(FORM_COOKIE, nonce)
+        return self._token(nonce), ""
+
+    def check(self, caller: Caller, form: dict[str, str]) -> None:
+        """Raises Refusal where the form was not fetched by this browser."""
+        nonce = caller.sent_cookie(FORM_COOKIE)
+        if not nonce or not hmac.compare_digest(form.get("csrf", "").encode("utf-8", "replace"), self._token(nonce).encode()):
+            raise Refusal("csrf", 403, "the form has no valid token; load the page anew and send it again")
+
+    def _token(self, nonce: str) -> str:
+        return hmac.new(self._key, nonce.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def content_json(request: Any) -> bytes:
+    """The body of a JSON request; raises Refusal for other content types, which foreign forms could send."""
+    body: bytes = request.content.getvalue()
+    kind = request.header("content-type").partition(";")[0].strip().lower()
+    if body and kind != "application/json":
+        raise Refusal("media-type", 415, "send application/json")
+    return body

@@ -1,0 +1,279 @@
+"""HTTP as we take it: bodies, headers and connections with caps, answers with the headers that keep browsers safe.
+
+twisted.web writes a request's body to a temporary file before anyone is asked; here a body over its cap is refused by
+its Content-Length, or while its chunks come, and never touches a disk. The rest of the room sees `Answer` values and
+never sets a header itself.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+#: Largest request body.
+BODY_OCTETS = 2**20
+#: A request that is not complete after so long without an octet is dropped.
+IDLE_S = 60.0
+#: A request must have come whole after so long, however lively it drips.
+REQUEST_S = 60.0
+#: After a refusal the connection is kept so long, so that the refusal can be read.
+LINGER_S = 1.0
+HEADERS = 100
+HEADER_OCTETS = 16384
+#: Open connections of all browsers together, and of one address.
+CONNECTIONS = 512
+CONNECTIONS_PER_ADDRESS = 64
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types 'none'"
+)
+#: Sent with every answer.
+SAFE_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cache-Control": "no-store",
+}
+
+
+@attrs.frozen
+class Answer:
+    """What a route gives back."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: str = "text/html; charset=utf-8"
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    cookies: tuple[str, ...] = ()
+
+
+def html(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """A page."""
+    return Answer(text.encode("utf-8", "replace"), status, headers=headers or {})
+
+
+def plain(text: str, status: int = 200) -> Answer:
+    """One word, or a few lines."""
+    return Answer(f"{text}\n".encode(), status, "text/plain; charset=utf-8")
+
+
+def as_json(value: object, status: int = 200, content_type: str = "application/json") -> Answer:
+    """A JSON value."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Answer(text.encode("utf-8", "replace"), status, content_type)
+
+
+def redirect(place: str, cookies: tuple[str, ...] = (), headers: Mapping[str, str] | None = None) -> Answer:
+    """Go there and look (303): the answer to a form."""
+    return Answer(b"", 303, headers={"Location": place, **(headers or {})}, cookies=cookies)
+
+
+class TooBig(Exception):
+    """A body over its cap."""
+
+
+class WebRequest(Request):
+    """One request.
+
+    :ivar id: names it in the log and on error pages
+    :ivar is_too_big: its body was refused; what came of it is gone
+    """
+
+    def __init__(self, channel: Any, *args: Any, **kw: Any) -> None:
+        super().__init__(channel, *args, **kw)
+        self.id = secrets.token_hex(8)
+        self.is_too_big = False
+
+    def gotLength(self, length: int | None) -> None:
+        """The headers are complete. A body that announces itself as too big is not waited for."""
+        self.content = io.BytesIO()
+        if length is not None and length > BODY_OCTETS:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Part of the body."""
+        if self.is_too_big:
+            return
+        if self.content.tell() + len(data) > BODY_OCTETS:
+            self._refuse()
+            return
+        self.content.write(data)
+
+    def _refuse(self) -> None:
+        self.is_too_big = True
+        self.content = io.BytesIO()
+        text = json.dumps(
+            {
+                "type": "/problems/too-large",
+                "title": "Body too large",
+                "status": 413,
+                "detail": f"a request body has at most {BODY_OCTETS} octets",
+                "request_id": self.id,
+            }
+        ).encode()
+        head = ["HTTP/1.1 413 Content Too Large", "Connection: close", "Content-Type: application/problem+json"]
+        head += [f"{name}: {value}" for name, value in SAFE_HEADERS.items()]
+        head += [f"X-Request-Id: {self.id}", f"Content-Length: {len(text)}", "", ""]
+        self.channel.refuse("\r\n".join(head).encode() + text)
+
+    def process(self) -> None:
+        """The request is complete."""
+        if not self.is_too_big:
+            super().process()
+
+    def send(self, answer: Answer) -> bytes:
+        """Set status and headers; the body for klein to write."""
+        self.setResponseCode(answer.status)
+        headers = self.responseHeaders
+        headers.removeHeader("Server")
+        for name, value in {**SAFE_HEADERS, **answer.headers}.items():
+            headers.setRawHeaders(name, [value])
+        headers.setRawHeaders("X-Request-Id", [self.id])
+        headers.setRawHeaders("Content-Type", [answer.content_type])
+        headers.setRawHeaders("Content-Length", [str(len(answer.body))])
+        for cookie in answer.cookies:
+            headers.addRawHeader("Set-Cookie", cookie)
+        return answer.body
+
+    def header(self, name: str) -> str:
+        """The last value of a request header; "" without one."""
+        values = self.requestHeaders.getRawHeaders(name)
+        return str(values[-1]) if values else ""
+
+    @property
+    def peer_ip(self) -> str:
+        """Who is connected; "" over a unix socket."""
+        peer = self.getClientAddress()
+        return peer.host if isinstance(peer, IPv4Address | IPv6Address) else ""
+
+
+class WebChannel(HTTPChannel):
+    """One connection of a browser or a script."""
+
+    requestFactory = WebRequest
+    maxHeaders = HEADERS
+    totalHeadersSize = HEADER_OCTETS
+    _is_refused = False
+    _arriving: Any = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets came; after a refusal they go nowhere."""
+        if self._is_refused:
+            return
+        if self._arriving is None and not self._handlingRequest:
+            self._arriving = self.callLater(REQUEST_S, self._too_slow)
+        super().dataReceived(data)
+
+    def allContentReceived(self) -> None:
+        """The request is complete."""
+        self._arrived()
+        super().allContentReceived()
+
+    def connectionLost(self, reason: Any) -> None:
+        """The peer is gone."""
+        self._arrived()
+        super().connectionLost(reason)
+
+    def _arrived(self) -> None:
+        arriving, self._arriving = self._arriving, None
+        if arriving is not None and arriving.active():
+            arriving.cancel()
+
+    def _too_slow(self) -> None:
+        # An octet now and then would keep the idle timer away for ever.
+        self._arriving = None
+        self.forceAbortClient()
+
+    def refuse(self, octets: bytes) -> None:
+        """Answer before the request is complete, and read nothing more."""
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self._arrived()
+        self.setTimeout(None)
+        self.transport.write(octets)
+        # What is under way is still taken in and dropped, or a reset would overtake the answer.
+        self._arriving = self.callLater(LINGER_S, self.transport.loseConnection)
+
+    def _send100Continue(self) -> None:
+        # Asked for by twisted.web right after the headers; a refused body must not be invited.
+        if not self._is_refused:
+            super()._send100Continue()
+
+
+class WebSite(Site):
+    """Listens for browsers, for scripts, for the command line, or for health checks.
+
+    :ivar door: "web", "local" (the unix socket: whoever may open it is the owner) or "health"
+    """
+
+    requestFactory = WebRequest
+    displayTracebacks = False
+
+    def __init__(self, resource: IResource, clock: Any, door: str) -> None:
+        super().__init__(resource, reactor=clock, timeout=IDLE_S, parsePOSTFormSubmission=False)
+        self.door = door
+        self._by_address: dict[str, int] = {}
+        self._open = 0
+
+    def log(self, request: Any) -> None:
+        """No access log: changes are in the audit, numbers in the metrics."""
+
+    def startFactory(self) -> None:
+        """Nothing to open."""
+
+    def stopFactory(self) -> None:
+        """Nothing to close."""
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A channel, unless too many are open."""
+        address = addr.host if isinstance(addr, IPv4Address | IPv6Address) else ""
+        if self._open >= CONNECTIONS or self._by_address.get(address, 0) >= CONNECTIONS_PER_ADDRESS:
+            return None
+        channel = _Counted()
+        channel.requestFactory = WebRequest
+        channel.site = self
+        channel.factory = self
+        channel.timeOut = self.timeOut
+        channel.callLater = self.reactor.callLater
+        channel.on_lost = self._entered(address)
+        return channel
+
+    def _entered(self, address: str) -> Callable[[], None]:
+        self._open += 1
+        self._by_address[address] = self._by_address.get(address, 0) + 1
+
+        def left() -> None:
+            self._open -= 1
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+
+        return left
+
+
+class _Counted(WebChannel):
+    """A channel that its site counts."""
+
+    site: Any = None
+    on_lost: Any = None
+
+    def connectionLost(self, reason: Any) -> None:
+        """One less."""
+        self.on_lost()
+        super().connectionLost(reason)

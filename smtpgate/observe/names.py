@@ -1,0 +1,193 @@
+"""The closed list of log events and their fields.
+
+`journal` writes no other names of its own, the tests compare this list with every `Happened` that the gateway tells,
+and docs/operation-events.md is made from it (`document`). To add an event is to add a row here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+#: Fields of every line, in this order.
+COMMON: Final = {
+    "ts": "when it was written, RFC 3339, UTC, to the millisecond",
+    "level": "debug, info, warning or error",
+    "event": "the name of the event, from the list below",
+    "msg": "the same in words, for people",
+    "node": "name of the node, where one was given",
+    "pid": "process id",
+}
+
+FIELDS: Final = {
+    "session_id": "26 characters that sort by time; in our replies outside transactions",
+    "msg_id": "the session's id, a dot and the transaction's number; in our replies to MAIL, RCPT, DATA",
+    "listener": "name of the listener",
+    "role": "mx or submission",
+    "client_ip": "the client, after PROXY and XCLIENT",
+    "client_port": "its port",
+    "client_name": "its name, where XCLIENT gave one",
+    "helo": "what it called itself",
+    "proxy_ip": "who is connected, where that is not the client itself",
+    "tls_version": "version of TLS with the client; absent in clear",
+    "tls_cipher": "its cipher",
+    "auth_user": "who logged in",
+    "mail_from": "sender; empty for the null sender",
+    "rcpt_to": "list of recipients, the first 20",
+    "rcpt_more": "how many more there were",
+    "rcpt_count": "recipients asked for",
+    "rcpt_accepted": "recipients that got a 2yz",
+    "size": "octets of content (RFC 1870)",
+    "header_message_id": "the Message-ID field",
+    "stage": "how far it came: mail, rcpt, data, final; of a session also connect, ehlo, auth, idle; of an event as named "
+             "by its source",
+    "verdict": "accept, tag, quarantine, defer, reject, abort or error",
+    "outcome": "delivered, refused, deferred, aborted, unacked or unknown",
+    "reason": "why, in one word: a finding's reason, one of our own replies, or backend",
+    "filter": "the filter that decided",
+    "code": "reply code",
+    "enhanced": "enhanced status code",
+    "reply": "text of the reply, at most 500 characters",
+    "score": "sum of the scores in force",
+    "filters": "list of findings: name, result, reason, ms, and shadow where it had no effect; the first 20",
+    "pool": "name of the backend",
+    "server": "its server",
+    "backend_tls": "version of TLS with the server; absent in clear",
+    "dur_ms": "from the beginning to the end, milliseconds",
+    "wait_ms": "the backend's time after our end of data, milliseconds",
+    "config_rev": "configuration revision at work",
+    "notes": "list of short words about the content or the end",
+    "closed_by": "client, server, timeout, error or drain",
+    "messages": "transactions begun",
+    "errors": "commands answered with 5yz by the gateway",
+    "bytes_in": "octets from the client",
+    "bytes_out": "octets to the client",
+    "result": "refused_limit, refused_capacity, refused_policy, early_talker or proxy_error",
+    "detail": "more about it",
+    "repeated": "how many like it were left out since the last such line",
+    "verb": "the command",
+    "kind": "how it failed",
+    "policy": "what the filter's failure means: tempfail, reject, continue or none",
+    "before": "state before",
+    "after": "state now",
+    "first_id": "transaction of the earlier try",
+    "namespace": "who logged it",
+    "error": "an object with type and stack",
+    "count": "how many",
+    "actor": "who asked",
+    "actor_kind": "user, token, cli, signal or system",
+    "target": "what it is about",
+    "problems": "list of problems with their places",
+    "backend": "name of the backend",
+    "state": "accepting, draining or degraded",
+    "sessions": "sessions now",
+    "sessions_total": "sessions since the start",
+    "file": "the log file",
+}
+
+_CLIENT: Final = ("session_id", "listener", "role", "client_ip", "client_port", "client_name", "helo", "proxy_ip", "tls_version",
+                  "tls_cipher", "auth_user")
+_REPLY: Final = ("code", "enhanced", "reply")
+
+
+@attrs.frozen
+class LogEvent:
+    """One name of the list.
+
+    :ivar level: as a rule; some choose theirs by what happened
+    :ivar is_open: has further fields, named by what they are about
+    """
+
+    name: str
+    level: str
+    about: str
+    fields: tuple[str, ...] = ()
+    is_open: bool = False
+
+
+def _admin(action: str, about: str) -> LogEvent:
+    return LogEvent(f"admin.{action}", "info", about, ("actor", "actor_kind", "target", "detail"))
+
+
+_ROWS: Final = (
+    LogEvent("session.opened", "debug", "a client is connected and known", (*_CLIENT, "config_rev")),
+    LogEvent(
+        "session.done", "info", "a connection is over; one that did nothing is told at level debug only",
+        (*_CLIENT, "stage", "closed_by", "messages", "errors", "bytes_in", "bytes_out", "dur_ms", "config_rev"),
+    ),
+    LogEvent(
+        "message.done", "info", "a transaction is over; the one line about a message. A warning where its fate is unknown",
+        ("session_id", "msg_id", *_CLIENT[1:], "mail_from", "rcpt_to", "rcpt_more", "rcpt_count", "rcpt_accepted", "size",
+         "header_message_id", "stage", "verdict", "outcome", "reason", "filter", *_REPLY, "score", "filters", "pool", "server",
+         "backend_tls", "dur_ms", "wait_ms", "config_rev", "notes"),
+    ),
+    LogEvent(
+        "connection.refused", "info", "a connection was not let in; a warning where we are full or a PROXY header was wrong",
+        ("listener", "client_ip", "result", "detail", "repeated"),
+    ),
+    LogEvent("command.refused", "debug", "the gateway itself refused a command",
+             ("session_id", "listener", "client_ip", "verb", "code", "reason", "repeated")),
+    LogEvent("filter.failed", "warning", "a filter raised, ran out of time or answered wrongly; told once a minute",
+             ("filter", "stage", "kind", "detail", "policy", "session_id", "repeated")),
+    LogEvent("backend.changed", "warning", "a backend server is seen in another state; info where it is up",
+             ("pool", "server", "before", "after", "reason", "repeated")),
+    LogEvent("link.failed", "warning", "a connection to a backend server failed; told once a minute and state",
+             ("pool", "server", "stage", "reason", "session_id", "repeated")),
+    LogEvent("delivery.unknown", "error", "the backend's answer to the end of data was lost: it may have the message or not",
+             ("session_id", "msg_id", "mail_from", "rcpt_to", "rcpt_more", "rcpt_count", "header_message_id", "pool", "server",
+              "reason")),
+    LogEvent("duplicate.possible", "warning", "a message whose fate was unknown is sent again",
+             ("session_id", "msg_id", "first_id", "mail_from", "rcpt_to", "rcpt_more", "rcpt_count", "header_message_id",
+              "pool", "server")),
+    LogEvent("log", "info", "something that Twisted or a library logged, at its own level; `error` where it was a failure",
+             ("namespace", "error")),
+    LogEvent("log.dropped", "warning", "lines were lost: nothing could be written for a while", ("count",)),
+    LogEvent("log.reopened", "info", "the log file was opened anew, or cannot be (a warning)", ("file", "reason")),
+    LogEvent("journal.failed", "error", "an event could not be written", ("kind", "error")),
+    LogEvent("session.crashed", "error", "a session ended by a fault of ours", ("session_id", "error")),
+    LogEvent("ledger.failed", "error", "the fate of a message could not be noted: a retry may be delivered twice"),
+    LogEvent("history.failed", "error", "ended sessions could not be kept", ("count", "reason")),
+    LogEvent("history.recovered", "info", "ended sessions are kept again", ("count",)),
+    LogEvent("backend.not_ready", "error", "a backend server lacks what the configuration needs", ("backend", "server")),
+    LogEvent("listener.paused", "error", "a listener takes no connection for a moment: no descriptors are left", ("listener",)),
+    LogEvent("config.warning", "warning", "the configuration works and is doubtful"),
+    LogEvent("config.applied", "info", "a configuration revision is at work", ("config_rev",)),
+    LogEvent("config.reload_failed", "error", "a configuration was not taken; the running one is unchanged", ("problems",)),
+    LogEvent("gateway.started", "info", "the gateway serves; a field for each socket", (), True),
+    LogEvent("gateway.state", "info", "what it is doing (SIGUSR2); a field for each server",
+             ("state", "sessions", "sessions_total", "config_rev"), True),
+    LogEvent("gateway.draining", "info", "no new sessions; those that run may finish"),
+    LogEvent("gateway.stopped", "info", "the end"),
+    _admin("server.drain", "somebody took a backend server out of service"),
+    _admin("server.ready", "somebody put a backend server into service"),
+    _admin("server.probe", "somebody had a backend server looked at"),
+    _admin("session.kill", "somebody ended a session"),
+    _admin("config.reload", "somebody had the configuration read"),
+    _admin("stop", "somebody had the gateway stopped"),
+)
+
+EVENTS: Final = {row.name: row for row in _ROWS}
+
+
+def document() -> str:
+    """The page docs/operation-events.md."""
+    out = [
+        "# Log events",
+        "",
+        "The log is one JSON object per line, in ASCII: control characters and everything beyond ASCII are escaped, so no",
+        "peer can begin a line or steer a terminal. The names below are all there are. A field without a value is left out;",
+        "the subject, content and secrets are in none. `log.format = \"text\"` writes the same lines for people to read.",
+        "",
+        "## Events",
+        "",
+        "| event | level | what happened | fields |",
+        "|---|---|---|---|",
+    ]
+    for row in _ROWS:
+        fields = " ".join(f"`{name}`" for name in row.fields) or "none"
+        out.append(f"| `{row.name}` | {row.level} | {row.about} | {fields}{' and more' if row.is_open else ''} |")
+    for title, fields in (("Fields of every line", COMMON), ("Fields", FIELDS)):
+        out += ["", f"## {title}", "", "| field | meaning |", "|---|---|"]
+        out += [f"| `{name}` | {about} |" for name, about in fields.items()]
+    return "\n".join(out) + "\n"
