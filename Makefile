@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test check format lint types docs protocol clean
+.PHONY: help venv run test check format lint types docs protocol faults clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -47,3 +47,6 @@ protocol: venv
 
 clean:
 	rm -rf $(VENV) _trial_temp* build dist var
+
+faults: venv
+	SMTPGATE_TABLE=1 $(BIN)/trial tests.test_faults

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -19,6 +20,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Session as Facts
+from smtpgate.proxy.pipeline import STAGES, Use
 from smtpgate.proxy.pool import Pool, ServerState
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Engine, Revision
@@ -97,6 +99,19 @@ class SessionView:
     started: float
     age_s: float
     messages: int
+
+
+@attrs.frozen
+class FilterView:
+    """One filter of the chain: when it runs, for how long, and what becomes of the mail when it fails."""
+
+    name: str
+    roles: tuple[str, ...]
+    stages: tuple[str, ...]
+    mode: str
+    budget_s: float
+    on_error: str
+    needs_message: bool
 
 
 @attrs.frozen
@@ -254,10 +269,25 @@ class Control:
         sender gets an explained 451 from us and a refused connection otherwise."""
         return self.revision is not None and not self.reception.is_draining
 
-    def sessions(self) -> list[SessionView]:
-        """All live sessions, the oldest first."""
+    def sessions(self, most: int | None = None) -> list[SessionView]:
+        """Live sessions, the oldest first; `most` of them, so that a page costs the same however many there are."""
         now = self.engine.clock.seconds()
-        return [_session_view(session.facts, now) for session in self.reception.sessions.values()]
+        live = islice(self.reception.sessions.values(), most)
+        return [_session_view(session.facts, now) for session in live]
+
+    def session(self, id: str) -> tuple[Facts, float] | None:
+        """The facts of a live session as they stand, and now on their clock; None where it is over or never was."""
+        session = self.reception.sessions.get(id)
+        return (session.facts, self.engine.clock.seconds()) if session is not None else None
+
+    def filters(self) -> list[FilterView]:
+        """All filters in their order, as they are used."""
+        revision = self._current()
+        uses = {use.name: use for door in revision.doors.values() for use in door.chain.uses}
+        order = dict.fromkeys([*uses, *(use.name for use in revision.settings.filters)])
+        for use in revision.settings.filters:
+            order[use.name] = order.pop(use.name)
+        return [_filter_view(uses[name]) for name in order if name in uses]
 
     def servers(self) -> list[ServerView]:
         """All servers of all backends."""
@@ -412,6 +442,14 @@ class Control:
         except ConfigErrors as errors:
             return tuple(errors.problems)
 
+    async def check_file(self) -> tuple[Problem, ...]:
+        """The problems of the configuration file as it stands on the disk, warnings included; nothing is changed."""
+        try:
+            settings: Settings = await self.engine.in_thread(load, self.path, self._factories, self._failed_plugins)
+        except ConfigErrors as errors:
+            return tuple(errors.problems)
+        return settings.warnings
+
     def explain_route(
         self, listener: str, client_ip: str, sender: str, recipient: str, user: str = "", sni: str = ""
     ) -> tuple[str, list[Step]]:
@@ -450,6 +488,11 @@ def _close(revision: Revision) -> None:
     for door in revision.doors.values():
         for use in door.chain.uses:
             use.filter.close()
+
+
+def _filter_view(use: Use) -> FilterView:
+    stages = tuple(stage for stage in STAGES if stage in use.stages)
+    return FilterView(use.name, tuple(sorted(use.roles)), stages, use.mode, use.budget_s, use.on_error, use.needs_message)
 
 
 def _session_view(facts: Facts, now: float) -> SessionView:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
-from twisted.internet.threads import deferToThread
+from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.trial.unittest import TestCase
 
 from smtpgate.config.loader import loads
 from smtpgate.config.model import Settings
 from smtpgate.control import Control
+from smtpgate.interfaces import ClientGone
+from smtpgate.net import selfsigned
 from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
 from smtpgate.net.poller import make_poller
@@ -30,6 +33,7 @@ from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.tasks import Timekeeper
+from tests.script_kit import Backend
 
 
 class MemoryStore:
@@ -69,8 +73,9 @@ class TestGateway:
         """End everything that still runs."""
         await self.ports.close()
         for session in list(self.control.reception.sessions.values()):
-            session.kill()
             session.front.abort()
+            if session.task is not None:
+                session.task.throw(ClientGone("the test is over"))
         revision = self.control.revision
         if revision is not None:
             for pool in revision.pools.values():
@@ -118,6 +123,12 @@ class TestGateway:
         """Where a listener listens."""
         return next(int(host.port) for name, _, host in self.ports.addresses() if name == listener)
 
+    def settle(self) -> None:
+        """From a script's thread: come back when the reactor has read all that lies in the sockets now."""
+        # The first call may run before the reactor looks at its sockets again; behind the third it has done so.
+        for _ in range(3):
+            blockingCallFromThread(reactor, succeed, None)
+
     def told(self, kind: type) -> list[Any]:
         """Events of one kind."""
         return [event for event in self.events if type(event) is kind]
@@ -151,6 +162,19 @@ tls = "{backend_tls}"
 [[routes]]
 backend = "mail"
 """
+
+    def drive(self, script: Callable[[TestGateway, Backend], Any], backend: Backend | None = None,
+              uses: Iterable[Use] = (), **config: str) -> Deferred[Any]:
+        """Run a script against a gateway with one backend; the rest goes to `config`."""
+        behind = Backend() if backend is None else backend
+        self.addCleanup(behind.close)
+        return self.run_script(self.config(behind.port, **config), lambda gateway: script(gateway, behind), uses)
+
+    def certificate(self) -> str:
+        """A fresh certificate with its key, in one file."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        return str(selfsigned.ensure(folder, "gate.example.com").absolute())
 
     def run_script(self, text: str, script: Callable[[TestGateway], Any], uses: Iterable[Use] = ()) -> Deferred[Any]:
         """Start a gateway, run the script against it in a thread, stop it."""

@@ -18,6 +18,18 @@ Action = bytes | Callable[["Connection"], bytes | None]
 DROP, RESET, STALL = b"<drop>", b"<reset>", b"<stall>"
 
 
+#: How a reply ends that the log can be searched for: the session's id, with .n for a transaction.
+REFERENCE = rb" [0-9A-V]{26}(?:\.[0-9]+)?\r\n$"
+_TRACE = re.compile(rb"\AReceived: [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
+
+
+def without_trace(message: bytes) -> bytes:
+    """A message as it reached the backend, without the one trace field that the gateway puts on top."""
+    match = _TRACE.match(message)
+    assert match is not None, message[:200]
+    return message[match.end() :]
+
+
 def reset(sock: socket.socket) -> None:
     """Close with RST in place of FIN."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -34,6 +46,13 @@ class Connection:
         self.commands: list[bytes] = []
         self.recipients = 0
         self.has_mail = False
+        #: How many commands came in clear; None while there is no TLS.
+        self.clear: int | None = None
+
+    @property
+    def in_clear(self) -> list[bytes]:
+        """The commands that came without TLS."""
+        return self.commands[: self.clear]
 
     def more(self) -> None:
         """Read some octets."""
@@ -74,13 +93,19 @@ class Backend:
         self.ehlo = list(ehlo)
         self.lmtp = lmtp
         self.greeting = greeting
+        #: Greetings of the next connections, used up one by one.
+        self.greetings: list[Action] = []
         self.certificate = certificate
         self.implicit = implicit
+        #: Names that TLS clients asked for.
+        self.names: list[str | None] = []
         self.commands: list[bytes] = []
         self.messages: list[bytes] = []
         self.unfinished: list[bytes] = []
         self.connections: list[Connection] = []
         self.release = threading.Event()
+        #: Set when a rule of `once` was used.
+        self.met = threading.Event()
         self._lock = threading.Lock()
         self._sock = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.port = self._sock.getsockname()[1]
@@ -116,6 +141,7 @@ class Backend:
                 sock, _ = self._sock.accept()
             except OSError:
                 return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(PATIENCE_S * 4)
             connection = Connection(self, sock)
             self.connections.append(connection)
@@ -127,7 +153,7 @@ class Backend:
         try:
             if self.implicit:
                 self._tls(connection)
-            if self._act(connection, self.greeting):
+            if self._act(connection, self.greetings.pop(0) if self.greetings else self.greeting):
                 while self._command(connection):
                     pass
         except (EOFError, OSError, ValueError):
@@ -140,6 +166,7 @@ class Backend:
             for rule in self.once:
                 if re.search(rule[0], line, re.IGNORECASE):
                     self.once.remove(rule)
+                    self.met.set()
                     return rule[1]
         return next((action for pattern, action in self.rules if re.search(pattern, line, re.IGNORECASE)), None)
 
@@ -211,7 +238,9 @@ class Backend:
     def _tls(self, connection: Connection) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate)  # type: ignore[arg-type]
+        context.sni_callback = lambda sock, name, context: self.names.append(name)
         connection.buffer = b""
+        connection.clear = len(connection.commands)
         connection.sock = context.wrap_socket(connection.sock, server_side=True)
 
     def _data(self, connection: Connection) -> bool:
@@ -258,6 +287,12 @@ class Backend:
             return self._ended(connection, chunks)
         connection.say(b"250 2.0.0 chunk")
         return True
+
+    def all_closed(self) -> bool:
+        """Wait until the gateway has given up every connection; False when it kept one."""
+        for thread in list(self._threads):
+            thread.join(PATIENCE_S)
+        return not any(thread.is_alive() for thread in self._threads)
 
     def seen(self, pattern: bytes) -> list[bytes]:
         """The command lines that match."""

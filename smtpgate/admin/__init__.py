@@ -1,1 +1,3 @@
-"""OFFICE: the HTTP side for people and scripts. It knows one object of the gateway, `control`, and nothing behind it."""
+"""OFFICE: the HTTP side for people and scripts. It knows one object of the gateway, `control`, and nothing
+behind it.
+"""

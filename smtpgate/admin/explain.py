@@ -1,7 +1,7 @@
 """Why: the plain words over one session or message, and the bars of its timeline.
 
-Pure functions of a record. The sentence names who decided: a filter of ours, the gateway itself, the backend server,
-or the client that went away. It repeats no foreign text; the reply is shown beside it.
+Pure functions of a record. The sentence names who decided: a filter of ours, the gateway itself, the backend
+server, or the client that went away. It repeats no foreign text; the reply is shown beside it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def of_message(message: MessageView) -> Banner:
     """The sentence over one message."""
     if not message.outcome:
         return Banner("open", "running", f"This message is on its way: {_progress(message)}.")
-    server = f" to {message.server} of backend {message.backend}" if message.server else ""
+    server = f"server {message.server} of backend {message.backend}" if message.server else "the backend"
     if message.outcome == "delivered":
         known = " It was delivered at an earlier try and not sent again." if _was_known(message) else ""
         refused = _count(message.recipients, ("refused", "deferred"))
@@ -70,25 +70,34 @@ def of_message(message: MessageView) -> Banner:
         tag = ""
         if message.verdict is not None and message.verdict.action in ("tag", "quarantine"):
             tag = f" Our checks say: {message.verdict.action}."
-        return Banner("good", "accepted", f"Accepted: the backend took it, and the sender was told so{server}.{known}{part}{tag}")
+        return Banner(
+            "good", "accepted", f"Accepted: {server} took it, and the client was told so.{known}{part}{tag}"
+        )
     if message.outcome == "unacked":
         return Banner(
             "wait",
             "accepted, not acknowledged",
-            f"The backend took it{server}, but the client left before it could hear so. Its retry is answered from the ledger.",
+            f"Accepted: {server} took it, but the client left before it could hear so. Its retry is answered from the "
+            "ledger and not delivered again.",
         )
     if message.outcome == "unknown":
         return Banner(
             "wait",
             "unknown",
-            f"The connection{server} was lost after the end of the message: it may be delivered or not. The sender was "
-            "asked to try again; a duplicate is possible, a loss is not.",
+            f"The connection to {server} was lost after the end of the message: it may be delivered or not. The client "
+            "was asked to try again; a duplicate is possible, a loss is not.",
         )
     if message.outcome == "aborted":
         gone = "left" if "client_gone" in message.notes else "gave it up"
-        return Banner("neutral", "given up by the client", f"The client {gone} {_progress(message)}; nothing was delivered.")
+        return Banner(
+            "neutral",
+            "given up by the client",
+            f"The client {gone} {_progress(message)}; nothing was delivered.",
+        )
     now = message.outcome == "deferred"
-    verb, word = ("Deferred: the sender was asked to try again later", "deferred") if now else ("Refused", "refused")
+    verb, word = (
+        ("Deferred: the sender was asked to try again later", "deferred") if now else ("Refused", "refused")
+    )
     return Banner("wait" if now else "bad", word, f"{verb}, {_culprit(message)}.")
 
 
@@ -142,10 +151,14 @@ def of_session(record: SessionRecord) -> Banner:
         return Banner("open", "live", f"This session is running; stage: {record.stage or 'connect'}.")
     end = _ENDS.get(record.closed_by, "The session is over.")
     if not count:
-        refused = next((one for one in record.findings if one.action in ("reject", "defer") and not one.is_shadow), None)
+        refused = next(
+            (one for one in record.findings if one.action in ("reject", "defer") and not one.is_shadow), None
+        )
         if refused is not None:
             return Banner(
-                "bad", "turned away", f"Turned away: our check \u201c{refused.filter}\u201d found \u201c{refused.reason}\u201d. {end}"
+                "bad",
+                "turned away",
+                f"Turned away: our check \u201c{refused.filter}\u201d found \u201c{refused.reason}\u201d. {end}",
             )
         return Banner("neutral", "no mail", f"No mail was offered in this session. {end}")
     if count == 1:
@@ -177,7 +190,11 @@ def spans(message: MessageView) -> list[tuple[str, str]]:
         ("envelope", message.begun_ms, message.data_ms if message.data_ms is not None else message.ended_ms),
         ("content", message.data_ms, message.end_ms),
         ("verdict", message.end_ms, message.verdict_ms),
-        ("backend's answer", message.verdict_ms if message.verdict_ms is not None else message.end_ms, message.committed_ms),
+        (
+            "backend's answer",
+            message.verdict_ms if message.verdict_ms is not None else message.end_ms,
+            message.committed_ms,
+        ),
     ]
     return [
         (name, milliseconds(max(0.0, until - since)))

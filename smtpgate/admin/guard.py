@@ -1,14 +1,15 @@
 """At the door of every request: is it meant for us, who asks, and may it change anything.
 
-A request passes, in this order: the Host header is one of ours (DNS rebinding); an unsafe method comes from our own
-pages (Origin, Sec-Fetch-Site); the principal is found by bearer token or cookie; an unsafe request of a cookie's
-session brings the session's CSRF token. Nothing here knows a page or a route.
+A request passes, in this order: the Host header is one of ours (DNS rebinding); an unsafe method comes from
+our own pages (Origin, Sec-Fetch-Site); the principal is found by bearer token or cookie; an unsafe request of
+a cookie's session brings the session's CSRF token. Nothing here knows a page or a route.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -39,14 +40,17 @@ class Refusal(Exception):
         self.status = status
         self.detail = detail
         self.seconds = seconds
+        self.headers: dict[str, str] = {}
+        self.errors: list[dict[str, str]] = []
+
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 
 
 def split_host(host: str) -> str:
     """The name in a Host header, lower case, without port and brackets; "" where it is no host."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").removesuffix(".")
-    except ValueError:
-        return ""
+    match = _HOST.fullmatch(host)
+    return (match[1] or match[2]).lower().removesuffix(".") if match is not None else ""
 
 
 class Caller:
@@ -64,7 +68,9 @@ class Caller:
         self.host = request.header("host")
         self.name = split_host(self.host)
         peer = request.peer_ip
-        forwarded = request.header("x-forwarded-for") or request.header("forwarded") or request.header("x-real-ip")
+        forwarded = (
+            request.header("x-forwarded-for") or request.header("forwarded") or request.header("x-real-ip")
+        )
         is_peer_near = not peer or is_loopback(peer)
         is_named_near = is_loopback(self.name)
         self.is_near = is_peer_near and is_named_near and not forwarded
@@ -72,12 +78,20 @@ class Caller:
         says_https = trusts_proxy and request.header("x-forwarded-proto") == "https"
         # A name that is not this machine's own, on a listener that only this machine reaches, is a proxy's.
         self.is_secure = (
-            bool(request.isSecure()) or says_https or (is_peer_near and not is_named_near and not settings.admin.insecure)
+            bool(request.isSecure())
+            or says_https
+            or (is_peer_near and not is_named_near and not settings.admin.insecure)
         )
         self.address = peer
         if trusts_proxy and request.header("x-forwarded-for"):
             self.address = request.header("x-forwarded-for").rpartition(",")[2].strip()[:45]
-        self._known = {"localhost", "127.0.0.1", "::1", settings.hostname.lower(), *settings.admin.trusted_hosts}
+        self._known = {
+            "localhost",
+            "127.0.0.1",
+            "::1",
+            settings.hostname.lower(),
+            *settings.admin.trusted_hosts,
+        }
 
     @property
     def is_safe(self) -> bool:
@@ -98,7 +112,9 @@ class Caller:
         if site and site not in ("same-origin", "none"):
             raise Refusal("csrf", 403, "this request was made by a page of another site")
         origin = self.request.header("origin")
-        if origin:
+        # Our own pages send no referrer, and then a browser's form has the origin "null"; what says that it is ours is
+        # Sec-Fetch-Site, which no page can set.
+        if origin and not (origin == "null" and site == "same-origin"):
             try:
                 netloc = urlsplit(origin).netloc
             except ValueError:
@@ -144,8 +160,10 @@ class Caller:
         if kind != "application/x-www-form-urlencoded":
             raise Refusal("media-type", 415, "send a form as application/x-www-form-urlencoded")
         try:
-            text = self.request.content.getvalue().decode("ascii")
-            fields = parse_qs(text, keep_blank_values=True, max_num_fields=FORM_FIELDS, encoding="utf-8", errors="strict")
+            text = self.request.body.decode("ascii")
+            fields = parse_qs(
+                text, keep_blank_values=True, max_num_fields=FORM_FIELDS, encoding="utf-8", errors="strict"
+            )
         except ValueError:
             raise Refusal("malformed", 400, "the form cannot be read") from None
         return {name: values[0] for name, values in fields.items()}
@@ -176,7 +194,9 @@ class FormKeys:
     def check(self, caller: Caller, form: dict[str, str]) -> None:
         """Raises Refusal where the form was not fetched by this browser."""
         nonce = caller.sent_cookie(FORM_COOKIE)
-        if not nonce or not hmac.compare_digest(form.get("csrf", "").encode("utf-8", "replace"), self._token(nonce).encode()):
+        if not nonce or not hmac.compare_digest(
+            form.get("csrf", "").encode("utf-8", "replace"), self._token(nonce).encode()
+        ):
             raise Refusal("csrf", 403, "the form has no valid token; load the page anew and send it again")
 
     def _token(self, nonce: str) -> str:
@@ -185,7 +205,7 @@ class FormKeys:
 
 def content_json(request: Any) -> bytes:
     """The body of a JSON request; raises Refusal for other content types, which foreign forms could send."""
-    body: bytes = request.content.getvalue()
+    body: bytes = request.body
     kind = request.header("content-type").partition(";")[0].strip().lower()
     if body and kind != "application/json":
         raise Refusal("media-type", 415, "send application/json")

@@ -1,7 +1,7 @@
 """Who may do what: permissions, roles as sets of them, and the principal of a request.
 
-Every route declares one permission; `site` compares it with what the principal holds before the route's code runs.
-Roles are those of `state.users`; an unknown role holds nothing.
+Every route declares one permission; `site` compares it with what the principal holds before the route's code
+runs. Roles are those of `state.users`; an unknown role holds nothing.
 """
 
 from __future__ import annotations

@@ -11,17 +11,66 @@ from typing import Any, Protocol
 from smtpgate.control import Actor
 
 
+class User(Protocol):
+    """Somebody who can log in."""
+
+    name: str
+    role: str
+    created: float
+
+
+class Token(Protocol):
+    """Something that can."""
+
+    id: str
+    name: str
+    role: str
+    created: float
+    expires: float
+    last_used: float
+
+
 class Users(Protocol):
-    """Users, their tokens, their web sessions, and the audit (`state.users`)."""
+    """Users, their tokens, and the audit (`state.users`)."""
 
     def has_owner(self) -> Awaitable[bool]:
         """Whether anybody can log in at all."""
 
-    def verify(self, name: str, password: str) -> Awaitable[Any]:
+    def verify(self, name: str, password: str) -> Awaitable[User | None]:
         """The user, or None; an unknown name costs the same time."""
 
-    def audit(self, actor: Actor, action: str, target: str, **more: Any) -> Awaitable[Any]:
+    def users(self) -> Awaitable[Sequence[User]]:
+        """All of them."""
+
+    def add_user(self, name: str, role: str, password: str) -> Awaitable[None]:
+        """A new one."""
+
+    def set_password(self, name: str, password: str) -> Awaitable[None]:
+        """Another password."""
+
+    def remove_user(self, name: str) -> Awaitable[None]:
+        """One less."""
+
+    def check_token(self, text: str, address: str) -> Awaitable[Token | None]:
+        """Whose token it is; None where it is nobody's, revoked or expired."""
+
+    def tokens(self) -> Awaitable[Sequence[Token]]:
+        """Those in force."""
+
+    def add_token(self, name: str, role: str, expires: float) -> Awaitable[str]:
+        """A new one: its text, which is not kept."""
+
+    def revoke_token(self, id: str) -> Awaitable[None]:
+        """One less."""
+
+    def audit(self, actor: Actor, action: str, target: str, detail: str) -> Awaitable[None]:
         """Write down a change, durably."""
+
+    def audited(self, limit: int, before: int) -> Awaitable[Sequence[Mapping[str, Any]]]:
+        """What was written down, newest first."""
+
+    def verify_audit(self) -> Awaitable[str]:
+        """What is wrong with the chain; "" for nothing."""
 
 
 class History(Protocol):

@@ -1,7 +1,9 @@
-"""One session as the office tells it: a live one from its facts, an ended one from the history; the same shape for both.
+"""One session as the office tells it, a live one from its facts and an ended one from the history, in one
+shape.
 
-`api` gives it as it is, `explain` says it in words, `pages` draws it. Times are seconds since the epoch, `at_ms` and
-its like are milliseconds since the session began. Models of pydantic, because the API document is made from them.
+`api` gives it as it is, `explain` says it in words, `pages` draws it. Times are seconds since the epoch,
+`at_ms` and its like are milliseconds since the session began. Models of pydantic, because the API document is
+made from them.
 """
 
 from __future__ import annotations
@@ -164,7 +166,11 @@ def of_facts(facts: Session, now: float) -> SessionRecord:
         helo=facts.helo,
         protocol=facts.protocol,
         tls=TLSView(
-            version=tls.version, cipher=tls.cipher, sni=tls.sni, peer_name=tls.peer_name, is_verified=tls.is_verified
+            version=tls.version,
+            cipher=tls.cipher,
+            sni=tls.sni,
+            peer_name=tls.peer_name,
+            is_verified=tls.is_verified,
         )
         if tls is not None
         else None,
@@ -178,7 +184,8 @@ def of_facts(facts: Session, now: float) -> SessionRecord:
         findings=tuple(_finding(finding) for finding in facts.findings),
         messages=tuple(_message(transaction, facts.begun) for transaction in [*facts.transactions, *running]),
         timeline=tuple(
-            Step(at_ms=at * 1000, who=who, what=what, detail=_detail(detail)) for at, who, what, detail in facts.timeline
+            Step(at_ms=at * 1000, who=who, what=what, detail=_detail(detail))
+            for at, who, what, detail in facts.timeline
         ),
         dropped_steps=facts.dropped_steps,
     )

@@ -1,8 +1,8 @@
 """How values are shown: foreign text made harmless, times, sizes and durations made readable.
 
-Everything a peer can choose (HELO, addresses, subject, reply text) passes `visible` before a page shows it. Escaping
-for HTML is the templates' work; this module takes away what escaping leaves: control characters, which could hide or
-reorder what is read, are shown as what they are.
+Everything a peer can choose (HELO, addresses, subject, reply text) passes `visible` before a page shows it.
+Escaping for HTML is the templates' work; this module takes away what escaping leaves: control characters,
+which could hide or reorder what is read, are shown as what they are.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from email.header import decode_header, make_header
 
 #: Longest foreign text that a page shows in one place.
 SHOWN_CHARACTERS = 500
-#: Shown for C0 controls: U+2400 and following are pictures of them.
-_PICTURES = 0x2400
 #: Categories that are not shown as they are: controls, formats (bidi, zero width), surrogates, private use,
 #: unassigned, line and paragraph separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -22,7 +20,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def visible(value: object, longest: int = SHOWN_CHARACTERS) -> str:
-    """The text with every character that could hide or steer something shown as a picture or by its number."""
+    """The text with every character that could hide or steer something shown by its number."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
     if len(text) > longest:
         text = text[: longest - 1] + "\u2026"
@@ -32,13 +30,8 @@ def visible(value: object, longest: int = SHOWN_CHARACTERS) -> str:
 
 
 def _shown(character: str) -> str:
-    number = ord(character)
-    if number < 0x20:
-        return chr(_PICTURES + number)
-    if number == 0x7F:
-        return "\u2421"
     if unicodedata.category(character) in _HIDDEN:
-        return f"\u27e8U+{number:04X}\u27e9"
+        return f"\u27e8U+{ord(character):04X}\u27e9"
     return character
 
 
@@ -72,7 +65,12 @@ def duration(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = int(seconds)
-    parts = [(whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s")]
+    parts = [
+        (whole // 86400, "d"),
+        (whole % 86400 // 3600, "h"),
+        (whole % 3600 // 60, "min"),
+        (whole % 60, "s"),
+    ]
     while parts[0][0] == 0:
         parts.pop(0)
     return " ".join(f"{number} {unit}" for number, unit in parts[:2] if number)

@@ -1,8 +1,10 @@
-"""Against guessing and against being kept busy: delays after failed logins, and a narrow gate before the hashing.
+"""Against guessing and against being kept busy: delays after failed logins, and a narrow gate before the
+hashing.
 
-A failed login makes the next one of that account from that network wait, twice as long each time; nobody is locked
-out for good, and nobody can lock out another who comes from elsewhere. The gate lets two passwords be hashed at once
-(a hash takes a quarter of a second and 64 MiB) and holds a short queue; what comes beyond it is told to come back.
+A failed login makes the next one of that account from that network wait, twice as long each time; nobody is
+locked out for good, and nobody can lock out another who comes from elsewhere. The gate lets two passwords be
+hashed at once (a hash takes a quarter of a second and 64 MiB) and holds a short queue; what comes beyond it
+is told to come back.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ class Throttle:
         """Raises TooMany where this login has to wait."""
         network = network_of(address)
         wait = max(
-            self._wait((account.casefold(), network), FREE_FAILURES), self._wait(("", network), FREE_NETWORK_FAILURES)
+            self._wait((account.casefold(), network), FREE_FAILURES),
+            self._wait(("", network), FREE_NETWORK_FAILURES),
         )
         if wait > 0:
             raise TooMany(wait)

@@ -1,8 +1,9 @@
-"""HTTP as we take it: bodies, headers and connections with caps, answers with the headers that keep browsers safe.
+"""HTTP as we take it: bodies, headers and connections with caps, answers with the headers that keep
+browsers safe.
 
-twisted.web writes a request's body to a temporary file before anyone is asked; here a body over its cap is refused by
-its Content-Length, or while its chunks come, and never touches a disk. The rest of the room sees `Answer` values and
-never sets a header itself.
+twisted.web writes a request's body to a temporary file before anyone is asked; here a body over its cap is
+refused by its Content-Length, or while its chunks come, and never touches a disk. The rest of the room sees
+`Answer` values and never sets a header itself.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
@@ -83,10 +86,6 @@ def redirect(place: str, cookies: tuple[str, ...] = (), headers: Mapping[str, st
     return Answer(b"", 303, headers={"Location": place, **(headers or {})}, cookies=cookies)
 
 
-class TooBig(Exception):
-    """A body over its cap."""
-
-
 class WebRequest(Request):
     """One request.
 
@@ -98,10 +97,15 @@ class WebRequest(Request):
         super().__init__(channel, *args, **kw)
         self.id = secrets.token_hex(8)
         self.is_too_big = False
+        self.content = self._held = io.BytesIO()
+
+    @property
+    def body(self) -> bytes:
+        """All of the body."""
+        return self._held.getvalue()
 
     def gotLength(self, length: int | None) -> None:
         """The headers are complete. A body that announces itself as too big is not waited for."""
-        self.content = io.BytesIO()
         if length is not None and length > BODY_OCTETS:
             self._refuse()
 
@@ -109,14 +113,14 @@ class WebRequest(Request):
         """Part of the body."""
         if self.is_too_big:
             return
-        if self.content.tell() + len(data) > BODY_OCTETS:
+        if self._held.tell() + len(data) > BODY_OCTETS:
             self._refuse()
             return
-        self.content.write(data)
+        self._held.write(data)
 
     def _refuse(self) -> None:
         self.is_too_big = True
-        self.content = io.BytesIO()
+        self.content = self._held = io.BytesIO()
         text = json.dumps(
             {
                 "type": "/problems/too-large",
@@ -126,15 +130,29 @@ class WebRequest(Request):
                 "request_id": self.id,
             }
         ).encode()
-        head = ["HTTP/1.1 413 Content Too Large", "Connection: close", "Content-Type: application/problem+json"]
+        head = [
+            "HTTP/1.1 413 Content Too Large",
+            "Connection: close",
+            "Content-Type: application/problem+json",
+        ]
         head += [f"{name}: {value}" for name, value in SAFE_HEADERS.items()]
         head += [f"X-Request-Id: {self.id}", f"Content-Length: {len(text)}", "", ""]
-        self.channel.refuse("\r\n".join(head).encode() + text)
+        channel: Any = self.channel
+        channel.refuse("\r\n".join(head).encode() + text)
 
     def process(self) -> None:
         """The request is complete."""
-        if not self.is_too_big:
+        if self.is_too_big:
+            return
+        try:
+            is_path = self.path.startswith(b"/") and unquote_to_bytes(self.path).decode("utf-8").isprintable()
+        except UnicodeDecodeError:
+            is_path = False
+        if is_path:
             super().process()
+        else:
+            self.write(self.send(plain("malformed path", 400)))
+            self.finish()
 
     def send(self, answer: Answer) -> bytes:
         """Set status and headers; the body for klein to write."""
@@ -184,7 +202,7 @@ class WebChannel(HTTPChannel):
         self._arrived()
         super().allContentReceived()
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Any = connectionDone) -> None:
         """The peer is gone."""
         self._arrived()
         super().connectionLost(reason)
@@ -206,9 +224,10 @@ class WebChannel(HTTPChannel):
         self._is_refused = True
         self._arrived()
         self.setTimeout(None)
-        self.transport.write(octets)
+        transport: Any = self.transport
+        transport.write(octets)
         # What is under way is still taken in and dropped, or a reset would overtake the answer.
-        self._arriving = self.callLater(LINGER_S, self.transport.loseConnection)
+        self._arriving = self.callLater(LINGER_S, transport.loseConnection)
 
     def _send100Continue(self) -> None:
         # Asked for by twisted.web right after the headers; a refused body must not be invited.
@@ -245,7 +264,7 @@ class WebSite(Site):
         address = addr.host if isinstance(addr, IPv4Address | IPv6Address) else ""
         if self._open >= CONNECTIONS or self._by_address.get(address, 0) >= CONNECTIONS_PER_ADDRESS:
             return None
-        channel = _Counted()
+        channel: Any = _Counted()
         channel.requestFactory = WebRequest
         channel.site = self
         channel.factory = self
@@ -273,7 +292,7 @@ class _Counted(WebChannel):
     site: Any = None
     on_lost: Any = None
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Any = connectionDone) -> None:
         """One less."""
         self.on_lost()
         super().connectionLost(reason)

@@ -39,7 +39,8 @@ def _context() -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(CIPHERS)
-    options = SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | getattr(SSL, "OP_NO_RENEGOTIATION", 0)
+    options = SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE
+    options |= getattr(SSL, "OP_NO_RENEGOTIATION", 0)
     context.set_options(options)
     # A ticket would let a session resumed here skip the checks of another listener.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

@@ -38,12 +38,14 @@ class Body:
 
     :ivar refusal: why the message will not go on; set as soon as that is known
     :ivar is_committing: the terminator has gone to a backend
+    :ivar by_chunks: the client sends it with BDAT
     """
 
     __slots__ = (
         "refusal",
         "is_committing",
         "content",
+        "by_chunks",
         "key",
         "_engine",
         "_revision",
@@ -59,7 +61,6 @@ class Body:
         "_prefix",
         "_spool",
         "_is_spooled",
-        "_by_chunks",
         "_is_raw",
         "_asked_ledger",
         "_started",
@@ -88,7 +89,7 @@ class Body:
         self._delivery = delivery
         self._run = run
         self._edits = transaction.edits
-        self._by_chunks = by_chunks
+        self.by_chunks = by_chunks
         self._is_raw = is_raw
         watch = False
         for leg in delivery.legs:
@@ -110,13 +111,13 @@ class Body:
 
     async def start(self) -> Reply | None:
         """Come to the point where content may be taken; a Reply where it may not. None: 354, or go on with chunks."""
-        self._transaction.body_by = "BDAT" if self._by_chunks else "DATA"
+        self._transaction.body_by = "BDAT" if self.by_chunks else "DATA"
         if self._is_spooled:
             limits = self._revision.settings.limits
             self._spool = Spool(limits.spool_memory_octets, self._engine.open_spool, self._engine.in_thread)
             return None
         self._started = True
-        return await self._delivery.start(self._by_chunks)
+        return await self._delivery.start(self.by_chunks)
 
     # Content
 
@@ -285,19 +286,16 @@ class Body:
             refused = await self._unspool(self._spool)
             if refused is not None:
                 return refused
-        legs = delivery.living
-        if not legs:
-            return status.INTERNAL
         held, self._held = self._held, None
         prefix, self._prefix = self._prefix, b""
-        self.is_committing = True
-        delivery.commit(held, prefix, legs)
+        legs = delivery.commit(held, prefix)
+        self.is_committing = bool(legs)
         return await delivery.outcome(legs)
 
     async def _unspool(self, spool: Spool) -> Reply | None:
         """Send a spooled body up to its last piece, which `commit` takes."""
         delivery = self._delivery
-        refused = await delivery.start(self._by_chunks)
+        refused = await delivery.start(self.by_chunks)
         if refused is not None:
             return refused
         section = self._reader.section
@@ -408,7 +406,7 @@ def trace_origin(hostname: str, session: Session, hide_client: bool) -> str:
     """The part of our trace field that is the same for all messages of a session between two greetings."""
     tls = session.tls
     if hide_client:
-        origin = "from authenticated" if session.user else "from local"
+        origin = "from authenticated" if session.mechanism else "from local"
     else:
         helo = _TRACE_TEXT.sub("?", session.helo)[:255] or "unknown"
         address = session.client_ip
@@ -426,7 +424,7 @@ def trace_word(session: Session, is_utf8: bool, is_lmtp: bool) -> str:
         return "SMTP"
     else:
         word = "UTF8SMTP" if is_utf8 else "ESMTP"
-    return word + ("S" if session.tls is not None else "") + ("A" if session.user else "")
+    return word + ("S" if session.tls is not None else "") + ("A" if session.mechanism else "")
 
 
 def received(origin: str, word: str, transaction: Transaction, date: str) -> AddField:

@@ -79,6 +79,11 @@ class Leg:
     ) -> list[Reply]:
         """MAIL, where it was not said yet, and RCPT for each of the group; one packet where the server pipelines."""
         link = self.link
+        if "DSN" not in link.capabilities.words and any(recipient.params for recipient in group):
+            # What was promised is not dropped (P-187): these must come again, when EHLO offers it no more.
+            rest = [recipient for recipient in group if not recipient.params]
+            answered = iter(await self.envelope(transaction, rest, params, backend_s, clock) if rest else ())
+            return [status.BACKEND_CHANGED if recipient.params else next(answered) for recipient in group]
         commands: list[tuple[str, bytes]] = []
         if not self.is_begun:
             if link.backend.client_info == "xforward":
@@ -151,9 +156,10 @@ class Leg:
         else:
             self.link.content(chunk, prefix)
             await self.link.room(deadline)
-        self._look_early()
+        self.look_early()
 
-    def _look_early(self) -> None:
+    def look_early(self) -> None:
+        """A refusal before the end of data ends the leg."""
         early = self.link.early
         if early is not None and self.final is None:
             self.final = early.completed() if early.code != 421 else Reply(451, "4.3.2", early.lines)
@@ -487,10 +493,22 @@ class Delivery:
                 self._fail_leg(leg, failed)
         return None if self.living else self._merged()
 
-    def commit(self, chunk: Chunk | None, prefix: bytes, legs: Sequence[Leg]) -> None:
-        """Write the terminator to each leg. The caller holds a passing verdict."""
-        for leg in legs:
-            leg.commit(chunk, prefix)
+    def commit(self, chunk: Chunk | None, prefix: bytes) -> list[Leg]:
+        """Write the terminator to each leg that still stands; those legs. The caller holds a passing verdict."""
+        committed = []
+        for leg in self.living:
+            # A refusal that came while we were waiting for the client: no terminator (P-102).
+            leg.look_early()
+            if leg.final is not None:
+                continue
+            failure = leg.link.failure
+            if failure is not None:
+                # Lost while we were waiting for the client: no terminator went out, so nothing is unknown.
+                self._fail_leg(leg, failure)
+            else:
+                leg.commit(chunk, prefix)
+                committed.append(leg)
+        return committed
 
     async def outcome(self, legs: Sequence[Leg]) -> Reply:
         """Await every leg's answer; the one reply for the client."""

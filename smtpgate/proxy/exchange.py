@@ -21,7 +21,7 @@ from smtpgate.smtp import status
 from smtpgate.smtp.command import Command
 from smtpgate.smtp.framing import Chunk
 from smtpgate.smtp.reply import Reply
-from smtpgate.smtp.server import NEED_DATA, EndOfData, Violation
+from smtpgate.smtp.server import DISCARD_BODY_OCTETS, NEED_DATA, EndOfData, Violation
 from smtpgate.tasks import TimeUp, within
 
 #: A ledger row is waited for so long before the client is answered all the same.
@@ -87,7 +87,7 @@ class Exchange:
         candidates = session.revision.router.candidates(facts.session)
         pool = session.revision.pools[candidates[0].name] if len(candidates) == 1 else None
         if pool is None or not session.is_authentic(pool):
-            return Reply(421, "4.4.2", status.BACKEND_LOST.lines)
+            return session.nameless_reply()
         session.front.flush()
         self.delivery = self._deliver(pool)
         reply = await self.delivery.mail()
@@ -248,6 +248,7 @@ class Exchange:
         settings = self._session.revision.settings
         began = clock.seconds()
         before = body.content.octets
+        cap = settings.limits.message_size_octets + DISCARD_BODY_OCTETS
         while True:
             event = front.wire.next_event()
             if event is NEED_DATA:
@@ -260,6 +261,9 @@ class Exchange:
                 continue
             if type(event) is Chunk:
                 await body.feed(event)
+                if body.refusal is not None and body.content.octets > cap and body.by_chunks:
+                    # A DATA phase is read to its end whatever comes; a chunk may be announced with any size.
+                    self._session._violation(front.wire.give_up())
             elif type(event) is EndOfData:
                 if event.is_last:
                     self.has_end = True

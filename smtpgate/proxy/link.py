@@ -35,14 +35,18 @@ class LinkFailed(Exception):
     :ivar reply: what the client hears, 4yz
     :ivar reason: for the log
     :ivar is_busy: the server is there and declined for now
+    :ivar is_attack: clear text came where only a handshake may: nothing is tried in clear after that (A-22)
     """
 
-    def __init__(self, stage: str, reply: Reply, reason: str, is_busy: bool = False) -> None:
+    def __init__(
+        self, stage: str, reply: Reply, reason: str, is_busy: bool = False, *, is_attack: bool = False
+    ) -> None:
         super().__init__(reason)
         self.stage = stage
         self.reply = reply
         self.reason = reason
         self.is_busy = is_busy
+        self.is_attack = is_attack
 
 
 @implementer(ILinkOwner)
@@ -135,9 +139,12 @@ class Link:
         if desync is not None and desync.reply is None:
             # Out of step: not even the reply before the surplus is sure to belong to its command.
             self.answers.clear()
-            reply = status.BACKEND_TLS_FAILED if self._stage == "starttls" else status.BACKEND_PROTOCOL
-            self._break(LinkFailed(self._stage, reply, f"{desync.reason}: {desync.octets[:80]!r}"))
+            is_attack = self._stage == "starttls"
+            reply = status.BACKEND_TLS_FAILED if is_attack else status.BACKEND_PROTOCOL
+            # First the edge: who hears of the failure may open the link anew at once.
             self._edge.abort()
+            reason = f"{desync.reason}: {desync.octets[:80]!r}"
+            self._break(LinkFailed(self._stage, reply, reason, is_attack=is_attack))
             return
         if self.answers and self._signal.task is not None:
             self._signal.fire()
@@ -145,8 +152,8 @@ class Link:
             self._room.fire()
         if desync is not None and desync.reply is not None:
             reply = Reply(451, "4.3.2", desync.reply.lines)
-            self._break(LinkFailed(self._stage, reply, f"server closes: {desync.reply.text}"))
             self._edge.abort()
+            self._break(LinkFailed(self._stage, reply, f"server closes: {desync.reply.text}"))
 
     def drained(self) -> None:
         """For the edge: there is room to write."""
@@ -377,6 +384,10 @@ class Link:
         if reply.is_positive:
             self.is_extended = True
             self.capabilities = parse_capabilities(reply)
+            if "REQUIRETLS" in self.capabilities and not (self.tls is not None and self.tls.is_verified):
+                # The promise is of a server whose certificate was checked (RFC 8689 section 2).
+                words = {word: value for word, value in self.capabilities.words.items() if word != "REQUIRETLS"}
+                self.capabilities = Capabilities(words)
             return
         if reply.code == 421 or self.backend.protocol == "lmtp":
             raise LinkFailed("ehlo", status.BACKEND_BUSY, f"EHLO refused: {reply.code} {reply.text}", True)
@@ -399,7 +410,8 @@ class Link:
             raise LinkFailed("starttls", status.BACKEND_NO_TLS, f"STARTTLS refused: {reply.code} {reply.text}")
         if self._wire.has_unread or self.answers or self.failure is not None:
             self._edge.abort()
-            raise LinkFailed("starttls", status.BACKEND_TLS_FAILED, "octets in clear behind the 220 to STARTTLS")
+            reason = "octets in clear behind the 220 to STARTTLS"
+            raise LinkFailed("starttls", status.BACKEND_TLS_FAILED, reason, is_attack=True)
         await self._start_tls(tls, deadline)
         await self._hello(name, deadline)
 

@@ -384,7 +384,8 @@ class Pool:
                 await link.open(self._connector, address, server.host, self._tls, self._hostname, session, until)
                 return
             except LinkFailed as failure:
-                if failure.stage == "starttls" and self.backend.tls == "optional" and link.tls is None:
+                may_retry = failure.stage == "starttls" and not failure.is_attack
+                if may_retry and self.backend.tls == "optional" and link.tls is None:
                     link.renew()
                     await link.open(
                         self._connector,

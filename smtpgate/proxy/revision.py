@@ -44,6 +44,7 @@ def wire_rules(listener: Listener) -> WireRules:
         paths=PathRules(is_strict=listener.strict_paths, needs_brackets=listener.require_brackets),
         takes_bare_lf=listener.command_bare_lf == "accept",
         needs_tls=listener.tls == "required",
+        has_starttls=listener.tls in ("optional", "required"),
         is_lmtp=listener.protocol == "lmtp",
     )
 

@@ -405,7 +405,7 @@ class Session:
         """What this session can honour, and the EHLO reply that says so: our own work, and what all backends have."""
         facts, listener = self.facts, self.door.listener
         trusted = bool(listener.xclient_from) and listener.xclient_from.contains(facts.peer_ip)
-        key = (known, facts.tls is not None, bool(facts.user), trusted)
+        key = (known, facts.tls is not None, bool(facts.mechanism), trusted)
         made = self.door.offers.get(key)
         if made is None:
             capabilities = Capabilities(self._words(known, trusted))
@@ -455,7 +455,7 @@ class Session:
 
     def _mechanisms(self, behind: Capabilities) -> tuple[str, ...]:
         listener = self.door.listener
-        if listener.auth == "off" or self.facts.user:
+        if listener.auth == "off" or self.facts.mechanism:
             return ()
         if listener.auth_requires_tls and self.facts.tls is None:
             return ()
@@ -765,9 +765,14 @@ class Session:
         """AUTH was relayed: only that very link may carry this session's mail (P-177)."""
         return self._is_pinned
 
-    def is_authentic(self, pool: Pool) -> bool:
-        """Whether the kept link still stands for the login."""
-        return self._link is not None and self._link_pool is pool and self._link.is_usable
+    def is_authentic(self, pool: Pool | None = None) -> bool:
+        """Whether the kept link still stands for the login: at that backend, or at any."""
+        return self._link is not None and self._link.is_usable and (pool is None or self._link_pool is pool)
+
+    def nameless_reply(self) -> Reply:
+        """Why no mail goes where the login does not count: the login stands and the route leads elsewhere, never
+        there as somebody without a name (P-177); or the login went with its link."""
+        return status.IDENTITY_PINNED if self.is_authentic() else Reply(421, "4.4.2", status.BACKEND_LOST.lines)
 
     def drift_reply(self, reply: Reply) -> Reply:
         """A server lacks what was offered: known beforehand under `union`, a change of its mind otherwise."""
@@ -777,7 +782,8 @@ class Session:
 
     def _mail(self, command: Command) -> Any:
         listener, facts, limits = self.door.listener, self.facts, self.revision.settings.limits
-        if listener.role == "submission" and listener.auth_required and not facts.user and not facts.is_trusted:
+        # The mechanism, not the name, says that there was a login: a relayed exchange need not show the name.
+        if listener.role == "submission" and listener.auth_required and not facts.mechanism and not facts.is_trusted:
             self._refuse(command, status.AUTH_REQUIRED, "AUTH required")
             return None
         if limits.messages_per_session and facts.messages >= limits.messages_per_session:

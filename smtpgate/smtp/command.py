@@ -198,8 +198,10 @@ def _parse_path_command(verb: str, keyword: bytes, rest: bytes, rules: PathRules
 
 def _parse_auth(argument: bytes) -> Command | BadCommand:
     words = argument.split(b" ")
-    if not argument or len(words) > 2:
+    if not argument:
         return BadCommand("AUTH", status.ARGUMENT, "malformed AUTH")
+    if len(words) > 2:
+        return BadCommand("AUTH", status.BAD_BASE64, "blank in the initial response")
     command = Command("AUTH")
     command.mechanism = words[0].upper().decode("ascii")
     if len(words) == 2:

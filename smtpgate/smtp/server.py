@@ -40,8 +40,10 @@ from smtpgate.smtp.reply import Reply
 LINE_OCTETS: Final = 2048
 #: Longest line of an AUTH exchange (RFC 4954 section 4) with verb and CRLF.
 AUTH_OCTETS: Final = 12288 + 64
-#: Octets of one overlong line, or of one unwelcome chunk, that are read and thrown away before the session ends.
+#: Octets of one overlong line that are read and thrown away before the session ends.
 DISCARD_OCTETS: Final = 16 * 1024 * 1024
+#: The same for unwelcome chunks. The two differ since an honest client may have sent a whole message ahead.
+DISCARD_BODY_OCTETS: Final = 128 * 1024 * 1024
 
 START: Final = "start"
 READY: Final = "ready"
@@ -151,6 +153,7 @@ class WireRules:
 
     :ivar takes_bare_lf: a lone LF ends a command line too (`command_bare_lf` = accept)
     :ivar needs_tls: only EHLO, NOOP, STARTTLS and QUIT before TLS
+    :ivar has_starttls: STARTTLS belongs to this listener, also while it cannot be had and is not offered
     :ivar is_lmtp: LHLO in place of EHLO and HELO, one reply a recipient
     :ivar window: most RCPT open at once
     """
@@ -158,6 +161,7 @@ class WireRules:
     paths: PathRules = PathRules()
     takes_bare_lf: bool = False
     needs_tls: bool = False
+    has_starttls: bool = False
     is_lmtp: bool = False
     window: int = 64
 
@@ -409,7 +413,7 @@ class ServerConnection:
         elif verb == "STARTTLS":
             if self.is_tls:
                 return status.TLS_ACTIVE, "TLS is active"
-            if "STARTTLS" not in self._offered:
+            if "STARTTLS" not in self._offered and not (rules.has_starttls and self.is_extended):
                 return status.NOT_IMPLEMENTED, "not offered"
         elif verb == "AUTH":
             if self.is_authenticated:
@@ -463,7 +467,7 @@ class ServerConnection:
             refusal = status.NOT_IMPLEMENTED, "not offered"
         self._chunk_refused = refusal[0] if refusal is not None else None
         if refusal is not None:
-            if command.size > DISCARD_OCTETS * 8:
+            if command.size > DISCARD_BODY_OCTETS:
                 self._body = False
                 return self._slot(self._fatal("BDAT", status.TOO_MUCH_DISCARDED, "huge chunk out of order"))
             return self._next_content()
@@ -511,6 +515,12 @@ class ServerConnection:
         end.next = READY if is_last else CHUNKS
         self._slots.append(end)
         return end
+
+    def give_up(self) -> Violation:
+        """More octets of a refused message came than anybody will read: the session ends in the middle of them."""
+        self._body = False
+        self._chunk = self._decoder = None
+        return self._slot(self._fatal("BDAT", status.TOO_MUCH_DISCARDED, "refused chunk without end"))
 
     # Output
 

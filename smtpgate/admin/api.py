@@ -1,0 +1,252 @@
+"""The API under /api/v1: every route with its permission, its body and its answer.
+
+What the pages show and do, this does too. Bodies and answers are pydantic models (`models`); what they do not
+declare is refused on the way in. A GET changes nothing.
+"""
+
+from __future__ import annotations
+
+from smtpgate.admin import api_do as do
+from smtpgate.admin import api_look as look
+from smtpgate.admin import models as m
+from smtpgate.admin.api_look import MOST
+from smtpgate.admin.events import TOPICS
+from smtpgate.admin.numbers import Series
+from smtpgate.admin.record import SessionRecord
+from smtpgate.admin.routes import Route
+
+_BASE = "/api/v1"
+_LIMIT = {"limit": f"how many items, at most {MOST}"}
+_SERVER = f"{_BASE}/backends/<pool>/servers/<path:name>"
+
+ROUTES = (
+    Route(
+        "GET",
+        f"{_BASE}/overview",
+        "stats:read",
+        look.overview,
+        summary="State and counters",
+        answer=m.OverviewModel,
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/series",
+        "stats:read",
+        look.series,
+        summary="Messages by the minute",
+        answer=Series,
+        query={"minutes": "how many minutes back"},
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/sessions",
+        "traffic:read",
+        look.sessions,
+        summary="Live sessions",
+        answer=m.SessionList,
+        query=_LIMIT,
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/sessions/<id>",
+        "messages:read",
+        look.session,
+        summary="One session",
+        answer=SessionRecord,
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/sessions/<id>/kill",
+        "runtime:write",
+        do.kill_session,
+        summary="End a session",
+        body=m.Nothing,
+        answer=m.Done,
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/messages",
+        "messages:read",
+        look.messages,
+        summary="Recent messages",
+        answer=m.MessageList,
+        query={
+            **_LIMIT,
+            "q": "text, a reference id, or a bounce that holds one",
+            "outcome": "delivered, refused, deferred, aborted, unacked or unknown",
+        },
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/messages/<id>",
+        "messages:read",
+        look.message,
+        summary="One message",
+        answer=m.MessageDetail,
+    ),
+    Route(
+        "GET", f"{_BASE}/backends", "stats:read", look.backends, summary="All servers", answer=m.ServerList
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/backends/<pool>",
+        "stats:read",
+        look.backend,
+        summary="One backend",
+        answer=m.ServerList,
+    ),
+    Route(
+        "POST",
+        f"{_SERVER}/drain",
+        "runtime:write",
+        do.drain,
+        summary="No new sessions for a server",
+        body=m.Reason,
+        answer=m.Done,
+    ),
+    Route(
+        "POST",
+        f"{_SERVER}/ready",
+        "runtime:write",
+        do.ready,
+        summary="Sessions for it again",
+        body=m.Reason,
+        answer=m.Done,
+    ),
+    Route(
+        "POST",
+        f"{_SERVER}/probe",
+        "runtime:write",
+        do.probe,
+        summary="Look at it now",
+        body=m.Nothing,
+        answer=m.Done,
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/filters",
+        "config:read",
+        look.filters,
+        summary="The chain of filters",
+        answer=m.FilterList,
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/config",
+        "config:read",
+        look.config,
+        summary="Configuration at work",
+        answer=m.ConfigModel,
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/config/validate",
+        "config:write",
+        look.validate,
+        summary="Check a configuration",
+        body=m.ConfigText,
+        answer=m.Verdict,
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/config/reload",
+        "config:write",
+        do.reload,
+        summary="Read the file anew",
+        body=m.Nothing,
+        answer=m.Verdict,
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/routes/explain",
+        "config:read",
+        look.explain,
+        summary="Which way mail would go",
+        body=m.RouteQuestion,
+        answer=m.RouteAnswer,
+    ),
+    Route("GET", f"{_BASE}/users", "access:write", do.users, summary="Users", answer=m.UserList),
+    Route(
+        "POST",
+        f"{_BASE}/users",
+        "access:write",
+        do.add_user,
+        summary="A new user",
+        body=m.NewUser,
+        answer=m.Done,
+        status=201,
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/users/<name>/password",
+        "access:write",
+        do.set_password,
+        summary="Another password",
+        body=m.NewPassword,
+        answer=m.Done,
+    ),
+    Route(
+        "DELETE",
+        f"{_BASE}/users/<name>",
+        "access:write",
+        do.remove_user,
+        summary="Remove a user",
+        answer=m.Done,
+    ),
+    Route("GET", f"{_BASE}/tokens", "access:write", do.tokens, summary="Tokens", answer=m.TokenList),
+    Route(
+        "POST",
+        f"{_BASE}/tokens",
+        "access:write",
+        do.add_token,
+        summary="A new token",
+        body=m.NewToken,
+        answer=m.FreshToken,
+        status=201,
+    ),
+    Route(
+        "DELETE",
+        f"{_BASE}/tokens/<id>",
+        "access:write",
+        do.revoke_token,
+        summary="Revoke a token",
+        answer=m.Done,
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/audit",
+        "audit:read",
+        do.audit,
+        summary="Who changed what",
+        answer=m.AuditList,
+        query={**_LIMIT, "cursor": "next_cursor of the page before"},
+    ),
+    Route(
+        "GET",
+        f"{_BASE}/audit/verify",
+        "audit:read",
+        do.verify_audit,
+        summary="Is the audit whole",
+        answer=m.ChainState,
+    ),
+    Route("GET", f"{_BASE}/me", "self", look.me, summary="Who asks", answer=m.Me),
+    Route(
+        "GET",
+        f"{_BASE}/events",
+        "messages:read",
+        look.events,
+        summary="What happens, as server-sent events",
+        query={"topics": f"some of {', '.join(TOPICS)}, joined by commas"},
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/system/stop",
+        "system:write",
+        do.stop,
+        summary="Drain and stop",
+        body=m.Nothing,
+        answer=m.Done,
+        status=202,
+    ),
+    Route("GET", f"{_BASE}/openapi.json", "self", look.document, summary="This document"),
+)

@@ -1,0 +1,164 @@
+"""The API's answers to questions: the same snapshots as on the pages. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from smtpgate.admin import models as m
+from smtpgate.admin import shown
+from smtpgate.admin.events import TOPICS
+from smtpgate.admin.explain import find_reference, of_message
+from smtpgate.admin.guard import Refusal
+from smtpgate.admin.lookup import find_message, find_session, recent_messages
+from smtpgate.admin.permission import ROLES
+from smtpgate.admin.record import View
+from smtpgate.admin.routes import Ask, Stream
+from smtpgate.admin.text import moment
+from smtpgate.admin.wire import Answer, WebRequest, as_json
+from smtpgate.control import Unknown
+
+#: Most items of one list.
+MOST = 500
+
+
+def answer_of(view: View, status: int = 200) -> Answer:
+    """A model as an answer."""
+    return Answer(view.model_dump_json().encode("utf-8", "replace"), status, "application/json")
+
+
+async def overview(ask: Ask) -> Answer:
+    """State, counters, and warnings."""
+    return answer_of(m.overview_model(ask.office.control.overview(), ask.office.numbers.p95_ms()))
+
+
+async def series(ask: Ask) -> Answer:
+    """Messages by the minute."""
+    return answer_of(ask.office.numbers.series(ask.number("minutes", 60, 2880)))
+
+
+async def sessions(ask: Ask) -> Answer:
+    """Live sessions."""
+    control = ask.office.control
+    views = control.sessions(ask.number("limit", 50, MOST))
+    return answer_of(
+        m.SessionList(items=[m.session_model(view) for view in views], total=len(control.reception.sessions))
+    )
+
+
+async def session(ask: Ask) -> Answer:
+    """One session, live or ended, by its id or by the id of one of its messages."""
+    return answer_of(await find_session(ask.office, ask.args["id"]))
+
+
+async def messages(ask: Ask) -> Answer:
+    """The newest messages. `q` may hold a reference or a whole bounce text."""
+    text = ask.query.get("q", "")
+    reference = find_reference(text)
+    limit = ask.number("limit", 50, MOST)
+    found = await recent_messages(ask.office, limit, reference or text, ask.query.get("outcome", ""))
+    return answer_of(found)
+
+
+async def message(ask: Ask) -> Answer:
+    """One message and why it was accepted or refused."""
+    _, found = await find_message(ask.office, ask.args["id"])
+    banner = of_message(found)
+    return answer_of(m.MessageDetail(verdict=banner.word, explanation=banner.sentence, message=found))
+
+
+async def backends(ask: Ask) -> Answer:
+    """All servers of all backends."""
+    return answer_of(m.ServerList(items=[m.server_model(view) for view in ask.office.control.servers()]))
+
+
+async def backend(ask: Ask) -> Answer:
+    """The servers of one backend."""
+    pool = ask.args["pool"]
+    views = [view for view in ask.office.control.servers() if view.backend == pool]
+    if not views:
+        raise Unknown(f"no backend {pool}")
+    return answer_of(m.ServerList(items=[m.server_model(view) for view in views]))
+
+
+async def filters(ask: Ask) -> Answer:
+    """The chain of filters: order, stages, budget, failure policy."""
+    items = [
+        m.FilterModel(
+            name=view.name,
+            roles=list(view.roles),
+            stages=list(view.stages),
+            mode=view.mode,
+            budget_s=view.budget_s,
+            on_error=view.on_error,
+            needs_message=view.needs_message,
+        )
+        for view in ask.office.control.filters()
+    ]
+    return answer_of(m.FilterList(items=items))
+
+
+async def config(ask: Ask) -> Answer:
+    """The configuration at work; secrets are never shown."""
+    control = ask.office.control
+    return answer_of(
+        m.ConfigModel(
+            revision=control.revision.id,
+            revision_time=moment(control.revision_at),
+            file=str(control.path),
+            digest=control.settings.digest,
+            problems=[m.problem_model(problem) for problem in control.problems],
+            warnings=[m.problem_model(problem) for problem in control.settings.warnings],
+            settings=shown.settings(control.settings),
+        )
+    )
+
+
+async def me(ask: Ask) -> Answer:
+    """Who asks, and what they may do."""
+    who = ask.who
+    return answer_of(
+        m.Me(kind=who.kind, name=who.name, role=who.role, permissions=sorted(ROLES.get(who.role, ())))
+    )
+
+
+async def events(ask: Ask) -> Stream:
+    """What happens, as server-sent events."""
+    wanted = frozenset(ask.query.get("topics", ",".join(TOPICS)).split(",")) & frozenset(TOPICS)
+    if not wanted:
+        raise Refusal("validation", 422, f"topics are {', '.join(TOPICS)}")
+    principal = ask.who
+
+    async def run(request: WebRequest) -> None:
+        await ask.office.streams.serve(request, principal, wanted)
+
+    ask.office.streams.admit(principal)
+    return Stream(run)
+
+
+async def document(ask: Ask) -> Answer:
+    """This document."""
+    from smtpgate.admin.openapi import build
+
+    return as_json(build(ask.office.routes()))
+
+
+async def validate(ask: Ask) -> Answer:
+    """The problems of a configuration text, or of the file as it is on the disk; nothing is changed."""
+    office, text = ask.office, ask.body.text
+    problems = await (
+        office.control.check_file() if text is None else office.in_thread(office.control.validate, text)
+    )
+    return answer_of(
+        m.Verdict(
+            is_valid=not any(problem.is_error for problem in problems),
+            problems=[m.problem_model(problem) for problem in problems],
+        )
+    )
+
+
+async def explain(ask: Ask) -> Answer:
+    """Which backend a recipient would go to, and which routes were asked."""
+    body = ask.body
+    answer, steps = ask.office.control.explain_route(
+        body.listener, body.client, body.sender, body.recipient, body.user, body.sni
+    )
+    asked = [m.StepModel(route=step.number, backend=step.backend, failed=step.failed) for step in steps]
+    return answer_of(m.RouteAnswer(answer=answer, steps=asked))

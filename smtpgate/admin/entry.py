@@ -1,0 +1,104 @@
+"""Coming and going: the login page, the first visit, and the end of a session."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from smtpgate.admin.guard import Refusal
+from smtpgate.admin.routes import Ask
+from smtpgate.admin.throttle import TooMany
+from smtpgate.admin.wire import Answer, WebRequest, html, redirect
+
+_OWN_PLACE = re.compile(r"/[A-Za-z0-9._~/?=&%+-]*")
+
+
+def login_place(request: WebRequest) -> str:
+    """Where a stranger is sent, with the way back."""
+    wanted = request.uri.decode("latin-1")
+    return "/login" if wanted == "/" else f"/login?next={quote(wanted, safe='')}"
+
+
+def own_place(wanted: str) -> str:
+    """A place on this site; "/" for anything else, so that nobody is led away after the login."""
+    return wanted if _OWN_PLACE.fullmatch(wanted) and not wanted.startswith("//") else "/"
+
+
+async def login_page(ask: Ask) -> Answer:
+    """Name and password."""
+    if await ask.office.accounts.needs_setup():
+        return redirect("/setup")
+    if ask.principal is not None:
+        return redirect("/")
+    return _login(ask, ask.query.get("next", "/"), "")
+
+
+def _login(ask: Ask, wanted: str, trouble: str, status: int = 200) -> Answer:
+    token, cookie = ask.office.form_keys.issue(ask.caller)
+    page = ask.office.templates.render(
+        "login.html", None, csrf=token, wanted=own_place(wanted), trouble=trouble
+    )
+    answer = html(page, status)
+    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+
+
+async def log_in(ask: Ask) -> Answer:
+    """Check them, and begin a session."""
+    ask.office.form_keys.check(ask.caller, ask.form)
+    wanted = own_place(ask.form.get("next", "/"))
+    try:
+        cookie = await ask.office.accounts.log_in(
+            ask.caller, ask.form.get("name", ""), ask.form.get("password", "")
+        )
+    except Refusal as refusal:
+        if refusal.slug != "unauthenticated":
+            raise
+        return _login(ask, wanted, refusal.detail, 401)
+    except TooMany as refusal:
+        answer = _login(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
+        return Answer(
+            answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies
+        )
+    return redirect(wanted, (cookie,))
+
+
+async def log_out(ask: Ask) -> Answer:
+    """End the session."""
+    cookie = await ask.office.accounts.log_out(ask.caller, ask.who)
+    return redirect("/login", (cookie,), {"Clear-Site-Data": '"cache", "storage"'})
+
+
+async def setup_page(ask: Ask) -> Answer:
+    """The first visit: the code from the log makes an owner."""
+    if not await ask.office.accounts.needs_setup():
+        raise Refusal("not-found", 404, "there is nothing here")
+    await ask.office.accounts.offer_setup()
+    return _setup(ask, "", "")
+
+
+def _setup(ask: Ask, name: str, trouble: str, status: int = 200) -> Answer:
+    token, cookie = ask.office.form_keys.issue(ask.caller)
+    answer = html(
+        ask.office.templates.render("setup.html", None, csrf=token, name=name, trouble=trouble), status
+    )
+    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+
+
+async def set_up(ask: Ask) -> Answer:
+    """Make the owner and log them in."""
+    if not await ask.office.accounts.needs_setup():
+        raise Refusal("not-found", 404, "there is nothing here")
+    ask.office.form_keys.check(ask.caller, ask.form)
+    form = ask.form
+    name = form.get("name", "")
+    if form.get("password", "") != form.get("again", ""):
+        return _setup(ask, name, "the two passwords differ", 422)
+    try:
+        cookie = await ask.office.accounts.set_up(
+            ask.caller, form.get("code", ""), name, form.get("password", "")
+        )
+    except Refusal as refusal:
+        if refusal.status not in (401, 422):
+            raise
+        return _setup(ask, name, refusal.detail, refusal.status)
+    return redirect("/", (cookie,))

@@ -1,0 +1,389 @@
+"""The API's bodies and answers, as pydantic models: what is checked on the way in and documented on the
+way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from smtpgate.admin.record import MessageView, View
+from smtpgate.admin.routes import Order
+from smtpgate.admin.text import moment
+from smtpgate.config.problem import Problem
+from smtpgate.control import Overview, ServerView, SessionView
+
+RoleName = Literal["owner", "admin", "operator", "helpdesk", "auditor"]
+Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
+
+
+class Nothing(Order):
+    """No fields."""
+
+
+class Reason(Order):
+    """Why something is done."""
+
+    reason: Line = ""
+
+
+class ConfigText(Order):
+    """A configuration to look at; without `text`, the file itself."""
+
+    text: Annotated[str, Field(max_length=900_000)] | None = None
+
+
+class RouteQuestion(Order):
+    """An envelope whose way is asked for."""
+
+    listener: Line
+    client: Line = "192.0.2.1"
+    sender: Line = ""
+    recipient: Line
+    user: Line = ""
+    sni: Line = ""
+
+
+class NewUser(Order):
+    """A user to be."""
+
+    name: Name
+    role: RoleName
+    password: Annotated[str, Field(max_length=1024)]
+
+
+class NewPassword(Order):
+    """Another password."""
+
+    password: Annotated[str, Field(max_length=1024)]
+
+
+class NewToken(Order):
+    """A token to be."""
+
+    name: Name
+    role: RoleName
+    days: Annotated[int, Field(ge=1, le=3660)] | None = 365
+
+
+class ProblemModel(View):
+    """Something wrong with the configuration."""
+
+    severity: str
+    line: int
+    column: int
+    key: str
+    message: str
+    hint: str
+
+
+class OverviewModel(View):
+    """Is mail flowing?"""
+
+    version: str
+    hostname: str
+    state: str
+    reasons: list[str]
+    revision: str
+    revision_time: str | None
+    started: str | None
+    sessions: int
+    sessions_limit: int
+    sessions_total: int
+    servers_up: int
+    servers: int
+    outcomes: dict[str, int]
+    p95_ms: float | None
+    warnings: list[ProblemModel]
+
+
+class SessionModel(View):
+    """One live session, for lists."""
+
+    id: str
+    listener: str
+    role: str
+    client_ip: str
+    client_port: int
+    client_name: str
+    helo: str
+    user: str
+    tls: str
+    stage: str
+    sender: str
+    recipients: int
+    backend: str
+    server: str
+    started: str | None
+    age_s: float
+    messages: int
+
+
+class SessionList(View):
+    """Live sessions, the oldest first."""
+
+    items: list[SessionModel]
+    total: int
+
+
+class MessageRow(View):
+    """One message, for lists."""
+
+    id: str
+    time: str | None
+    client_ip: str
+    sender: str
+    recipients: list[str]
+    recipient_count: int
+    subject: str
+    outcome: str
+    code: int
+    backend: str
+    server: str
+    size_octets: int
+
+
+class MessageList(View):
+    """Messages, newest first."""
+
+    items: list[MessageRow]
+    next_cursor: str | None = None
+    has_more: bool = False
+
+
+class MessageDetail(View):
+    """One message with the sentence that explains it."""
+
+    verdict: str
+    explanation: str
+    message: MessageView
+
+
+class ServerModel(View):
+    """One backend server."""
+
+    backend: str
+    name: str
+    state: str
+    is_drained: bool
+    drain_reason: str
+    is_ready: bool
+    why: str
+    links: int
+    max_links: int
+    waiting: int
+    transactions: int
+    failures: int
+    weight: int
+    tier: int
+    banner: str
+    capabilities: list[str]
+    tls_version: str
+    tls_days_left: int | None
+    tls_is_verified: bool
+    last_probe: str | None
+    probe_ms: float
+    changed: str | None
+
+
+class ServerList(View):
+    """Servers of all backends, or of one."""
+
+    items: list[ServerModel]
+
+
+class ConfigModel(View):
+    """The configuration at work. Secrets are shown as ***."""
+
+    revision: str
+    revision_time: str | None
+    file: str
+    digest: str
+    problems: list[ProblemModel]
+    warnings: list[ProblemModel]
+    settings: dict[str, Any]
+
+
+class Verdict(View):
+    """What a check of a configuration found."""
+
+    is_valid: bool
+    problems: list[ProblemModel]
+
+
+class StepModel(View):
+    """One route that was asked; `failed` names what did not match."""
+
+    route: int
+    backend: str
+    failed: str
+
+
+class RouteAnswer(View):
+    """What would become of a recipient."""
+
+    answer: str
+    steps: list[StepModel]
+
+
+class FilterModel(View):
+    """One filter of a chain."""
+
+    name: str
+    roles: list[str]
+    stages: list[str]
+    mode: str
+    budget_s: float
+    on_error: str
+    needs_message: bool
+
+
+class FilterList(View):
+    """All filters, in their order."""
+
+    items: list[FilterModel]
+
+
+class UserModel(View):
+    """Somebody who can log in."""
+
+    name: str
+    role: str
+    created: str | None
+
+
+class UserList(View):
+    """All users."""
+
+    items: list[UserModel]
+
+
+class TokenModel(View):
+    """A token; its text was shown once."""
+
+    id: str
+    name: str
+    role: str
+    created: str | None
+    expires: str | None
+    last_used: str | None
+
+
+class TokenList(View):
+    """All tokens in force."""
+
+    items: list[TokenModel]
+
+
+class FreshToken(View):
+    """A new token. The text is not kept anywhere."""
+
+    token: str
+
+
+class AuditModel(View):
+    """One record of the audit."""
+
+    seq: int
+    time: str | None
+    actor_kind: str
+    actor: str
+    action: str
+    target: str
+    detail: str
+    hash: str
+
+
+class AuditList(View):
+    """Records, newest first."""
+
+    items: list[AuditModel]
+    next_cursor: str | None = None
+    has_more: bool = False
+
+
+class ChainState(View):
+    """Whether the audit is as it was written."""
+
+    is_intact: bool
+    reason: str
+
+
+class Me(View):
+    """Who asks."""
+
+    kind: str
+    name: str
+    role: str
+    permissions: list[str]
+
+
+class Done(View):
+    """It was done."""
+
+    done: bool = True
+
+
+def problem_model(problem: Problem) -> ProblemModel:
+    """A problem as the API gives it."""
+    return ProblemModel(
+        severity=problem.severity,
+        line=problem.line,
+        column=problem.column,
+        key=problem.key,
+        message=problem.message,
+        hint=problem.hint,
+    )
+
+
+def _fields(view: Any) -> dict[str, Any]:
+    return {name: getattr(view, name) for name in view.__slots__ if not name.startswith("__")}
+
+
+def overview_model(view: Overview, p95_ms: float | None) -> OverviewModel:
+    """The first page's numbers."""
+    return OverviewModel(
+        **{
+            **_fields(view),
+            "reasons": list(view.reasons),
+            "revision_time": moment(view.revision_at),
+            "started": moment(view.started),
+            "outcomes": dict(view.outcomes),
+            "warnings": [problem_model(problem) for problem in view.warnings],
+            "p95_ms": p95_ms,
+        }
+    )
+
+
+def session_model(view: SessionView) -> SessionModel:
+    """One live session."""
+    return SessionModel(**{**_fields(view), "started": moment(view.started)})
+
+
+def server_model(view: ServerView) -> ServerModel:
+    """One server."""
+    return ServerModel(
+        **{
+            **_fields(view),
+            "capabilities": list(view.capabilities),
+            "last_probe": moment(view.last_probe),
+            "changed": moment(view.changed_at),
+        }
+    )
+
+
+def audit_model(row: Mapping[str, Any]) -> AuditModel:
+    """One record."""
+    return AuditModel(
+        seq=row["seq"],
+        time=moment(row["time"]),
+        actor_kind=row["actor_kind"],
+        actor=row["actor"],
+        action=row["action"],
+        target=row["target"],
+        detail=row["detail"],
+        hash=row["hash"],
+    )

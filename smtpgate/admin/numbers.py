@@ -1,0 +1,96 @@
+"""Numbers for pages, plots and Prometheus.
+
+The plot needs two days by the minute and is asked for every few seconds, so those counts are kept here, as
+events come; everything for Prometheus is what `observe.metrics` collects.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from smtpgate.admin.record import View
+from smtpgate.admin.text import moment
+from smtpgate.control import Control
+from smtpgate.policy.event import TransactionEnded
+
+#: Minutes that the first page's plot shows, and those that are kept.
+MINUTES = 60
+KEPT_MINUTES = 2880
+_KIND = {"delivered": 1, "unacked": 1, "refused": 2, "deferred": 3, "unknown": 3}
+
+
+class Point(View):
+    """One minute."""
+
+    time: str
+    accepted: int = 0
+    refused: int = 0
+    deferred: int = 0
+
+
+class Series(View):
+    """Counts by the minute, the oldest first; the last minute is not over yet."""
+
+    step_s: int = 60
+    points: tuple[Point, ...] = ()
+
+
+class Numbers:
+    """Counts by the minute, and the metrics' text."""
+
+    def __init__(self, control: Control, metrics: Any) -> None:
+        self._control = control
+        self._metrics = metrics
+        #: (minute, accepted, refused, deferred), only those in which something happened
+        self._rows: deque[list[int]] = deque(maxlen=KEPT_MINUTES)
+        self._watch = control.watch(self._wake)
+        self._registry: CollectorRegistry | None = None
+
+    def _minute(self) -> int:
+        return int(self._control.engine.wall()) // 60
+
+    def _wake(self) -> None:
+        for event in self._watch.take()[0]:
+            if type(event) is TransactionEnded:
+                kind = _KIND.get(event.transaction.outcome, 0)
+                if kind:
+                    minute = self._minute()
+                    if not self._rows or self._rows[-1][0] != minute:
+                        self._rows.append([minute, 0, 0, 0])
+                    self._rows[-1][kind] += 1
+
+    def series(self, minutes: int = MINUTES) -> Series:
+        """Traffic of the last minutes; nothing is known of those before the start."""
+        now = self._minute()
+        first = now - min(minutes, KEPT_MINUTES) + 1
+        counts = {row[0]: row for row in self._rows if row[0] >= first}
+        nothing = [0, 0, 0, 0]
+        points = []
+        for minute in range(first, now + 1):
+            _, accepted, refused, deferred = counts.get(minute, nothing)
+            time = moment(minute * 60) or ""
+            points.append(Point(time=time, accepted=accepted, refused=refused, deferred=deferred))
+        return Series(points=tuple(points))
+
+    def p95_ms(self) -> float | None:
+        """How long 95 of 100 messages took at most; None where the metrics do not say."""
+        found = getattr(self._metrics, "p95_ms", None)
+        return found() if callable(found) else found
+
+    async def exposition(self, accept: str, in_thread: Callable[..., Any]) -> tuple[str, bytes]:
+        """Content type and text for Prometheus."""
+        if self._registry is None:
+            self._registry = CollectorRegistry(auto_describe=False)
+            collector = getattr(self._metrics, "collector", None)
+            collector = (
+                collector() if callable(collector) and not hasattr(collector, "collect") else collector
+            )
+            if collector is not None:
+                self._registry.register(collector)
+        encode, content_type = choose_encoder(accept)
+        return content_type, encode(self._registry)

@@ -1,0 +1,260 @@
+"""The pages: HTML from the same snapshots that the API gives.
+
+Each reads well and does its forms without scripts; scripts refresh what is marked as live.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from smtpgate.admin import api_do, entry, explain, text
+from smtpgate.admin.assets import PUBLIC
+from smtpgate.admin.guard import Refusal
+from smtpgate.admin.lookup import find_session, message_row, recent_messages, recent_sessions
+from smtpgate.admin.plot import draw
+from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.wire import Answer, redirect
+from smtpgate.config.model import Settings
+
+#: Rows of one list on a page.
+ROWS = 100
+
+
+async def overview(ask: Ask) -> Answer:
+    """Is mail flowing?"""
+    office = ask.office
+    series = office.numbers.series()
+    view = office.control.overview()
+    recent = await recent_messages(office, 8) if ask.who.may("messages:read") else None
+    last = series.points[-2] if len(series.points) > 1 else None
+    return office.templates.page(
+        ask,
+        "overview.html",
+        here="overview",
+        view=view,
+        points=series.points,
+        plot=draw(series.points),
+        last=last,
+        p95=office.numbers.p95_ms(),
+        recent=recent,
+        problems=office.control.problems,
+        test_command=_test_command(office.control.settings),
+        config_file=str(office.control.path),
+        traffic=sum(view.outcomes.values()),
+    )
+
+
+def _test_command(settings: Settings) -> str:
+    """What to type to see a first message."""
+    domain = next((entry for entry in settings.local_domains if not entry.startswith("*")), "example.net")
+    config = settings.path or "etc/smtpgate.toml"
+    return f"smtpgate --config {config} send-test --to postmaster@{domain}"
+
+
+async def sessions(ask: Ask) -> Answer:
+    """Who is connected now."""
+    control = ask.office.control
+    views = control.sessions(ROWS)
+    listeners = [
+        (name, ", ".join(listener.listen), listener.role)
+        for name, listener in control.settings.listeners.items()
+    ]
+    return ask.office.templates.page(
+        ask,
+        "sessions.html",
+        here="sessions",
+        sessions=views,
+        total=len(control.reception.sessions),
+        limit=control.settings.limits.connections,
+        listeners=listeners,
+    )
+
+
+async def session(ask: Ask) -> Answer:
+    """One session, or one message of it: why, and step by step."""
+    reference = ask.args["id"]
+    record = await find_session(ask.office, reference)
+    focus = record.message(reference) if "." in reference else None
+    if "." in reference and focus is None:
+        raise Refusal("not-found", 404, f"no message {text.visible(reference, 80)} in this session")
+    return ask.office.templates.page(
+        ask,
+        "session.html",
+        here="messages",
+        record=record,
+        focus=focus,
+        messages=[focus] if focus is not None else list(record.messages),
+        banner=explain.of_message(focus) if focus is not None else explain.of_session(record),
+        bars=explain.bars(record),
+        spans=explain.spans,
+        q=reference,
+    )
+
+
+async def messages(ask: Ask) -> Answer:
+    """The newest messages."""
+    outcome = ask.query.get("outcome", "")
+    wanted = ask.query.get("q", "")
+    found = await recent_messages(ask.office, ROWS, wanted, outcome)
+    return ask.office.templates.page(
+        ask, "messages.html", here="messages", found=found, outcome=outcome, wanted=wanted, q=wanted
+    )
+
+
+async def recent(ask: Ask) -> Answer:
+    """The newest ended sessions, those without mail too."""
+    found = await recent_sessions(ask.office, ROWS)
+    rows = [
+        (record, explain.of_session(record), [message_row(record, one) for one in record.messages])
+        for record in found
+    ]
+    return ask.office.templates.page(ask, "recent.html", here="recent", rows=rows)
+
+
+async def search(ask: Ask) -> Answer:
+    """A reference, also inside other text, opens its page; other words are looked for in the list."""
+    wanted = ask.query.get("q", "") or ask.form.get("q", "")
+    reference = explain.find_reference(wanted)
+    if reference:
+        return redirect(f"/sessions/{reference}")
+    return redirect(f"/messages?q={quote(' '.join(wanted.split())[:200])}")
+
+
+async def backends(ask: Ask) -> Answer:
+    """All servers of all backends."""
+    by_backend: dict[str, list[Any]] = {name: [] for name in ask.office.control.settings.backends}
+    for view in ask.office.control.servers():
+        by_backend.setdefault(view.backend, []).append(view)
+    return ask.office.templates.page(
+        ask,
+        "backends.html",
+        here="backends",
+        backends=by_backend,
+        settings=ask.office.control.settings.backends,
+    )
+
+
+async def filters(ask: Ask) -> Answer:
+    """The chain of filters."""
+    return ask.office.templates.page(
+        ask, "filters.html", here="filters", filters=ask.office.control.filters()
+    )
+
+
+async def config(ask: Ask) -> Answer:
+    """The configuration at work, and what is wrong with the file."""
+    return _config(ask)
+
+
+def _config(ask: Ask, checked: Any = None, said: str = "", status: int = 200) -> Answer:
+    control = ask.office.control
+    return ask.office.templates.page(
+        ask,
+        "config.html",
+        status,
+        here="config",
+        revision=control.revision,
+        revision_at=control.revision_at,
+        file=str(control.path),
+        problems=control.problems,
+        warnings=control.settings.warnings,
+        settings=control.settings,
+        checked=checked,
+        said=said,
+    )
+
+
+async def help_page(ask: Ask) -> Answer:
+    """What the words mean."""
+    return ask.office.templates.page(ask, "help.html", here="help")
+
+
+# Do
+
+
+async def kill(ask: Ask) -> Answer:
+    """End a session."""
+    await api_do.kill(ask, ask.args["id"])
+    return redirect("/sessions")
+
+
+def _server_form(verb: str) -> Any:
+    async def serve(ask: Ask) -> Answer:
+        reason = "".join(c for c in ask.form.get("reason", "") if c.isprintable())[:500]
+        await api_do.server_verb(ask, verb, reason)
+        return redirect("/backends")
+
+    serve.__doc__ = f"{verb} a server."
+    serve.__name__ = f"{verb}_form"
+    return serve
+
+
+async def validate(ask: Ask) -> Answer:
+    """Check the file as it is on the disk."""
+    problems = await ask.office.control.check_file()
+    errors = any(problem.is_error for problem in problems)
+    return _config(ask, problems, "The file has errors." if errors else "The file can be put to work.")
+
+
+async def reload(ask: Ask) -> Answer:
+    """Put the file to work."""
+    problems = await api_do.reload_file(ask)
+    if problems:
+        return _config(ask, problems, "The file has errors; the running configuration is unchanged.", 422)
+    return redirect("/config")
+
+
+# Files
+
+
+async def public_asset(ask: Ask) -> Answer:
+    """What the login page needs."""
+    return _asset(ask, ask.request.path.rpartition(b"/")[2].decode("ascii"), True)
+
+
+async def asset(ask: Ask) -> Answer:
+    """What the other pages need."""
+    return _asset(ask, ask.args["name"], False)
+
+
+def _asset(ask: Ask, name: str, is_public: bool) -> Answer:
+    answer: Answer = ask.office.assets.serve(ask.args["digest"], name, is_public)
+    return answer
+
+
+_WEB = frozenset({"web"})
+
+
+def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
+    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=_WEB)
+
+
+_SERVER = "/backends/<pool>/servers/<path:name>"
+
+ROUTES = (
+    _page("/login", "public", entry.login_page),
+    _page("/login", "public", entry.log_in, "POST"),
+    _page("/setup", "public", entry.setup_page),
+    _page("/setup", "public", entry.set_up, "POST"),
+    *(_page(f"/assets/<digest>/{name}", "public", public_asset) for name in sorted(PUBLIC)),
+    _page("/assets/<digest>/<name>", "self", asset),
+    _page("/logout", "self", entry.log_out, "POST"),
+    _page("/", "stats:read", overview),
+    _page("/sessions", "traffic:read", sessions),
+    _page("/sessions/<id>", "messages:read", session),
+    _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
+    _page("/messages", "messages:read", messages),
+    _page("/recent", "messages:read", recent),
+    _page("/search", "messages:read", search),
+    _page("/search", "messages:read", search, "POST"),
+    _page("/backends", "stats:read", backends),
+    _page(f"{_SERVER}/drain", "runtime:write", _server_form("drain"), "POST"),
+    _page(f"{_SERVER}/ready", "runtime:write", _server_form("ready"), "POST"),
+    _page(f"{_SERVER}/probe", "runtime:write", _server_form("probe"), "POST"),
+    _page("/filters", "config:read", filters),
+    _page("/config", "config:read", config),
+    _page("/config/validate", "config:write", validate, "POST"),
+    _page("/config/reload", "config:write", reload, "POST"),
+    _page("/help", "self", help_page),
+)

@@ -1,0 +1,103 @@
+"""What a route is: its path, the permission that it asks for, and what the API document says of it.
+
+Routes are declared in `api`, `pages` and `health` as values; `site` binds them, `openapi` describes them, and
+a test walks them all as everybody who could ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+import attrs
+from pydantic import BaseModel, ConfigDict
+
+from smtpgate.admin.guard import Caller
+from smtpgate.admin.permission import PERMISSIONS, Principal
+from smtpgate.admin.wire import Answer, WebRequest
+
+
+class Order(BaseModel):
+    """What a request's body may say: strict types, nothing unknown."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+@attrs.define
+class Ask:
+    """One request on its way through a route.
+
+    :ivar principal: who asks; None on public routes for a stranger
+    :ivar args: what the path names
+    :ivar query: the first value of each query parameter
+    :ivar form: the fields of a form, on pages
+    :ivar body: the checked body, where the route declares one
+    """
+
+    office: Any
+    request: WebRequest
+    caller: Caller
+    principal: Principal | None
+    args: Mapping[str, str]
+    query: Mapping[str, str]
+    form: dict[str, str] = attrs.field(factory=dict)
+    body: Any = None
+
+    @property
+    def who(self) -> Principal:
+        """Who asks, on routes that need a login."""
+        assert self.principal is not None
+        return self.principal
+
+    def number(self, name: str, default: int, most: int) -> int:
+        """A whole number of the query, within bounds."""
+        text = self.query.get(name, "")
+        return (
+            max(1, min(int(text), most)) if text.isascii() and text.isdigit() and len(text) < 16 else default
+        )
+
+
+Serve = Callable[[Ask], Awaitable[Any]]
+
+
+def _known(_: object, attribute: object, value: str) -> None:
+    if value not in PERMISSIONS:
+        raise ValueError(f"permission {value!r} is not known")
+
+
+@attrs.frozen
+class Route:
+    """One method of one path.
+
+    :ivar kind: how it answers where it refuses: "page", "api" or "word"
+    :ivar doors: where it is served: "web", "local", "health"
+    :ivar answer: the model of a good answer
+    :ivar query: parameters of the query, with what they mean
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    permission: str = attrs.field(validator=_known)
+    serve: Serve
+    kind: Literal["page", "api", "word"] = "api"
+    summary: str = ""
+    body: type[BaseModel] | None = None
+    answer: Any = None
+    status: int = 200
+    query: Mapping[str, str] = attrs.field(factory=dict)
+    doors: frozenset[str] = frozenset({"web", "local"})
+
+    @property
+    def is_form(self) -> bool:
+        """A page that takes a form."""
+        return self.kind == "page" and self.method == "POST"
+
+
+class Stream:
+    """An answer that goes on: `run` writes to the request until it is over."""
+
+    def __init__(self, run: Callable[[WebRequest], Awaitable[None]]) -> None:
+        self.run = run
+
+
+Result = Answer | Stream

@@ -1,0 +1,238 @@
+"""The site: routes bound to klein, a guard before each, and one shape for every refusal.
+
+`tap` makes one `Office` and hangs its sites on their endpoints: "web" for browsers and scripts, "local" on a
+unix socket for the command line (whoever may open the socket is the owner), "health" for probes. Nothing here
+holds the reactor: what hashes or reads a disk is awaited.
+
+Order of things for one request: caps (`wire`), host and origin (`guard`), who asks (`accounts`), the route's
+permission, CSRF, the body's form, then the route itself. Whoever is not logged in learns nothing of which
+routes exist: all unknown ones answer like known ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from klein import Klein
+from pydantic import ValidationError
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.logger import Logger
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from smtpgate.admin import api, health, pages
+from smtpgate.admin.accounts import Accounts
+from smtpgate.admin.assets import Assets
+from smtpgate.admin.entry import login_place
+from smtpgate.admin.events import Streams
+from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
+from smtpgate.admin.numbers import Numbers
+from smtpgate.admin.problem import as_problem
+from smtpgate.admin.routes import Ask, Route, Stream
+from smtpgate.admin.templates import Templates
+from smtpgate.admin.throttle import TooMany
+from smtpgate.admin.wire import Answer, WebRequest, WebSite, redirect
+from smtpgate.control import Control, Refused, Unknown
+
+#: Every route there is, in one list: what `site` serves, `openapi` describes and the tests walk.
+ROUTES: tuple[Route, ...] = (*health.ROUTES, *api.ROUTES, *pages.ROUTES)
+
+
+class Office:
+    """What all requests share."""
+
+    log = Logger(namespace="smtpgate.admin")
+
+    def __init__(
+        self,
+        control: Control,
+        users: Any,
+        metrics: Any,
+        clock: Any,
+        in_thread: Callable[..., Any],
+        say: Callable[[str], None],
+    ) -> None:
+        """
+        :param users: `state.users`
+        :param metrics: `observe.metrics`
+        :param clock: IReactorTime
+        :param in_thread: runs a blocking call elsewhere and gives a Deferred
+        :param say: tells the person at the log the one-time setup code
+        """
+        self.control = control
+        self.metrics = metrics
+        self.clock = clock
+        self.in_thread = in_thread
+        self.wall: Callable[[], float] = control.engine.wall
+        self.accounts = Accounts(users, self.wall, say)
+        self.users = users
+        self.form_keys = FormKeys()
+        self.streams = Streams(control, self.accounts, clock)
+        self.numbers = Numbers(control, metrics)
+        self.assets = Assets()
+        self.templates = Templates(self)
+
+    def open(self) -> Deferred[None]:
+        """Where nobody can log in yet, say the setup code."""
+        return ensureDeferred(self.accounts.offer_setup())
+
+    def close(self) -> None:
+        """End what goes on: event streams."""
+        self.streams.close()
+
+    def site(self, door: str = "web") -> WebSite:
+        """A factory for an endpoint: "web", "local" or "health"."""
+        return WebSite(_Front(self, door).app.resource(), self.clock, door)
+
+    def routes(self) -> Iterable[Route]:
+        """All routes, for the API document."""
+        return ROUTES
+
+
+def make_site(
+    control: Control,
+    users: Any,
+    metrics: Any,
+    clock: Any,
+    in_thread: Callable[..., Any],
+    say: Callable[[str], None] = lambda code: None,
+) -> WebSite:
+    """The site for browsers alone, where nothing else of the office is wanted."""
+    return Office(control, users, metrics, clock, in_thread, say).site()
+
+
+class _Front:
+    """The routes of one door as a klein application."""
+
+    def __init__(self, office: Office, door: str) -> None:
+        self._office = office
+        self._door = door
+        self.app = app = Klein()
+        app.url_map.strict_slashes = True
+        app.url_map.merge_slashes = False
+        app.url_map.redirect_defaults = False
+        for number, route in enumerate(ROUTES):
+            if door in route.doors:
+                self._bind(route, f"{route.method} {route.path} {number}")
+        app.handle_errors(HTTPException)(self._unrouted)  # type: ignore[arg-type]
+
+    def _bind(self, route: Route, endpoint: str) -> None:
+        def serve(request: WebRequest, **args: str) -> Deferred[Any]:
+            return ensureDeferred(self._serve(route, request, args))
+
+        serve.__name__ = endpoint
+        self.app.route(route.path, methods=[route.method], endpoint=endpoint)(serve)
+
+    async def _serve(self, route: Route, request: WebRequest, args: dict[str, str]) -> bytes | None:
+        async def work(caller: Caller) -> Any:
+            ask = await self._admit(route, request, caller, args)
+            return await route.serve(ask) if isinstance(ask, Ask) else ask
+
+        return await self._answer(request, work, route.kind)
+
+    def _unrouted(self, request: WebRequest, failure: Any) -> Deferred[Any]:
+        error = failure.value
+
+        async def work(caller: Caller) -> Any:
+            if self._door != "health" and await self._office.accounts.principal(caller) is None:
+                return await self._stranger(caller, _kind_of(request))
+            if isinstance(error, MethodNotAllowed):
+                allowed = ", ".join(sorted(error.valid_methods or ()))
+                refusal = Refusal("method", 405, f"this path takes {allowed}")
+                refusal.headers = {"Allow": allowed}
+                raise refusal
+            raise Refusal("not-found", 404, "there is nothing here")
+
+        return ensureDeferred(self._answer(request, work, _kind_of(request)))
+
+    async def _answer(
+        self, request: WebRequest, work: Callable[[Caller], Awaitable[Any]], kind: str
+    ) -> bytes | None:
+        """Run, and turn whatever happens into an answer."""
+        office = self._office
+        caller = Caller(request, office.control.settings, self._door)
+        try:
+            if self._door != "health":
+                caller.check()
+            answer = await work(caller)
+        except (Refusal, TooMany, Unknown, Refused) as error:
+            answer = as_problem(office, request, caller, error, kind)
+        except (CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            office.log.failure("request {id} failed", id=request.id)
+            answer = as_problem(office, request, caller, error, kind)
+        if isinstance(answer, Stream):
+            await answer.run(request)
+            return None
+        assert isinstance(answer, Answer)
+        return request.send(answer)
+
+    async def _admit(
+        self, route: Route, request: WebRequest, caller: Caller, args: dict[str, str]
+    ) -> Ask | Answer:
+        """Everything before the route's own code. An Answer where a stranger is to log in first."""
+        principal = None if self._door == "health" else await self._office.accounts.principal(caller)
+        if not _is_open(route, caller, self._door):
+            if principal is None:
+                return await self._stranger(caller, route.kind, request)
+            permission = "metrics:read" if route.permission == "near" else route.permission
+            if not principal.may(permission):
+                raise Refusal("forbidden", 403, f"your role has no permission {permission}")
+        form = caller.form() if route.is_form else None
+        if principal is not None and route.permission != "public":
+            caller.check_csrf(principal, form)
+        query = {
+            name.decode("utf-8", "replace"): values[0].decode("utf-8", "replace")
+            for name, values in (request.args or {}).items()
+        }
+        body = _body(route, request) if route.body is not None else None
+        return Ask(self._office, request, caller, principal, args, query, form or {}, body)
+
+    async def _stranger(self, caller: Caller, kind: str, request: WebRequest | None = None) -> Answer:
+        """Nobody is logged in: 401 for programs, the login page for people."""
+        if kind != "page":
+            refusal = Refusal("unauthenticated", 401, "log in, or send a token as Authorization: Bearer")
+            refusal.headers = {"WWW-Authenticate": 'Bearer realm="smtpgate"'}
+            raise refusal
+        if await self._office.accounts.needs_setup():
+            return redirect("/setup")
+        if not caller.is_safe:
+            raise Refusal("unauthenticated", 401, "your session is over; log in and do it again")
+        return redirect(login_place(caller.request))
+
+
+def _is_open(route: Route, caller: Caller, door: str) -> bool:
+    if route.permission == "public" or door == "health":
+        return True
+    return route.permission == "near" and caller.is_near
+
+
+def _kind_of(request: WebRequest) -> str:
+    path = request.path.decode("latin-1")
+    return "api" if path.startswith("/api") or path == "/metrics" else "page"
+
+
+def _body(route: Route, request: WebRequest) -> Any:
+    assert route.body is not None
+    try:
+        return route.body.model_validate_json(content_json(request) or b"{}")
+    except ValidationError as error:
+        kinds = {
+            one["type"] for one in error.errors(include_url=False, include_input=False, include_context=False)
+        }
+        if "json_invalid" in kinds:
+            raise Refusal("malformed", 400, "the body is not JSON") from None
+        refusal = Refusal("validation", 422, "the body has faults")
+        refusal.errors = [
+            {
+                "pointer": "/" + "/".join(str(part) for part in one["loc"]),
+                "code": one["type"],
+                "message": one["msg"],
+            }
+            for one in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise refusal from None
+
+
+__all__ = ["ROUTES", "Office", "make_site"]

@@ -1,0 +1,81 @@
+"""The templates, and what every page has. Whatever is written into a page passes `text.visible` and is
+escaped.
+
+No page marks foreign text as safe, and no template has a style or a script of its own (CSP).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from smtpgate import __version__
+from smtpgate.admin import explain, text
+from smtpgate.admin.guard import Caller
+from smtpgate.admin.permission import Principal
+from smtpgate.admin.routes import Ask
+from smtpgate.admin.wire import Answer, html
+
+
+class Templates:
+    """All templates, and what every page has."""
+
+    def __init__(self, office: Any) -> None:
+        self._office = office
+        self._environment = Environment(
+            loader=PackageLoader("smtpgate.admin", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            finalize=_harmless,
+            auto_reload=False,
+        )
+        self._environment.filters |= {
+            "clock": text.clock_time,
+            "span": text.duration,
+            "ms": text.milliseconds,
+            "octets": text.octets,
+            "subject": text.subject,
+            "path": lambda value: quote(str(value), safe=""),
+            "rfc3339": lambda value: text.moment(value) or "",
+        }
+        self._environment.globals |= {
+            "asset": office.assets.place,
+            "version": __version__,
+            "banner_of": explain.of_message,
+        }
+
+    def render(self, template: str, principal: Principal | None, **values: Any) -> str:
+        """A page as text."""
+        control = self._office.control
+        common: dict[str, Any] = {
+            "me": principal,
+            "csrf": principal.csrf if principal is not None else "",
+            "hostname": control.settings.hostname,
+            "is_draining": control.reception.is_draining,
+            "has_problems": bool(control.problems),
+            "is_open": control.settings.admin.insecure,
+            "now": self._office.wall(),
+            "here": "",
+            "q": "",
+        }
+        return self._environment.get_template(template).render(**{**common, **values})
+
+    def page(self, ask: Ask, name: str, status: int = 200, **values: Any) -> Answer:
+        """A page as the answer to a request."""
+        return html(self.render(name, ask.principal, **values), status)
+
+    def error(self, caller: Caller, request_id: str, status: int, title: str, detail: str) -> str:
+        """What went wrong, for people."""
+        return self.render(
+            "error.html", None, status=status, title=title, detail=detail, request_id=request_id
+        )
+
+
+def _harmless(value: Any) -> Any:
+    """Before anything is written into a page."""
+    return value if isinstance(value, Markup | int | float) else text.visible(value)

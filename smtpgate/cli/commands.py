@@ -1,0 +1,218 @@
+"""The commands, one function each; `access` has those for users and tokens."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from smtpgate.cli.gateway import Gateway, Unreachable, settings_of
+from smtpgate.cli.terminal import EXIT_CONFIG, Failed, say, say_json, say_list
+from smtpgate.config.loader import ConfigErrors, load
+from smtpgate.config.problem import count
+
+# Commands without a gateway
+
+
+def check_config(args: argparse.Namespace) -> None:
+    """Every problem of a file at once."""
+    from smtpgate.plugins import find_factories
+
+    factories, failed = find_factories()
+    try:
+        problems = load(args.file, factories, failed).warnings
+    except ConfigErrors as errors:
+        problems = errors.problems
+    is_valid = not any(problem.is_error for problem in problems)
+    if args.json:
+        names = ("severity", "line", "column", "key", "message", "hint")
+        found = [{name: getattr(problem, name) for name in names} for problem in problems]
+        say_json({"is_valid": is_valid, "problems": found})
+    else:
+        for problem in problems:
+            say(problem)
+        say(f"{args.file}: {count(problems)}")
+    if not is_valid:
+        raise SystemExit(EXIT_CONFIG)
+
+
+def explain(args: argparse.Namespace) -> None:
+    """Which way mail would go."""
+    from smtpgate.control import Refused, explain_route
+    from smtpgate.proxy.revision import Revision
+    from smtpgate.proxy.router import Router
+
+    settings = settings_of(args.config)
+    revision = Revision(settings.digest[:12], settings, Router(settings), {}, {})
+    try:
+        answer, steps = explain_route(
+            revision, args.listener, args.client, args.sender, args.recipient, args.user, args.sni
+        )
+    except Refused as refused:
+        raise Failed(str(refused)) from None
+    if args.json:
+        asked = [{"route": step.number, "backend": step.backend, "failed": step.failed} for step in steps]
+        say_json({"answer": answer, "steps": asked})
+        return
+    for step in steps:
+        why = f"does not match: {step.failed}" if step.failed else "matches"
+        say(f"route {step.number} to backend {step.backend}: {why}")
+    say(answer)
+
+
+# Commands for the running gateway
+
+
+def status(args: argparse.Namespace) -> None:
+    """Is mail flowing?"""
+    view = Gateway(args.config).ask("GET", "/overview")
+    if args.json:
+        say_json(view)
+        return
+    say(f"{view['hostname']}: {view['state']}, smtpgate {view['version']}, since {view['started']}")
+    for reason in view["reasons"]:
+        say(f"  {reason}")
+    say(f"sessions {view['sessions']} of {view['sessions_limit']}, {view['sessions_total']} so far")
+    say(f"servers  {view['servers_up']} of {view['servers']} up")
+    say("messages", ", ".join(f"{number} {word}" for word, number in view["outcomes"].items()) or "none yet")
+    say(
+        f"revision {view['revision']}, at work since {view['revision_time']}, {len(view['warnings'])} warnings"
+    )
+
+
+def listing(path: str, columns: Sequence[tuple[str, str]]) -> Callable[[argparse.Namespace], None]:
+    def show(args: argparse.Namespace) -> None:
+        found = Gateway(args.config).ask("GET", path)
+        say_list(found, columns, args.json)
+
+    return show
+
+
+_SESSIONS = (("ID", "id"), ("CLIENT", "client_ip"), ("STAGE", "stage"), ("FROM", "sender"), ("RCPT", "recipients"),
+             ("SERVER", "server"), ("AGE_S", "age_s"), ("LISTENER", "listener"))  # fmt: skip
+_FILTERS = (("FILTER", "name"), ("MODE", "mode"), ("STAGES", "stages"), ("ROLES", "roles"), ("BUDGET_S", "budget_s"),
+            ("ON_ERROR", "on_error"))  # fmt: skip
+_BACKENDS = (("BACKEND", "backend"), ("SERVER", "name"), ("STATE", "state"), ("DRAINED", "is_drained"),
+             ("READY", "is_ready"), ("LINKS", "links"), ("SESSIONS", "transactions"), ("FAILURES", "failures"),
+             ("TLS", "tls_version"), ("PROBED", "last_probe"), ("WHY", "why"))  # fmt: skip
+
+
+def filters(args: argparse.Namespace) -> None:
+    """The chain of filters: of the running gateway, else as the file would make it."""
+    try:
+        found = Gateway(args.config).ask("GET", "/filters")
+    except Unreachable:
+        from smtpgate.plugins import find_factories
+
+        factories, _ = find_factories()
+        found = {"items": []}
+        for use in settings_of(args.config).filters:
+            factory: Any = factories[use.use]
+            found["items"].append(
+                {
+                    "name": use.name,
+                    "mode": use.mode,
+                    "stages": sorted(factory.stages),
+                    "roles": sorted(use.roles or factory.roles),
+                    "budget_s": factory.budget_s,
+                    "on_error": use.on_error or factory.on_error,
+                    "needs_message": factory.needs_message,
+                }
+            )
+    say_list(found, _FILTERS, args.json)
+
+
+def server_verb(args: argparse.Namespace) -> None:
+    """drain or ready."""
+    place = f"/backends/{quote(args.backend, safe='')}/servers/{quote(args.server, safe='')}/{args.command}"
+    Gateway(args.config).ask("POST", place, {"reason": args.reason} if args.reason else {})
+    say(f"{args.backend} {args.server}: {'drained' if args.command == 'drain' else 'ready'}")
+
+
+def reload(args: argparse.Namespace) -> None:
+    """Put the file to work."""
+    found = Gateway(args.config).ask("POST", "/config/reload", {})
+    if args.json:
+        say_json(found)
+    for problem in found["problems"] if not args.json else ():
+        place = f"{args.config}:{problem['line']}" if problem["line"] else str(args.config)
+        say(f"{place}  {problem['key']}  {problem['message']}; {problem['hint']}")
+    if not found["is_valid"]:
+        raise Failed("the running configuration is unchanged", EXIT_CONFIG)
+    if not args.json:
+        say("the configuration is at work")
+
+
+def stop(args: argparse.Namespace) -> None:
+    """Drain and stop."""
+    Gateway(args.config).ask("POST", "/system/stop", {})
+    say("draining, then stopping")
+
+
+def show(args: argparse.Namespace) -> None:
+    """A session or a message, step by step."""
+    _show(Gateway(args.config), args.id.strip(), args.json)
+
+
+def _show(gateway: Gateway, reference: str, as_json: bool) -> None:
+    place = quote(reference, safe="")
+    record = gateway.ask("GET", f"/sessions/{place}")
+    detail = gateway.ask("GET", f"/messages/{place}") if "." in reference else None
+    if as_json:
+        say_json({"session": record, "message": detail})
+        return
+    if detail is not None:
+        say(f"{detail['verdict']}: {detail['explanation']}")
+    say(
+        f"session {record['id']}, client {record['client_ip']}, HELO {record['helo'] or '-'}, {record['listener']}"
+    )
+    for message in [detail["message"]] if detail is not None else record["messages"]:
+        say(f"message {message['id']}: {message['outcome'] or 'running'}, from {message['sender']}, "
+            f"server {message['server'] or '-'}, {message['size_octets']} octets")  # fmt: skip
+        for one in message["recipients"]:
+            reply = one["final"] or one["reply"] or {"code": "", "text": ""}
+            say(f"  to {one['address']}: {one['state'] or '-'} {reply['code']} {reply['text']}")
+        for finding in message["findings"]:
+            mode = " (shadow)" if finding["is_shadow"] else ""
+            say(f"  {finding['filter']}: {finding['reason']}, {finding['action']}{mode} {finding['detail']}")
+    before = 0.0
+    for step in record["timeline"]:
+        at = step["at_ms"]
+        say(
+            f"{at:10.1f} ms  +{at - before:8.1f} ms  {step['who']:8} {step['what']} {step['detail']}".rstrip()
+        )
+        before = at
+
+
+def send_test(args: argparse.Namespace) -> None:
+    """A message through the gateway's own listener."""
+    from smtpgate.cli.sendtest import run
+
+    settings = settings_of(args.config)
+    try:
+        reference = run(
+            settings, args.to, args.sender or f"postmaster@{settings.hostname}", args.listener, say
+        )
+    except (OSError, ValueError) as error:
+        raise Failed(str(error)) from None
+    if not reference:
+        raise Failed("the gateway did not take the message; its replies are above")
+    say("")
+    say(f"reference {reference}")
+    gateway = Gateway(args.config)
+    for _ in range(30):
+        try:
+            _show(gateway, reference, args.json)
+            return
+        except Unreachable as error:
+            say(f"(no timeline: {error})")
+            return
+        except Failed:
+            # The history writes in batches.
+            time.sleep(0.1)
+
+
+sessions = listing("/sessions", _SESSIONS)
+backends = listing("/backends", _BACKENDS)

@@ -1,0 +1,99 @@
+"""The running gateway, reached over `control.sock` in its state folder; whoever may open that socket is
+the owner.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from smtpgate.cli.terminal import EXIT_CONFIG, Failed
+from smtpgate.config.loader import ConfigErrors, load
+from smtpgate.config.model import Settings
+
+SOCKET = "control.sock"
+#: Longest wait for an answer of the gateway: a reload resolves names and reads files.
+TIMEOUT_S = 60.0
+
+
+class Unreachable(Failed):
+    """No gateway answers."""
+
+
+class _Local(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Gateway:
+    """The gateway that runs with a configuration file."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+        self.socket = state_dir(config) / SOCKET
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """One request to the API; raises Failed where it is refused, Unreachable where nobody answers."""
+        connection = _Local(self.socket)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            connection.request(
+                method, f"/api/v1{path}", json.dumps(body) if body is not None else None, headers
+            )
+            answer = connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            reason = "you may not open its socket" if isinstance(error, PermissionError) else "is it running?"
+            raise Unreachable(f"no gateway answers at {self.socket}: {reason}") from error
+        finally:
+            connection.close()
+        try:
+            value = json.loads(content)
+        except ValueError:
+            raise Failed(
+                f"the gateway answers with something that is not JSON (status {answer.status})"
+            ) from None
+        if answer.status >= 400:
+            faults = "; ".join(
+                f"{one['pointer'].strip('/')}: {one['message']}" for one in value.get("errors", ())
+            )
+            raise Failed(
+                ": ".join(filter(None, (value.get("detail") or value.get("title", "refused"), faults)))
+            )
+        return value
+
+
+def state_dir(config: Path) -> Path:
+    """The state folder that a configuration names. The rest of the file may have faults: the running gateway must
+    still be found."""
+    try:
+        tree = tomllib.loads(config.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise Failed(f"{config}: cannot be read: {error}", EXIT_CONFIG) from None
+    named = tree.get("state_dir", "var")
+    return config.absolute().parent / (named if isinstance(named, str) else "var")
+
+
+def settings_of(config: Path) -> Settings:
+    """The whole configuration; raises Failed with every problem."""
+    from smtpgate.plugins import find_factories
+
+    factories, failed = find_factories()
+    try:
+        return load(config, factories, failed)
+    except ConfigErrors as errors:
+        raise Failed(str(errors), EXIT_CONFIG) from None

@@ -1,0 +1,344 @@
+"""An office for tests: a control without sockets, stores in memory, and requests that go through the real
+HTTP code.
+
+`Desk.ask` writes a request into the site's own channel and reads the answer back out of it: no port, no
+reactor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from smtpgate.admin.record import SessionRecord, of_facts
+from smtpgate.admin.site import Office
+from smtpgate.config.loader import loads
+from smtpgate.control import Actor, Control
+from smtpgate.policy.transaction import Recipient, Session, TLSFacts, Transaction
+from smtpgate.policy.verdict import Finding, merge
+from smtpgate.proxy.pipeline import Chain
+from smtpgate.proxy.pool import Pool
+from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
+from smtpgate.proxy.router import Router
+from smtpgate.smtp.address import parse_path
+from smtpgate.smtp.reply import Reply
+from smtpgate.tasks import Timekeeper
+
+CONFIG = """
+hostname = "gate.example.com"
+local_domains = ["example.net"]
+[admin]
+trusted_hosts = ["admin.example.com"]
+[listeners.mx]
+listen = ["tcp:0:interface=127.0.0.1"]
+tls = "off"
+[backends.mail]
+servers = ["127.0.0.1:2600", "unix:/run/mail.sock"]
+tls = "off"
+[[routes]]
+backend = "mail"
+"""
+
+PASSWORD = "correct horse battery"
+#: Texts that peers might send to hurt whoever looks at them.
+HOSTILE = (
+    "<script>window.hurt=1</script>",
+    '"><img src=x onerror=window.hurt=1>',
+    "'-window.hurt=1-'",
+    "javascript:window.hurt=1",
+    "{{ 7*7 }}{% raw %}",
+    "</title><script src=//evil.example/x.js></script>",
+    "<svg/onload=window.hurt=1>",
+    "\u202etxt.exe\u202c",
+    "a\u0000b\u001b[31mred\u0007",
+    "&lt;b&gt;&#x3c;",
+    "\u2028\u2029line",
+    "\U0001f600\ud800",
+)
+
+
+class MemoryUsers:
+    """Users, tokens and audit as `admin.ports.Users` has them; passwords in clear, since nothing is kept."""
+
+    def __init__(self) -> None:
+        self.people: dict[str, Any] = {}
+        self.passwords: dict[str, str] = {}
+        self.keys: dict[str, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.fails_audit = False
+        self.hashes = 0
+
+    def has_owner(self) -> Deferred[bool]:
+        return succeed(any(one.role == "owner" for one in self.people.values()))
+
+    def verify(self, name: str, password: str) -> Deferred[Any]:
+        self.hashes += 1
+        return succeed(self.people[name] if self.passwords.get(name) == password else None)
+
+    def users(self) -> Deferred[Any]:
+        return succeed(list(self.people.values()))
+
+    def add_user(self, name: str, role: str, password: str) -> Deferred[None]:
+        self.people[name] = SimpleNamespace(name=name, role=role, created=1.0)
+        self.passwords[name] = password
+        return succeed(None)
+
+    def set_password(self, name: str, password: str) -> Deferred[None]:
+        self.passwords[name] = password
+        return succeed(None)
+
+    def remove_user(self, name: str) -> Deferred[None]:
+        del self.people[name], self.passwords[name]
+        return succeed(None)
+
+    def check_token(self, text: str, address: str) -> Deferred[Any]:
+        return succeed(self.keys.get(text))
+
+    def tokens(self) -> Deferred[Any]:
+        return succeed(list(self.keys.values()))
+
+    def add_token(self, name: str, role: str, expires: float) -> Deferred[str]:
+        id = secrets.token_hex(4)
+        text = f"sgt_{id}_{secrets.token_urlsafe(32)}"
+        self.keys[text] = SimpleNamespace(
+            id=id, name=name, role=role, created=1.0, expires=expires, last_used=0.0
+        )
+        return succeed(text)
+
+    def revoke_token(self, id: str) -> Deferred[None]:
+        self.keys = {text: one for text, one in self.keys.items() if one.id != id}
+        return succeed(None)
+
+    def audit(self, actor: Actor, action: str, target: str, detail: str) -> Deferred[None]:
+        if self.fails_audit:
+            raise OSError("no room")
+        row = {
+            "seq": len(self.rows) + 1,
+            "time": 1.0,
+            "actor_kind": actor.kind,
+            "actor": actor.name,
+            "action": action,
+            "target": target,
+            "detail": detail,
+        }
+        row["hash"] = hashlib.sha256(repr(row).encode()).hexdigest()
+        self.rows.append(row)
+        return succeed(None)
+
+    def audited(self, limit: int, before: int) -> Deferred[Any]:
+        rows = [row for row in reversed(self.rows) if not before or row["seq"] < before]
+        return succeed(rows[:limit])
+
+    def verify_audit(self) -> Deferred[str]:
+        return succeed("")
+
+
+class MemoryHistory:
+    """Ended sessions, newest last."""
+
+    def __init__(self) -> None:
+        self.records: list[SessionRecord] = []
+
+    def keep(self, facts: Session) -> None:
+        self.records.append(of_facts(facts, facts.ended))
+
+    def find(self, reference: str) -> Deferred[Any]:
+        id = reference.partition(".")[0]
+        return succeed(next((one.model_dump() for one in self.records if one.id == id), None))
+
+    def recent(self, limit: int) -> Deferred[Any]:
+        return succeed([one.model_dump() for one in reversed(self.records)][:limit])
+
+
+class Nowhere:
+    """A connector that never comes to a connection."""
+
+    def resolve(self, host: str, port: int) -> Deferred[Any]:
+        return Deferred()
+
+    def connect(self, address: Any, owner: Any, bind: Any = None) -> Any:
+        return SimpleNamespace(
+            is_open=False, is_full=False, write=lambda data: None, close=lambda: None, abort=lambda: None
+        )
+
+
+def make_control(clock: Clock, text: str = CONFIG, history: Any = None) -> Control:
+    """A control whose revision is at work, without a socket."""
+    keeper = Timekeeper(clock)
+    events: list[Any] = []
+    wall = lambda: 1_790_000_000.0 + clock.seconds()  # noqa: E731
+    engine = Engine(clock, keeper, wall, events.append, None, None, maybeDeferred, ensureDeferred)  # type: ignore[arg-type]
+
+    def build(settings: Any, old: Any) -> Revision:
+        chain = Chain((), "mx", clock, engine.tell)
+        doors = {name: Door(one, wire_rules(one), chain) for name, one in settings.listeners.items()}
+        pools = {
+            name: Pool(one, settings.hostname, 30.0, Nowhere(), None, keeper, engine.tell)
+            for name, one in settings.backends.items()
+        }
+        return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
+
+    async def bind(settings: Any) -> None:
+        return None
+
+    control = Control(engine, "/nowhere/gate.toml", {}, {}, build, bind, history, None)
+    engine.tell = lambda event: (events.append(event), control.hear(event))[0]
+    control.events = events  # type: ignore[attr-defined]
+    ensureDeferred(control.start(loads(text, "/nowhere/gate.toml")))
+    return control
+
+
+class Answer:
+    """A parsed HTTP answer."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+        head, _, self.body = octets.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        self.status = int(lines[0].split(" ")[1])
+        self.headers: dict[str, list[str]] = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(": ")
+            self.headers.setdefault(name.lower(), []).append(value)
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name.lower(), [""])[-1]
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8")
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        return {line.partition("=")[0]: line for line in self.headers.get("set-cookie", [])}
+
+
+class Desk:
+    """An office and a way to ask it."""
+
+    def __init__(self, text: str = CONFIG) -> None:
+        self.clock = Clock()
+        self.history = MemoryHistory()
+        self.users = MemoryUsers()
+        self.control = make_control(self.clock, text, self.history)
+        self.said: list[str] = []
+        self.sites: dict[str, Any] = {}
+        self.office = Office(self.control, self.users, None, self.clock, maybeDeferred, self.said.append)
+
+    def token(self, role: str) -> str:
+        """A token's text."""
+        found: list[str] = []
+        self.users.add_token(role, role, 0.0).addCallback(found.append)
+        return found[0]
+
+    def open(self, door: str = "web", peer: str = "127.0.0.1") -> tuple[Any, StringTransport]:
+        """A connection."""
+        address: Any = UNIXAddress(None) if door == "local" else IPv4Address("TCP", peer, 40000)
+        transport = StringTransport(hostAddress=IPv4Address("TCP", "127.0.0.1", 8080), peerAddress=address)
+        if door not in self.sites:
+            self.sites[door] = self.office.site(door)
+        channel = self.sites[door].buildProtocol(address)
+        channel.makeConnection(transport)
+        return channel, transport
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        door: str = "web",
+        peer: str = "127.0.0.1",
+        token: str = "",
+        role: str = "",
+        host: str = "localhost:8080",
+    ) -> Answer:
+        """One request and its answer."""
+        if role:
+            token = self.token(role)
+        lines = {"Host": host, "Connection": "close", **(headers or {})}
+        if body or method in ("POST", "PUT"):
+            lines.setdefault("Content-Length", str(len(body)))
+        if token:
+            lines["Authorization"] = f"Bearer {token}"
+        head = f"{method} {path} HTTP/1.1\r\n" + "".join(
+            f"{name}: {value}\r\n" for name, value in lines.items()
+        )
+        channel, transport = self.open(door, peer)
+        channel.dataReceived(head.encode("latin-1") + b"\r\n" + body)
+        self.clock.pump([0.0, 0.0])
+        octets = transport.value()
+        channel.connectionLost(Failure(ConnectionDone()))
+        assert octets, f"{method} {path}: no answer"
+        return Answer(octets)
+
+    def post_json(self, path: str, value: Any, **more: Any) -> Answer:
+        """A JSON request."""
+        headers = {"Content-Type": "application/json", **more.pop("headers", {})}
+        return self.ask("POST", path, body=json.dumps(value).encode(), headers=headers, **more)
+
+
+def make_session(
+    id: str = "01J9UK7Q0000000000000000AA",
+    *,
+    helo: str = "mail.example.org",
+    sender: str = "ann@example.org",
+    recipients: tuple[str, ...] = ("bob@example.net",),
+    subject: str = "Hello",
+    outcome: str = "delivered",
+    reply: Reply | None = Reply(250, "2.0.0", ("Ok",)),
+    findings: tuple[Finding, ...] = (),
+    started: float = 1_790_000_000.0,
+) -> Session:
+    """The facts of a session with one message, as the engine would leave them."""
+    from smtpgate.message.header import HeaderSection
+
+    facts = Session(id, "mx", "mx")
+    facts.started, facts.begun, facts.revision = started, 100.0, "abcdef012345"
+    facts.client_ip = facts.peer_ip = "192.0.2.7"
+    facts.client_port, facts.helo, facts.protocol = 41000, helo, "ESMTP"
+    facts.tls = TLSFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
+    facts.note(100.001, "client", "EHLO", helo)
+    facts.note(100.020, "client", "TLS", "TLSv1.3 TLS_AES_256_GCM_SHA384")
+    path, _ = parse_path(f"<{sender}>".encode(), utf8=True)
+    transaction = Transaction(f"{id}.1", facts, path, {})  # type: ignore[arg-type]
+    facts.note(100.025, "client", "MAIL", path)
+    transaction.begun = 100.025
+    for address in recipients:
+        to, _ = parse_path(f"<{address}>".encode(), utf8=True)
+        recipient = Recipient(to, {})  # type: ignore[arg-type]
+        recipient.reply = Reply(250, "2.1.5", ("Ok",))
+        recipient.state = "delivered" if outcome == "delivered" else "accepted"
+        recipient.final = reply
+        transaction.recipients.append(recipient)
+        facts.note(100.060, "client", "RCPT", recipient)
+    transaction.route, transaction.backend, transaction.server = 1, "mail", "127.0.0.1:2600"
+    facts.note(100.065, "backend", "link", "127.0.0.1:2600")
+    facts.note(100.070, "client", "DATA")
+    transaction.data_at, transaction.end_at = 100.070, 100.180
+    transaction.verdict_at, transaction.committed_at, transaction.ended = 100.185, 100.320, 100.321
+    header = f"From: {sender}\r\nSubject: {subject}\r\nMessage-ID: <1@example.org>\r\n\r\n"
+    transaction.header = HeaderSection(header.encode("utf-8", "surrogatepass"))
+    transaction.octets = 4321
+    transaction.findings = list(findings)
+    transaction.verdict = merge(findings)
+    transaction.outcome, transaction.reply = outcome, reply
+    facts.note(100.321, "us", outcome, reply.text if reply is not None else "")
+    facts.transactions.append(transaction)
+    facts.ended, facts.closed_by, facts.messages = 100.330, "quit", 1
+    return facts

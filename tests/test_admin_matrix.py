@@ -1,0 +1,236 @@
+"""Every route as everybody who could ask: strangers, each role, and paths written otherwise."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpgate.admin.permission import PERMISSIONS, ROLES
+from smtpgate.admin.routes import Route
+from smtpgate.admin.site import ROUTES, _Front
+from tests.admin_kit import PASSWORD, Desk, make_session
+
+#: Permission to the roles that hold it. Written out by hand, so that a slip in `permission` shows.
+WANTED = {
+    "stats:read": {"owner", "admin", "operator", "helpdesk", "auditor"},
+    "traffic:read": {"owner", "admin", "operator", "helpdesk", "auditor"},
+    "messages:read": {"owner", "admin", "operator", "helpdesk", "auditor"},
+    "self": {"owner", "admin", "operator", "helpdesk", "auditor"},
+    "config:read": {"owner", "admin", "operator", "auditor"},
+    "config:write": {"owner", "admin"},
+    "runtime:write": {"owner", "admin", "operator"},
+    "test:run": {"owner", "admin", "operator"},
+    "access:write": {"owner"},
+    "audit:read": {"owner", "admin", "auditor"},
+    "system:write": {"owner", "admin"},
+    "metrics:read": {"owner", "admin", "operator", "auditor"},
+}
+#: Method and path to permission, for all that is served. A new route must be added here on purpose.
+MATRIX = {
+    "GET /livez": "near",
+    "GET /readyz": "near",
+    "GET /startupz": "near",
+    "GET /metrics": "near",
+    "GET /api/v1/overview": "stats:read",
+    "GET /api/v1/series": "stats:read",
+    "GET /api/v1/sessions": "traffic:read",
+    "GET /api/v1/sessions/<id>": "messages:read",
+    "POST /api/v1/sessions/<id>/kill": "runtime:write",
+    "GET /api/v1/messages": "messages:read",
+    "GET /api/v1/messages/<id>": "messages:read",
+    "GET /api/v1/backends": "stats:read",
+    "GET /api/v1/backends/<pool>": "stats:read",
+    "POST /api/v1/backends/<pool>/servers/<path:name>/drain": "runtime:write",
+    "POST /api/v1/backends/<pool>/servers/<path:name>/ready": "runtime:write",
+    "POST /api/v1/backends/<pool>/servers/<path:name>/probe": "runtime:write",
+    "GET /api/v1/filters": "config:read",
+    "GET /api/v1/config": "config:read",
+    "POST /api/v1/config/validate": "config:write",
+    "POST /api/v1/config/reload": "config:write",
+    "POST /api/v1/routes/explain": "config:read",
+    "GET /api/v1/users": "access:write",
+    "POST /api/v1/users": "access:write",
+    "POST /api/v1/users/<name>/password": "access:write",
+    "DELETE /api/v1/users/<name>": "access:write",
+    "GET /api/v1/tokens": "access:write",
+    "POST /api/v1/tokens": "access:write",
+    "DELETE /api/v1/tokens/<id>": "access:write",
+    "GET /api/v1/audit": "audit:read",
+    "GET /api/v1/audit/verify": "audit:read",
+    "GET /api/v1/me": "self",
+    "GET /api/v1/events": "messages:read",
+    "POST /api/v1/system/stop": "system:write",
+    "GET /api/v1/openapi.json": "self",
+    "GET /login": "public",
+    "POST /login": "public",
+    "GET /setup": "public",
+    "POST /setup": "public",
+    "GET /assets/<digest>/app.css": "public",
+    "GET /assets/<digest>/logo.svg": "public",
+    "GET /assets/<digest>/<name>": "self",
+    "POST /logout": "self",
+    "GET /": "stats:read",
+    "GET /sessions": "traffic:read",
+    "GET /sessions/<id>": "messages:read",
+    "POST /sessions/<id>/kill": "runtime:write",
+    "GET /messages": "messages:read",
+    "GET /recent": "messages:read",
+    "GET /search": "messages:read",
+    "POST /search": "messages:read",
+    "GET /backends": "stats:read",
+    "POST /backends/<pool>/servers/<path:name>/drain": "runtime:write",
+    "POST /backends/<pool>/servers/<path:name>/ready": "runtime:write",
+    "POST /backends/<pool>/servers/<path:name>/probe": "runtime:write",
+    "GET /filters": "config:read",
+    "GET /config": "config:read",
+    "POST /config/validate": "config:write",
+    "POST /config/reload": "config:write",
+    "GET /help": "self",
+}
+
+
+def place(route: Route) -> str:
+    """A path that the route serves."""
+    path = re.sub(r"<path:name>", "127.0.0.1:2600", route.path)
+    return re.sub(r"<\w+>", "thing", path)
+
+
+def others(path: str) -> list[str]:
+    """The same path, written otherwise."""
+    first = path[1:2]
+    found = [path + "/", "/" + path, path + "?x=1", path + "//", path.replace("/", "/./"), path + "/."]
+    if first:
+        found += [
+            f"/%{ord(first):02x}{path[2:]}",
+            path.replace("/", "%2f", 2)[0:0] + path + "%2f",
+            path.upper(),
+        ]
+    return found
+
+
+class MatrixTests(SynchronousTestCase):
+    """Permissions, route by route."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.desk.users.add_user("ann", "owner", PASSWORD)
+
+    def send(self, route: Route, path: str, **more: object) -> int:
+        if route.path == "/api/v1/events" and more:
+            # An answer that goes on is looked at elsewhere.
+            path = path.partition("?")[0] + "?topics=nothing"
+        headers = {}
+        if route.method == "POST":
+            headers["Content-Type"] = (
+                "application/x-www-form-urlencoded" if route.kind == "page" else "application/json"
+            )
+        return self.desk.ask(route.method, path, headers=headers, **more).status  # type: ignore[arg-type]
+
+    def test_every_route_has_the_permission_that_was_meant(self) -> None:
+        """The routes are those of the matrix, no more and no fewer."""
+        found = {f"{route.method} {route.path}": route.permission for route in ROUTES}
+        self.assertEqual(found, MATRIX)
+        self.assertEqual(len(found), len(ROUTES))
+
+    def test_klein_serves_nothing_else(self) -> None:
+        """What is bound is what was declared."""
+        for door in ("web", "local", "health"):
+            rules = {
+                f"{method} {rule.rule}"
+                for rule in _Front(self.desk.office, door).app.url_map.iter_rules()
+                for method in (rule.methods or set()) - {"HEAD"}
+            }
+            self.assertEqual(rules, {f"{r.method} {r.path}" for r in ROUTES if door in r.doors})
+
+    def test_health_endpoint_serves_health_only(self) -> None:
+        """The second endpoint has four paths, all by GET."""
+        paths = {f"{route.method} {route.path}" for route in ROUTES if "health" in route.doors}
+        self.assertEqual(paths, {"GET /livez", "GET /readyz", "GET /startupz", "GET /metrics"})
+        self.assertEqual(self.desk.ask("GET", "/api/v1/overview", door="health").status, 404)
+
+    def test_roles_hold_what_was_meant(self) -> None:
+        """Each permission and the roles that hold it."""
+        for permission in PERMISSIONS:
+            if permission not in ("public", "near"):
+                holders = {role for role, held in ROLES.items() if permission in held}
+                self.assertEqual(holders, WANTED[permission], permission)
+
+    def test_strangers_get_nothing(self) -> None:
+        """Without a login: 401 for programs, the login page for people."""
+        for route in ROUTES:
+            if route.permission in ("public", "near"):
+                continue
+            status = self.send(route, place(route))
+            self.assertEqual(
+                status, 303 if route.kind == "page" and route.method == "GET" else 401, route.path
+            )
+
+    def test_strangers_get_nothing_by_other_spellings(self) -> None:
+        """A path written otherwise opens no more than the plain one, and says no more of what there is."""
+        for route in ROUTES:
+            if route.permission in ("public", "near"):
+                continue
+            for path in others(place(route)):
+                self.assertIn(self.send(route, path), (303, 400, 401), f"{route.method} {path}")
+
+    def test_unknown_paths_look_like_known_ones_to_strangers(self) -> None:
+        """Nobody can find out which routes exist."""
+        self.assertEqual(self.desk.ask("GET", "/api/v1/nothing").status, 401)
+        self.assertEqual(self.desk.ask("DELETE", "/api/v1/overview").status, 401)
+        self.assertEqual(self.desk.ask("GET", "/nothing").header("location"), "/login?next=%2Fnothing")
+
+    def test_each_role_on_each_route(self) -> None:
+        """403 exactly where the role lacks the permission."""
+        self.desk.office.control.stop = None
+        for role in ROLES:
+            token = self.desk.token(role)
+            for route in ROUTES:
+                if route.permission in ("public", "near"):
+                    continue
+                for path in (place(route), place(route) + "/") if route.path != "/" else ("/",):
+                    status = self.send(route, path, token=token)
+                    if path.endswith("/") and path != "/":
+                        self.assertIn(status, (404, 403, 405), f"{role} {route.method} {path}")
+                    elif role in WANTED[route.permission]:
+                        self.assertNotIn(status, (401, 403), f"{role} {route.method} {path}")
+                    else:
+                        self.assertEqual(status, 403, f"{role} {route.method} {path}")
+
+    def test_an_unknown_role_holds_nothing(self) -> None:
+        """A role of another release opens nothing."""
+        self.assertEqual(self.desk.ask("GET", "/api/v1/me", role="emperor").status, 403)
+
+    def test_health_is_for_loopback(self) -> None:
+        """From this machine without a login; from elsewhere, and through a proxy, only with one."""
+        for path in ("/livez", "/readyz", "/startupz", "/metrics"):
+            self.assertEqual(self.desk.ask("GET", path).status, 200, path)
+            self.assertEqual(self.desk.ask("GET", path, peer="192.0.2.1").status, 401, path)
+            through = {"X-Forwarded-For": "192.0.2.1"}
+            self.assertEqual(
+                self.desk.ask("GET", path, host="admin.example.com", headers=through).status, 401, path
+            )
+            self.assertEqual(self.desk.ask("GET", path, host="localhost", headers=through).status, 401, path)
+            self.assertEqual(self.desk.ask("GET", path, peer="192.0.2.1", role="helpdesk").status, 403, path)
+            self.assertEqual(self.desk.ask("GET", path, peer="192.0.2.1", role="auditor").status, 200, path)
+
+    def test_no_mutation_by_get(self) -> None:
+        """A GET of what changes something is 405, and names what would be taken."""
+        token = self.desk.token("owner")
+        gets = {route.path for route in ROUTES if route.method == "GET"}
+        for route in ROUTES:
+            if route.method == "GET" or route.path in gets:
+                continue
+            if f"GET {route.path}" in MATRIX or route.path.startswith(("/backends/", "/api/v1/backends/")):
+                continue
+            answer = self.desk.ask("GET", place(route), token=token)
+            self.assertEqual(answer.status, 405, route.path)
+            self.assertIn(route.method, answer.header("allow"))
+
+    def test_a_page_of_a_session_exists_for_messages_too(self) -> None:
+        """The id that ends a reply opens the page."""
+        facts = make_session()
+        self.desk.history.keep(facts)
+        for reference in (facts.id, f"{facts.id}.1"):
+            self.assertEqual(self.desk.ask("GET", f"/sessions/{reference}", role="helpdesk").status, 200)
+        self.assertEqual(self.desk.ask("GET", f"/sessions/{facts.id}.2", role="helpdesk").status, 404)

@@ -1,0 +1,259 @@
+"""The pages' words and marks: hostile text, plain sentences, empty states, forms."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpgate.admin import text
+from smtpgate.admin.explain import bars, find_reference, of_message, of_session
+from smtpgate.admin.numbers import Point
+from smtpgate.admin.plot import draw, nice_top
+from smtpgate.admin.record import of_facts
+from smtpgate.config.problem import Problem
+from smtpgate.policy.verdict import Finding
+from smtpgate.smtp.reply import Reply
+from tests.admin_kit import HOSTILE, PASSWORD, Desk, make_session
+
+
+class Reader(HTMLParser):
+    """Notes what a browser would act on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scripts: list[str] = []
+        self.wrong: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "script":
+            self.scripts.append(dict(attrs).get("src") or "inline")
+        if (
+            tag in ("iframe", "object", "embed", "style", "base")
+            or tag == "img"
+            and "/assets/" not in str(attrs)
+        ):
+            self.wrong.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if (
+                name.startswith("on")
+                or name in ("style", "srcdoc")
+                or (value or "").strip().lower().startswith("javascript:")
+            ):
+                if name != "value" and name != "placeholder":
+                    self.wrong.append(f"{tag} {name}={value}")
+
+
+class PageCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.desk.users.add_user("ann", "owner", PASSWORD)
+        self.owner = self.desk.token("owner")
+
+    def page(self, path: str, status: int = 200) -> str:
+        answer = self.desk.ask("GET", path, token=self.owner)
+        self.assertEqual(answer.status, status, path)
+        return answer.text
+
+
+class HostileTests(PageCase):
+    """What peers wrote to hurt whoever looks."""
+
+    def test_nothing_runs_and_nothing_hides(self) -> None:
+        """On every page: our scripts only, no handlers, no styles, no control characters, no bidi marks."""
+        places = ["/", "/messages", "/recent", "/messages?q=%3Cscript%3E", "/backends", "/sessions"]
+        for number, bad in enumerate(HOSTILE):
+            finding = Finding("hostile", "reject", public=bad, detail=bad, filter="content")
+            id = f"01J9UK7Q00000000000000H{number:03d}"
+            facts = make_session(
+                id,
+                helo=bad,
+                subject=bad,
+                outcome="refused",
+                reply=Reply(550, "5.7.1", (bad,)),
+                findings=(finding,),
+            )
+            facts.client_name = facts.user = facts.mechanism = facts.closed_by = bad
+            facts.transactions[0].notes = [bad]
+            facts.transactions[0].server = bad
+            facts.note(100.2, bad, bad, bad)
+            self.desk.history.keep(facts)
+            places += [f"/sessions/{id}", f"/sessions/{id}.1"]
+        server = self.desk.control.revision.pools["mail"].servers[0]  # type: ignore[union-attr]
+        server.banner = server.why = server.drain_reason = "".join(HOSTILE)
+        server.state, server.is_drained = "down", True
+        for place in places:
+            page = self.page(place)
+            reader = Reader()
+            reader.feed(page)
+            self.assertEqual(reader.wrong, [], place)
+            self.assertTrue(all(one.startswith("/assets/") for one in reader.scripts), place)
+            self.assertEqual(
+                re.findall(
+                    "[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]", page
+                ),
+                [],
+                place,
+            )
+            self.assertEqual(len(reader.ids), len(set(reader.ids)), place)
+            self.assertNotIn("49", re.findall(r"<h1>.*?</h1>", page))
+
+    def test_search_words_come_back_escaped(self) -> None:
+        """What was typed stands in the box and in no tag."""
+        page = self.page("/messages?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+        self.assertNotIn("<script>alert", page)
+        self.assertIn("&lt;script&gt;", page)
+
+    def test_visible(self) -> None:
+        """Each character that hides is shown by its number; letters of all scripts stay."""
+        self.assertEqual(text.visible("a\x1b[0m\u202eb"), "a⟨U+001B⟩[0m⟨U+202E⟩b")
+        self.assertEqual(text.visible("Grüße 日本 עברית"), "Grüße 日本 עברית")
+        self.assertEqual(len(text.visible("x" * 1000)), 500)
+        self.assertEqual(text.visible(None), "")
+
+    def test_subjects(self) -> None:
+        """Encoded words are read; broken ones are shown as they are."""
+        self.assertEqual(text.subject("=?utf-8?q?Gr=C3=BC=C3=9Fe?="), "Grüße")
+        for raw in ("=?x?q?a?=", "=?utf-8?b?!!!?=", "=?utf-8?q?\udcff?=", "plain"):
+            self.assertIsInstance(text.subject(raw), str)
+
+
+class WordTests(SynchronousTestCase):
+    """The sentence over a message."""
+
+    def said(self, **more: object) -> str:
+        facts = make_session(**more)  # type: ignore[arg-type]
+        return of_message(of_facts(facts, 101.0).messages[0]).sentence
+
+    def test_who_decided(self) -> None:
+        """A filter, the backend, the gateway, the client: each is named."""
+        self.assertIn("took it", self.said())
+        refusal = Reply(550, "5.7.1", ("No",))
+        finding = Finding("malware", "reject", filter="clamav")
+        self.assertIn(
+            "our check “clamav” found “malware”",
+            self.said(outcome="refused", reply=refusal, findings=(finding,)),
+        )
+        self.assertIn("backend server 127.0.0.1:2600, after", self.said(outcome="refused", reply=refusal))
+        self.assertIn("try again later", self.said(outcome="deferred", reply=Reply(451, "4.3.0", ("x",))))
+        self.assertIn("client", self.said(outcome="aborted", reply=None))
+        self.assertIn("ledger", self.said(outcome="unacked"))
+        self.assertIn("duplicate", self.said(outcome="unknown", reply=Reply(451, "4.4.2", ("x",))))
+
+    def test_refused_at_rcpt(self) -> None:
+        """Before the content: by the backend or by ourselves."""
+        facts = make_session(outcome="refused", reply=Reply(550, "5.1.1", ("Unknown",)))
+        transaction = facts.transactions[0]
+        transaction.data_at = transaction.end_at = transaction.verdict_at = transaction.committed_at = 0.0
+        transaction.recipients[0].state = "refused"
+        self.assertIn("the backend accepted none", of_message(of_facts(facts, 1).messages[0]).sentence)
+        transaction.server = ""
+        self.assertIn("the gateway accepted none", of_message(of_facts(facts, 1).messages[0]).sentence)
+
+    def test_sessions(self) -> None:
+        """Without mail, turned away, with several messages."""
+        facts = make_session()
+        facts.transactions = []
+        self.assertEqual(of_session(of_facts(facts, 1)).word, "no mail")
+        facts.findings = [Finding("listed", "reject", filter="dnsbl")]
+        self.assertIn("dnsbl", of_session(of_facts(facts, 1)).sentence)
+        facts = make_session()
+        facts.transactions *= 2
+        self.assertEqual(of_session(of_facts(facts, 1)).word, "2 of 2 accepted")
+
+    def test_bars_stay_in_the_picture(self) -> None:
+        """Whatever the times are."""
+        facts = make_session()
+        facts.note(100.0, "us", "x")
+        facts.note(99.0, "us", "early")
+        facts.note(900.0, "us", "late")
+        for bar in bars(of_facts(facts, 101.0)):
+            self.assertGreaterEqual(bar.width, 3)
+            self.assertLessEqual(bar.start + bar.width, 1000)
+
+    def test_references(self) -> None:
+        """Alone, in a bounce, wrapped in marks; the last one wins; other words are none."""
+        id = "01J9UK7Q0000000000000000AA"
+        for pasted in (
+            id,
+            f" {id}.2\n",
+            f"550 5.7.1 no {id}.2 (in reply to end of DATA)",
+            f"<{id}.2>",
+            id.lower(),
+        ):
+            self.assertTrue(find_reference(pasted).startswith(id), pasted)
+        self.assertEqual(find_reference(f"first {id}.1 then {id}.2."), f"{id}.2")
+        for pasted in ("", "hello", id[:-1], f"x{id}", "<1@example.org>", "A" * 200_000):
+            self.assertEqual(find_reference(pasted), "")
+
+
+class StateTests(PageCase):
+    """Empty, troubled, and filled."""
+
+    def test_empty_states_say_what_to_do(self) -> None:
+        """No blank page."""
+        self.assertIn("send-test --to postmaster@example.net", self.page("/"))
+        self.assertIn("tcp:0:interface=127.0.0.1", self.page("/sessions"))
+        self.assertIn("No message yet", self.page("/messages"))
+        self.assertIn("Nothing matches", self.page("/messages?q=zz"))
+        self.assertIn("No session has ended", self.page("/recent"))
+        self.assertIn("No filter", self.page("/filters"))
+        self.assertIn("not kept any more", self.page("/sessions/01J9UK7Q0000000000000000AA", 404))
+
+    def test_problems_stand_on_the_page_with_their_lines(self) -> None:
+        """After a reload that failed, every page says so."""
+        self.desk.control.problems = (
+            Problem("gate.toml", 12, 3, "routes[0].backend", "no backend x", "known: mail"),
+        )
+        page = self.page("/config")
+        for words in ("line 12", "routes[0].backend", "no backend x", "known: mail"):
+            self.assertIn(words, page)
+        self.assertIn("has errors", self.page("/help"))
+
+    def test_draining_and_open_networks_are_said(self) -> None:
+        """On every page."""
+        self.desk.control.reception.is_draining = True
+        self.assertIn("draining", self.page("/help"))
+        self.assertEqual(self.desk.ask("GET", "/readyz").status, 503)
+        self.assertEqual(self.desk.ask("GET", "/livez").status, 200)
+
+    def test_buttons_are_for_those_who_may(self) -> None:
+        """A helpdesk sees no drain."""
+        self.assertIn("/drain", self.page("/backends"))
+        answer = self.desk.ask("GET", "/backends", role="helpdesk")
+        self.assertNotIn("/drain", answer.text)
+        self.assertNotIn("/config", answer.text)
+
+    def test_a_found_reference_leads_to_its_page(self) -> None:
+        """From the search box."""
+        id = "01J9UK7Q0000000000000000AA"
+        answer = self.desk.ask("GET", f"/search?q=550%20no%20{id}.1", token=self.owner)
+        self.assertEqual(answer.header("location"), f"/sessions/{id}.1")
+        answer = self.desk.ask("GET", "/search?q=bob%40example.net%0D%0AX:%20y", token=self.owner)
+        self.assertEqual(answer.header("location"), "/messages?q=bob%40example.net%20X%3A%20y")
+
+    def test_plot(self) -> None:
+        """Whole numbers, inside the picture."""
+        self.assertEqual([nice_top(n) for n in (1, 3, 7, 11, 51, 999)], [1, 5, 10, 20, 100, 1000])
+        points = [
+            Point(time=f"2026-09-21T14:{n:02d}:00.000Z", accepted=n, refused=n % 3, deferred=1)
+            for n in range(60)
+        ]
+        plot = draw(points)
+        self.assertTrue(all(0 <= one.y and one.y + one.height <= plot.height for one in plot.blocks))
+        self.assertEqual(draw([]).blocks, ())
+
+    def test_readable_numbers(self) -> None:
+        """Spans and sizes."""
+        self.assertEqual(
+            [text.duration(n) for n in (0.005, 2.5, 61, 3600, 90061)],
+            ["5 ms", "2.5 s", "1 min 1 s", "1 h", "1 d 1 h"],
+        )
+        self.assertEqual(
+            [text.octets(n) for n in (0, 1023, 1536, 2**20)], ["0 B", "1023 B", "1.5 KiB", "1.0 MiB"]
+        )
+        self.assertIsNone(text.moment(0))
