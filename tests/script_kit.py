@@ -97,6 +97,10 @@ class Backend:
         self.greetings: list[Action] = []
         self.certificate = certificate
         self.implicit = implicit
+        #: Authorities of client certificates; None: no client is asked for one.
+        self.client_ca: Path | None = None
+        #: What each TLS client showed; an empty one showed none.
+        self.certificates: list[object] = []
         #: Names that TLS clients asked for.
         self.names: list[str | None] = []
         self.commands: list[bytes] = []
@@ -238,10 +242,15 @@ class Backend:
     def _tls(self, connection: Connection) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate)  # type: ignore[arg-type]
+        if self.client_ca is not None:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(self.client_ca)
         context.sni_callback = lambda sock, name, context: self.names.append(name)
         connection.buffer = b""
         connection.clear = len(connection.commands)
-        connection.sock = context.wrap_socket(connection.sock, server_side=True)
+        secure = context.wrap_socket(connection.sock, server_side=True)
+        connection.sock = secure
+        self.certificates.append(secure.getpeercert())
 
     def _data(self, connection: Connection) -> bool:
         connection.say(b"354 go on")

@@ -349,16 +349,17 @@ backend = "plain"
 
         return self.run_script(text, run)
 
-    def test_P_163_client_certificate(self) -> Deferred[Any]:
-        """A configured certificate is there for the server that asks."""
+    @inlineCallbacks
+    def test_P_163_client_certificate(self) -> Iterator[Deferred[Any]]:
+        """A server that asks for a certificate gets the configured one; without one the mail flows all the same."""
         mine = self.issue("gate.example.com")
+        for keys, names in ((f'tls_certificate = "{mine}"', (("DNS", "gate.example.com"),)), ("", ())):
 
-        def run(gateway: TestGateway, backend: Backend) -> None:
-            self.delivered(gateway, backend, in_clear=False)
+            def run(gateway: TestGateway, backend: Backend, names: Any = names) -> None:
+                self.delivered(gateway, backend, in_clear=False)
+                for shown in backend.certificates:
+                    self.assertEqual((shown or {}).get("subjectAltName", ()), names)
 
-        return self.behind(
-            run,
-            Backend((), STARTTLS, certificate=self.issue(NAME)),
-            backend_tls="required",
-            keys=f'tls_certificate = "{mine}"',
-        )
+            backend = Backend((), STARTTLS, certificate=self.issue(NAME))
+            backend.client_ca = self.ca_file
+            yield self.behind(run, backend, keys, backend_tls="required")
