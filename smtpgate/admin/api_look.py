@@ -137,7 +137,7 @@ async def document(ask: Ask) -> Answer:
     """This document."""
     from smtpgate.admin.openapi import build
 
-    return as_json(build(ask.office.routes()))
+    return as_json(await ask.office.in_thread(build, ask.office.routes()))
 
 
 async def validate(ask: Ask) -> Answer:

@@ -21,7 +21,8 @@ async def find_session(office: Any, reference: str) -> SessionRecord:
         raise Refusal(
             "not-found", 404, f"no session {visible(reference, 80)}: it is not live, and not kept any more"
         )
-    return of_row(row)
+    record: SessionRecord = await office.in_thread(of_row, row)
+    return record
 
 
 async def find_message(office: Any, reference: str) -> tuple[SessionRecord, MessageView]:
@@ -37,7 +38,9 @@ async def recent_sessions(office: Any, limit: int) -> list[SessionRecord]:
     """The newest ended sessions."""
     if office.control.history is None:
         return []
-    return of_rows(await office.control.history.recent(limit))
+    rows = await office.control.history.recent(limit)
+    records: list[SessionRecord] = await office.in_thread(of_rows, rows)
+    return records
 
 
 def message_row(record: SessionRecord, message: MessageView) -> MessageRow:
@@ -60,9 +63,14 @@ def message_row(record: SessionRecord, message: MessageView) -> MessageRow:
 
 async def recent_messages(office: Any, limit: int, text: str = "", outcome: str = "") -> MessageList:
     """The newest messages; `text` is looked for in sender, recipients, subject, client and ids."""
-    wanted = text.casefold()
+    records = await recent_sessions(office, limit)
+    found: MessageList = await office.in_thread(_choose, records, limit, text.casefold(), outcome)
+    return found
+
+
+def _choose(records: list[SessionRecord], limit: int, wanted: str, outcome: str) -> MessageList:
     rows = []
-    for record in await recent_sessions(office, limit):
+    for record in records:
         for message in reversed(record.messages):
             row = message_row(record, message)
             if outcome and row.outcome != outcome:

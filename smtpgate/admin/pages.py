@@ -11,7 +11,7 @@ from urllib.parse import quote
 from smtpgate.admin import api_do, entry, explain, text
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.lookup import find_session, message_row, recent_messages, recent_sessions
+from smtpgate.admin.lookup import find_session, recent_messages, recent_sessions
 from smtpgate.admin.plot import draw
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.wire import Answer, redirect
@@ -28,7 +28,7 @@ async def overview(ask: Ask) -> Answer:
     view = office.control.overview()
     recent = await recent_messages(office, 8) if ask.who.may("messages:read") else None
     last = series.points[-2] if len(series.points) > 1 else None
-    return office.templates.page(
+    return await office.templates.page(
         ask,
         "overview.html",
         here="overview",
@@ -60,7 +60,7 @@ async def sessions(ask: Ask) -> Answer:
         (name, ", ".join(listener.listen), listener.role)
         for name, listener in control.settings.listeners.items()
     ]
-    return ask.office.templates.page(
+    return await ask.office.templates.page(
         ask,
         "sessions.html",
         here="sessions",
@@ -78,7 +78,7 @@ async def session(ask: Ask) -> Answer:
     focus = record.message(reference) if "." in reference else None
     if "." in reference and focus is None:
         raise Refusal("not-found", 404, f"no message {text.visible(reference, 80)} in this session")
-    return ask.office.templates.page(
+    return await ask.office.templates.page(
         ask,
         "session.html",
         here="messages",
@@ -97,19 +97,15 @@ async def messages(ask: Ask) -> Answer:
     outcome = ask.query.get("outcome", "")
     wanted = ask.query.get("q", "")
     found = await recent_messages(ask.office, ROWS, wanted, outcome)
-    return ask.office.templates.page(
+    return await ask.office.templates.page(
         ask, "messages.html", here="messages", found=found, outcome=outcome, wanted=wanted, q=wanted
     )
 
 
 async def recent(ask: Ask) -> Answer:
     """The newest ended sessions, those without mail too."""
-    found = await recent_sessions(ask.office, ROWS)
-    rows = [
-        (record, explain.of_session(record), [message_row(record, one) for one in record.messages])
-        for record in found
-    ]
-    return ask.office.templates.page(ask, "recent.html", here="recent", rows=rows)
+    rows = [(record, explain.of_session(record)) for record in await recent_sessions(ask.office, ROWS)]
+    return await ask.office.templates.page(ask, "recent.html", here="recent", rows=rows)
 
 
 async def search(ask: Ask) -> Answer:
@@ -126,7 +122,7 @@ async def backends(ask: Ask) -> Answer:
     by_backend: dict[str, list[Any]] = {name: [] for name in ask.office.control.settings.backends}
     for view in ask.office.control.servers():
         by_backend.setdefault(view.backend, []).append(view)
-    return ask.office.templates.page(
+    return await ask.office.templates.page(
         ask,
         "backends.html",
         here="backends",
@@ -137,19 +133,19 @@ async def backends(ask: Ask) -> Answer:
 
 async def filters(ask: Ask) -> Answer:
     """The chain of filters."""
-    return ask.office.templates.page(
+    return await ask.office.templates.page(
         ask, "filters.html", here="filters", filters=ask.office.control.filters()
     )
 
 
 async def config(ask: Ask) -> Answer:
     """The configuration at work, and what is wrong with the file."""
-    return _config(ask)
+    return await _config(ask)
 
 
-def _config(ask: Ask, checked: Any = None, said: str = "", status: int = 200) -> Answer:
+async def _config(ask: Ask, checked: Any = None, said: str = "", status: int = 200) -> Answer:
     control = ask.office.control
-    return ask.office.templates.page(
+    return await ask.office.templates.page(
         ask,
         "config.html",
         status,
@@ -167,7 +163,7 @@ def _config(ask: Ask, checked: Any = None, said: str = "", status: int = 200) ->
 
 async def help_page(ask: Ask) -> Answer:
     """What the words mean."""
-    return ask.office.templates.page(ask, "help.html", here="help")
+    return await ask.office.templates.page(ask, "help.html", here="help")
 
 
 # Do
@@ -194,14 +190,16 @@ async def validate(ask: Ask) -> Answer:
     """Check the file as it is on the disk."""
     problems = await ask.office.control.check_file()
     errors = any(problem.is_error for problem in problems)
-    return _config(ask, problems, "The file has errors." if errors else "The file can be put to work.")
+    return await _config(ask, problems, "The file has errors." if errors else "The file can be put to work.")
 
 
 async def reload(ask: Ask) -> Answer:
     """Put the file to work."""
     problems = await api_do.reload_file(ask)
     if problems:
-        return _config(ask, problems, "The file has errors; the running configuration is unchanged.", 422)
+        return await _config(
+            ask, problems, "The file has errors; the running configuration is unchanged.", 422
+        )
     return redirect("/config")
 
 

@@ -65,9 +65,11 @@ class Templates:
         }
         return self._environment.get_template(template).render(**{**common, **values})
 
-    def page(self, ask: Ask, name: str, status: int = 200, **values: Any) -> Answer:
-        """A page as the answer to a request."""
-        return html(self.render(name, ask.principal, **values), status)
+    async def page(self, ask: Ask, name: str, status: int = 200, **values: Any) -> Answer:
+        """A page as the answer to a request. A long one takes 50 ms to write, so that is done in a thread; all that
+        goes into it are frozen values."""
+        text = await self._office.in_thread(lambda: self.render(name, ask.principal, **values))
+        return html(text, status)
 
     def error(self, caller: Caller, request_id: str, status: int, title: str, detail: str) -> str:
         """What went wrong, for people."""

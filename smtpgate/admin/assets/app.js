@@ -91,9 +91,9 @@
       plot = new uPlot({
         width: place.clientWidth, height: 200, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1e3), "Etc/UTC"),
         scales: { y: { range: (u, low, high) => [0, Math.max(high, 4)] } },
-        axes: [axis, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000] }],
+        axes: [{ ...axis, values: (u, times) => times.map((time) => new Date(time * 1000).toISOString().slice(11, 16)) }, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000] }],
         cursor: { y: false },
-        series: [{ label: "time", value: "{HH}:{mm}" }, ...kinds.map(([name, tone]) => ({
+        series: [{ label: "minute", value: "{HH}:{mm}" }, ...kinds.map(([name, tone]) => ({
           label: name, stroke: color(tone), fill: color(tone), width: 0, paths: bars, points: { show: false },
           value: (u, value, series, index) => (index === null || !raw[index] ? "–" : raw[index][name]),
         }))],
