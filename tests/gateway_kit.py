@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from inspect import iscoroutine
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,10 @@ class TestGateway:
         self.keeper = Timekeeper(reactor, tick)
         self.connector = Connector(self.poller, reactor)
         self.ledger = Ledger(bytes(32), time.time, self.store)
-        self.engine = Engine(reactor, self.keeper, time.time, self.events.append, self.ledger, tempfile.TemporaryFile,
+        #: Makes a spool file; a script may put one in that fails.
+        self.open_spool: Callable[[], Any] = tempfile.TemporaryFile
+        self.spools: list[Any] = []
+        self.engine = Engine(reactor, self.keeper, time.time, self.events.append, self.ledger, self._spool,
                              deferToThread, ensureDeferred)
         self.control = Control(self.engine, "/nowhere/gate.toml", {}, {}, self._build, self._bind, None, None)
         self.ports = Ports(reactor, self._acceptor)
@@ -84,6 +88,11 @@ class TestGateway:
         for call in reactor.getDelayedCalls():
             if getattr(call.func, "__self__", None) in (self.keeper,) or "smtpgate" in str(call.func):
                 call.cancel()
+
+    def _spool(self) -> Any:
+        file = self.open_spool()
+        self.spools.append(file)
+        return file
 
     def _build(self, settings: Settings, old: Revision | None) -> Revision:
         tell = self.events.append
@@ -128,6 +137,22 @@ class TestGateway:
         # The first call may run before the reactor looks at its sockets again; behind the third it has done so.
         for _ in range(3):
             blockingCallFromThread(reactor, succeed, None)
+
+    def in_reactor(self, call: Callable[..., Any], *args: Any) -> Any:
+        """From a script's thread: call something in the reactor's; a coroutine or Deferred is waited for."""
+
+        def begin() -> Any:
+            made = call(*args)
+            return ensureDeferred(made) if iscoroutine(made) else made
+
+        return blockingCallFromThread(reactor, begin)
+
+    def idle(self) -> bool:
+        """From a script's thread: wait until no session is left; False when one stays."""
+        end = time.monotonic() + 15
+        while self.control.reception.sessions and time.monotonic() < end:
+            self.settle()
+        return not self.control.reception.sessions
 
     def told(self, kind: type) -> list[Any]:
         """Events of one kind."""

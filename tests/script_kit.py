@@ -207,7 +207,9 @@ class Backend:
             if verb == b"STAR" and rule == b"220 go":
                 rule = None
             else:
-                return self._act(connection, rule) and verb != b"QUIT"
+                said = rule(connection) if callable(rule) else rule
+                self._note(connection, verb, said)
+                return (said is None or self._act(connection, said)) and verb != b"QUIT"
         if verb in (b"EHLO", b"LHLO"):
             connection.has_mail, connection.recipients = False, 0
             words = [b"backend.example.net", *(word.encode() for word in self.ehlo)]
@@ -239,6 +241,14 @@ class Backend:
             connection.say(b"500 5.5.1 unknown")
         return True
 
+    def _note(self, connection: Connection, verb: bytes, said: bytes | None) -> None:
+        """A rule answered an envelope command: keep count of what it took. A rule that wrote itself took it."""
+        if said is None or said.startswith(b"2"):
+            if verb == b"MAIL":
+                connection.has_mail, connection.recipients = True, 0
+            elif verb == b"RCPT" and connection.has_mail:
+                connection.recipients += 1
+
     def _tls(self, connection: Connection) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate)  # type: ignore[arg-type]
@@ -252,8 +262,15 @@ class Backend:
         connection.sock = secure
         self.certificates.append(secure.getpeercert())
 
+    def take_data(self, connection: Connection) -> bool:
+        """For a rule of DATA that has said its 354 itself: the rest of the data phase."""
+        return self._content(connection)
+
     def _data(self, connection: Connection) -> bool:
         connection.say(b"354 go on")
+        return self._content(connection)
+
+    def _content(self, connection: Connection) -> bool:
         connection.buffer = b"\r\n" + connection.buffer
         at = 0
         try:
@@ -386,3 +403,20 @@ class Client:
     def close(self) -> None:
         """Hang up."""
         self.sock.close()
+
+    def reply_at(self, stage: str, recipient: bytes = b"b@example.net") -> bytes:
+        """A new transaction: the reply that tells what the backend said to MAIL, RCPT, DATA or DOT.
+
+        MAIL goes to the backend together with the first RCPT, so that its refusal is the reply to that.
+        """
+        self.say(b"RSET")
+        self.say(b"MAIL FROM:<a@example.org>")
+        reply = self.say(b"RCPT TO:<" + recipient + b">")
+        if stage in ("MAIL", "RCPT"):
+            return reply
+        assert reply.startswith(b"250"), reply
+        reply = self.say(b"DATA")
+        if stage == "DATA":
+            return reply
+        assert reply.startswith(b"354"), reply
+        return self.say(b"Subject: x\r\n\r\nhi\r\n.")

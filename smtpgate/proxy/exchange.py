@@ -253,6 +253,9 @@ class Exchange:
             event = front.wire.next_event()
             if event is NEED_DATA:
                 await body.flush()
+                if front.wire.has_input:
+                    # They came while the backend took what was held back, and nobody was told.
+                    continue
                 # Octets must come, and not by drips (Postfix smtpd_min_data_rate).
                 now = clock.seconds()
                 rate = (body.content.octets - before) / settings.limits.min_data_rate_octets
@@ -329,7 +332,8 @@ class Exchange:
         else:
             outcome = "refused" if reply.is_permanent else "deferred"
         self._answer(end, reply, is_lmtp_front)
-        self.closes = reply.code == 521
+        # Only our own 521 closes: that of a backend is relayed like any other refusal.
+        self.closes = reply is status.BARE_NEWLINE_CLOSING
         self.end(outcome, reply)
         session.front.flush()
 

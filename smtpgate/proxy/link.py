@@ -221,7 +221,10 @@ class Link:
             try:
                 await signal
             except TimeUp:
-                self._give_up(LinkFailed(self._stage, status.BACKEND_LOST, f"no reply in time to {self._stage}"))
+                # A server that never comes to its EHLO list is as good as not there (DESIGN, budget of the opening).
+                is_opening = self._stage in ("greeting", "ehlo", "helo")
+                reply = status.BACKEND_UNREACHABLE if is_opening else status.BACKEND_LOST
+                self._give_up(LinkFailed(self._stage, reply, f"no reply in time to {self._stage}"))
         return answers.popleft()
 
     def _give_up(self, failure: LinkFailed) -> None:

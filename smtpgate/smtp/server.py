@@ -180,6 +180,7 @@ class ServerConnection:
         "has_tried_rcpt",
         "accepted",
         "is_utf8",
+        "is_binary",
         "_rules",
         "_offered",
         "_buffer",
@@ -204,6 +205,7 @@ class ServerConnection:
         self.has_tried_rcpt = False
         self.accepted = 0
         self.is_utf8 = False
+        self.is_binary = False
         self._rules = rules
         self._offered: frozenset[str] = frozenset()
         self._buffer = b""
@@ -319,7 +321,7 @@ class ServerConnection:
             if end < 0:
                 if buffer[at : at + 2] == b"\x16\x03":
                     # A TLS ClientHello on a port that speaks SMTP in clear.
-                    return self._fatal("?", status.NOT_SMTP, "TLS on a plaintext port")
+                    return self._fatal("?", status.TLS_IN_CLEAR_PORT, "TLS on a plaintext port")
                 if len(buffer) - at <= self._cap(buffer, at, cap):
                     return None
                 self._discarding = 1
@@ -403,6 +405,7 @@ class ServerConnection:
             if command.path.is_utf8 and "SMTPUTF8" not in command.params:
                 return status.NO_SMTPUTF8_SENDER, "UTF-8 address without SMTPUTF8"
             self.is_utf8 = "SMTPUTF8" in command.params
+            self.is_binary = (command.params.get("BODY") or b"").upper() == b"BINARYMIME"
         elif verb == "RCPT":
             bad = check_rcpt_params(command.params, self._offered)
             if bad is not None:
@@ -410,6 +413,10 @@ class ServerConnection:
             assert command.path is not None
             if command.path.is_utf8 and not self.is_utf8:
                 return status.NO_SMTPUTF8_RECIPIENT, "UTF-8 address without SMTPUTF8"
+        elif verb == "DATA":
+            if self.is_binary:
+                # Such content has no line that could end it (RFC 3030 section 3).
+                return status.BINARY_NEEDS_BDAT, "DATA for BINARYMIME"
         elif verb == "STARTTLS":
             if self.is_tls:
                 return status.TLS_ACTIVE, "TLS is active"
@@ -592,6 +599,7 @@ class ServerConnection:
             self.has_tried_rcpt = False
             self.accepted = 0
             self.is_utf8 = False
+            self.is_binary = False
 
     def discard(self) -> None:
         """Stop believing in the transaction without a word from the client (it was aborted by our own reply)."""
