@@ -1,1 +1,46 @@
-"""plugins"""
+"""Where filter factories are found: `builtin` lists ours, other packages drop modules of their own in.
+
+A module below `smtpgate/plugins/` in any folder of the Python path is a plugin module; every object in it that provides
+`IFilterFactory` is a factory. A module that cannot be imported is named with its reason, never skipped in silence: a
+configuration that asks for a filter of it is refused with that reason (`twisted.plugin.getPlugins` would log and go
+on, and would write a cache that is read back as a pickle).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from twisted.plugin import pluginPackagePaths
+
+from smtpgate.interfaces import IFilterFactory
+
+__path__.extend(pluginPackagePaths(__name__))
+__all__ = ["TwoOfOneName", "find_factories"]
+
+
+class TwoOfOneName(Exception):
+    """Two factories have one name; the text names both."""
+
+
+def find_factories() -> tuple[dict[str, Any], dict[str, str]]:
+    """All factories by name, and the modules that failed with the reason."""
+    found: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    for info in pkgutil.iter_modules(__path__):
+        try:
+            module = importlib.import_module(f"{__name__}.{info.name}")
+        except Exception as error:
+            failed[info.name] = f"{type(error).__name__}: {error}"
+            continue
+        for thing in vars(module).values():
+            if isinstance(thing, type) or not IFilterFactory.providedBy(thing):
+                continue
+            place = f"{module.__name__} ({module.__file__})"
+            if found.get(thing.name, thing) is not thing:
+                raise TwoOfOneName(f"two filters are named {thing.name}: in {places[thing.name]} and in {place}")
+            found[thing.name] = thing
+            places[thing.name] = place
+    return found, failed

@@ -125,11 +125,18 @@ class Session:
             front, verbs, now = self.front, self._VERBS, self._clock.seconds
             wire = front.wire
             patience = self.revision.settings.timeouts.command_s
+            deadline = 0.0
             while True:
                 event = wire.next_event()
                 if event is NEED_DATA:
-                    await front.input(now() + patience)
+                    # One deadline for a whole command: its octets do not extend it (P-242).
+                    deadline = deadline or now() + patience
+                    if front.is_full:
+                        # A client that does not read its replies is not read either (P-247).
+                        await front.sent(deadline)
+                    await front.input(deadline)
                     continue
+                deadline = 0.0
                 if type(event) is Command:
                     waiting = verbs[event.verb](self, event)
                     if waiting is not None:
