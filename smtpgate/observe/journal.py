@@ -28,6 +28,7 @@ from smtpgate.observe.records import MILLISECONDS, Fields
 from smtpgate.observe.repeats import Flood, Repeats
 from smtpgate.observe.words import is_quiet
 from smtpgate.policy import event as told
+from smtpgate.policy.transaction import Session
 from twisted.logger import ILogObserver, formatEvent
 from twisted.python.failure import Failure
 
@@ -88,6 +89,7 @@ class Journal:
         self._failures = Repeats(REPEAT_S)
         self._refusals = Flood(REFUSALS_PER_S)
         self._commands: dict[str, list[Any]] = {}
+        self._clients: dict[str, tuple[object, str, str, str, str]] = {}
         self._tellers: Mapping[type, Callable[[Any], None]] = {
             told.TransactionEnded: self._transaction_ended,
             told.SessionEnded: self._session_ended,
@@ -157,20 +159,17 @@ class Journal:
             self._turn(second)
         at = f"{self._stamp}{MILLISECONDS[int((now - second) * 1000)]}"
         if self._is_json:
-            self._put(level, records.message(at, level, self._who, transaction))
+            self._put(level, records.message(at, level, self._who, self._client(transaction.session), transaction))
         else:
             self._put(level, records.message_text(at, level, transaction))
 
     def _session_ended(self, event: told.SessionEnded) -> None:
         session = event.session
-        level = "info"
         if self._is_debug:
             self._settle_commands(session.id)
-        if is_quiet(session):
-            if not self._is_debug:
-                return
-            level = "debug"
-        elif not self._is_info:
+        level = "debug" if is_quiet(session) else "info"
+        if LEVELS[level] < self._least:
+            self._clients.pop(session.id, None)
             return
         now = self._wall()
         second = int(now)
@@ -178,9 +177,26 @@ class Journal:
             self._turn(second)
         at = f"{self._stamp}{MILLISECONDS[int((now - second) * 1000)]}"
         if self._is_json:
-            self._put(level, records.session(at, level, self._who, session))
+            self._put(level, records.session(at, level, self._who, self._client(session), session))
         else:
             self._put(level, records.session_text(at, level, session))
+        self._clients.pop(session.id, None)
+
+    def _client(self, session: Session) -> str:
+        """The part about the client, made once as long as nothing in it changes."""
+        tls = session.tls
+        known = self._clients.get(session.id)
+        if (
+            known is not None
+            and known[0] is tls
+            and known[1] is session.helo
+            and known[2] is session.user
+            and known[3] is session.client_ip
+        ):
+            return known[4]
+        text = records.client_part(session)
+        self._clients[session.id] = (tls, session.helo, session.user, session.client_ip, text)
+        return text
 
     # The others
 

@@ -93,9 +93,18 @@ class Reception:
         self._keys[session.facts.id] = key
         self._by_client[key] += 1
 
+    def _uncount(self, session: Session) -> None:
+        key = self._keys.pop(session.facts.id, None)
+        if key is not None:
+            self._by_client[key] -= 1
+            if not self._by_client[key]:
+                del self._by_client[key]
+
     def admit(self, session: Session) -> Reply | None:
-        """The PROXY header named the client: count it; a Reply where it has too many connections."""
+        """The PROXY header or XCLIENT named the client: count it; a Reply where it has too many connections."""
         client = session.facts.client_ip
+        # It may have been counted under the address that it had before.
+        self._uncount(session)
         refusal = self._count_refusal(session.door.listener, client)
         if refusal is None:
             self._count(session, client)
@@ -104,11 +113,7 @@ class Reception:
     def ended(self, session: Session) -> None:
         """A session is over."""
         self.sessions.pop(session.facts.id, None)
-        key = self._keys.pop(session.facts.id, None)
-        if key is not None:
-            self._by_client[key] -= 1
-            if not self._by_client[key]:
-                del self._by_client[key]
+        self._uncount(session)
         if not self.sessions and self.on_idle is not None:
             self.on_idle()
 

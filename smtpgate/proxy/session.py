@@ -564,6 +564,10 @@ class Session:
             facts.user, facts.mechanism = values["LOGIN"], "XCLIENT" if values["LOGIN"] else ""
         facts.is_trusted = bool(listener.relay_from and listener.relay_from.contains(facts.client_ip))
         self._note("client", "XCLIENT", facts.client_ip)
+        if values.get("ADDR"):
+            refusal = self._reception.admit(self)
+            if refusal is not None:
+                raise _Closing("server", refusal)
         if self.run_filters is not None:
             self.run_filters.close()
             self.run_filters = self.door.chain.session(facts)

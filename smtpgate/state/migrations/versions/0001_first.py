@@ -1,0 +1,69 @@
+"""The first tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Make them."""
+    op.create_table(
+        "ledger",
+        sa.Column("key", sa.String, primary_key=True),
+        sa.Column("recipient", sa.String, primary_key=True),
+        sa.Column("state", sa.String, nullable=False),
+        sa.Column("server", sa.String, nullable=False),
+        sa.Column("expires", sa.Float, nullable=False, index=True),
+        sa.Column("transaction_id", sa.String, nullable=False),
+        sa.Column("code", sa.Integer, nullable=False),
+        sa.Column("text", sa.String, nullable=False),
+        sa.Column("envelope", sa.String, nullable=False),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("started", sa.Float, nullable=False, index=True),
+        sa.Column("record", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "messages",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("session_id", sa.String, nullable=False),
+        sa.Column("at", sa.Float, nullable=False, index=True),
+        sa.Column("client_ip", sa.String, nullable=False),
+        sa.Column("sender", sa.String, nullable=False),
+        sa.Column("recipients", sa.String, nullable=False),
+        sa.Column("message_id", sa.String, nullable=False),
+        sa.Column("subject", sa.String, nullable=False),
+        sa.Column("outcome", sa.String, nullable=False),
+    )
+    op.create_table(
+        "users",
+        sa.Column("name", sa.String, primary_key=True),
+        sa.Column("role", sa.String, nullable=False),
+        sa.Column("password", sa.String, nullable=False),
+        sa.Column("created", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("name", sa.String, nullable=False),
+        sa.Column("role", sa.String, nullable=False),
+        sa.Column("digest", sa.String, nullable=False),
+        sa.Column("created", sa.Float, nullable=False),
+        sa.Column("expires", sa.Float, nullable=False),
+        sa.Column("last_used", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("time", sa.Float, nullable=False),
+        sa.Column("actor_kind", sa.String, nullable=False),
+        sa.Column("actor", sa.String, nullable=False),
+        sa.Column("action", sa.String, nullable=False),
+        sa.Column("target", sa.String, nullable=False),
+        sa.Column("detail", sa.String, nullable=False),
+        sa.Column("hash", sa.String, nullable=False),
+    )

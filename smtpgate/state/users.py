@@ -1,0 +1,242 @@
+"""Who may manage the gateway: users, tokens, and the audit of what they did.
+
+Of a password only its argon2 hash is kept, of a token only a digest; the audit is a chain in which each row's hash
+covers the row before, so that a change, a gap and a new order show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+
+from twisted.internet.defer import Deferred
+
+from smtpgate.state.database import Database
+from smtpgate.state.passwords import Checker, hash_password, is_right
+from smtpgate.state.tables import audit, tokens, users
+
+#: A token's use is noted at most so often.
+_NOTED_S = 60.0
+
+
+class Taken(Exception):
+    """The name is in use."""
+
+
+@attrs.frozen
+class User:
+    """Somebody who can log in."""
+
+    name: str
+    role: str
+    created: float
+
+
+@attrs.frozen
+class Token:
+    """Something that can. `expires` 0: never."""
+
+    id: str
+    name: str
+    role: str
+    created: float
+    expires: float
+    last_used: float
+
+
+class Users:
+    """The tables, each call giving an awaitable."""
+
+    def __init__(self, database: Any, in_thread: Callable[..., Any], wall: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._checker = Checker(in_thread)
+        self._wall = wall
+
+    # Users
+
+    def has_owner(self) -> Deferred[bool]:
+        """Whether anybody can log in who may do everything."""
+        return self._database.run(_has_owner)
+
+    async def verify(self, name: str, password: str) -> User | None:
+        """The user, or None; an unknown name costs the same time."""
+        row = await self._database.run(_user, name)
+        right = await self._checker.run(is_right, row["password"] if row is not None else None, password)
+        return User(row["name"], row["role"], row["created"]) if right and row is not None else None
+
+    def users(self) -> Deferred[Sequence[User]]:
+        """All of them."""
+        return self._database.run(_users)
+
+    async def add_user(self, name: str, role: str, password: str) -> None:
+        """A new one. Raises Taken."""
+        hashed = await self._checker.run(hash_password, password)
+        await self._database.run(_add_user, name, role, hashed, self._wall())
+
+    async def set_password(self, name: str, password: str) -> None:
+        """Another password."""
+        hashed = await self._checker.run(hash_password, password)
+        await self._database.run(_set_password, name, hashed)
+
+    def remove_user(self, name: str) -> Deferred[None]:
+        """One less."""
+        return self._database.run(_remove_user, name)
+
+    # Tokens
+
+    def check_token(self, text: str, address: str) -> Deferred[Token | None]:
+        """Whose token it is; None where it is nobody's, revoked or expired."""
+        return self._database.run(_check_token, text, self._wall())
+
+    def tokens(self) -> Deferred[Sequence[Token]]:
+        """Those in force."""
+        return self._database.run(_tokens, self._wall())
+
+    async def add_token(self, name: str, role: str, expires: float) -> str:
+        """A new one: its text, which is shown once and not kept."""
+        id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+        await self._database.run(_add_token, id, name, role, _digest(secret), self._wall(), expires)
+        return f"sgt_{id}_{secret}"
+
+    def revoke_token(self, id: str) -> Deferred[None]:
+        """One less."""
+        return self._database.run(_revoke_token, id)
+
+    # Audit
+
+    def audit(self, actor: Any, action: str, target: str, detail: str) -> Deferred[None]:
+        """Write down a change; it is on the disk when this fires."""
+        return self._database.run(_write_audit, self._wall(), actor.kind, actor.name, action, target, detail)
+
+    def audited(self, limit: int, before: int = 0) -> Deferred[Sequence[dict[str, Any]]]:
+        """What was written down, newest first.
+
+        :param before: rows of a smaller number only; 0: all
+        """
+        return self._database.run(_audited, limit, before)
+
+    def verify_audit(self) -> Deferred[str]:
+        """What is wrong with the chain; "" for nothing."""
+        return self._database.run(_verify_audit)
+
+
+class InlineDatabase:
+    """A database for a command without reactor: each call is done at once, and given as a fired Deferred."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Run over a connection."""
+        done: Deferred[Any] = Deferred()
+        done.callback(self._database.now(function, *args))
+        return done
+
+
+def _digest(secret: str) -> str:
+    # A token is 256 bits of chance: a plain digest cannot be guessed back.
+    return hashlib.sha256(secret.encode("utf-8")).hexdigest()
+
+
+def _has_owner(connection: sa.Connection) -> bool:
+    return connection.execute(sa.select(users.c.name).where(users.c.role == "owner").limit(1)).first() is not None
+
+
+def _user(connection: sa.Connection, name: str) -> dict[str, Any] | None:
+    row = connection.execute(sa.select(users).where(users.c.name == name)).first()
+    return dict(row._mapping) if row is not None else None
+
+
+def _users(connection: sa.Connection) -> list[User]:
+    rows = connection.execute(sa.select(users).order_by(users.c.name))
+    return [User(row.name, row.role, row.created) for row in rows]
+
+
+def _add_user(connection: sa.Connection, name: str, role: str, password: str, now: float) -> None:
+    if _user(connection, name) is not None:
+        raise Taken(f"there is a user {name} already")
+    connection.execute(sa.insert(users).values(name=name, role=role, password=password, created=now))
+
+
+def _set_password(connection: sa.Connection, name: str, password: str) -> None:
+    connection.execute(sa.update(users).where(users.c.name == name).values(password=password))
+
+
+def _remove_user(connection: sa.Connection, name: str) -> None:
+    connection.execute(sa.delete(users).where(users.c.name == name))
+
+
+def _token(row: Any) -> Token:
+    return Token(row.id, row.name, row.role, row.created, row.expires, row.last_used)
+
+
+def _check_token(connection: sa.Connection, text: str, now: float) -> Token | None:
+    prefix, _, rest = text.partition("_")
+    id, _, secret = rest.partition("_")
+    if prefix != "sgt" or not id or not secret:
+        return None
+    row = connection.execute(sa.select(tokens).where(tokens.c.id == id)).first()
+    if row is None or not hmac.compare_digest(row.digest, _digest(secret)) or row.expires and row.expires <= now:
+        return None
+    if now - row.last_used > _NOTED_S:
+        connection.execute(sa.update(tokens).where(tokens.c.id == id).values(last_used=now))
+    return _token(row)
+
+
+def _tokens(connection: sa.Connection, now: float) -> list[Token]:
+    found = connection.execute(sa.select(tokens).order_by(tokens.c.created))
+    return [_token(row) for row in found if not row.expires or row.expires > now]
+
+
+def _add_token(connection: sa.Connection, id: str, name: str, role: str, digest: str, now: float,
+               expires: float) -> None:
+    connection.execute(sa.insert(tokens).values(id=id, name=name, role=role, digest=digest, created=now,
+                                                expires=expires, last_used=0.0))
+
+
+def _revoke_token(connection: sa.Connection, id: str) -> None:
+    connection.execute(sa.delete(tokens).where(tokens.c.id == id))
+
+
+def _link(before: str, values: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps([before, *values]).encode("utf-8")).hexdigest()
+
+
+_AUDITED = (audit.c.seq, audit.c.time, audit.c.actor_kind, audit.c.actor, audit.c.action, audit.c.target,
+            audit.c.detail)
+
+
+def _write_audit(connection: sa.Connection, *values: Any) -> None:
+    last = connection.execute(sa.select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    seq, before = (last.seq + 1, last.hash) if last is not None else (1, "")
+    names = [column.name for column in _AUDITED[1:]]
+    row = dict(zip(names, values, strict=True))
+    connection.execute(sa.insert(audit).values(seq=seq, hash=_link(before, (seq, *values)), **row))
+
+
+def _audited(connection: sa.Connection, limit: int, before: int) -> list[dict[str, Any]]:
+    query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    if before:
+        query = query.where(audit.c.seq < before)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _verify_audit(connection: sa.Connection) -> str:
+    before, number = "", 0
+    for row in connection.execute(sa.select(*_AUDITED, audit.c.hash).order_by(audit.c.seq)):
+        *values, found = row
+        number += 1
+        if values[0] != number:
+            return f"row {number} is missing"
+        if found != _link(before, values):
+            return f"row {number} was changed"
+        before = found
+    return ""
