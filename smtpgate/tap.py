@@ -8,10 +8,11 @@ reopen logs.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ class Gateway(Service):
             settings.log.file,
             call_soon=lambda call: reactor.callLater(0, call),
         )
-        self.metrics = Metrics()
+        self.metrics = Metrics(__version__)
         self._is_stopping = False
         self._parts: list[Any] = []
 
@@ -160,12 +161,12 @@ class Gateway(Service):
 
     def privilegedStartService(self) -> None:
         """State folder and sockets: what can fail, fails here, before the reactor runs."""
-        from smtpgate.state.lock import StateError, StateFolder
+        from smtpgate.state.folder import StateError, StateFolder
 
         super().privilegedStartService()
         settings = self._first
         try:
-            self.state = StateFolder(settings.state_dir)
+            self.state = StateFolder(Path(os.path.normpath(settings.state_dir)))
             self.state.lock()
             self._open_stores()
         except (StateError, OSError) as error:
@@ -185,7 +186,7 @@ class Gateway(Service):
             self.in_thread,
             ensureDeferred,
         )
-        self.history = History(self.reactor, self.history_store)
+        self.history = History(self.reactor, self.history_store, self.tell)
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
@@ -204,6 +205,8 @@ class Gateway(Service):
             if failure[0].check(TLSConfigError):
                 self._die(EXIT_CONFIG, failure[0].getErrorMessage())
             failure[0].raiseException()
+        self._open_office(settings)
+        self.metrics.gauges = self._gauges
         for warning in settings.warnings:
             self.tell(Happened("config.warning", "warning", str(warning)))
 
@@ -242,6 +245,8 @@ class Gateway(Service):
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 100)
+        self.database.start(self.reactor)
+        self.office.open()
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
         self.tell(
             Happened(
@@ -251,10 +256,24 @@ class Gateway(Service):
                 tuple((f"{name} {endpoint}", str(host)) for name, endpoint, host in self.ports.addresses()),
             )
         )
+        if self._sink is not None:
+            self._welcome()
+
+    def _welcome(self) -> None:
+        """The three lines that a newcomer needs."""
+        _, _, host = self.ports.addresses()[0]
+        domain = next(iter(self._first.local_domains.entries), "example.net")
+        for line in (
+            f"send mail:   swaks --server {host.host}:{host.port} --tls --from alice@example.org --to bob@{domain}",
+            f"admin page:  {self._first.admin.listen} (the code for the first visit stands below)",
+            f"messages:    {self.state.path / 'Maildir' / 'new'}",
+        ):
+            self.tell(Happened("gateway.first_try", "info", line))
 
     def _keep_house(self) -> None:
         self.engine.ledger.expire()
         self.ledger_store.expire(time.time())
+        self.history_store.expire(time.time())
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
 
     # Signals: handlers only leave word for the reactor.
@@ -350,7 +369,7 @@ class Gateway(Service):
     def _password_check(self, listener: Listener) -> Any:
         if listener.auth != "local" or listener.password_file is None:
             return None
-        from smtpgate.state.users import PasswordFile
+        from smtpgate.state.passwords import PasswordFile
 
         return PasswordFile(listener.password_file, self.in_thread).check
 
@@ -415,8 +434,10 @@ class Gateway(Service):
 
     async def _close(self) -> None:
         self.tell(Happened("gateway.stopped", "info", "stopped"))
+        self.office.close()
         await self.history.close()
-        await self._close_stores()
+        self.database.close()
+        self.state.unlock()
         self.journal.close()
 
     def stopService(self) -> Deferred[None]:
@@ -430,18 +451,54 @@ class Gateway(Service):
         from smtpgate.state.database import Database
         from smtpgate.state.history_store import HistoryStore
         from smtpgate.state.ledger_store import LedgerStore
+        from smtpgate.state.offline import DATABASE
         from smtpgate.state.spool_store import SpoolStore
+        from smtpgate.state.users import Users
 
-        self.database = Database(self.state.path / "smtpgate.sqlite", self.reactor)
+        self.database = Database(self.state.path / DATABASE)
         self.database.open()
         self.ledger_store = LedgerStore(self.database)
         self.ledger_rows = self.ledger_store.load_now(time.time())
         self.history_store = HistoryStore(self.database)
         self.spool_store = SpoolStore(self.state.path)
+        self.users = Users(self.database, self.in_thread)
 
-    async def _close_stores(self) -> None:
-        await self.database.close()
-        self.state.unlock()
+    # Office
+
+    def _open_office(self, settings: Settings) -> None:
+        """The admin pages, the API, and the door of the command line."""
+        from twisted.internet.endpoints import serverFromString
+
+        from smtpgate.admin.site import Office
+
+        self.office = Office(self.control, self.users, self.metrics, self.reactor, self.in_thread, self._say_code)
+        for endpoint, door in ((settings.admin.listen, "web"), (settings.admin.health_listen, "health")):
+            if endpoint is not None:
+                serverFromString(self.reactor, endpoint).listen(self.office.site(door)).addErrback(
+                    lambda failure: self._die(EXIT_BIND, f"admin: {failure.getErrorMessage()}"))
+        # We hold the folder's lock, so a socket that lies there is nobody's.
+        path = self.state.path / "control.sock"
+        path.unlink(missing_ok=True)
+        self.reactor.listenUNIX(str(path), self.office.site("local"), mode=0o600)
+
+    def _say_code(self, code: str) -> None:
+        self.tell(Happened("admin.setup", "warning",
+                           f"nobody can log in yet: give this code on the admin pages within 30 minutes: {code}"))
+
+    def _gauges(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
+        """What the metrics do not count themselves."""
+        view = self.control.overview()
+        yield "sessions_active", "Sessions now", {}, view.sessions
+        yield "sessions_limit", "Most sessions", {}, view.sessions_limit
+        yield "draining", "1 while draining", {}, float(view.state == "draining")
+        yield "log_dropped", "Log lines lost", {}, self.journal.dropped
+        yield "history_dropped", "Sessions not kept in the history", {}, self.history.dropped
+        yield "ledger_rows", "Rows of the commit ledger", {}, len(self.engine.ledger)
+        for server in self.control.servers():
+            labels = {"pool": server.backend, "server": server.name}
+            yield "backend_up", "1 while a server is up", labels, float(server.state == "up")
+            yield "backend_connections", "Links to a server", labels, server.links
+            yield "backend_queue_depth", "Sessions that wait for a link", labels, server.waiting
 
 
 def _use(factory: Any, name: str, made: Any, roles: Any, mode: str, on_error: str | None) -> Use:

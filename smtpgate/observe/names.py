@@ -155,6 +155,7 @@ _ROWS: Final = (
     LogEvent("config.applied", "info", "a configuration revision is at work", ("config_rev",)),
     LogEvent("config.reload_failed", "error", "a configuration was not taken; the running one is unchanged", ("problems",)),
     LogEvent("gateway.started", "info", "the gateway serves; a field for each socket", (), True),
+    LogEvent("gateway.first_try", "info", "what a newcomer needs: an address for mail, one for the browser, and a folder"),
     LogEvent("gateway.state", "info", "what it is doing (SIGUSR2); a field for each server",
              ("state", "sessions", "sessions_total", "config_rev"), True),
     LogEvent("gateway.draining", "info", "no new sessions; those that run may finish"),
@@ -164,6 +165,7 @@ _ROWS: Final = (
     _admin("server.probe", "somebody had a backend server looked at"),
     _admin("session.kill", "somebody ended a session"),
     _admin("config.reload", "somebody had the configuration read"),
+    LogEvent("admin.setup", "warning", "nobody can log in yet; the message has the code for the first visit"),
     _admin("stop", "somebody had the gateway stopped"),
 )
 

@@ -33,6 +33,8 @@ DIGITS: Final = 20
 _VERB = re.compile(rb"[A-Za-z][A-Za-z0-9-]*")
 _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:(?:[ \t]|$)")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+#: Parameters of DSN are malformed when they come twice, be it with the same value (RFC 3461 section 4).
+_ONCE = frozenset({"RET", "ENVID", "NOTIFY", "ORCPT"})
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?")
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
@@ -190,7 +192,7 @@ def _parse_path_command(verb: str, keyword: bytes, rest: bytes, rules: PathRules
                 return BadCommand(verb, status.ARGUMENT, "malformed parameter")
             name = match[1].upper().decode("ascii")
             value = match[2]
-            if name in command.params and command.params[name] != value:
+            if name in command.params and (command.params[name] != value or name in _ONCE):
                 return BadCommand(verb, status.ARGUMENT, f"{name} given twice")
             command.params[name] = value
     return command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,6 +34,10 @@ class HistoryStore:
     def write(self, records: Sequence[dict[str, Any]]) -> Deferred[None]:
         """Keep a batch."""
         return self._database.run(_write, records)
+
+    def write_facts(self, facts: Sequence[Any], plain: Callable[[Any, float], dict[str, Any]]) -> Deferred[None]:
+        """The same for facts that become records in the thread."""
+        return self._database.run(_write_facts, facts, plain)
 
     def session(self, id: str) -> Deferred[dict[str, Any] | None]:
         """One session's record."""
@@ -74,6 +78,12 @@ def _write(connection: sa.Connection, records: Sequence[dict[str, Any]]) -> None
     connection.execute(insert(sessions).on_conflict_do_nothing(), rows)
     if found:
         connection.execute(insert(messages).on_conflict_do_nothing(), found)
+
+
+def _write_facts(
+    connection: sa.Connection, facts: Sequence[Any], plain: Callable[[Any, float], dict[str, Any]]
+) -> None:
+    _write(connection, [plain(session, session.ended) for session in facts])
 
 
 def _record(octets: bytes) -> dict[str, Any]:
