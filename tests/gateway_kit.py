@@ -147,12 +147,18 @@ class TestGateway:
 
         return blockingCallFromThread(reactor, begin)
 
+    def until(self, holds: Callable[[], Any]) -> bool:
+        """From a script's thread: wait until this holds; False when it never does."""
+        end = time.monotonic() + 15
+        while not holds():
+            if time.monotonic() > end:
+                return False
+            self.settle()
+        return True
+
     def idle(self) -> bool:
         """From a script's thread: wait until no session is left; False when one stays."""
-        end = time.monotonic() + 15
-        while self.control.reception.sessions and time.monotonic() < end:
-            self.settle()
-        return not self.control.reception.sessions
+        return self.until(lambda: not self.control.reception.sessions)
 
     def told(self, kind: type) -> list[Any]:
         """Events of one kind."""

@@ -34,8 +34,9 @@ def then(octets: bytes, end: bytes) -> Action:
 class BackendGoneTests(GatewayCase):
     """P-218 to P-232."""
 
-    def each(self, script: Callable[[Client, Backend, bytes], None], backend: Backend | None = None,
-             **config: str) -> Deferred:
+    def each(
+        self, script: Callable[[Client, Backend, bytes], None], backend: Backend | None = None, **config: str
+    ) -> Deferred:
         """A script for each way to vanish, with a session of its own; at its end a message must go through."""
 
         def run(gateway: TestGateway, behind: Backend) -> None:
@@ -112,8 +113,12 @@ class BackendGoneTests(GatewayCase):
                 self.assertRegex(client.say(b"AUTH PLAIN AGEAYg=="), rb"\A454 4\.7\.0 [^\r\n]*" + REFERENCE)
             self.assertRegex(client.say(b"AUTH PLAIN AGEAYg=="), rb"\A235 2\.7\.0 ")
 
-        return self.each(script, Backend(ehlo=(*EHLO, "AUTH PLAIN")), role="submission",
-                         listener='auth = "relay"\nauth_requires_tls = false')
+        return self.each(
+            script,
+            Backend(ehlo=(*EHLO, "AUTH PLAIN")),
+            role="submission",
+            listener='auth = "relay"\nauth_requires_tls = false',
+        )
 
     def test_P_223_at_mail(self) -> Deferred:
         """Gone on MAIL: 451 4.4.2 (to RCPT, with which MAIL goes out)."""
@@ -181,7 +186,7 @@ class BackendGoneTests(GatewayCase):
         return self.each(script)
 
     def test_P_227_in_content(self) -> Deferred:
-        """Gone in the middle of the content, wherever: the client is read to its end of data, and told 451 4.4.2 once."""
+        """Gone within the content, wherever: the client is read to its end of data, and told 451 4.4.2 once."""
 
         def run(gateway: TestGateway, backend: Backend) -> None:
             with Client(gateway.port()) as client:
@@ -190,8 +195,9 @@ class BackendGoneTests(GatewayCase):
                     end = GONE[offset % 2]
                     go, gone = threading.Event(), threading.Event()
 
-                    def vanish(connection: Connection, end: bytes = end, go: threading.Event = go,
-                               gone: threading.Event = gone) -> bytes | None:
+                    def vanish(
+                        connection: Connection, end: bytes = end, go: threading.Event = go, gone: threading.Event = gone
+                    ) -> bytes | None:
                         connection.say(b"354 go on")
                         go.wait(15)
                         backend._act(connection, end)

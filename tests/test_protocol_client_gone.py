@@ -114,21 +114,19 @@ class ClientGoneTests(GatewayCase):
         content = b"Subject: x\r\n\r\n" + b"line of content\r\n" * 1000
 
         def run(gateway: TestGateway, backend: Backend) -> None:
+            count = 0
             for octets in (content, content + b".\r"):
                 for leave in LEAVE:
                     client = Client(gateway.port())
                     client.hello()
                     self.assertRegex(client.reply_at("DATA"), rb"^354 ")
                     client.send(octets)
-                    before = len(gateway.spools)
-                    for _ in range(2000):
-                        gateway.settle()
-                        if len(gateway.spools) > before or gateway.spools and before:
-                            break
+                    count += 1
+                    self.assertTrue(gateway.until(lambda: len(gateway.spools) == count))
                     leave(client)
                     self.nothing_left(gateway, backend)
             self.assertTrue(gateway.spools)
-            self.assertTrue(all(file.closed for file in gateway.spools))
+            self.assertTrue(gateway.until(lambda: all(file.closed for file in gateway.spools)))
             self.assertEqual((backend.messages, backend.seen(b"^DOT|^DATA")), ([], []))
 
         return self.drive(run, listener='body = "spool"', limits='spool_memory = "1 KiB"')
@@ -235,8 +233,12 @@ class ClientGoneTests(GatewayCase):
                     leave(client)
                     self.nothing_left(gateway, backend)
 
-        return self.drive(run, Backend([(b"^AUTH", challenge)], ("AUTH LOGIN",)), role="submission",
-                          listener='auth = "relay"\nauth_requires_tls = false')
+        return self.drive(
+            run,
+            Backend([(b"^AUTH", challenge)], ("AUTH LOGIN",)),
+            role="submission",
+            listener='auth = "relay"\nauth_requires_tls = false',
+        )
 
     def test_P_239_in_handshake(self) -> Deferred:
         """Gone within the TLS handshake: all is given up."""
@@ -314,11 +316,9 @@ class ClientGoneTests(GatewayCase):
                 client.read()
                 client.send(MAIL + b"\r\n" + RCPT + b"\r\n")
                 self.assertRegex(client.read(), rb"^250 ")
-                while not server.links:
-                    gateway.settle()
+                self.assertTrue(gateway.until(lambda: server.links))
                 LEAVE[number % 2](client)
-                while server.links:
-                    gateway.settle()
+                self.assertTrue(gateway.until(lambda: not server.links))
             self.assertTrue(gateway.idle())
             after = self.counted(gateway)
             self.assertLessEqual(after[0], files + 2)

@@ -54,8 +54,15 @@ class Refuse:
 class LmtpCase(GatewayCase):
     """LMTP on either side."""
 
-    def behind(self, script: Callable[[TestGateway, Backend], None], backend: Backend | None = None, *,
-               listener: str = "", uses: tuple[Use, ...] = (), **config: str) -> Deferred:
+    def behind(
+        self,
+        script: Callable[[TestGateway, Backend], None],
+        backend: Backend | None = None,
+        *,
+        listener: str = "",
+        uses: tuple[Use, ...] = (),
+        **config: str,
+    ) -> Deferred:
         """A script with an LMTP backend, or with the given one."""
         server = backend or Backend(lmtp=True)
         self.addCleanup(server.close)
@@ -196,7 +203,7 @@ class LmtpFrontTests(LmtpCase):
         client.send(octets)
 
     def test_P_273_front(self) -> Deferred:
-        """EHLO and HELO are 500 5.5.1, LHLO works, and there is a reply for each recipient in order, repeats included."""
+        """EHLO and HELO are 500 5.5.1, LHLO works; a reply for each recipient in order, repeats included."""
         answer = by_recipient(b=b"250 2.0.0 for b", c=b"550 5.2.1 for c", d=b"452 4.2.2 for d")
 
         def run(gateway: TestGateway, backend: Backend) -> None:
@@ -223,8 +230,12 @@ class LmtpFrontTests(LmtpCase):
         def run(gateway: TestGateway, backend: Backend) -> None:
             with Client(gateway.port()) as client:
                 client.say(b"LHLO c.example")
-                for said, expected in ((b"250 2.0.0 queued", rb"250 2\.0\.0 queued"), (b"550 5.7.1 no", rb"550 5\.7\.1 no"),
-                                       (b"452 4.2.2 full", rb"452 4\.2\.2 full"), (DROP, rb"451 4\.4\.2 [^\r\n]*")):
+                for said, expected in (
+                    (b"250 2.0.0 queued", rb"250 2\.0\.0 queued"),
+                    (b"550 5.7.1 no", rb"550 5\.7\.1 no"),
+                    (b"452 4.2.2 full", rb"452 4\.2\.2 full"),
+                    (DROP, rb"451 4\.4\.2 [^\r\n]*"),
+                ):
                     backend.once.append((b"^DOT", said))
                     self.content(client, "b", "c", "b")
                     for reply in self.replies(client, 3):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from smtpgate.policy.event import LinkFailed
 from tests.gateway_kit import GatewayCase, TestGateway
-from tests.script_kit import REFERENCE, DROP, STALL, Action, Backend, Client, Connection
+from tests.script_kit import DROP, REFERENCE, STALL, Action, Backend, Client, Connection
 
 STAGES = ("MAIL", "RCPT", "DATA", "DOT")
 
@@ -130,8 +129,10 @@ class ReplyTests(GatewayCase):
             for reply in (b"250\r\n", b"250-\r\n250\r\n", b"250 \r\n"):
                 for stage in ("MAIL", "RCPT", "DOT"):
                     self.assertRegex(self.at(backend, stage, reply), rb"\A250[ -]2\.", (stage, reply))
-                self.assertRegex(self.at(backend, "RCPT", b"550" + reply[3:].replace(b"250", b"550")),
-                                 rb"\A(?:550-5\.0\.0 ?\r\n)?550 5\.0\.0 *" + REFERENCE)
+                self.assertRegex(
+                    self.at(backend, "RCPT", b"550" + reply[3:].replace(b"250", b"550")),
+                    rb"\A(?:550-5\.0\.0 ?\r\n)?550 5\.0\.0 *" + REFERENCE,
+                )
 
         return self.talk(script)
 
@@ -217,7 +218,14 @@ class ReplyTests(GatewayCase):
 
     def test_P_214_replies_in_advance(self) -> Deferred:
         """Replies that come before their commands drop the connection, and no success comes from them."""
-        rest = [b"220 backend.example.net", b"250 PIPELINING", b"250 sender", b"250 recipient", b"354 go", b"250 queued"]
+        rest = [
+            b"220 backend.example.net",
+            b"250 PIPELINING",
+            b"250 sender",
+            b"250 recipient",
+            b"354 go",
+            b"250 queued",
+        ]
 
         def script(backend: Backend) -> None:
             for number, pattern in ((0, b""), (1, b"^EHLO"), (2, b"^MAIL"), (3, b"^RCPT"), (4, b"^DATA")):

@@ -91,7 +91,7 @@ class TimeoutTests(GatewayCase):
             if ready:
                 return client.read()
             client.send(bytes((octet,)))
-        self.fail("no reply however long it took")
+        raise AssertionError("no reply however long it took")
 
     def test_P_242_slow_command(self) -> Deferred:
         """A command has one time-out, which its octets do not extend."""
@@ -244,7 +244,7 @@ class StopTests(GatewayCase):
     """P-249, P-250."""
 
     def test_P_249_stop(self) -> Deferred:
-        """A stop: idle sessions hear 421 4.3.2, mail behind its dot and mail on its way is finished, the door is shut."""
+        """A stop: idle sessions hear 421 4.3.2, mail on its way and behind its dot is finished, the door is shut."""
         hold = Hold(b"250 2.0.0 taken")
 
         def run(gateway: TestGateway, backend: Backend) -> None:
@@ -280,7 +280,7 @@ class StopTests(GatewayCase):
         return self.drive(run)
 
     def test_P_249_grace_over(self) -> Deferred:
-        """When the grace time is over, content on its way ends in 421 without a dot; behind the dot it is still waited."""
+        """The grace time is over: content on its way ends in 421 without a dot; behind the dot it is waited."""
         hold = Hold(b"250 2.0.0 taken")
 
         def run(gateway: TestGateway, backend: Backend) -> None:

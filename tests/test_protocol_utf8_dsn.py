@@ -68,8 +68,13 @@ class Utf8Tests(ParameterCase):
 
         def script(client: Client, backend: Backend) -> None:
             self.assertNotIn(b"SMTPUTF8", self.ehlo)
-            self.each(client, b"550 5.6.7", MAIL + b" SMTPUTF8", b"MAIL FROM:<" + JORAN + b">",
-                      b"MAIL FROM:<" + JORAN + b"> SMTPUTF8")
+            self.each(
+                client,
+                b"550 5.6.7",
+                MAIL + b" SMTPUTF8",
+                b"MAIL FROM:<" + JORAN + b">",
+                b"MAIL FROM:<" + JORAN + b"> SMTPUTF8",
+            )
             self.each(client, b"553 5.6.7", b"RCPT TO:<" + JUERGEN + b">")
             self.assertEqual(backend.seen(b"^MAIL|^RCPT"), [])
 
@@ -82,13 +87,16 @@ class Utf8Tests(ParameterCase):
             self.addCleanup(backend.close)
         text = self.config(good.port, listener='capability_mode = "union"')
         text = text.replace('["example.net"]', '["example.net", "old.example"]')
-        text = text.replace("[[routes]]", f"""[backends.old]
+        text = text.replace(
+            "[[routes]]",
+            f"""[backends.old]
 servers = ["127.0.0.1:{bad.port}"]
 tls = "off"
 [[routes]]
 recipient = ["old.example"]
 backend = "old"
-[[routes]]""")
+[[routes]]""",
+        )
 
         def run(gateway: TestGateway) -> None:
             old, new = b"RCPT TO:<x@old.example>", b"RCPT TO:<" + JUERGEN + b">"
@@ -109,8 +117,19 @@ backend = "old"
 
     def test_P_281_bad_utf8(self) -> Deferred:
         """What is no UTF-8 in a path is 501 5.1.7 or 501 5.1.3."""
-        bad = [b"\xff", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\xaf", b"\xed\xa0\x80", b"\xed\xb0\x80", b"\xc3", b"\xe2\x82",
-               b"\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80"]
+        bad = [
+            b"\xff",
+            b"\xc0\x80",
+            b"\xc1\xbf",
+            b"\xe0\x80\xaf",
+            b"\xed\xa0\x80",
+            b"\xed\xb0\x80",
+            b"\xc3",
+            b"\xe2\x82",
+            b"\x80",
+            b"\xf4\x90\x80\x80",
+            b"\xf8\x88\x80\x80\x80",
+        ]
 
         def script(client: Client, backend: Backend) -> None:
             for octets in bad:
@@ -128,18 +147,26 @@ backend = "old"
         other, behind = Backend(), Backend()
         for backend in (other, behind):
             self.addCleanup(backend.close)
-        forms = ["bücher.example".encode(), b"xn--bcher-kva.example", "BÜCHER.example".encode(), b"XN--BCHER-KVA.example"]
+        forms = [
+            "bücher.example".encode(),
+            b"xn--bcher-kva.example",
+            "BÜCHER.example".encode(),
+            b"XN--BCHER-KVA.example",
+        ]
 
         async def both() -> None:
             for written in ("bücher.example", "xn--bcher-kva.example"):
                 text = self.config(other.port).replace('["example.net"]', f'["example.net", "{written}"]')
-                text = text.replace("[[routes]]", f"""[backends.books]
+                text = text.replace(
+                    "[[routes]]",
+                    f"""[backends.books]
 servers = ["127.0.0.1:{behind.port}"]
 tls = "off"
 [[routes]]
 recipient = ["{written}"]
 backend = "books"
-[[routes]]""")
+[[routes]]""",
+                )
                 await self.run_script(text, run)
 
         def run(gateway: TestGateway) -> None:
@@ -201,8 +228,12 @@ class DsnTests(ParameterCase):
 
         def script(client: Client, backend: Backend) -> None:
             self.assertRegex(self.ehlo, rb"\r\n250[- ]DSN\r\n")
-            lines = [MAIL + b" RET=HDRS ENVID=a+2Bb", RCPT + b" NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+40example.net",
-                     b"RCPT TO:<c@example.net> NOTIFY=NEVER", b"RCPT TO:<d@example.net>"]
+            lines = [
+                MAIL + b" RET=HDRS ENVID=a+2Bb",
+                RCPT + b" NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+40example.net",
+                b"RCPT TO:<c@example.net> NOTIFY=NEVER",
+                b"RCPT TO:<d@example.net>",
+            ]
             for line in lines:
                 self.assertRegex(client.say(line), rb"\A250 ")
             self.assertEqual(backend.seen(b"^MAIL|^RCPT"), lines)
@@ -214,8 +245,14 @@ class DsnTests(ParameterCase):
 
         def script(client: Client, backend: Backend) -> None:
             self.assertNotIn(b"DSN", self.ehlo)
-            self.each(client, b"555 5.5.4", MAIL + b" RET=HDRS", MAIL + b" ENVID=a", RCPT + b" NOTIFY=NEVER",
-                      RCPT + b" ORCPT=rfc822;b@example.net")
+            self.each(
+                client,
+                b"555 5.5.4",
+                MAIL + b" RET=HDRS",
+                MAIL + b" ENVID=a",
+                RCPT + b" NOTIFY=NEVER",
+                RCPT + b" ORCPT=rfc822;b@example.net",
+            )
             self.assertEqual(backend.seen(b"^MAIL|^RCPT"), [])
 
         return self.talk(script, WITHOUT_DSN)
@@ -224,11 +261,26 @@ class DsnTests(ParameterCase):
         """Malformed DSN parameters are 501 5.5.4."""
 
         def script(client: Client, backend: Backend) -> None:
-            self.each(client, b"501 5.5.4", RCPT + b" NOTIFY=NEVER,SUCCESS", RCPT + b" NOTIFY=", MAIL + b" RET=BODY",
-                      MAIL + b" ENVID=" + b"x" * 101, MAIL + b" ENVID=a+4", RCPT + b" ORCPT=b@example.net",
-                      MAIL + b" RET=HDRS RET=FULL", MAIL + b" ENVID=a ENVID=b", RCPT + b" NOTIFY=DELAY NOTIFY=DELAY",
-                      RCPT + b" ORCPT=rfc822;a ORCPT=rfc822;b", RCPT + b" NOTIFY=SUCCESS,", RCPT + b" NOTIFY=SOMETIMES",
-                      MAIL + b" RET", MAIL + b" ENVID", MAIL + b" ENVID=a+ZZ", RCPT + b" ORCPT=rfc822;a+4")
+            self.each(
+                client,
+                b"501 5.5.4",
+                RCPT + b" NOTIFY=NEVER,SUCCESS",
+                RCPT + b" NOTIFY=",
+                MAIL + b" RET=BODY",
+                MAIL + b" ENVID=" + b"x" * 101,
+                MAIL + b" ENVID=a+4",
+                RCPT + b" ORCPT=b@example.net",
+                MAIL + b" RET=HDRS RET=FULL",
+                MAIL + b" ENVID=a ENVID=b",
+                RCPT + b" NOTIFY=DELAY NOTIFY=DELAY",
+                RCPT + b" ORCPT=rfc822;a ORCPT=rfc822;b",
+                RCPT + b" NOTIFY=SUCCESS,",
+                RCPT + b" NOTIFY=SOMETIMES",
+                MAIL + b" RET",
+                MAIL + b" ENVID",
+                MAIL + b" ENVID=a+ZZ",
+                RCPT + b" ORCPT=rfc822;a+4",
+            )
             self.each(client, b"250 2.1.0", MAIL + b" ENVID=" + b"x" * 100, MAIL + b" ret=hdrs")
             self.assertEqual(backend.seen(b"^MAIL|^RCPT"), [])
 
@@ -256,8 +308,16 @@ class DsnTests(ParameterCase):
         """Parameters that are none are 501 5.5.4; further blanks and lower case are fine."""
 
         def script(client: Client, backend: Backend) -> None:
-            self.each(client, b"501 5.5.4", MAIL + b" =x", MAIL + b" A==b", MAIL + b" A=b=c", MAIL + b" -A=b",
-                      RCPT + b" =x", MAIL + b" SIZE=")
+            self.each(
+                client,
+                b"501 5.5.4",
+                MAIL + b" =x",
+                MAIL + b" A==b",
+                MAIL + b" A=b=c",
+                MAIL + b" -A=b",
+                RCPT + b" =x",
+                MAIL + b" SIZE=",
+            )
             self.each(client, b"250 2.1.0", MAIL + b"  SIZE=10   BODY=8BITMIME", MAIL + b" size=10 body=8bitmime")
             self.assertRegex(client.say(RCPT), rb"\A250 ")
             (line,) = backend.seen(b"^MAIL")
@@ -269,9 +329,16 @@ class DsnTests(ParameterCase):
         """Parameters of extensions that are not enabled are 555 5.5.4, though the backend offers them."""
 
         def script(client: Client, backend: Backend) -> None:
-            self.each(client, b"555 5.5.4", MAIL + b" BY=120;R", MAIL + b" MT-PRIORITY=3", MAIL + b" HOLDFOR=60",
-                      MAIL + b" MTRK=abc", MAIL + b" SOLICIT=org.example:ADV",
-                      RCPT + b" RRVS=2014-04-03T23:01:00Z")
+            self.each(
+                client,
+                b"555 5.5.4",
+                MAIL + b" BY=120;R",
+                MAIL + b" MT-PRIORITY=3",
+                MAIL + b" HOLDFOR=60",
+                MAIL + b" MTRK=abc",
+                MAIL + b" SOLICIT=org.example:ADV",
+                RCPT + b" RRVS=2014-04-03T23:01:00Z",
+            )
             self.assertEqual(backend.seen(b"^MAIL|^RCPT"), [])
 
         return self.talk(script, (*EHLO, "DELIVERBY", "MT-PRIORITY", "FUTURERELEASE 600 2030-01-01T00:00:00Z", "RRVS"))

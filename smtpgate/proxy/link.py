@@ -168,6 +168,9 @@ class Link:
     def lost(self, reason: str) -> None:
         """For the edge: the connection is over."""
         stage = self._stage
+        if stage == "connect" and reason == "ECONNRESET":
+            # A port without a server says ECONNREFUSED; this one let us in and was gone before we could look (P-219).
+            stage = "greeting"
         if stage == "connect":
             reply = status.BACKEND_UNREACHABLE
         elif stage == "starttls":

@@ -20,7 +20,7 @@ InThread = Callable[..., Deferred[Any]]
 class Spool:
     """One body. Append all of it, then read it as often as needed, then close."""
 
-    __slots__ = ("octets", "_memory", "_memory_cap", "_file", "_open", "_in_thread")
+    __slots__ = ("octets", "_memory", "_memory_cap", "_file", "_open", "_in_thread", "_is_closed")
 
     def __init__(self, memory_octets: int, open_file: Callable[[], BinaryIO], in_thread: InThread) -> None:
         """
@@ -34,6 +34,7 @@ class Spool:
         self._file: BinaryIO | None = None
         self._open = open_file
         self._in_thread = in_thread
+        self._is_closed = False
 
     async def append(self, content: bytes) -> None:
         """Take content in. Raises OSError when the disk is full."""
@@ -42,10 +43,16 @@ class Spool:
             self._memory.append(content)
             if self.octets <= self._memory_cap:
                 return
-            self._file = await self._in_thread(self._open)
+            await self._in_thread(self._begin)
             content = b"".join(self._memory)
             self._memory = []
         await self._in_thread(_write, self._file, content)
+
+    def _begin(self) -> None:
+        """In a thread: open the file. It is closed again when the client left meanwhile and nobody waits for it."""
+        self._file = self._open()
+        if self._is_closed:
+            self._file.close()
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The whole body from its start."""
@@ -63,10 +70,10 @@ class Spool:
 
     def close(self) -> None:
         """Forget it."""
+        self._is_closed = True
         self._memory = []
         if self._file is not None:
             self._file.close()
-            self._file = None
 
 
 def _write(file: BinaryIO, content: bytes) -> None:
