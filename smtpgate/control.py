@@ -492,7 +492,9 @@ def _close(revision: Revision) -> None:
 
 def _filter_view(use: Use) -> FilterView:
     stages = tuple(stage for stage in STAGES if stage in use.stages)
-    return FilterView(use.name, tuple(sorted(use.roles)), stages, use.mode, use.budget_s, use.on_error, use.needs_message)
+    return FilterView(
+        use.name, tuple(sorted(use.roles)), stages, use.mode, use.budget_s, use.on_error, use.needs_message
+    )
 
 
 def _session_view(facts: Facts, now: float) -> SessionView:

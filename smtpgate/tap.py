@@ -18,6 +18,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
@@ -26,6 +27,7 @@ from twisted.python.components import Componentized
 from smtpgate import __version__
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Backend, Listener, Settings
+from smtpgate.config.paths import control_socket
 from smtpgate.control import Actor, Control, Refused
 from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
@@ -129,7 +131,7 @@ class Gateway(Service):
             settings.log.format,
             settings.log.level,
             settings.log.file,
-            call_soon=lambda call: reactor.callLater(0, call),
+            call_later=reactor.callLater,
         )
         self.metrics = Metrics(__version__)
         self._is_stopping = False
@@ -205,7 +207,10 @@ class Gateway(Service):
             if failure[0].check(TLSConfigError):
                 self._die(EXIT_CONFIG, failure[0].getErrorMessage())
             failure[0].raiseException()
-        self._open_office(settings)
+        try:
+            self._open_office(settings)
+        except CannotListenError as error:
+            self._die(EXIT_BIND, str(error))
         self.metrics.gauges = self._gauges
         for warning in settings.warnings:
             self.tell(Happened("config.warning", "warning", str(warning)))
@@ -245,15 +250,19 @@ class Gateway(Service):
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 100)
+        # Up to here each line was written at once, so that no failure to start can be silent.
+        self.journal.gather(lambda call: self.reactor.callLater(0, call))
+        self.metrics.watch(self.reactor)
         self.database.start(self.reactor)
-        self.office.open()
+        if self._first.admin.listen is not None:
+            self.office.open()
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
         self.tell(
             Happened(
                 "gateway.started",
                 "info",
                 f"smtpgate {__version__} serves",
-                tuple((f"{name} {endpoint}", str(host)) for name, endpoint, host in self.ports.addresses()),
+                (("listeners", [f"{name} {_place(host)}" for name, _, host in self.ports.addresses()]),),
             )
         )
         if self._sink is not None:
@@ -435,6 +444,7 @@ class Gateway(Service):
     async def _close(self) -> None:
         self.tell(Happened("gateway.stopped", "info", "stopped"))
         self.office.close()
+        self.metrics.close()
         await self.history.close()
         self.database.close()
         self.state.unlock()
@@ -475,15 +485,21 @@ class Gateway(Service):
         for endpoint, door in ((settings.admin.listen, "web"), (settings.admin.health_listen, "health")):
             if endpoint is not None:
                 serverFromString(self.reactor, endpoint).listen(self.office.site(door)).addErrback(
-                    lambda failure: self._die(EXIT_BIND, f"admin: {failure.getErrorMessage()}"))
+                    lambda failure: self._die(EXIT_BIND, f"admin: {failure.getErrorMessage()}")
+                )
         # We hold the folder's lock, so a socket that lies there is nobody's.
-        path = self.state.path / "control.sock"
-        path.unlink(missing_ok=True)
-        self.reactor.listenUNIX(str(path), self.office.site("local"), mode=0o600)
+        path = control_socket(self.state.path)
+        Path(path).unlink(missing_ok=True)
+        self.reactor.listenUNIX(path, self.office.site("local"), mode=0o600)
 
     def _say_code(self, code: str) -> None:
-        self.tell(Happened("admin.setup", "warning",
-                           f"nobody can log in yet: give this code on the admin pages within 30 minutes: {code}"))
+        self.tell(
+            Happened(
+                "admin.setup",
+                "warning",
+                f"nobody can log in yet: give this code on the admin pages within 30 minutes: {code}",
+            )
+        )
 
     def _gauges(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
         """What the metrics do not count themselves."""
@@ -499,6 +515,14 @@ class Gateway(Service):
             yield "backend_up", "1 while a server is up", labels, float(server.state == "up")
             yield "backend_connections", "Links to a server", labels, server.links
             yield "backend_queue_depth", "Sessions that wait for a link", labels, server.waiting
+
+
+def _place(host: Any) -> str:
+    """An address as people write it."""
+    if hasattr(host, "port"):
+        return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
+    name = host.name
+    return name if isinstance(name, str) else os.fsdecode(name or b"")
 
 
 def _use(factory: Any, name: str, made: Any, roles: Any, mode: str, on_error: str | None) -> Use:

@@ -111,9 +111,7 @@ class MemoryUsers:
     def add_token(self, name: str, role: str, expires: float) -> Deferred[str]:
         id = secrets.token_hex(4)
         text = f"sgt_{id}_{secrets.token_urlsafe(32)}"
-        self.keys[text] = SimpleNamespace(
-            id=id, name=name, role=role, created=1.0, expires=expires, last_used=0.0
-        )
+        self.keys[text] = SimpleNamespace(id=id, name=name, role=role, created=1.0, expires=expires, last_used=0.0)
         return succeed(text)
 
     def revoke_token(self, id: str) -> Deferred[None]:
@@ -276,9 +274,7 @@ class Desk:
             lines.setdefault("Content-Length", str(len(body)))
         if token:
             lines["Authorization"] = f"Bearer {token}"
-        head = f"{method} {path} HTTP/1.1\r\n" + "".join(
-            f"{name}: {value}\r\n" for name, value in lines.items()
-        )
+        head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         channel, transport = self.open(door, peer)
         channel.dataReceived(head.encode("latin-1") + b"\r\n" + body)
         self.clock.pump([0.0, 0.0])

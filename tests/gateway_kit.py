@@ -64,8 +64,9 @@ class TestGateway:
         #: Makes a spool file; a script may put one in that fails.
         self.open_spool: Callable[[], Any] = tempfile.TemporaryFile
         self.spools: list[Any] = []
-        self.engine = Engine(reactor, self.keeper, time.time, self.events.append, self.ledger, self._spool,
-                             deferToThread, ensureDeferred)
+        self.engine = Engine(
+            reactor, self.keeper, time.time, self.events.append, self.ledger, self._spool, deferToThread, ensureDeferred
+        )
         self.control = Control(self.engine, "/nowhere/gate.toml", {}, {}, self._build, self._bind, None, None)
         self.ports = Ports(reactor, self._acceptor)
 
@@ -103,16 +104,26 @@ class TestGateway:
             doors[name] = Door(listener, wire_rules(listener), chains[listener.role], tls)
         pools = {}
         for name, backend in settings.backends.items():
-            tls_back = None if backend.tls == "off" else ClientTLS(
-                verifies=backend.tls == "verify", name=backend.tls_name, ca=backend.tls_ca, pins=backend.tls_pins,
-                certificate=backend.tls_certificate)
-            pools[name] = Pool(backend, settings.hostname, settings.timeouts.greeting_s, self.connector, tls_back,
-                               self.keeper, tell)
+            tls_back = (
+                None
+                if backend.tls == "off"
+                else ClientTLS(
+                    verifies=backend.tls == "verify",
+                    name=backend.tls_name,
+                    ca=backend.tls_ca,
+                    pins=backend.tls_pins,
+                    certificate=backend.tls_certificate,
+                )
+            )
+            pools[name] = Pool(
+                backend, settings.hostname, settings.timeouts.greeting_s, self.connector, tls_back, self.keeper, tell
+            )
         return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
 
     async def _bind(self, settings: Settings) -> None:
-        await self.ports.change({(name, endpoint) for name, listener in settings.listeners.items()
-                                 for endpoint in listener.listen})
+        await self.ports.change(
+            {(name, endpoint) for name, listener in settings.listeners.items() for endpoint in listener.listen}
+        )
 
     def _acceptor(self, name: str, sock: Any) -> Acceptor:
         reception = self.control.reception
@@ -170,8 +181,19 @@ class GatewayCase(TestCase):
 
     timeout = 30
 
-    def config(self, backend_port: int, *, listener: str = "", backend: str = "", top: str = "", limits: str = "",
-               timeouts: str = "", role: str = "mx", tls: str = "off", backend_tls: str = "off") -> str:
+    def config(
+        self,
+        backend_port: int,
+        *,
+        listener: str = "",
+        backend: str = "",
+        top: str = "",
+        limits: str = "",
+        timeouts: str = "",
+        role: str = "mx",
+        tls: str = "off",
+        backend_tls: str = "off",
+    ) -> str:
         """A configuration of one listener, one backend and one route."""
         return f"""
 hostname = "gate.example.com"
@@ -194,8 +216,13 @@ tls = "{backend_tls}"
 backend = "mail"
 """
 
-    def drive(self, script: Callable[[TestGateway, Backend], Any], backend: Backend | None = None,
-              uses: Iterable[Use] = (), **config: str) -> Deferred[Any]:
+    def drive(
+        self,
+        script: Callable[[TestGateway, Backend], Any],
+        backend: Backend | None = None,
+        uses: Iterable[Use] = (),
+        **config: str,
+    ) -> Deferred[Any]:
         """Run a script against a gateway with one backend; the rest goes to `config`."""
         behind = Backend() if backend is None else backend
         self.addCleanup(behind.close)

@@ -1,4 +1,4 @@
-"""What the tests of the witnesses and of the stores share: sessions and transactions as the core leaves them."""
+"""What the tests of witnesses and stores share: sessions and transactions as the core leaves them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFUSED = Reply(550, "5.1.1", ("No such user",))
 #: What peers send to break a log, a page or a terminal.
 HOSTILE = (
     "a\r\nb",
-    "\n{\"event\":\"forged\"}",
+    '\n{"event":"forged"}',
     "\x1b[2J\x1b]0;title\x07",
     "\x00\x7f\x9b31m",
     "\u2028\u2029\u202e\ufeff",
@@ -56,8 +56,14 @@ def session(number: int = 1, **values: Any) -> Session:
     return facts
 
 
-def transaction(facts: Session, outcome: str = "delivered", recipients: tuple[str, ...] = ("b@example.net",),
-                sender: str = "a@example.org", reply: Reply | None = ACCEPTED, **values: Any) -> Transaction:
+def transaction(
+    facts: Session,
+    outcome: str = "delivered",
+    recipients: tuple[str, ...] = ("b@example.net",),
+    sender: str = "a@example.org",
+    reply: Reply | None = ACCEPTED,
+    **values: Any,
+) -> Transaction:
     """A transaction of that session, ended."""
     facts.messages += 1
     begun = facts.begun + 0.1

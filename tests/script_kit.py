@@ -81,9 +81,17 @@ class Backend:
     :ivar unfinished: content of messages that were cut off
     """
 
-    def __init__(self, rules: Sequence[tuple[bytes, Action]] = (), ehlo: Sequence[str] = EHLO, *, lmtp: bool = False,
-                 greeting: Action = b"220 backend.example.net ESMTP", certificate: Path | None = None,
-                 once: Sequence[tuple[bytes, Action]] = (), implicit: bool = False) -> None:
+    def __init__(
+        self,
+        rules: Sequence[tuple[bytes, Action]] = (),
+        ehlo: Sequence[str] = EHLO,
+        *,
+        lmtp: bool = False,
+        greeting: Action = b"220 backend.example.net ESMTP",
+        certificate: Path | None = None,
+        once: Sequence[tuple[bytes, Action]] = (),
+        implicit: bool = False,
+    ) -> None:
         """
         :param rules: (pattern of a command line or "DOT", action); the first that matches wins
         :param once: the same, each used up by its first match
@@ -376,8 +384,12 @@ class Client:
         """EHLO; the reply."""
         return self.say(b"EHLO client.example.com")
 
-    def message(self, content: bytes = b"Subject: x\r\n\r\nhi\r\n", sender: bytes = b"a@example.org",
-                recipients: Sequence[bytes] = (b"b@example.net",)) -> bytes:
+    def message(
+        self,
+        content: bytes = b"Subject: x\r\n\r\nhi\r\n",
+        sender: bytes = b"a@example.org",
+        recipients: Sequence[bytes] = (b"b@example.net",),
+    ) -> bytes:
         """One whole message; the reply to the last command that was sent."""
         reply = self.say(b"MAIL FROM:<" + sender + b">")
         for recipient in recipients:

@@ -122,9 +122,7 @@ class DoTests(ApiCase):
     def test_drain_and_ready(self) -> None:
         """Also for a server whose name holds a slash; each leaves an audit record and an event."""
         for path, index in ((SERVER, 0), ("/api/v1/backends/mail/servers/unix:%2Frun%2Fmail.sock", 1)):
-            self.assertEqual(
-                self.desk.post_json(f"{path}/drain", {"reason": "update"}, token=self.owner).status, 200
-            )
+            self.assertEqual(self.desk.post_json(f"{path}/drain", {"reason": "update"}, token=self.owner).status, 200)
             self.assertTrue(self.desk.control.servers()[index].is_drained)
             self.assertEqual(self.desk.post_json(f"{path}/ready", {}, token=self.owner).status, 200)
             self.assertFalse(self.desk.control.servers()[index].is_drained)

@@ -25,16 +25,12 @@ class Browser:
         self.jar: dict[str, str] = {}
 
     def get(self, path: str, **headers: str) -> Answer:
-        return self._keep(
-            self.desk.ask("GET", path, headers=self._headers(headers), host=self.host, peer=self.peer)
-        )
+        return self._keep(self.desk.ask("GET", path, headers=self._headers(headers), host=self.host, peer=self.peer))
 
     def post(self, path: str, fields: dict[str, str], **headers: str) -> Answer:
         body = urlencode(fields).encode()
         more = {**FORM, **self._headers(headers)}
-        return self._keep(
-            self.desk.ask("POST", path, body=body, headers=more, host=self.host, peer=self.peer)
-        )
+        return self._keep(self.desk.ask("POST", path, body=body, headers=more, host=self.host, peer=self.peer))
 
     def form(self, page: str, path: str, fields: dict[str, str]) -> Answer:
         """Fetch a page, and send its form with its token."""
@@ -77,9 +73,7 @@ class LoginTests(EntryCase):
         away = self.browser.get("/backends?x=1")
         self.assertEqual(away.header("location"), "/login?next=%2Fbackends%3Fx%3D1")
         self.browser.get(away.header("location"))
-        answer = self.browser.form(
-            "/login", "/login", {"name": "ann", "password": PASSWORD, "next": "/backends?x=1"}
-        )
+        answer = self.browser.form("/login", "/login", {"name": "ann", "password": PASSWORD, "next": "/backends?x=1"})
         self.assertEqual((answer.status, answer.header("location")), (303, "/backends?x=1"))
         self.assertEqual(self.browser.get("/backends").status, 200)
 
@@ -92,9 +86,7 @@ class LoginTests(EntryCase):
             "javascript:1",
             "/a\r\nX: y",
         ):
-            answer = self.browser.form(
-                "/login", "/login", {"name": "ann", "password": PASSWORD, "next": wanted}
-            )
+            answer = self.browser.form("/login", "/login", {"name": "ann", "password": PASSWORD, "next": wanted})
             self.assertEqual(answer.header("location"), "/", wanted)
             self.browser.jar.clear()
 
@@ -412,9 +404,7 @@ class RequestTests(EntryCase):
     def test_no_cross_origin_sharing(self) -> None:
         """No answer ever permits another origin."""
         for method in ("GET", "OPTIONS"):
-            answer = self.desk.ask(
-                method, "/api/v1/overview", headers={"Origin": "https://evil.example"}, role="owner"
-            )
+            answer = self.desk.ask(method, "/api/v1/overview", headers={"Origin": "https://evil.example"}, role="owner")
             self.assertEqual([name for name in answer.headers if name.startswith("access-control")], [])
 
     def test_forwarded_headers_of_strangers_are_ignored(self) -> None:

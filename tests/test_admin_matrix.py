@@ -162,9 +162,7 @@ class MatrixTests(SynchronousTestCase):
             if route.permission in ("public", "near"):
                 continue
             status = self.send(route, place(route))
-            self.assertEqual(
-                status, 303 if route.kind == "page" and route.method == "GET" else 401, route.path
-            )
+            self.assertEqual(status, 303 if route.kind == "page" and route.method == "GET" else 401, route.path)
 
     def test_strangers_get_nothing_by_other_spellings(self) -> None:
         """A path written otherwise opens no more than the plain one, and says no more of what there is."""
@@ -207,9 +205,7 @@ class MatrixTests(SynchronousTestCase):
             self.assertEqual(self.desk.ask("GET", path).status, 200, path)
             self.assertEqual(self.desk.ask("GET", path, peer="192.0.2.1").status, 401, path)
             through = {"X-Forwarded-For": "192.0.2.1"}
-            self.assertEqual(
-                self.desk.ask("GET", path, host="admin.example.com", headers=through).status, 401, path
-            )
+            self.assertEqual(self.desk.ask("GET", path, host="admin.example.com", headers=through).status, 401, path)
             self.assertEqual(self.desk.ask("GET", path, host="localhost", headers=through).status, 401, path)
             self.assertEqual(self.desk.ask("GET", path, peer="192.0.2.1", role="helpdesk").status, 403, path)
             self.assertEqual(self.desk.ask("GET", path, peer="192.0.2.1", role="auditor").status, 200, path)

@@ -30,11 +30,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "script":
             self.scripts.append(dict(attrs).get("src") or "inline")
-        if (
-            tag in ("iframe", "object", "embed", "style", "base")
-            or tag == "img"
-            and "/assets/" not in str(attrs)
-        ):
+        if tag in ("iframe", "object", "embed", "style", "base") or tag == "img" and "/assets/" not in str(attrs):
             self.wrong.append(tag)
         for name, value in attrs:
             if name == "id":
@@ -93,9 +89,7 @@ class HostileTests(PageCase):
             self.assertEqual(reader.wrong, [], place)
             self.assertTrue(all(one.startswith("/assets/") for one in reader.scripts), place)
             self.assertEqual(
-                re.findall(
-                    "[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]", page
-                ),
+                re.findall("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]", page),
                 [],
                 place,
             )
@@ -206,9 +200,7 @@ class StateTests(PageCase):
 
     def test_problems_stand_on_the_page_with_their_lines(self) -> None:
         """After a reload that failed, every page says so."""
-        self.desk.control.problems = (
-            Problem("gate.toml", 12, 3, "routes[0].backend", "no backend x", "known: mail"),
-        )
+        self.desk.control.problems = (Problem("gate.toml", 12, 3, "routes[0].backend", "no backend x", "known: mail"),)
         page = self.page("/config")
         for words in ("line 12", "routes[0].backend", "no backend x", "known: mail"):
             self.assertIn(words, page)
@@ -240,8 +232,7 @@ class StateTests(PageCase):
         """Whole numbers, inside the picture."""
         self.assertEqual([nice_top(n) for n in (1, 3, 7, 11, 51, 999)], [1, 5, 10, 20, 100, 1000])
         points = [
-            Point(time=f"2026-09-21T14:{n:02d}:00.000Z", accepted=n, refused=n % 3, deferred=1)
-            for n in range(60)
+            Point(time=f"2026-09-21T14:{n:02d}:00.000Z", accepted=n, refused=n % 3, deferred=1) for n in range(60)
         ]
         plot = draw(points)
         self.assertTrue(all(0 <= one.y and one.y + one.height <= plot.height for one in plot.blocks))
@@ -253,7 +244,5 @@ class StateTests(PageCase):
             [text.duration(n) for n in (0.005, 2.5, 61, 3600, 90061)],
             ["5 ms", "2.5 s", "1 min 1 s", "1 h", "1 d 1 h"],
         )
-        self.assertEqual(
-            [text.octets(n) for n in (0, 1023, 1536, 2**20)], ["0 B", "1023 B", "1.5 KiB", "1.0 MiB"]
-        )
+        self.assertEqual([text.octets(n) for n in (0, 1023, 1536, 2**20)], ["0 B", "1023 B", "1.5 KiB", "1.0 MiB"])
         self.assertIsNone(text.moment(0))

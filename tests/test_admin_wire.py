@@ -47,9 +47,7 @@ class CapTests(SynchronousTestCase):
     def test_refused_body_is_not_invited(self) -> None:
         """Expect: 100-continue gets the refusal."""
         channel, transport = self.desk.open()
-        channel.dataReceived(
-            f"{self.head}Expect: 100-continue\r\nContent-Length: {BODY_OCTETS + 1}\r\n\r\n".encode()
-        )
+        channel.dataReceived(f"{self.head}Expect: 100-continue\r\nContent-Length: {BODY_OCTETS + 1}\r\n\r\n".encode())
         self.assertTrue(transport.value().startswith(b"HTTP/1.1 413"))
         self.assertNotIn(b"100 Continue", transport.value())
 

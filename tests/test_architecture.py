@@ -21,7 +21,7 @@ MAY = {
     "net": {"smtp", "policy", "config", "interfaces", "tasks"},
     "filters": {"smtp", "message", "policy", "interfaces", "config"},
     "plugins": {"filters", "interfaces"},
-    "observe": {"policy", "smtp", "message", "interfaces"},
+    "observe": {"policy", "smtp", "message", "interfaces", "tasks"},
     "state": {"policy", "smtp", "interfaces"},
     "control": {"proxy", "observe", "config", "policy", "smtp", "interfaces", "tasks", "__init__"},
     "admin": {"control", "config", "policy", "interfaces", "smtp", "__init__"},

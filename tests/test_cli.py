@@ -76,9 +76,7 @@ class AloneTests(SynchronousTestCase):
         self.assertEqual((code, out.splitlines()[-1]), (0, "route 1: backend mail"))
         code, out, _ = run(*self.place.config, *words, "--recipient", "bob@elsewhere.example", "--json")
         self.assertIn("relays for nobody", json.loads(out)["answer"])
-        code, _, err = run(
-            *self.place.config, "explain", "--listener", "none", "--recipient", "bob@example.net"
-        )
+        code, _, err = run(*self.place.config, "explain", "--listener", "none", "--recipient", "bob@example.net")
         self.assertEqual(code, 1)
         self.assertIn("no listener none", err)
         self.place.file.write_text("x = 1")

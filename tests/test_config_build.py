@@ -42,9 +42,7 @@ class PathTests(SynchronousTestCase):
             '[backends.m]\nservers = "a:25"\ntls_ca = "e"\ntls_certificate = "f"\ncredentials = "g"\n'
         )
         paths = list(build.paths_in(schema.File.model_validate(document.tree), BASE))
-        self.assertEqual(
-            paths, [BASE / "a", Path("/b"), BASE / "c", BASE / "d", BASE / "e", BASE / "f", BASE / "g"]
-        )
+        self.assertEqual(paths, [BASE / "a", Path("/b"), BASE / "c", BASE / "d", BASE / "e", BASE / "f", BASE / "g"])
 
     def test_hostname_is_that_of_the_host_unless_given(self) -> None:
         """Without a trailing dot, which no greeting has."""
@@ -107,9 +105,7 @@ class FilterTests(SynchronousTestCase):
     def test_role_that_a_filter_is_not_made_for_is_refused(self) -> None:
         """Sender checks on submission would refuse the own users."""
         text = '[[filters]]\nuse = "spf"\nroles = ["submission"]\n'
-        self.assertEqual(
-            self.faults(text), [("filters[0].roles", 'the filter "spf" is not made for all of these')]
-        )
+        self.assertEqual(self.faults(text), [("filters[0].roles", 'the filter "spf" is not made for all of these')])
         self.assertEqual(self.faults('[[filters]]\nuse = "clamav"\nroles = ["submission"]\n'), [])
 
 

@@ -166,7 +166,5 @@ class ClientTests(SynchronousTestCase):
 
     def test_backend_out_of_reach_is_not_warned_about(self) -> None:
         """Its servers see no mail of the world."""
-        judged = tree(
-            [listener()], [backend("mail"), backend("b", client_info="off")], [Route(1, 1, backend="mail")]
-        )
+        judged = tree([listener()], [backend("mail"), backend("b", client_info="off")], [Route(1, 1, backend="mail")])
         self.assertEqual(said(checks.backends_judge_the_client, judged), [])

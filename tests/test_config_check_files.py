@@ -93,9 +93,7 @@ class CertificateTests(SynchronousTestCase):
     def test_key_that_is_broken_or_locked_is_refused(self) -> None:
         """Nobody is there to type a passphrase."""
         broken = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
-        self.assertEqual(
-            self.found(broken + self.chain[0]), [("error", "FILE has a private key that cannot be read")]
-        )
+        self.assertEqual(self.found(broken + self.chain[0]), [("error", "FILE has a private key that cannot be read")])
         key = ec.generate_private_key(ec.SECP256R1())
         for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
             locked = key.private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"x"))
@@ -220,6 +218,4 @@ class PasswordTests(SynchronousTestCase):
 
     def test_file_that_cannot_be_read_is_refused(self) -> None:
         """With the reason of the system."""
-        self.assertEqual(
-            self.messages("", reason="no such file or directory")[0][:19], "cannot read FILE: n"[:19]
-        )
+        self.assertEqual(self.messages("", reason="no such file or directory")[0][:19], "cannot read FILE: n"[:19])

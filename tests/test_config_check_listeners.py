@@ -50,9 +50,7 @@ class RelayTests(SynchronousTestCase):
             ({"auth": "local"}, []),
             ({}, []),
         ):
-            self.assertEqual(
-                said(checks.submission_knows_its_clients, tree([submission(**given)])), found, given
-            )
+            self.assertEqual(said(checks.submission_knows_its_clients, tree([submission(**given)])), found, given)
 
     def test_mx_need_not_know_its_clients(self) -> None:
         """It takes mail from the world."""
@@ -66,9 +64,7 @@ class RelayTests(SynchronousTestCase):
 
     def test_relay_from_with_strangers_is_refused(self) -> None:
         """/8 and /16 are the widest that anybody may own."""
-        networks = NetworkList(
-            ["0.0.0.0/0", "10.0.0.0/8", "64.0.0.0/7", "::/0", "2001:db8::/32", "2000::/15"]
-        )
+        networks = NetworkList(["0.0.0.0/0", "10.0.0.0/8", "64.0.0.0/7", "::/0", "2001:db8::/32", "2000::/15"])
         found = said(checks.relay_from_is_narrow, tree([listener(relay_from=networks)]))
         self.assertEqual([key for key, _ in found], [f"listeners.mx.relay_from[{n}]" for n in (0, 2, 3, 5)])
 
@@ -144,9 +140,7 @@ class LMTPTests(SynchronousTestCase):
     def test_lmtp_on_port_25_is_refused(self) -> None:
         """RFC 2033 section 5."""
         door = listener("mx", "tcp:24", "tcp:25", protocol="lmtp")
-        self.assertEqual(
-            said(checks.lmtp_is_for_delivery, tree([door])), [("listeners.mx.listen[1]", "error")]
-        )
+        self.assertEqual(said(checks.lmtp_is_for_delivery, tree([door])), [("listeners.mx.listen[1]", "error")])
         self.assertEqual(said(checks.lmtp_is_for_delivery, tree()), [])
 
     def test_lmtp_is_not_for_people(self) -> None:

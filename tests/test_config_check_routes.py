@@ -180,9 +180,7 @@ class ServiceTests(SynchronousTestCase):
     def test_route_for_recipients_that_mx_refuses_is_refused(self) -> None:
         """No mail can reach it."""
         given = routes({"recipient": ["example.com", "bob@example.org"]}, {})
-        self.assertEqual(
-            said(checks.recipients_are_local, tree(routes=given)), [("routes[0].recipient", "error")]
-        )
+        self.assertEqual(said(checks.recipients_are_local, tree(routes=given)), [("routes[0].recipient", "error")])
 
     def test_single_recipients_that_mx_refuses_are_warned_about(self) -> None:
         """Mostly a domain that was forgotten in local_domains."""
@@ -205,9 +203,7 @@ class OneBackendTests(SynchronousTestCase):
         """The keys that decide too late on a submission listener."""
         judged = tree([submission(auth=auth)], [backend("mail"), backend("other")], routes(*given))
         return [
-            key
-            for key, _ in said(checks.login_has_one_backend, judged)
-            + said(checks.user_has_one_backend, judged)
+            key for key, _ in said(checks.login_has_one_backend, judged) + said(checks.user_has_one_backend, judged)
         ]
 
     def test_login_may_depend_on_name_and_user(self) -> None:
@@ -266,9 +262,7 @@ class OneBackendTests(SynchronousTestCase):
             backends=[backend("mail"), backend("other")],
             routes=routes({"recipient": ["a.b"], "backend": "other"}, {}),
         )
-        self.assertEqual(
-            said(checks.user_has_one_backend, judged) + said(checks.login_has_one_backend, judged), []
-        )
+        self.assertEqual(said(checks.user_has_one_backend, judged) + said(checks.login_has_one_backend, judged), [])
 
     def test_login_at_an_lmtp_server_is_refused(self) -> None:
         """It checks none."""

@@ -41,9 +41,7 @@ class HostnameTests(SynchronousTestCase):
             "gate.bücher.example",
             "a.\r\nb",
         ):
-            self.assertEqual(
-                said(checks.hostname_is_a_name, tree(hostname=name)), [("hostname", "error")], name
-            )
+            self.assertEqual(said(checks.hostname_is_a_name, tree(hostname=name)), [("hostname", "error")], name)
 
     def test_name_beyond_ascii_is_offered_in_ascii(self) -> None:
         """The hint is the name as it must be written."""
@@ -71,9 +69,7 @@ class StateDirTests(SynchronousTestCase):
 
     def test_folder_that_this_user_cannot_make_is_warned_about(self) -> None:
         """The check may run as another user than the gateway, on another machine even."""
-        self.assertEqual(
-            self.severities(Folder(exists=False, reason="this user may not write in /")), ["warning"]
-        )
+        self.assertEqual(self.severities(Folder(exists=False, reason="this user may not write in /")), ["warning"])
 
 
 class LimitTests(SynchronousTestCase):
@@ -127,9 +123,7 @@ class ListenTests(SynchronousTestCase):
         for text in ("tcp:8080", "tcp:8080:interface=192.0.2.1", "systemd:domain=INET:index=0"):
             found = said(checks.admin_is_not_open, tree(admin=Admin(listen=text)))
             self.assertEqual(found, [("admin.listen", "error")], text)
-            self.assertEqual(
-                said(checks.admin_is_not_open, tree(admin=Admin(listen=text, insecure=True))), [], text
-            )
+            self.assertEqual(said(checks.admin_is_not_open, tree(admin=Admin(listen=text, insecure=True))), [], text)
 
     def test_admin_pages_on_this_machine_are_good(self) -> None:
         """Loopback, a unix socket, or none at all."""

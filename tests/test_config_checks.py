@@ -22,9 +22,7 @@ class RegisterTests(SynchronousTestCase):
         for module in (check_backends, check_files, check_listeners, check_routes, check_service):
             for name, function in inspect.getmembers(module, inspect.isfunction):
                 first = next(iter(inspect.signature(function).parameters), "")
-                is_check = (
-                    inspect.isgeneratorfunction(function) and first == "tree" and not name.startswith("_")
-                )
+                is_check = inspect.isgeneratorfunction(function) and first == "tree" and not name.startswith("_")
                 if is_check and function.__module__ == module.__name__ and name != "relayed_logins":
                     self.assertIn(function, run, name)
 

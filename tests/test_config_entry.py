@@ -88,9 +88,7 @@ class NetworkTests(SynchronousTestCase):
     def test_bits_behind_the_prefix_are_refused_with_both_meanings(self) -> None:
         """The network or the address: only the operator knows."""
         error = self.assertRaises(BadValue, parse_network, "192.0.2.7/24")
-        self.assertEqual(
-            error.hint, 'write "192.0.2.0/24" for the network or "192.0.2.7" for the one address'
-        )
+        self.assertEqual(error.hint, 'write "192.0.2.0/24" for the network or "192.0.2.7" for the one address')
 
     def test_nonsense_is_refused(self) -> None:
         """Names and half addresses are no networks."""

@@ -41,9 +41,7 @@ class GoldenTests(SynchronousTestCase):
         paths = sorted((TESTS / "badconfig").glob("*.toml"))
         self.assertGreaterEqual(len(paths), 45)
         for path in paths:
-            self.assertEqual(
-                complaint(path), path.with_suffix(".expected").read_text(encoding="utf-8"), path.name
-            )
+            self.assertEqual(complaint(path), path.with_suffix(".expected").read_text(encoding="utf-8"), path.name)
 
     def test_good_files_become_exactly_the_expected_tree(self) -> None:
         """All values, with defaults and warnings."""
@@ -67,9 +65,7 @@ class GoldenTests(SynchronousTestCase):
 
     def test_many_mistakes_are_told_in_one_run(self) -> None:
         """Schema, checks, filters and warnings together."""
-        error = self.assertRaises(
-            ConfigErrors, load_anywhere, TESTS / "badconfig" / "80-everything-at-once.toml"
-        )
+        error = self.assertRaises(ConfigErrors, load_anywhere, TESTS / "badconfig" / "80-everything-at-once.toml")
         self.assertGreaterEqual(len(error.problems), 25)
         tables = {problem.key.partition(".")[0].partition("[")[0] for problem in error.problems}
         self.assertEqual(

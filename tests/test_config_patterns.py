@@ -256,9 +256,7 @@ class PatternListTests(SynchronousTestCase):
         self.assertFalse(users.overlaps("*@example.org"))
         self.assertFalse(users.overlaps("alice"))
 
-    @given(
-        st.lists(st.text("ab*", min_size=1, max_size=5), min_size=1, max_size=3), st.text("ab", max_size=6)
-    )
+    @given(st.lists(st.text("ab*", min_size=1, max_size=5), min_size=1, max_size=3), st.text("ab", max_size=6))
     def test_matches_as_a_regular_expression_would(self, patterns: list[str], name: str) -> None:
         """The own matcher equals the slow one."""
         slow = any(re.fullmatch(pattern.replace("*", ".*"), name) for pattern in patterns)

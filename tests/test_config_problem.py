@@ -37,9 +37,7 @@ class WordsTests(SynchronousTestCase):
 
     def test_one_of_tells_what_there_is(self) -> None:
         """A hint names the likely one and all others."""
-        self.assertEqual(
-            one_of("mial", ["mail", "archive"], "-"), 'did you mean "mail"? known: mail, archive'
-        )
+        self.assertEqual(one_of("mial", ["mail", "archive"], "-"), 'did you mean "mail"? known: mail, archive')
         self.assertEqual(one_of("x", ["mail"], "-"), "known: mail")
         self.assertEqual(one_of("x", [], "there is none"), "there is none")
 

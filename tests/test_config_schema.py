@@ -17,7 +17,7 @@ class SchemaTests(SynchronousTestCase):
             self.assertTrue(table.__doc__)
             for name, field in table.model_fields.items():
                 said = field.description or ""
-                self.assertTrue(said.endswith(".") or said.endswith("..."), (table, name, said))
+                self.assertTrue(said.endswith((".", "...")), (table, name, said))
                 self.assertLess(len(said), 200, (table, name))
 
     def test_every_table_refuses_unknown_keys(self) -> None:

@@ -48,9 +48,7 @@ def said(raw: dict[str, Any]) -> list[tuple[Any, str, str]]:
     try:
         Options.model_validate(raw)
     except ValidationError as error:
-        return [
-            (f.where, f.message, f.hint) for f in faults_of(error, Options, raw, ("filters", 0, "options"))
-        ]
+        return [(f.where, f.message, f.hint) for f in faults_of(error, Options, raw, ("filters", 0, "options"))]
     return []
 
 
@@ -103,9 +101,7 @@ class RepairTests(SynchronousTestCase):
 
     def test_entries_keep_their_numbers(self) -> None:
         """A route without a backend stays in its place, or the next ones would be told at its line."""
-        validated = validate(
-            {"routes": [{"backend": 5}, {"sender": ["@x"], "backend": "b"}, {"backend": "c"}]}
-        )
+        validated = validate({"routes": [{"backend": 5}, {"sender": ["@x"], "backend": "b"}, {"backend": "c"}]})
         assert validated.file is not None
         self.assertEqual([route.backend for route in validated.file.routes], ["", "b", "c"])
         self.assertEqual(validated.tainted, {("routes", 0), ("routes", 1)})

@@ -63,6 +63,4 @@ class ValueTests(SynchronousTestCase):
     def test_path_is_not_empty(self) -> None:
         """An empty path would be the folder of the file."""
         for text in ("", "a\0b"):
-            self.assertRaises(
-                ValidationError, TypeAdapter(values.FilePath).validate_python, text, strict=True
-            )
+            self.assertRaises(ValidationError, TypeAdapter(values.FilePath).validate_python, text, strict=True)

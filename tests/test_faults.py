@@ -15,7 +15,6 @@ from twisted.internet.defer import Deferred
 
 from smtpgate.net.selfsigned import ensure
 from smtpgate.policy.event import DeliveryUnknown, TransactionEnded
-
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import DROP, RESET, STALL, Action, Backend, Client, Connection
 
@@ -40,8 +39,15 @@ FAULTS: dict[str, Action] = {
     "stall": STALL,
     "drip": drip,
 }
-STEPS = {"EHLO": b"^EHLO", "STARTTLS": b"^STARTTLS", "MAIL": b"^MAIL", "RCPT": b"^RCPT", "DATA": b"^DATA",
-         "body": b"^MIDDLE", "dot": b"^DOT"}
+STEPS = {
+    "EHLO": b"^EHLO",
+    "STARTTLS": b"^STARTTLS",
+    "MAIL": b"^MAIL",
+    "RCPT": b"^RCPT",
+    "DATA": b"^DATA",
+    "body": b"^MIDDLE",
+    "dot": b"^DOT",
+}
 
 
 class BackendFaultTests(GatewayCase):
@@ -83,7 +89,7 @@ class BackendFaultTests(GatewayCase):
             self.assertTrue(bad, (step, replies))
             for reply in bad:
                 # DATA after a refused RCPT is the client's own fault of order.
-                self.assertTrue(reply.startswith(b"4") or reply.startswith(b"554 5.5.1 No recipient"), (step, reply))
+                self.assertTrue(reply.startswith((b"4", b"554 5.5.1 No recipient")), (step, reply))
             if step not in ("body", "dot"):
                 self.assertEqual([m for m in backend.messages if mine in m], [], step)
             if step == "dot":
@@ -102,8 +108,10 @@ class BackendFaultTests(GatewayCase):
 
     def matrix(self, backend_tls: str, steps: list[str]) -> Deferred[None]:
         """All faults at some steps."""
-        backend = Backend(ehlo=("PIPELINING", "8BITMIME") + (("STARTTLS",) if backend_tls != "off" else ()),
-                          certificate=ensure(Path(self.mktemp_folder()), "backend.example.net"))
+        backend = Backend(
+            ehlo=("PIPELINING", "8BITMIME") + (("STARTTLS",) if backend_tls != "off" else ()),
+            certificate=ensure(Path(self.mktemp_folder()), "backend.example.net"),
+        )
         self.addCleanup(backend.close)
 
         def run(gateway: TestGateway) -> None:
@@ -151,8 +159,15 @@ class ClientGoneTests(GatewayCase):
         """Without the client's true end of data no backend sees one, and every slot is free again."""
         backend = Backend(ehlo=("PIPELINING", "8BITMIME"))
         self.addCleanup(backend.close)
-        steps = [b"EHLO c\r\n", b"MAIL FROM:<a@example.org>\r\n", b"RCPT TO:<b@example.net>\r\n", b"DATA\r\n",
-                 CONTENT[:100], CONTENT[100:], b"."]
+        steps = [
+            b"EHLO c\r\n",
+            b"MAIL FROM:<a@example.org>\r\n",
+            b"RCPT TO:<b@example.net>\r\n",
+            b"DATA\r\n",
+            CONTENT[:100],
+            CONTENT[100:],
+            b".",
+        ]
 
         def run(gateway: TestGateway) -> None:
             for by_reset in (False, True):

@@ -422,13 +422,16 @@ class KilledTests(GatewayCase):
         )
         self.addCleanup(process.kill)
         assert process.stdout is not None
+        lines: list[bytes] = []
         for line in process.stdout:
+            lines.append(line)
             if b'"gateway.started"' in line:
                 threading.Thread(target=process.stdout.read, daemon=True).start()
-                front, other = (re.search(name + rb" tcp:[^}]*?port=(\d+)", line) for name in (b"front", b"spool"))
+                front, other = (re.search(name + rb" 127\.0\.0\.1:(\d+)", line) for name in (b"front", b"spool"))
                 assert front is not None and other is not None, line
                 return process, int(front[1]), int(other[1])
-        raise AssertionError("the gateway did not start")
+        raise AssertionError(f"the gateway ended with {process.wait()}: {b''.join(lines).decode()}")
+        return None
 
     def test_P_305_killed(self) -> Deferred:
         """Killed within the content, behind the dot and while spooling: no dot but one that was sent, nothing later."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.smtp.address import BadPath, Path, canonical_domain, parse_path
@@ -27,8 +26,12 @@ class GoodTests(SynchronousTestCase):
             (b"<u@[192.0.2.1]>", b"u@[192.0.2.1]", "u", "[192.0.2.1]"),
             (b"<u@[IPv6:2001:db8::1]>", b"u@[IPv6:2001:db8::1]", "u", "[ipv6:2001:db8::1]"),
             (b"<POSTMASTER>", b"postmaster", "postmaster", ""),
-            (b"<SRS0=HHH=TT=example.org=u@example.net>", b"SRS0=HHH=TT=example.org=u@example.net",
-             "SRS0=HHH=TT=example.org=u", "example.net"),
+            (
+                b"<SRS0=HHH=TT=example.org=u@example.net>",
+                b"SRS0=HHH=TT=example.org=u@example.net",
+                "SRS0=HHH=TT=example.org=u",
+                "example.net",
+            ),
             ("<jöran@exämple.org>".encode(), "jöran@exämple.org".encode(), "jöran", "xn--exmple-cua.org"),
         ):
             path, rest = parse_path(octets + b" SIZE=1", utf8=True)
@@ -57,11 +60,31 @@ class BadTests(SynchronousTestCase):
     def test_table(self) -> None:
         """Everything that could be read in two ways (P-010, P-011, P-014, P-016, P-030, P-031)."""
         for octets in (
-            b"a@example.org", b"<a@example.org", b"<<a@example.org>>", b"<a>", b"<a@>", b"<@example.org>", b"<a b@x.org>",
-            b'<"unterminated@example.net>', b"<u@[300.1.1.1]>", b"<u@[IPv6:zz]>", b"<u@[192.0.2.1>", b"<a\0b@example.org>",
-            b"<a\x01@example.org>", b"<a@exa\x7fmple.org>", b"<a..b@example.org>", b"<.a@example.org>", b"<a.@example.org>",
-            b"<a@example..org>", b"<a@-example.org>", b"<a@example.org.>", b"<a@b@c.org>", b"<\xff\xfe@example.org>",
-            b"<\xc0\xaf@example.org>", b"<\xed\xa0\x80@example.org>", b"<a,b@example.org>",
+            b"a@example.org",
+            b"<a@example.org",
+            b"<<a@example.org>>",
+            b"<a>",
+            b"<a@>",
+            b"<@example.org>",
+            b"<a b@x.org>",
+            b'<"unterminated@example.net>',
+            b"<u@[300.1.1.1]>",
+            b"<u@[IPv6:zz]>",
+            b"<u@[192.0.2.1>",
+            b"<a\0b@example.org>",
+            b"<a\x01@example.org>",
+            b"<a@exa\x7fmple.org>",
+            b"<a..b@example.org>",
+            b"<.a@example.org>",
+            b"<a.@example.org>",
+            b"<a@example..org>",
+            b"<a@-example.org>",
+            b"<a@example.org.>",
+            b"<a@b@c.org>",
+            b"<\xff\xfe@example.org>",
+            b"<\xc0\xaf@example.org>",
+            b"<\xed\xa0\x80@example.org>",
+            b"<a,b@example.org>",
         ):
             path, _ = parse_path(octets, utf8=True)
             self.assertIsInstance(path, BadPath, octets)

@@ -41,8 +41,14 @@ class StepTests(SynchronousTestCase):
     def test_wrong_kinds_are_out_of_step(self) -> None:
         """A positive reply that its command cannot have (P-211)."""
         for kind, reply in (
-            ("MAIL", b"354 go\r\n"), ("RCPT", b"354 go\r\n"), ("RSET", b"354 go\r\n"), ("DATA", b"250 ok\r\n"),
-            ("MAIL", b"334 x\r\n"), ("STARTTLS", b"250 ok\r\n"), ("AUTH", b"250 ok\r\n"), ("XCLIENT", b"250 ok\r\n"),
+            ("MAIL", b"354 go\r\n"),
+            ("RCPT", b"354 go\r\n"),
+            ("RSET", b"354 go\r\n"),
+            ("DATA", b"250 ok\r\n"),
+            ("MAIL", b"334 x\r\n"),
+            ("STARTTLS", b"250 ok\r\n"),
+            ("AUTH", b"250 ok\r\n"),
+            ("XCLIENT", b"250 ok\r\n"),
             ("EHLO", b"354 x\r\n"),
         ):
             wire = greeted()

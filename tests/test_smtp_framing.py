@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.smtp.framing import Chunk, Content, DotDecoder, DotEncoder
 
 CAP = 1 << 20
 #: Octets of which every confusion of line ends and dots is made.
-NASTY = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"\r\n.\r\n", b"a", b"..", b"\0"]), max_size=40)
+NASTY = st.lists(
+    st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"\r\n.\r\n", b"a", b"..", b"\0"]), max_size=40
+)
 
 
 def run(parts: list[bytes]) -> tuple[bytes, bytes, bytes | None]:
@@ -57,8 +58,20 @@ class EndOfDataTests(SynchronousTestCase):
     def test_no_other_sequence_ends_it(self) -> None:
         """Each known smuggling sequence is content, and goes out as one message."""
         for sequence in (
-            b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\rx", b"\n.\r", b"\r\n. \r\n", b"\r\n.\t\r\n",
-            b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\r\n", b"\r\r\n.\r\r\n", b"\n\n.\n",
+            b"\n.\n",
+            b"\n.\r\n",
+            b"\r\n.\n",
+            b"\r.\r",
+            b"\r.\r\n",
+            b"\r\n.\rx",
+            b"\n.\r",
+            b"\r\n. \r\n",
+            b"\r\n.\t\r\n",
+            b"\r\n\0.\r\n",
+            b"\r\n.\0\r\n",
+            b"\r\n.\r\r\n",
+            b"\r\r\n.\r\r\n",
+            b"\n\n.\n",
         ):
             stream = b"one" + sequence + b"MAIL FROM:<s@example.org>\r\nDATA\r\nsmuggled\r\n.\r\nNOOP\r\n"
             content, wire, rest = run([stream])
@@ -87,8 +100,10 @@ class EndOfDataTests(SynchronousTestCase):
         # And what it undoes is the content.
         read, end = DotDecoder().feed(wire)
         self.assertEqual(end, b"")
-        self.assertEqual(read.content if read is not None else b"", content if content.endswith(b"\r\n") or not content
-                         else content + b"\r\n")
+        self.assertEqual(
+            read.content if read is not None else b"",
+            content if content.endswith(b"\r\n") or not content else content + b"\r\n",
+        )
 
     def test_many_dot_lines(self) -> None:
         """A message of nothing but dot lines is read as one of few is."""
@@ -151,13 +166,14 @@ class DotEncoderTests(SynchronousTestCase):
         """For any content with clean newlines and any chunks the decoder gives the content again."""
         policy = Content(CAP)
         passed = policy.feed(Chunk(octets, None))
-        clean = (passed.content if passed is not None else b"")
+        clean = passed.content if passed is not None else b""
         tail = policy.finish()
         clean += tail.content if tail is not None else b""
         cuts = sorted(data.draw(st.lists(st.integers(0, len(clean)), max_size=5)))
         encoder = DotEncoder()
-        wire = b"".join(encoder.encode(Chunk(clean[a:b], None))
-                        for a, b in zip([0, *cuts], [*cuts, len(clean)], strict=True))
+        wire = b"".join(
+            encoder.encode(Chunk(clean[a:b], None)) for a, b in zip([0, *cuts], [*cuts, len(clean)], strict=True)
+        )
         wire += encoder.finish()
         read, rest = DotDecoder().feed(wire)
         self.assertEqual(rest, b"")

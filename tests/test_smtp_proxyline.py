@@ -6,14 +6,17 @@ import struct
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.smtp.proxyline import SIGNATURE, V1_OCTETS, BadHeader, Origin, crc32c, parse, version1, version2
 
 
-def v2(command: int = 0x21, family: int = 0x11, block: bytes = b"\xc0\0\x02\x0a\xc6\x33\x64\x05\x9c\x40\0\x19",
-       tlvs: bytes = b"") -> bytes:
+def v2(
+    command: int = 0x21,
+    family: int = 0x11,
+    block: bytes = b"\xc0\0\x02\x0a\xc6\x33\x64\x05\x9c\x40\0\x19",
+    tlvs: bytes = b"",
+) -> bytes:
     return SIGNATURE + bytes([command, family]) + struct.pack("!H", len(block) + len(tlvs)) + block + tlvs
 
 
@@ -24,8 +27,9 @@ class Version1Tests(SynchronousTestCase):
         """The carried address is the client; UNKNOWN is the real peer (P-260, P-261)."""
         line = b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 25\r\n"
         self.assertEqual(parse(line + b"EHLO"), Origin("198.51.100.7", 4711, "203.0.113.1", 25, octets=len(line)))
-        self.assertEqual(parse(b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n"),
-                         Origin("2001:db8::1", 1, "2001:db8::2", 2, octets=40))
+        self.assertEqual(
+            parse(b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n"), Origin("2001:db8::1", 1, "2001:db8::2", 2, octets=40)
+        )
         for line in (b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN junk junk\r\n"):
             self.assertEqual(parse(line), Origin(octets=len(line)))
 
@@ -38,11 +42,17 @@ class Version1Tests(SynchronousTestCase):
     def test_bad(self) -> None:
         """Each deviation of the specification closes (P-262, P-263)."""
         for line in (
-            b"proxy TCP4 198.51.100.7 203.0.113.1 4711 25\r\n", b"PROXY  TCP4 198.51.100.7 203.0.113.1 4711 25\r\n",
-            b"PROXY TCP4 198.51.100.7 203.0.113.1 04711 25\r\n", b"PROXY TCP4 198.51.100.7 203.0.113.1 65536 25\r\n",
-            b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 25\n", b"PROXY TCP4 198.51.100.7 203.0.113.1 4711\r\n",
-            b"PROXY TCP4 2001:db8::1 203.0.113.1 4711 25\r\n", b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 25 x\r\n",
-            b"PROXY TCP4 198.51.100.700 203.0.113.1 4711 25\r\n", b"EHLO x\r\n", b"PROXY " + b"A" * V1_OCTETS,
+            b"proxy TCP4 198.51.100.7 203.0.113.1 4711 25\r\n",
+            b"PROXY  TCP4 198.51.100.7 203.0.113.1 4711 25\r\n",
+            b"PROXY TCP4 198.51.100.7 203.0.113.1 04711 25\r\n",
+            b"PROXY TCP4 198.51.100.7 203.0.113.1 65536 25\r\n",
+            b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 25\n",
+            b"PROXY TCP4 198.51.100.7 203.0.113.1 4711\r\n",
+            b"PROXY TCP4 2001:db8::1 203.0.113.1 4711 25\r\n",
+            b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 25 x\r\n",
+            b"PROXY TCP4 198.51.100.700 203.0.113.1 4711 25\r\n",
+            b"EHLO x\r\n",
+            b"PROXY " + b"A" * V1_OCTETS,
         ):
             self.assertIsInstance(parse(line), BadHeader, line)
 
@@ -63,15 +73,24 @@ class Version2Tests(SynchronousTestCase):
     def test_bad(self) -> None:
         """Versions, commands, families and lengths that do not fit (P-266)."""
         for header in (
-            v2(command=0x11), v2(command=0x31), v2(command=0x22), v2(family=0x41), v2(block=b"short"),
-            SIGNATURE[:-1] + b"X" + v2()[12:], SIGNATURE + b"\x21\x11\xff\xff" + bytes(100),
+            v2(command=0x11),
+            v2(command=0x31),
+            v2(command=0x22),
+            v2(family=0x41),
+            v2(block=b"short"),
+            SIGNATURE[:-1] + b"X" + v2()[12:],
+            SIGNATURE + b"\x21\x11\xff\xff" + bytes(100),
         ):
             self.assertIsInstance(parse(header), BadHeader, header)
 
     def test_tlvs(self) -> None:
         """Unknown ones are skipped, an overrun and a wrong checksum close, a right one passes (P-267)."""
-        good = (b"\x04\0\2hi", b"\xee\0\0", b"\x05" + struct.pack("!H", 128) + bytes(128),
-                b"\x20\0\x08\x01\0\0\0\0\x21\0\0")
+        good = (
+            b"\x04\0\2hi",
+            b"\xee\0\0",
+            b"\x05" + struct.pack("!H", 128) + bytes(128),
+            b"\x20\0\x08\x01\0\0\0\0\x21\0\0",
+        )
         for tlvs in good:
             self.assertIsInstance(parse(v2(tlvs=tlvs)), Origin, tlvs)
         for tlvs in (b"\x04\0\5hi", b"\x04\0", b"\x03\0\4\0\0\0\0", b"\x03\0\2\0\0"):
@@ -92,7 +111,9 @@ class Version2Tests(SynchronousTestCase):
             for a, b in (("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")):
                 origin = parse(write(a, 1, b, 25))
                 assert isinstance(origin, Origin)
-                self.assertEqual((origin.ip, origin.port, origin.destination_ip, origin.destination_port), (a, 1, b, 25))
+                self.assertEqual(
+                    (origin.ip, origin.port, origin.destination_ip, origin.destination_port), (a, 1, b, 25)
+                )
             origin = parse(write("192.0.2.1", 1, "::1", 25))
             assert isinstance(origin, Origin)
             self.assertEqual(origin.ip, "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.smtp.reply import READ_LINES, BadReply, Reply, ReplyReader
@@ -33,8 +32,17 @@ class ReadingTests(SynchronousTestCase):
     def test_malformed_replies_are_no_replies(self) -> None:
         """Nothing is guessed at: mixed codes, other protocols, odd numbers (P-206, P-208)."""
         for octets in (
-            b"550-no\r\n250 ok\r\n", b"250-ok\r\n550 no\r\n", b"ok\r\n", b"25 x\r\n", b"2500 x\r\n", b"150 x\r\n",
-            b"650 x\r\n", b"+OK\r\n", b"\r\n", b"HTTP/1.1 400 Bad\r\n", b"250x\r\n",
+            b"550-no\r\n250 ok\r\n",
+            b"250-ok\r\n550 no\r\n",
+            b"ok\r\n",
+            b"25 x\r\n",
+            b"2500 x\r\n",
+            b"150 x\r\n",
+            b"650 x\r\n",
+            b"+OK\r\n",
+            b"\r\n",
+            b"HTTP/1.1 400 Bad\r\n",
+            b"250x\r\n",
         ):
             self.assertIsInstance(read(octets)[-1], BadReply, octets)
 
@@ -72,8 +80,15 @@ class ReadingTests(SynchronousTestCase):
         assert isinstance(reply, Reply)
         self.assertEqual(reply.octets(), b"550-a\r\n550 b\r\n")
 
-    @given(st.lists(st.sampled_from([b"250 2.1.0 Ok\r\n", b"550-a\r\n550 b\r\n", b"354 go\r\n", b"421 4.3.2 bye\n",
-                                     b"oops\r\n"]), max_size=6), st.data())
+    @given(
+        st.lists(
+            st.sampled_from(
+                [b"250 2.1.0 Ok\r\n", b"550-a\r\n550 b\r\n", b"354 go\r\n", b"421 4.3.2 bye\n", b"oops\r\n"]
+            ),
+            max_size=6,
+        ),
+        st.data(),
+    )
     @settings(max_examples=150, deadline=None)
     def test_every_split_gives_the_same(self, pieces: list[bytes], data: st.DataObject) -> None:
         """The outcome does not depend on the segmentation (P-215)."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.smtp import status
@@ -29,8 +28,9 @@ from smtpgate.smtp.server import (
     WireRules,
 )
 
-OFFER = Capabilities({"CHUNKING": "", "STARTTLS": "", "8BITMIME": "", "AUTH": "PLAIN", "SIZE": "1000", "SMTPUTF8": "",
-                      "DSN": ""})
+OFFER = Capabilities(
+    {"CHUNKING": "", "STARTTLS": "", "8BITMIME": "", "AUTH": "PLAIN", "SIZE": "1000", "SMTPUTF8": "", "DSN": ""}
+)
 
 
 def serve(parts: list[bytes], refuse: bytes = b"bad") -> tuple[list[Any], bytes]:
@@ -90,8 +90,10 @@ def serve(parts: list[bytes], refuse: bytes = b"bad") -> tuple[list[Any], bytes]
 
 SESSION = (
     b"EHLO c.example\r\nAUTH PLAIN\r\nAGEAYg==\r\nMAIL FROM:<a@example.org> SIZE=10\r\nRCPT TO:<bad@example.net>\r\n"
-    b"RCPT TO:<b@example.net>\r\nDATA\r\n..hi\r\nQUIT\r\n.\r\nMAIL FROM:<>\r\nBDAT 6\r\nNOOP\r\nRCPT TO:<b@example.net>\r\n"
-    b"BDAT 8\r\n\r\n.\r\nabcBDAT 0 LAST\r\nFOO\r\n\r\nRSET\r\nNOOP x\r\nBDAT 3 LAST\r\nxyzVRFY b\r\nEHLO a\rb\r\nQUIT\r\nNOOP\r\n"
+    b"RCPT TO:<b@example.net>\r\nDATA\r\n..hi\r\nQUIT\r\n.\r\nMAIL FROM:<>\r\nBDAT 6\r\n"
+    b"NOOP\r\nRCPT TO:<b@example.net>\r\n"
+    b"BDAT 8\r\n\r\n.\r\nabcBDAT 0 LAST\r\nFOO\r\n\r\nRSET\r\nNOOP x\r\n"
+    b"BDAT 3 LAST\r\nxyzVRFY b\r\nEHLO a\rb\r\nQUIT\r\nNOOP\r\n"
 )
 
 
@@ -116,12 +118,39 @@ class SplitTests(SynchronousTestCase):
                 if cut < len(stream):
                     self.assertEqual(serve([stream[:cut], stream[cut:]])[1], whole[1], (length, cut))
 
-    @given(st.lists(st.sampled_from([
-        b"EHLO c\r\n", b"HELO c\r\n", b"MAIL FROM:<a@example.org>\r\n", b"RCPT TO:<b@example.net>\r\n",
-        b"RCPT TO:<bad@example.net>\r\n", b"DATA\r\n", b"x\r\n.\r\n", b".\r\n", b"BDAT 4\r\n", b"BDAT 2 LAST\r\n", b"abcd",
-        b"RSET\r\n", b"AUTH PLAIN\r\n", b"*\r\n", b"NOOP\n", b"\r", b"\0", b"STARTTLS\r\n", b"QUIT\r\n", b"\r\n",
-        b"VRFY \xc3\xa9\r\n", b"MAIL FROM:<\xc3\xa9@example.org> SMTPUTF8\r\n", b"BDAT x\r\n",
-    ]), max_size=14), st.data())
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    b"EHLO c\r\n",
+                    b"HELO c\r\n",
+                    b"MAIL FROM:<a@example.org>\r\n",
+                    b"RCPT TO:<b@example.net>\r\n",
+                    b"RCPT TO:<bad@example.net>\r\n",
+                    b"DATA\r\n",
+                    b"x\r\n.\r\n",
+                    b".\r\n",
+                    b"BDAT 4\r\n",
+                    b"BDAT 2 LAST\r\n",
+                    b"abcd",
+                    b"RSET\r\n",
+                    b"AUTH PLAIN\r\n",
+                    b"*\r\n",
+                    b"NOOP\n",
+                    b"\r",
+                    b"\0",
+                    b"STARTTLS\r\n",
+                    b"QUIT\r\n",
+                    b"\r\n",
+                    b"VRFY \xc3\xa9\r\n",
+                    b"MAIL FROM:<\xc3\xa9@example.org> SMTPUTF8\r\n",
+                    b"BDAT x\r\n",
+                ]
+            ),
+            max_size=14,
+        ),
+        st.data(),
+    )
     @settings(max_examples=300, deadline=None)
     def test_any_dialogue_any_split(self, pieces: list[bytes], data: st.DataObject) -> None:
         """Random dialogues: equal for every split (but for STARTTLS, where what follows at once is the fault)."""
@@ -149,8 +178,10 @@ class OrderTests(SynchronousTestCase):
         hello = wire.next_event()
         wire.offer(OFFER)
         wire.reply(hello, status.NOOP_OK)
-        wire.receive(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<1@example.net>\r\nRCPT TO:<2@example.net>\r\n"
-                     b"RCPT TO:<3@example.net>\r\nDATA\r\n")
+        wire.receive(
+            b"MAIL FROM:<a@example.org>\r\nRCPT TO:<1@example.net>\r\nRCPT TO:<2@example.net>\r\n"
+            b"RCPT TO:<3@example.net>\r\nDATA\r\n"
+        )
         mail = wire.next_event()
         self.assertIs(wire.next_event(), PAUSED)
         wire.reply(mail, status.SENDER_OK)
@@ -185,7 +216,9 @@ class OrderTests(SynchronousTestCase):
     def test_lmtp_end_takes_a_reply_for_each_recipient(self) -> None:
         """One reply for each accepted RCPT, repeats included (P-273)."""
         wire = ServerConnection(WireRules(is_lmtp=True))
-        wire.receive(b"LHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<1@example.net>\r\nRCPT TO:<1@example.net>\r\nDATA\r\n")
+        wire.receive(
+            b"LHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<1@example.net>\r\nRCPT TO:<1@example.net>\r\nDATA\r\n"
+        )
         for _ in range(5):
             event = wire.next_event()
             wire.offer(OFFER)
@@ -203,13 +236,27 @@ class TableTests(SynchronousTestCase):
     """The state table."""
 
     LINES = {
-        "EHLO": b"EHLO c\r\n", "HELO": b"HELO c\r\n", "MAIL": b"MAIL FROM:<a@example.org>\r\n",
-        "RCPT": b"RCPT TO:<b@example.net>\r\n", "DATA": b"DATA\r\n", "RSET": b"RSET\r\n", "NOOP": b"NOOP\r\n",
-        "VRFY": b"VRFY b\r\n", "HELP": b"HELP\r\n", "QUIT": b"QUIT\r\n", "STARTTLS": b"STARTTLS\r\n",
-        "AUTH": b"AUTH PLAIN AGEAYg==\r\n", "XCLIENT": b"XCLIENT NAME=x\r\n", "XFORWARD": b"XFORWARD NAME=x\r\n",
+        "EHLO": b"EHLO c\r\n",
+        "HELO": b"HELO c\r\n",
+        "MAIL": b"MAIL FROM:<a@example.org>\r\n",
+        "RCPT": b"RCPT TO:<b@example.net>\r\n",
+        "DATA": b"DATA\r\n",
+        "RSET": b"RSET\r\n",
+        "NOOP": b"NOOP\r\n",
+        "VRFY": b"VRFY b\r\n",
+        "HELP": b"HELP\r\n",
+        "QUIT": b"QUIT\r\n",
+        "STARTTLS": b"STARTTLS\r\n",
+        "AUTH": b"AUTH PLAIN AGEAYg==\r\n",
+        "XCLIENT": b"XCLIENT NAME=x\r\n",
+        "XFORWARD": b"XFORWARD NAME=x\r\n",
     }
-    WAY = {START: b"", READY: b"EHLO c\r\n", MAIL: b"EHLO c\r\nMAIL FROM:<a@example.org>\r\n",
-           RCPT: b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\n"}
+    WAY = {
+        START: b"",
+        READY: b"EHLO c\r\n",
+        MAIL: b"EHLO c\r\nMAIL FROM:<a@example.org>\r\n",
+        RCPT: b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\n",
+    }
 
     def test_all_pairs(self) -> None:
         """A verb that the table lists for a state is an event, any other one refusal, and the session goes on."""

@@ -88,9 +88,7 @@ class Accounts:
         if principal.kind == "user":
             return any(one.id == principal.id and self._is_fresh(one) for one in self._sessions.values())
         if principal.kind == "token":
-            return any(
-                one.id == principal.id and one.role == principal.role for one in await self.users.tokens()
-            )
+            return any(one.id == principal.id and one.role == principal.role for one in await self.users.tokens())
         return True
 
     def _find(self, secret: str) -> _WebSession | None:
@@ -183,9 +181,7 @@ class Accounts:
         if not self._code or not is_right or self._wall() >= self._code_until:
             self._throttle.failed("\0setup", caller.address)
             await self.offer_setup()
-            raise Refusal(
-                "unauthenticated", 401, "the code is wrong or too old; the newest one stands in the log"
-            )
+            raise Refusal("unauthenticated", 401, "the code is wrong or too old; the newest one stands in the log")
         check_new(name, password)
         # Spent before the hashing begins: a second request must not use it too.
         self._code, self._code_until = "", 0.0
@@ -273,9 +269,7 @@ def check_new(name: str, password: str) -> None:
         raise Refusal("validation", 422, "a password has at most 1024 characters")
     plain = password.casefold().strip("0123456789!.-_ ")
     if len(set(password)) < 5 or plain in _GUESSED or plain == name.casefold():
-        raise Refusal(
-            "validation", 422, "this password is among the first that are guessed; take a longer phrase"
-        )
+        raise Refusal("validation", 422, "this password is among the first that are guessed; take a longer phrase")
 
 
 def check_role(role: str) -> None:

@@ -84,9 +84,7 @@ ROUTES = (
         summary="One message",
         answer=m.MessageDetail,
     ),
-    Route(
-        "GET", f"{_BASE}/backends", "stats:read", look.backends, summary="All servers", answer=m.ServerList
-    ),
+    Route("GET", f"{_BASE}/backends", "stats:read", look.backends, summary="All servers", answer=m.ServerList),
     Route(
         "GET",
         f"{_BASE}/backends/<pool>",

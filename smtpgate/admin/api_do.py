@@ -143,14 +143,10 @@ async def revoke_token(ask: Ask) -> Answer:
 async def audit(ask: Ask) -> Answer:
     """Who changed what, newest first."""
     limit = ask.number("limit", 50, MOST)
-    rows = await ask.office.users.audited(
-        limit + 1, ask.number("cursor", 0, 2**53) if ask.query.get("cursor") else 0
-    )
+    rows = await ask.office.users.audited(limit + 1, ask.number("cursor", 0, 2**53) if ask.query.get("cursor") else 0)
     items = [m.audit_model(row) for row in rows[:limit]]
     more = len(rows) > limit
-    return answer_of(
-        m.AuditList(items=items, has_more=more, next_cursor=str(items[-1].seq) if more else None)
-    )
+    return answer_of(m.AuditList(items=items, has_more=more, next_cursor=str(items[-1].seq) if more else None))
 
 
 async def verify_audit(ask: Ask) -> Answer:

@@ -114,9 +114,7 @@ async def config(ask: Ask) -> Answer:
 async def me(ask: Ask) -> Answer:
     """Who asks, and what they may do."""
     who = ask.who
-    return answer_of(
-        m.Me(kind=who.kind, name=who.name, role=who.role, permissions=sorted(ROLES.get(who.role, ())))
-    )
+    return answer_of(m.Me(kind=who.kind, name=who.name, role=who.role, permissions=sorted(ROLES.get(who.role, ()))))
 
 
 async def events(ask: Ask) -> Stream:
@@ -143,9 +141,7 @@ async def document(ask: Ask) -> Answer:
 async def validate(ask: Ask) -> Answer:
     """The problems of a configuration text, or of the file as it is on the disk; nothing is changed."""
     office, text = ask.office, ask.body.text
-    problems = await (
-        office.control.check_file() if text is None else office.in_thread(office.control.validate, text)
-    )
+    problems = await (office.control.check_file() if text is None else office.in_thread(office.control.validate, text))
     return answer_of(
         m.Verdict(
             is_valid=not any(problem.is_error for problem in problems),

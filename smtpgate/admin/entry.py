@@ -35,9 +35,7 @@ async def login_page(ask: Ask) -> Answer:
 
 def _login(ask: Ask, wanted: str, trouble: str, status: int = 200) -> Answer:
     token, cookie = ask.office.form_keys.issue(ask.caller)
-    page = ask.office.templates.render(
-        "login.html", None, csrf=token, wanted=own_place(wanted), trouble=trouble
-    )
+    page = ask.office.templates.render("login.html", None, csrf=token, wanted=own_place(wanted), trouble=trouble)
     answer = html(page, status)
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
 
@@ -47,18 +45,14 @@ async def log_in(ask: Ask) -> Answer:
     ask.office.form_keys.check(ask.caller, ask.form)
     wanted = own_place(ask.form.get("next", "/"))
     try:
-        cookie = await ask.office.accounts.log_in(
-            ask.caller, ask.form.get("name", ""), ask.form.get("password", "")
-        )
+        cookie = await ask.office.accounts.log_in(ask.caller, ask.form.get("name", ""), ask.form.get("password", ""))
     except Refusal as refusal:
         if refusal.slug != "unauthenticated":
             raise
         return _login(ask, wanted, refusal.detail, 401)
     except TooMany as refusal:
         answer = _login(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
-        return Answer(
-            answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies
-        )
+        return Answer(answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies)
     return redirect(wanted, (cookie,))
 
 
@@ -78,9 +72,7 @@ async def setup_page(ask: Ask) -> Answer:
 
 def _setup(ask: Ask, name: str, trouble: str, status: int = 200) -> Answer:
     token, cookie = ask.office.form_keys.issue(ask.caller)
-    answer = html(
-        ask.office.templates.render("setup.html", None, csrf=token, name=name, trouble=trouble), status
-    )
+    answer = html(ask.office.templates.render("setup.html", None, csrf=token, name=name, trouble=trouble), status)
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
 
 
@@ -94,9 +86,7 @@ async def set_up(ask: Ask) -> Answer:
     if form.get("password", "") != form.get("again", ""):
         return _setup(ask, name, "the two passwords differ", 422)
     try:
-        cookie = await ask.office.accounts.set_up(
-            ask.caller, form.get("code", ""), name, form.get("password", "")
-        )
+        cookie = await ask.office.accounts.set_up(ask.caller, form.get("code", ""), name, form.get("password", ""))
     except Refusal as refusal:
         if refusal.status not in (401, 422):
             raise

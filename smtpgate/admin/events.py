@@ -194,9 +194,7 @@ class _Stream:
             if described is None or described[0] not in self._topics:
                 continue
             self._number += 1
-            content = json.dumps(
-                {"time": moment(self._control.engine.wall()), **described[2]}, ensure_ascii=False
-            )
+            content = json.dumps({"time": moment(self._control.engine.wall()), **described[2]}, ensure_ascii=False)
             out.append(f"id: {self._number}\nevent: {described[1]}\ndata: {content}\n\n")
         if out:
             self._request.write("".join(out).encode("utf-8", "replace"))

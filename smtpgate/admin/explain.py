@@ -70,9 +70,7 @@ def of_message(message: MessageView) -> Banner:
         tag = ""
         if message.verdict is not None and message.verdict.action in ("tag", "quarantine"):
             tag = f" Our checks say: {message.verdict.action}."
-        return Banner(
-            "good", "accepted", f"Accepted: {server} took it, and the client was told so.{known}{part}{tag}"
-        )
+        return Banner("good", "accepted", f"Accepted: {server} took it, and the client was told so.{known}{part}{tag}")
     if message.outcome == "unacked":
         return Banner(
             "wait",
@@ -95,9 +93,7 @@ def of_message(message: MessageView) -> Banner:
             f"The client {gone} {_progress(message)}; nothing was delivered.",
         )
     now = message.outcome == "deferred"
-    verb, word = (
-        ("Deferred: the sender was asked to try again later", "deferred") if now else ("Refused", "refused")
-    )
+    verb, word = ("Deferred: the sender was asked to try again later", "deferred") if now else ("Refused", "refused")
     return Banner("wait" if now else "bad", word, f"{verb}, {_culprit(message)}.")
 
 

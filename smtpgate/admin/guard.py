@@ -68,9 +68,7 @@ class Caller:
         self.host = request.header("host")
         self.name = split_host(self.host)
         peer = request.peer_ip
-        forwarded = (
-            request.header("x-forwarded-for") or request.header("forwarded") or request.header("x-real-ip")
-        )
+        forwarded = request.header("x-forwarded-for") or request.header("forwarded") or request.header("x-real-ip")
         is_peer_near = not peer or is_loopback(peer)
         is_named_near = is_loopback(self.name)
         self.is_near = is_peer_near and is_named_near and not forwarded

@@ -30,9 +30,7 @@ async def started(ask: Ask) -> Answer:
 
 async def metrics(ask: Ask) -> Answer:
     """The numbers, as Prometheus reads them."""
-    content_type, body = await ask.office.numbers.exposition(
-        ask.request.header("accept"), ask.office.in_thread
-    )
+    content_type, body = await ask.office.numbers.exposition(ask.request.header("accept"), ask.office.in_thread)
     return Answer(body, 200, content_type)
 
 

@@ -18,9 +18,7 @@ async def find_session(office: Any, reference: str) -> SessionRecord:
         return of_facts(*live)
     row = await office.control.history.find(reference) if office.control.history is not None else None
     if row is None:
-        raise Refusal(
-            "not-found", 404, f"no session {visible(reference, 80)}: it is not live, and not kept any more"
-        )
+        raise Refusal("not-found", 404, f"no session {visible(reference, 80)}: it is not live, and not kept any more")
     record: SessionRecord = await office.in_thread(of_row, row)
     return record
 

@@ -87,9 +87,7 @@ class Numbers:
         if self._registry is None:
             self._registry = CollectorRegistry(auto_describe=False)
             collector = getattr(self._metrics, "collector", None)
-            collector = (
-                collector() if callable(collector) and not hasattr(collector, "collect") else collector
-            )
+            collector = collector() if callable(collector) and not hasattr(collector, "collect") else collector
             if collector is not None:
                 self._registry.register(collector)
         encode, content_type = choose_encoder(accept)

@@ -119,10 +119,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "parameters": parameters,
         "responses": {
             str(route.status): _good(route),
-            **{
-                str(status): {"description": _WORDS[status], "content": problem}
-                for status in sorted(statuses)
-            },
+            **{str(status): {"description": _WORDS[status], "content": problem} for status in sorted(statuses)},
         },
         "x-permission": route.permission,
     }

@@ -57,8 +57,7 @@ async def sessions(ask: Ask) -> Answer:
     control = ask.office.control
     views = control.sessions(ROWS)
     listeners = [
-        (name, ", ".join(listener.listen), listener.role)
-        for name, listener in control.settings.listeners.items()
+        (name, ", ".join(listener.listen), listener.role) for name, listener in control.settings.listeners.items()
     ]
     return await ask.office.templates.page(
         ask,
@@ -133,9 +132,7 @@ async def backends(ask: Ask) -> Answer:
 
 async def filters(ask: Ask) -> Answer:
     """The chain of filters."""
-    return await ask.office.templates.page(
-        ask, "filters.html", here="filters", filters=ask.office.control.filters()
-    )
+    return await ask.office.templates.page(ask, "filters.html", here="filters", filters=ask.office.control.filters())
 
 
 async def config(ask: Ask) -> Answer:
@@ -197,9 +194,7 @@ async def reload(ask: Ask) -> Answer:
     """Put the file to work."""
     problems = await api_do.reload_file(ask)
     if problems:
-        return await _config(
-            ask, problems, "The file has errors; the running configuration is unchanged.", 422
-        )
+        return await _config(ask, problems, "The file has errors; the running configuration is unchanged.", 422)
     return redirect("/config")
 
 

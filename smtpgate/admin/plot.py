@@ -72,8 +72,7 @@ def draw(points: Sequence[Point]) -> Plot:
                     )
                 )
     lines = tuple(
-        (round(HEIGHT - _BOTTOM - value / top * room, 1), value)
-        for value in dict.fromkeys((0, top // 2, top))
+        (round(HEIGHT - _BOTTOM - value / top * room, 1), value) for value in dict.fromkeys((0, top // 2, top))
     )
     every = max(1, len(points) // 6)
     labels = tuple(

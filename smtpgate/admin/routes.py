@@ -52,9 +52,7 @@ class Ask:
     def number(self, name: str, default: int, most: int) -> int:
         """A whole number of the query, within bounds."""
         text = self.query.get(name, "")
-        return (
-            max(1, min(int(text), most)) if text.isascii() and text.isdigit() and len(text) < 16 else default
-        )
+        return max(1, min(int(text), most)) if text.isascii() and text.isdigit() and len(text) < 16 else default
 
 
 Serve = Callable[[Ask], Awaitable[Any]]

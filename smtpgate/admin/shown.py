@@ -29,9 +29,7 @@ def settings(tree: Settings) -> dict[str, Any]:
     """The whole tree."""
     skipped = ("warnings", "path", "digest")
     return {
-        field.name: plain(getattr(tree, field.name))
-        for field in attrs.fields(Settings)
-        if field.name not in skipped
+        field.name: plain(getattr(tree, field.name)) for field in attrs.fields(Settings) if field.name not in skipped
     }
 
 

@@ -145,9 +145,7 @@ class _Front:
 
         return ensureDeferred(self._answer(request, work, _kind_of(request)))
 
-    async def _answer(
-        self, request: WebRequest, work: Callable[[Caller], Awaitable[Any]], kind: str
-    ) -> bytes | None:
+    async def _answer(self, request: WebRequest, work: Callable[[Caller], Awaitable[Any]], kind: str) -> bytes | None:
         """Run, and turn whatever happens into an answer."""
         office = self._office
         caller = Caller(request, office.control.settings, self._door)
@@ -168,9 +166,7 @@ class _Front:
         assert isinstance(answer, Answer)
         return request.send(answer)
 
-    async def _admit(
-        self, route: Route, request: WebRequest, caller: Caller, args: dict[str, str]
-    ) -> Ask | Answer:
+    async def _admit(self, route: Route, request: WebRequest, caller: Caller, args: dict[str, str]) -> Ask | Answer:
         """Everything before the route's own code. An Answer where a stranger is to log in first."""
         principal = None if self._door == "health" else await self._office.accounts.principal(caller)
         if not _is_open(route, caller, self._door):
@@ -218,9 +214,7 @@ def _body(route: Route, request: WebRequest) -> Any:
     try:
         return route.body.model_validate_json(content_json(request) or b"{}")
     except ValidationError as error:
-        kinds = {
-            one["type"] for one in error.errors(include_url=False, include_input=False, include_context=False)
-        }
+        kinds = {one["type"] for one in error.errors(include_url=False, include_input=False, include_context=False)}
         if "json_invalid" in kinds:
             raise Refusal("malformed", 400, "the body is not JSON") from None
         refusal = Refusal("validation", 422, "the body has faults")

@@ -73,9 +73,7 @@ class Templates:
 
     def error(self, caller: Caller, request_id: str, status: int, title: str, detail: str) -> str:
         """What went wrong, for people."""
-        return self.render(
-            "error.html", None, status=status, title=title, detail=detail, request_id=request_id
-        )
+        return self.render("error.html", None, status=status, title=title, detail=detail, request_id=request_id)
 
 
 def _harmless(value: Any) -> Any:

@@ -28,9 +28,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
     top = argparse.ArgumentParser(prog="smtpgate", description="Look at and manage an smtpgate gateway.")
     top.add_argument("--version", action="version", version=f"smtpgate {__version__}")
-    top.add_argument(
-        "--config", "-c", type=Path, metavar="FILE", help="the configuration file of the gateway"
-    )
+    top.add_argument("--config", "-c", type=Path, metavar="FILE", help="the configuration file of the gateway")
     top.add_argument("--json", action="store_true", help="print JSON")
     verbs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -73,14 +71,10 @@ def _access(verbs: Any, verb: Any) -> None:
     one = verb("add", access.user_add, users)
     one.add_argument("name")
     one.add_argument("--role", required=True, choices=ROLES)
-    one.add_argument(
-        "--password-file", type=Path, help="file with the password; without it the terminal asks"
-    )
+    one.add_argument("--password-file", type=Path, help="file with the password; without it the terminal asks")
     verb("list", access.user_list, users)
     verb("remove", access.user_remove, users).add_argument("name")
-    tokens = verbs.add_parser("token", help="what programs log in with").add_subparsers(
-        required=True, metavar="ACTION"
-    )
+    tokens = verbs.add_parser("token", help="what programs log in with").add_subparsers(required=True, metavar="ACTION")
     one = verb("add", access.token_add, tokens)
     one.add_argument("name")
     one.add_argument("--role", required=True, choices=ROLES)

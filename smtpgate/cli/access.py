@@ -21,9 +21,7 @@ def user_add(args: argparse.Namespace) -> None:
     """A new user."""
     password = _password(args.password_file)
     body = {"name": args.name, "role": args.role, "password": password}
-    _either(
-        args, lambda gateway: gateway.ask("POST", "/users", body), "add_user", args.name, args.role, password
-    )
+    _either(args, lambda gateway: gateway.ask("POST", "/users", body), "add_user", args.name, args.role, password)
     say(f"user {args.name} added with role {args.role}")
 
 

@@ -77,9 +77,7 @@ def status(args: argparse.Namespace) -> None:
     say(f"sessions {view['sessions']} of {view['sessions_limit']}, {view['sessions_total']} so far")
     say(f"servers  {view['servers_up']} of {view['servers']} up")
     say("messages", ", ".join(f"{number} {word}" for word, number in view["outcomes"].items()) or "none yet")
-    say(
-        f"revision {view['revision']}, at work since {view['revision_time']}, {len(view['warnings'])} warnings"
-    )
+    say(f"revision {view['revision']}, at work since {view['revision_time']}, {len(view['warnings'])} warnings")
 
 
 def listing(path: str, columns: Sequence[tuple[str, str]]) -> Callable[[argparse.Namespace], None]:
@@ -165,9 +163,7 @@ def _show(gateway: Gateway, reference: str, as_json: bool) -> None:
         return
     if detail is not None:
         say(f"{detail['verdict']}: {detail['explanation']}")
-    say(
-        f"session {record['id']}, client {record['client_ip']}, HELO {record['helo'] or '-'}, {record['listener']}"
-    )
+    say(f"session {record['id']}, client {record['client_ip']}, HELO {record['helo'] or '-'}, {record['listener']}")
     for message in [detail["message"]] if detail is not None else record["messages"]:
         say(f"message {message['id']}: {message['outcome'] or 'running'}, from {message['sender']}, "
             f"server {message['server'] or '-'}, {message['size_octets']} octets")  # fmt: skip
@@ -180,9 +176,7 @@ def _show(gateway: Gateway, reference: str, as_json: bool) -> None:
     before = 0.0
     for step in record["timeline"]:
         at = step["at_ms"]
-        say(
-            f"{at:10.1f} ms  +{at - before:8.1f} ms  {step['who']:8} {step['what']} {step['detail']}".rstrip()
-        )
+        say(f"{at:10.1f} ms  +{at - before:8.1f} ms  {step['who']:8} {step['what']} {step['detail']}".rstrip())
         before = at
 
 
@@ -192,9 +186,7 @@ def send_test(args: argparse.Namespace) -> None:
 
     settings = settings_of(args.config)
     try:
-        reference = run(
-            settings, args.to, args.sender or f"postmaster@{settings.hostname}", args.listener, say
-        )
+        reference = run(settings, args.to, args.sender or f"postmaster@{settings.hostname}", args.listener, say)
     except (OSError, ValueError) as error:
         raise Failed(str(error)) from None
     if not reference:

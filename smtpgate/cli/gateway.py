@@ -15,8 +15,8 @@ from typing import Any
 from smtpgate.cli.terminal import EXIT_CONFIG, Failed
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Settings
+from smtpgate.config.paths import CONTROL_SOCKET, control_socket
 
-SOCKET = "control.sock"
 #: Longest wait for an answer of the gateway: a reload resolves names and reads files.
 TIMEOUT_S = 60.0
 
@@ -28,15 +28,15 @@ class Unreachable(Failed):
 class _Local(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, state_dir: Path) -> None:
         super().__init__("localhost", timeout=TIMEOUT_S)
-        self._path = path
+        self._state_dir = state_dir
 
     def connect(self) -> None:
         """Open the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        self.sock.connect(control_socket(self._state_dir))
 
 
 class Gateway:
@@ -44,36 +44,28 @@ class Gateway:
 
     def __init__(self, config: Path) -> None:
         self.config = config
-        self.socket = state_dir(config) / SOCKET
+        self.state_dir = state_dir(config)
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One request to the API; raises Failed where it is refused, Unreachable where nobody answers."""
-        connection = _Local(self.socket)
+        connection = _Local(self.state_dir)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
-            connection.request(
-                method, f"/api/v1{path}", json.dumps(body) if body is not None else None, headers
-            )
+            connection.request(method, f"/api/v1{path}", json.dumps(body) if body is not None else None, headers)
             answer = connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             reason = "you may not open its socket" if isinstance(error, PermissionError) else "is it running?"
-            raise Unreachable(f"no gateway answers at {self.socket}: {reason}") from error
+            raise Unreachable(f"no gateway answers at {self.state_dir / CONTROL_SOCKET}: {reason}") from error
         finally:
             connection.close()
         try:
             value = json.loads(content)
         except ValueError:
-            raise Failed(
-                f"the gateway answers with something that is not JSON (status {answer.status})"
-            ) from None
+            raise Failed(f"the gateway answers with something that is not JSON (status {answer.status})") from None
         if answer.status >= 400:
-            faults = "; ".join(
-                f"{one['pointer'].strip('/')}: {one['message']}" for one in value.get("errors", ())
-            )
-            raise Failed(
-                ": ".join(filter(None, (value.get("detail") or value.get("title", "refused"), faults)))
-            )
+            faults = "; ".join(f"{one['pointer'].strip('/')}: {one['message']}" for one in value.get("errors", ()))
+            raise Failed(": ".join(filter(None, (value.get("detail") or value.get("title", "refused"), faults))))
         return value
 
 

@@ -80,9 +80,7 @@ def list_users(folder: Path) -> Any:
 
     async def work(users: Any) -> Any:
         found = await users.users()
-        return {
-            "items": [{"name": one.name, "role": one.role, "created": _moment(one.created)} for one in found]
-        }
+        return {"items": [{"name": one.name, "role": one.role, "created": _moment(one.created)} for one in found]}
 
     return _do(folder, work)
 

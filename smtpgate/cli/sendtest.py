@@ -44,13 +44,9 @@ class _HeardTLS(_Heard, smtplib.SMTP_SSL):
 
 def choose(settings: Settings, name: str) -> tuple[Listener, str, int]:
     """The listener to be used, with host and port; raises ValueError where none will do."""
-    listeners = [
-        one for one in settings.listeners.values() if (one.name == name if name else one.role == "mx")
-    ]
+    listeners = [one for one in settings.listeners.values() if (one.name == name if name else one.role == "mx")]
     if not listeners:
-        raise ValueError(
-            f"no listener {name}" if name else "no listener of role mx; name one with --listener"
-        )
+        raise ValueError(f"no listener {name}" if name else "no listener of role mx; name one with --listener")
     for listener in listeners:
         for text in listener.listen:
             endpoint = parse_listen(text)
@@ -67,9 +63,7 @@ def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., 
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     say(f"connecting to {host} port {port}, listener {listener.name}")
-    kind = type(
-        "Dialogue", (_HeardTLS if listener.tls == "implicit" else _Heard,), {"say": staticmethod(say)}
-    )
+    kind = type("Dialogue", (_HeardTLS if listener.tls == "implicit" else _Heard,), {"say": staticmethod(say)})
     more = {"context": context} if listener.tls == "implicit" else {}
     client: smtplib.SMTP = kind(timeout=TIMEOUT_S, local_hostname="localhost", **more)
     try:

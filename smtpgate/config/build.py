@@ -89,9 +89,7 @@ def settings(
         listeners={name: _listener(name, table, base) for name, table in file.listeners.items()},
         backends=backends,
         routes=tuple(_route(n, table, document) for n, table in enumerate(file.routes)),
-        filters=tuple(
-            _filter(n, table, document, base, plugins, faults) for n, table in enumerate(file.filters)
-        ),
+        filters=tuple(_filter(n, table, document, base, plugins, faults) for n, table in enumerate(file.filters)),
     )
     return tree, faults
 
@@ -246,9 +244,7 @@ def _options(
     options = factory.options
     if options is None:
         names = [str(name) for name in raw]
-        return None, [
-            Fault((*where, name), "unknown key", "this filter has no options", is_key=True) for name in names
-        ]
+        return None, [Fault((*where, name), "unknown key", "this filter has no options", is_key=True) for name in names]
     # Unknown keys are errors everywhere, also where a plugin's author did not think of it; "allow" is meant.
     extra: Literal["forbid"] | None = None if options.model_config.get("extra") == "allow" else "forbid"
     try:

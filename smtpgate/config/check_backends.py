@@ -54,11 +54,7 @@ def tls_keys_have_tls(tree: Settings) -> Iterator[Fault]:
 def own_credentials_are_safe(tree: Settings) -> Iterator[Fault]:
     """Our own password would cross a network where anybody can take it."""
     for name, backend in tree.backends.items():
-        if (
-            backend.credentials is None
-            or not backend.auth_requires_tls
-            or backend.tls not in ("off", "optional")
-        ):
+        if backend.credentials is None or not backend.auth_requires_tls or backend.tls not in ("off", "optional"):
             continue
         far = [server.address for server in backend.servers if not is_near(server)]
         if far:
@@ -86,9 +82,7 @@ def servers_differ(tree: Settings) -> Iterator[Fault]:
 
 def servers_are_not_us(tree: Settings) -> Iterator[Fault]:
     """A backend that is our own listener makes a loop."""
-    listening = [
-        (name, parse_listen(text)) for name, listener in tree.listeners.items() for text in listener.listen
-    ]
+    listening = [(name, parse_listen(text)) for name, listener in tree.listeners.items() for text in listener.listen]
     own = {one.interface for _, one in listening if one.interface and not one.is_wildcard}
     for name, backend in tree.backends.items():
         for number, server in enumerate(backend.servers):

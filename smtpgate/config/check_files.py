@@ -148,9 +148,7 @@ def _subject(certificate: x509.Certificate) -> str:
 def _judge_dates(where: Where, file: ReadFile, one: x509.Certificate, now: datetime) -> Iterator[Fault]:
     start, end = one.not_valid_before_utc, one.not_valid_after_utc
     if end < now:
-        yield warning(
-            where, f"{file.path}: {_subject(one)} expired on {end:%Y-%m-%d}", "renew the certificate"
-        )
+        yield warning(where, f"{file.path}: {_subject(one)} expired on {end:%Y-%m-%d}", "renew the certificate")
     elif start > now:
         yield warning(
             where,
@@ -179,10 +177,7 @@ def _openssl_refusal(key: PrivateKeyTypes, chain: Sequence[x509.Certificate]) ->
 def authorities_are_readable(tree: Settings, around: Surroundings) -> Iterator[Fault]:
     """A file of trusted authorities that holds none would trust nobody."""
     named: list[tuple[Where, Path | None]] = [
-        *(
-            (("listeners", name, "client_ca"), listener.client_ca)
-            for name, listener in tree.listeners.items()
-        ),
+        *((("listeners", name, "client_ca"), listener.client_ca) for name, listener in tree.listeners.items()),
         *((("backends", name, "tls_ca"), backend.tls_ca) for name, backend in tree.backends.items()),
     ]
     for where, path in named:

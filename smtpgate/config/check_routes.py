@@ -190,9 +190,7 @@ def recipients_are_local(tree: Settings) -> Iterator[Fault]:
             )
             continue
         for place in outside:
-            message = (
-                f"{quoted(route.recipient.entries[place])} is not in local_domains: mx refuses mail for it"
-            )
+            message = f"{quoted(route.recipient.entries[place])} is not in local_domains: mx refuses mail for it"
             yield warning(("routes", number, "recipient", place), message, hint, rests_on)
 
 

@@ -57,9 +57,7 @@ def state_dir_is_usable(tree: Settings, around: Surroundings) -> Iterator[Fault]
 def something_listens(tree: Settings) -> Iterator[Fault]:
     """A gateway without a listener would run and do nothing."""
     if not tree.listeners:
-        yield Fault(
-            ("listeners",), "no listener is configured", 'write [listeners.mx] and listen = ["tcp:25"]'
-        )
+        yield Fault(("listeners",), "no listener is configured", 'write [listeners.mx] and listen = ["tcp:25"]')
 
 
 def names_are_plain(tree: Settings) -> Iterator[Fault]:

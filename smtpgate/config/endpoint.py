@@ -18,8 +18,7 @@ from smtpgate.config.entry import normal_domain
 from smtpgate.config.problem import BadValue, nearest, quoted
 
 LISTEN_HINT = (
-    'write "tcp:25", "tcp:25:interface=127.0.0.1", "unix:/run/smtpgate/smtp.sock"'
-    ' or "systemd:domain=INET:index=0"'
+    'write "tcp:25", "tcp:25:interface=127.0.0.1", "unix:/run/smtpgate/smtp.sock" or "systemd:domain=INET:index=0"'
 )
 SERVER_HINT = 'write "mail.example.net:25", "192.0.2.10:25", "[2001:db8::10]:25" or "unix:/run/mail.sock"'
 
@@ -111,14 +110,10 @@ def parse_listen(text: str) -> Endpoint:
             name, value = (known[number] if number < len(known) else ""), piece
         if name not in known:
             if kind == "tcp" and not equals:
-                raise BadValue(
-                    f"{quoted(text)} has a part too many", r"write the colons of an IPv6 address as \\:"
-                )
+                raise BadValue(f"{quoted(text)} has a part too many", r"write the colons of an IPv6 address as \\:")
             meant = nearest(name, known)
             hint = f"did you mean {meant}? " if meant else ""
-            raise BadValue(
-                f"{quoted(text)} has an unknown part {quoted(name)}", f"{hint}known: {', '.join(known)}"
-            )
+            raise BadValue(f"{quoted(text)} has an unknown part {quoted(name)}", f"{hint}known: {', '.join(known)}")
         given[name] = value
     for name, digits in (("backlog", r"[0-9]{1,6}"), ("mode", r"[0-7]{3,4}"), ("index", r"[0-9]{1,3}")):
         if name in given and not re.fullmatch(digits, given[name]):
@@ -126,9 +121,7 @@ def parse_listen(text: str) -> Endpoint:
             raise BadValue(f"{quoted(text)} has a bad {name}", f"write a number, as in {example}")
     if kind == "systemd":
         if "domain" not in given or ("index" in given) == ("name" in given):
-            raise BadValue(
-                f"{quoted(text)} names no socket", 'write "systemd:domain=INET:index=0" or name=...'
-            )
+            raise BadValue(f"{quoted(text)} names no socket", 'write "systemd:domain=INET:index=0" or name=...')
         return Endpoint("systemd", path=given.get("name") or given["index"])
     if kind == "unix":
         if not given.get("address", "").startswith("/"):
@@ -168,9 +161,7 @@ def parse_server(text: str) -> ServerAddress:
         return ServerAddress(str(ipaddress.ip_address(host)), _port(port[1:], text, 1))
     host, colon, port = text.rpartition(":")
     if is_address(text) and ":" in text:
-        raise BadValue(
-            f"{quoted(text)} is an IPv6 address without brackets", 'write it as in "[2001:db8::10]:25"'
-        )
+        raise BadValue(f"{quoted(text)} is an IPv6 address without brackets", 'write it as in "[2001:db8::10]:25"')
     if ":" in host or "/" in text or "@" in text:
         raise BadValue(f"{quoted(text)} is not a server", SERVER_HINT)
     name = normal_domain(host if colon else text)

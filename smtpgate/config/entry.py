@@ -102,9 +102,7 @@ def parse_domain(entry: str) -> str:
     if text.startswith("["):
         literal = _address_literal(text)
         if not literal:
-            raise BadValue(
-                f"{quoted(entry)} is not an address literal", 'write "[192.0.2.1]" or "[IPv6:2001:db8::1]"'
-            )
+            raise BadValue(f"{quoted(entry)} is not an address literal", 'write "[192.0.2.1]" or "[IPv6:2001:db8::1]"')
         return literal
     wildcard = text.startswith("*.")
     domain = normal_domain(text.removeprefix("*."))
@@ -127,9 +125,7 @@ def parse_address(entry: str) -> tuple[str | None, str | None]:
     if text == "<>":
         return "", ""
     if text.startswith("<") and text.endswith(">"):
-        raise BadValue(
-            f"{quoted(entry)} is not an address", f"write {quoted(text[1:-1])} without the brackets"
-        )
+        raise BadValue(f"{quoted(entry)} is not an address", f"write {quoted(text[1:-1])} without the brackets")
     if "@" not in text or text.startswith("@"):
         return None, parse_domain(text)
     local, _, domain = text.rpartition("@")
@@ -148,9 +144,7 @@ def parse_user(entry: str) -> str:
     """A user name, exact or with `*` for any run of characters."""
     text = entry.strip()
     if not text:
-        raise BadValue(
-            "an empty user name matches nobody", 'write a name such as "bob", or "*" for every user'
-        )
+        raise BadValue("an empty user name matches nobody", 'write a name such as "bob", or "*" for every user')
     if not text.isprintable():
         raise BadValue(f"{quoted(entry)} has control characters", "write the name as the user types it")
     return re.sub(r"\*+", "*", normal_local(text))

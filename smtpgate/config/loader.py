@@ -50,9 +50,7 @@ def load(
     path = Path(path)
     file = _read_file(path)
     if file.reason:
-        raise ConfigErrors(
-            [_whole_file(path, f"cannot be read: {file.reason}", "give the path of a TOML file")]
-        )
+        raise ConfigErrors([_whole_file(path, f"cannot be read: {file.reason}", "give the path of a TOML file")])
     try:
         text = file.octets.decode("utf-8")
     except UnicodeDecodeError as error:

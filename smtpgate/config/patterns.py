@@ -90,10 +90,7 @@ class NetworkList(_Entries):
         network = parse_network(entry)
         host_bits = network.max_prefixlen - network.prefixlen
         number = int(network.network_address)
-        return any(
-            shift >= host_bits and number >> shift in found
-            for shift, found in self._by_prefix[network.version]
-        )
+        return any(shift >= host_bits and number >> shift in found for shift, found in self._by_prefix[network.version])
 
     def overlaps(self, entry: str) -> bool:
         """True when some address of that network is in one of these."""
@@ -256,9 +253,7 @@ class PatternList(_Entries):
         name = normal_local(name)
         return (
             name in self._exact
-            or any(
-                length <= len(name) and name[len(name) - length :] in found for length, found in self._tails
-            )
+            or any(length <= len(name) and name[len(name) - length :] in found for length, found in self._tails)
             or any(glob.matches(name) for glob in self._globs)
         )
 

@@ -25,9 +25,7 @@ TOML_HINT = "the file must be TOML 1.0; see https://toml.io"
 NESTING = 100
 
 _KEY = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
-_HEADER = re.compile(
-    rf"^[ \t]*(\[\[?)[ \t]*({_KEY}(?:[ \t]*\.[ \t]*{_KEY})*)[ \t]*\]\]?[ \t]*(?:\#.*)?\r?$", re.M
-)
+_HEADER = re.compile(rf"^[ \t]*(\[\[?)[ \t]*({_KEY}(?:[ \t]*\.[ \t]*{_KEY})*)[ \t]*\]\]?[ \t]*(?:\#.*)?\r?$", re.M)
 _PARTS = re.compile(_KEY)
 _TOKENS = re.compile(
     r'''"""(?:[^\\]|\\.)*?(?:"""|\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*|'[^'\n]*|\#[^\n]*|[][{}.\n]''',

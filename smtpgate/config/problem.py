@@ -38,9 +38,7 @@ def quoted(value: object) -> str:
     else:
         shown = str(value)
     if len(shown) > QUOTED_CHARACTERS:
-        shown = (
-            shown[: QUOTED_CHARACTERS - 4] + '..."' if isinstance(value, str) else shown[:QUOTED_CHARACTERS]
-        )
+        shown = shown[: QUOTED_CHARACTERS - 4] + '..."' if isinstance(value, str) else shown[:QUOTED_CHARACTERS]
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
 
 

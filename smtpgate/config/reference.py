@@ -199,9 +199,7 @@ def sample() -> str:
             elif is_first:
                 shown = default_of(field)
                 example = str(_extra(field).get("x-toml-example", ""))
-                lines.append(
-                    f"#{name} = {example if example and shown in ('', '[]', '{}') else shown or '...'}"
-                )
+                lines.append(f"#{name} = {example if example and shown in ('', '[]', '{}') else shown or '...'}")
     return "\n".join(lines) + "\n"
 
 

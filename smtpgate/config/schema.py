@@ -70,9 +70,7 @@ class LogTable(Table):
 
     format: Literal["json", "text"] = key("json", "Form of a log line: json for programs, text for people.")
     level: Literal["debug", "info", "warning", "error"] = key("info", "The least level that is written.")
-    file: FilePath = key(
-        "-", "File to write to; - is standard output. SIGUSR1 opens it again after a rotation."
-    )
+    file: FilePath = key("-", "File to write to; - is standard output. SIGUSR1 opens it again after a rotation.")
 
 
 class AdminTable(Table):
@@ -100,9 +98,7 @@ class LimitsTable(Table):
     header_size: Annotated[Size, Ge(1)] = key("1 MiB", "Largest header of a message, all fields together.")
     recipients: Count = key(1000, "Recipients of one message. RFC 5321 asks for 100 at least.")
     errors: Count = key(20, "Refused commands of one session before it is closed.")
-    junk: Count = key(
-        100, "Commands without mail in between (NOOP, RSET, VRFY...) before a session is closed."
-    )
+    junk: Count = key(100, "Commands without mail in between (NOOP, RSET, VRFY...) before a session is closed.")
     received_hops: Count = key(100, "A message with more Received lines than this is in a loop.")
     own_hops: Count = key(3, "A message with more Received lines of our own name is in a loop.")
     connections: Count = key(10000, "Connections of all clients together.")
@@ -111,13 +107,9 @@ class LimitsTable(Table):
     )
     messages_per_session: Count = key(1000, "Messages in one session.")
     auth_failures: Count = key(3, "Failed logins of one session before it is closed.")
-    min_data_rate: Size = key(
-        500, "Least octets of content per second that a client must send; 0 is no limit."
-    )
+    min_data_rate: Size = key(500, "Least octets of content per second that a client must send; 0 is no limit.")
     line_length: Annotated[Size, Ge(1000)] = key("1 MiB", "Longest line of content.")
-    spool_memory: Size = key(
-        "1 MiB", "Part of a message that is kept in memory; what is larger goes to a file."
-    )
+    spool_memory: Size = key("1 MiB", "Part of a message that is kept in memory; what is larger goes to a file.")
 
 
 class TimeoutsTable(Table):
@@ -128,9 +120,7 @@ class TimeoutsTable(Table):
     backend: Wait = key("5m", "Backend: its answer to MAIL and RCPT.")
     data_init: Wait = key("2m", "Backend: its answer to DATA.")
     data_block: Wait = key("3m", "Both: time in which some content must move.")
-    data_done: Wait = key(
-        "10m", "Backend: its answer after the end of the message. RFC 5321 asks for 10 minutes."
-    )
+    data_done: Wait = key("10m", "Backend: its answer after the end of the message. RFC 5321 asks for 10 minutes.")
     verdict: Wait | None = key(
         None,
         "Our own checks after the end of the message, at most 300s: the client is waiting.",
@@ -150,9 +140,7 @@ class ListenerTable(Table):
         "Twisted endpoints to listen on: tcp:PORT, tcp:PORT:interface=ADDRESS, unix:PATH or systemd:...",
         example='["tcp:25"]',
     )
-    role: RoleName = key(
-        "mx", "mx takes mail from the world for local_domains; submission takes it from your users."
-    )
+    role: RoleName = key("mx", "mx takes mail from the world for local_domains; submission takes it from your users.")
     protocol: Literal["smtp", "lmtp"] = key("smtp", "Language spoken with the client.")
     tls: Literal["off", "optional", "required", "implicit"] = key(
         "optional", "off; optional or required: STARTTLS; implicit: TLS from the first octet (port 465)."
@@ -327,9 +315,7 @@ class RouteTable(Table):
         "Senders: domains, *.domains, user@domain, user@ (any domain), <> (null).",
         example='["example.com"]',
     )
-    recipient: Addresses = key(
-        [], "Recipients, written like senders.", example='["example.net", "*.example.org"]'
-    )
+    recipient: Addresses = key([], "Recipients, written like senders.", example='["example.net", "*.example.org"]')
     backend: str = key(REQUIRED, "Name of the backend.", example='"mail"')
 
 

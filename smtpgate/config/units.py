@@ -27,9 +27,7 @@ SIZE_HINT = 'write it with a unit, for example "50 MiB" or "10 MB", or as a whol
 TIME_HINT = 'write it with a unit, for example "90s", "5m" or "1h", or as a number of seconds'
 
 _SIZE = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)\s*")
-_TIME = re.compile(
-    r"\s*((?:[0-9]{1,9}(?:\.[0-9]{1,6})?\s*(?:ms|s|m|h|d)\s*)+|[0-9]{1,9}(?:\.[0-9]{1,6})?)\s*"
-)
+_TIME = re.compile(r"\s*((?:[0-9]{1,9}(?:\.[0-9]{1,6})?\s*(?:ms|s|m|h|d)\s*)+|[0-9]{1,9}(?:\.[0-9]{1,6})?)\s*")
 _TIME_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
 _BY_LOWER_CASE = {unit.lower(): octets for unit, octets in SIZE_UNITS.items()}
 

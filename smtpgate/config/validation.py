@@ -106,9 +106,7 @@ def _in_raw(location: tuple[int | str, ...], raw: object) -> Where:
 def _in_words(found: Any, model: type[BaseModel], where: Where, base: Where) -> tuple[str, str]:
     kind, value, context = found["type"], found["input"], found.get("ctx", {})
     # A bound of a number with a fraction comes as 10.0.
-    bound = {
-        name: int(at) if isinstance(at, float) and at.is_integer() else at for name, at in context.items()
-    }
+    bound = {name: int(at) if isinstance(at, float) and at.is_integer() else at for name, at in context.items()}
     if kind == "extra_forbidden":
         if not base and len(where) == 1 and where[0] in NOT_READ:
             return "this table is not read", NOT_READ[str(where[0])]

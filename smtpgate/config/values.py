@@ -31,9 +31,7 @@ def _domain(text: str) -> str:
 
 def _local_domain(text: str) -> str:
     if text.strip() == "*":
-        raise BadValue(
-            '"*" would make this an open relay', "name the domains that your backends take mail for"
-        )
+        raise BadValue('"*" would make this an open relay', "name the domains that your backends take mail for")
     return _domain(text)
 
 
@@ -124,15 +122,11 @@ RoleName = Literal["mx", "submission"]
 Words = Annotated[list[str], _ONE_OR_MORE, Kind("list of names")]
 Networks = Annotated[list[Annotated[str, AfterValidator(_network)]], _ONE_OR_MORE, Kind("list of networks")]
 Domains = Annotated[list[Annotated[str, AfterValidator(_domain)]], _ONE_OR_MORE, Kind("list of domains")]
-LocalDomains = Annotated[
-    list[Annotated[str, AfterValidator(_local_domain)]], _ONE_OR_MORE, Kind("list of domains")
-]
+LocalDomains = Annotated[list[Annotated[str, AfterValidator(_local_domain)]], _ONE_OR_MORE, Kind("list of domains")]
 Addresses = Annotated[list[Annotated[str, AfterValidator(_address)]], _ONE_OR_MORE, Kind("list of addresses")]
 Users = Annotated[list[Annotated[str, AfterValidator(_user)]], _ONE_OR_MORE, Kind("list of users")]
 Hosts = Annotated[list[Annotated[str, AfterValidator(_host)]], _ONE_OR_MORE, Kind("list of hosts")]
 Files = Annotated[list[FilePath], _ONE_OR_MORE, Kind("list of paths")]
 Pins = Annotated[list[Annotated[str, AfterValidator(_pin)]], _ONE_OR_MORE, Kind("list of pins")]
-Listens = Annotated[
-    list[Annotated[str, AfterValidator(_listen)]], _ONE_OR_MORE, MinLen(1), Kind("list of endpoints")
-]
+Listens = Annotated[list[Annotated[str, AfterValidator(_listen)]], _ONE_OR_MORE, MinLen(1), Kind("list of endpoints")]
 Roles = Annotated[list[RoleName], _ONE_OR_MORE, MinLen(1), Kind("list of mx, submission")]

@@ -60,8 +60,10 @@ class AccessFilter(Filter):
     """Asks the list when a client connects."""
 
     def __init__(self, options: AccessOptions, services: Any) -> None:
-        self._lines = [_Line(NetworkList(entry.clients), entry, date.fromisoformat(entry.until) if entry.until else None)
-                       for entry in options.entries]
+        self._lines = [
+            _Line(NetworkList(entry.clients), entry, date.fromisoformat(entry.until) if entry.until else None)
+            for entry in options.entries
+        ]
 
     def session(self, session: Session) -> _Visit:
         """One client."""

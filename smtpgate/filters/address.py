@@ -26,7 +26,9 @@ class AddressOptions(Options):
     blocked_senders: list[str] = Field([], description="Senders that are not taken.")
     blocked_recipients: list[str] = Field([], description="Recipients that are not taken.")
     local_domains: list[str] = Field([], description="Domains that no stranger may send as; see local_from_outside.")
-    local_from_outside: Action = Field("note", description="A sender of a local domain from a client that is no friend.")
+    local_from_outside: Action = Field(
+        "note", description="A sender of a local domain from a client that is no friend."
+    )
     unqualified_sender: Action = Field("note", description="A sender whose domain has no dot.")
 
     @field_validator("blocked_senders", "blocked_recipients")
@@ -71,7 +73,9 @@ class _Envelope:
         if sender.is_null:
             return None
         if lists.senders and lists.senders.matches(sender.local, sender.domain):
-            self._refused = Finding("sender-listed", "reject", "This sender is not taken here", str(sender), enhanced="5.7.1")
+            self._refused = Finding(
+                "sender-listed", "reject", "This sender is not taken here", str(sender), enhanced="5.7.1"
+            )
         elif not sender.domain.startswith("[") and "." not in sender.domain:
             return self._judge("sender-unqualified", options.unqualified_sender, str(sender))
         elif lists.local and lists.local.matches(sender.domain) and not (session.user or session.is_trusted):
@@ -95,7 +99,9 @@ class _Envelope:
             return self._refused
         lists = self._filter.recipients
         if lists and lists.matches(recipient.path.local, recipient.path.domain):
-            return Finding("recipient-listed", "reject", "This recipient takes no mail", str(recipient.path), enhanced="5.7.1")
+            return Finding(
+                "recipient-listed", "reject", "This recipient takes no mail", str(recipient.path), enhanced="5.7.1"
+            )
         return None
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import attrs
 from pydantic import BaseModel, ConfigDict
-from zope.interface import implementer
-
 from twisted.plugin import IPlugin
+from zope.interface import implementer
 
 from smtpgate.interfaces import IFilter, IFilterFactory
 

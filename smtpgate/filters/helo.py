@@ -57,8 +57,11 @@ class _Greeting:
             address = literal_address(name) if name.endswith("]") else None
             if address is None:
                 return _found("helo-malformed", options.malformed, name)
-            return None if _is_same(address, self._session.client_ip) else _found(
-                "helo-literal-mismatch", options.literal_mismatch, f"{name} from {self._session.client_ip}")
+            return (
+                None
+                if _is_same(address, self._session.client_ip)
+                else _found("helo-literal-mismatch", options.literal_mismatch, f"{name} from {self._session.client_ip}")
+            )
         if _NAME.fullmatch(name) is None:
             return _found("helo-malformed", options.malformed, name)
         if name.lower().rstrip(".") in self._filter.own and not self._session.is_trusted:

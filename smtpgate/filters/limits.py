@@ -1,8 +1,8 @@
 """Size and recipient limits finer than the global ones: by listener, sender, user or recipient domain.
 
 Rows are asked in their order; the first that fits a transaction holds. Too many recipients are deferred one by one
-(452 4.5.3: the client sends them in its next transaction), too large a message is refused, at MAIL where the client says
-its size beforehand, else at its end.
+(452 4.5.3: the client sends them in its next transaction), too large a message is refused, at MAIL where the client
+says its size beforehand, else at its end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class Row(Options):
     listener: list[str] = Field([], description="Names of listeners.")
     user: list[str] = Field([], description="Users; * stands for any characters.")
     sender: list[str] = Field([], description="Senders: domain, *.domain, user@domain, user@, <>.")
-    message_size: str = Field("", description='Largest message, as "10 MiB"; empty: no other limit than the global one.')
+    message_size: str = Field(
+        "", description='Largest message, as "10 MiB"; empty: no other limit than the global one.'
+    )
     recipients: int = Field(0, ge=0, description="Most recipients; 0: no other limit than the global one.")
 
     @field_validator("message_size")
@@ -69,8 +71,15 @@ class LimitsFilter(Filter):
     """Finds the row of each transaction."""
 
     def __init__(self, options: LimitsOptions, services: Any) -> None:
-        self._limits = [_Limit(row, PatternList(row.user), AddressList(row.sender),
-                               parse_size(row.message_size) if row.message_size else 0) for row in options.rows]
+        self._limits = [
+            _Limit(
+                row,
+                PatternList(row.user),
+                AddressList(row.sender),
+                parse_size(row.message_size) if row.message_size else 0,
+            )
+            for row in options.rows
+        ]
 
     def transaction(self, transaction: Transaction) -> _Counter | None:
         """One transaction; nothing where no row is about it."""
@@ -88,8 +97,14 @@ class _Counter:
     def _too_large(self, octets: int) -> Finding | None:
         if not self._limit.octets or octets <= self._limit.octets:
             return None
-        return Finding("message-too-large", "reject", f"Message is larger than {self._limit.row.message_size}",
-                       f"{octets} octets", code=552, enhanced="5.3.4")
+        return Finding(
+            "message-too-large",
+            "reject",
+            f"Message is larger than {self._limit.row.message_size}",
+            f"{octets} octets",
+            code=552,
+            enhanced="5.3.4",
+        )
 
     def mail(self) -> Finding | None:
         """The size that the client declares."""
@@ -100,8 +115,14 @@ class _Counter:
         """One more recipient."""
         most = self._limit.row.recipients
         if most and self._transaction.accepted >= most:
-            return Finding("too-many-recipients", "defer", "Too many recipients; send the rest in another transaction",
-                           f"{most} at most", code=452, enhanced="4.5.3")
+            return Finding(
+                "too-many-recipients",
+                "defer",
+                "Too many recipients; send the rest in another transaction",
+                f"{most} at most",
+                code=452,
+                enhanced="4.5.3",
+            )
         return None
 
     def end(self) -> Finding | None:

@@ -56,7 +56,9 @@ class LoopFilter(Filter):
 
 
 def _loop(detail: str) -> Finding:
-    return Finding("routing-loop", "reject", "Routing loop: too many Received lines", detail, code=554, enhanced="5.4.6")
+    return Finding(
+        "routing-loop", "reject", "Routing loop: too many Received lines", detail, code=554, enhanced="5.4.6"
+    )
 
 
 factory = Factory("loop", LoopOptions, frozenset({"header"}), LoopFilter)

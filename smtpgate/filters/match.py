@@ -73,8 +73,13 @@ class _Rule:
 
     def finding(self, place: str) -> Finding:
         """What the rule proposes."""
-        return Finding(self.rule.name, self.rule.action, self.rule.reply or "Message refused by content rule",
-                       f"matched in {place}", self.rule.score)
+        return Finding(
+            self.rule.name,
+            self.rule.action,
+            self.rule.reply or "Message refused by content rule",
+            f"matched in {place}",
+            self.rule.score,
+        )
 
 
 class MatchFilter(Filter):
@@ -103,8 +108,11 @@ class _Look:
     def header(self, section: HeaderSection) -> Finding | None:
         """The strongest header match."""
         self._skip = len(section.octets)
-        found = [rule.finding(f"header {rule.rule.header}") for rule in self._filter.headers
-                 if any(rule.regex.search(value) for value in section.all(rule.rule.header.lower()))]
+        found = [
+            rule.finding(f"header {rule.rule.header}")
+            for rule in self._filter.headers
+            if any(rule.regex.search(value) for value in section.all(rule.rule.header.lower()))
+        ]
         return _strongest(found)
 
     def body(self, chunk: bytes) -> None:

@@ -1,54 +1,83 @@
 """Message tracking: which sessions there were, and what became of their mail.
 
-While mail moves only references are appended. Ended sessions are in memory for a while and go to the store in batches;
-they become plain values in the store's thread, since a session's facts never change once its end was told.
+While mail moves only references are kept: of the live sessions, of the newest ended ones, and of those that
+wait for the store. They become plain values (`policy.record`) when somebody asks, or in the store's thread: a
+session's facts never change once its end was told. What is held is bounded by number and by octets; what the
+store cannot take in time is counted as dropped, and mail goes on.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
+from zope.interface import implementer
 
+from smtpgate.interfaces import IWatcher
+from smtpgate.observe.words import is_quiet
 from smtpgate.policy import event as told
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
 
-#: Ended sessions held in memory.
-HELD = 2000
+#: Ended sessions held in memory, by number and by octets.
+HELD: Final = 2000
+HELD_OCTETS: Final = 32 * 2**20
 #: Ended sessions that wait for the store; beyond this they are dropped and counted.
-WAITING = 20_000
+WAITING: Final = 20_000
+WAITING_OCTETS: Final = 64 * 2**20
 #: Written at least so often, and so many at a time.
-BATCH_S = 1.0
-BATCH = 500
+BATCH_S: Final = 1.0
+BATCH: Final = 500
+#: What a session, one of its messages, a recipient and a step of its timeline take in memory, roughly.
+_SESSION_OCTETS: Final = 2048
+_MESSAGE_OCTETS: Final = 1536
+_RECIPIENT_OCTETS: Final = 512
+_STEP_OCTETS: Final = 160
 
 
+def weight(session: Session) -> int:
+    """About how many octets of memory a session holds."""
+    octets = _SESSION_OCTETS + _STEP_OCTETS * len(session.timeline)
+    for transaction in session.transactions:
+        octets += _MESSAGE_OCTETS + _RECIPIENT_OCTETS * len(transaction.recipients)
+        if transaction.header is not None:
+            octets += len(transaction.header.octets)
+    return octets
+
+
+@implementer(IWatcher)
 class History:
     """The history of one process.
 
-    :ivar dropped: sessions that were not kept, because the store was slower than the mail
+    :ivar dropped: sessions that were not kept, because the store failed or was slower than the mail
     """
 
     def __init__(self, clock: Any, store: Any, tell: Callable[[Any], None] = lambda event: None) -> None:
         """
         :param clock: IReactorTime
-        :param store: an `interfaces.IHistoryStore`
+        :param store: an `interfaces.IHistoryStore` with `write_facts`
         """
         self.dropped = 0
         self._clock = clock
         self._store = store
         self._tell = tell
         self._live: dict[str, Session] = {}
-        self._ended: OrderedDict[str, Session] = OrderedDict()
-        self._queue: list[Session] = []
+        self._ended: dict[str, Session] = {}
+        self._order: deque[tuple[str, int]] = deque()
+        self._octets = 0
+        self._queue: deque[tuple[Session, int]] = deque()
+        self._queue_octets = 0
         self._call: Any = None
-        self._writing: Deferred[Any] | None = None
+        self._is_writing = False
+        self._idle: list[Deferred[None]] = []
         self._is_failing = False
 
+    # Hearing
+
     def hear(self, event: Any) -> None:
-        """A witness."""
+        """One event of the core."""
         kind = type(event)
         if kind is told.SessionOpened:
             self._live[event.session.id] = event.session
@@ -56,72 +85,79 @@ class History:
             self._keep(event.session)
 
     def _keep(self, session: Session) -> None:
-        known = self._live.pop(session.id, None)
-        if not session.transactions and not session.errors and not session.findings and known is not None:
+        self._live.pop(session.id, None)
+        octets = weight(session)
+        self._ended[session.id] = session
+        self._order.append((session.id, octets))
+        self._octets += octets
+        while len(self._order) > HELD or self._octets > HELD_OCTETS:
+            id, gone = self._order.popleft()
+            self._ended.pop(id, None)
+            self._octets -= gone
+        if is_quiet(session) and not session.findings:
             # A connection that did nothing (a health check) is remembered in memory alone.
-            self._hold(session)
             return
-        self._hold(session)
-        if len(self._queue) >= WAITING:
+        if len(self._queue) >= WAITING or self._queue_octets + octets > WAITING_OCTETS:
             self.dropped += 1
             return
-        self._queue.append(session)
-        if self._call is None:
+        self._queue.append((session, octets))
+        self._queue_octets += octets
+        if self._call is None and not self._is_writing:
             self._call = self._clock.callLater(BATCH_S, self._write)
 
-    def _hold(self, session: Session) -> None:
-        self._ended[session.id] = session
-        if len(self._ended) > HELD:
-            self._ended.popitem(last=False)
+    # Writing
 
     def _write(self) -> None:
+        if self._call is not None and self._call.active():
+            self._call.cancel()
         self._call = None
-        if self._writing is not None or not self._queue:
+        if self._is_writing or not self._queue:
             return
-        batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
-        self._writing = writing = self._store.write_facts(batch, plain)
+        batch: list[Session] = []
+        while self._queue and len(batch) < BATCH:
+            session, octets = self._queue.popleft()
+            self._queue_octets -= octets
+            batch.append(session)
+        self._is_writing = True
+        writing = maybeDeferred(self._store.write_facts, batch, plain)
         writing.addCallbacks(self._written, self._failed, errbackArgs=(len(batch),))
+        writing.addBoth(self._go_on)
 
     def _written(self, _: object) -> None:
         if self._is_failing:
             self._is_failing = False
-            self._tell(told.Happened("history.recovered", "info", "ended sessions are kept again",
-                                     (("count", self.dropped),)))
-        self._go_on()
+            fields = (("count", self.dropped),)
+            self._tell(told.Happened("history.recovered", "info", "ended sessions are kept again", fields))
 
     def _failed(self, failure: Any, count: int) -> None:
         self.dropped += count
         if not self._is_failing:
             self._is_failing = True
-            self._tell(told.Happened("history.failed", "error", "ended sessions could not be kept",
-                                     (("count", count), ("reason", failure.getErrorMessage()))))
-        self._go_on()
+            fields = (("count", count), ("reason", failure.getErrorMessage()))
+            self._tell(told.Happened("history.failed", "error", "ended sessions could not be kept", fields))
 
-    def _go_on(self) -> None:
-        self._writing = None
+    def _go_on(self, _: object) -> None:
+        self._is_writing = False
         if self._queue and self._call is None:
-            self._call = self._clock.callLater(0 if len(self._queue) >= BATCH else BATCH_S, self._write)
+            delay = 0.0 if self._idle or len(self._queue) >= BATCH else BATCH_S
+            self._call = self._clock.callLater(delay, self._write)
+        elif not self._queue:
+            idle, self._idle = self._idle, []
+            for waiting in idle:
+                waiting.callback(None)
 
     async def close(self) -> None:
-        """Write what waits."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-            self._call = None
-        while self._writing is not None or self._queue:
-            if self._writing is None:
-                self._write()
+        """Write what waits. What the store cannot take is counted, and not waited for."""
+        self._write()
+        while self._is_writing or self._queue:
             waiting: Deferred[None] = Deferred()
-            if self._writing is not None:
-                self._writing.addCallback(lambda result, waiting=waiting: waiting.callback(None))
-                await waiting
-            if self._call is not None and self._call.active():
-                self._call.cancel()
-                self._call = None
+            self._idle.append(waiting)
+            await waiting
 
     # Asking
 
     async def find(self, reference: str) -> dict[str, Any] | None:
-        """A session by its id, or by the id of one of its messages."""
+        """A session by its id, or by the id of one of its messages; live, ended, or in the store."""
         id = reference.partition(".")[0]
         session = self._live.get(id) or self._ended.get(id)
         if session is not None:
@@ -129,13 +165,21 @@ class History:
         found: dict[str, Any] | None = await self._store.session(id)
         return found
 
+    async def search(self, limit: int, **wanted: Any) -> list[dict[str, Any]]:
+        """Messages in the store, newest first, as `state.history_store.HistoryStore.search` finds them."""
+        found: list[dict[str, Any]] = await self._store.search(limit=limit, **wanted)
+        return found
+
     async def recent(self, limit: int) -> list[dict[str, Any]]:
-        """The newest ended sessions with mail, newest first."""
+        """The newest ended sessions that did something, newest first."""
         now = self._clock.seconds()
-        newest = [plain(session, now) for session in list(reversed(self._ended.values()))[:limit]
-                  if session.transactions or session.errors]
-        if len(newest) >= limit:
-            return newest
-        known = {record["id"] for record in newest}
-        kept = await self._store.recent(limit + len(known))
-        return (newest + [record for record in kept if record["id"] not in known])[:limit]
+        newest: dict[str, dict[str, Any]] = {}
+        for id, _ in reversed(self._order):
+            if len(newest) >= limit:
+                return list(newest.values())
+            session = self._ended[id]
+            if not is_quiet(session) or session.findings:
+                newest[id] = plain(session, now)
+        kept = await self._store.recent(limit + len(newest))
+        older = [record for record in kept if record["id"] not in newest]
+        return [*newest.values(), *older][:limit]

@@ -1,361 +1,381 @@
-"""The structured log: one JSON object a line, one wide line for each message and for each connection.
+"""The log: every event as one line, JSON for machines or text for people.
 
-A witness (`hear`) and Twisted's log observer (`__call__`) in one, so that everything goes the same way. Lines of the
-mail path are put together by hand from pieces that are escaped one by one: a dictionary and an encoder would cost four
-times as much. Lines of one turn of the reactor leave in one write. What is written is ASCII: no peer can begin a line or
-steer a terminal; no subject, no content and no secret is ever written (DESIGN promise 10).
+`hear` takes the events of the core, the object itself is a Twisted log observer for all else. Lines of one
+reactor turn are written together. One wide line for each transaction (`message.done`) and connection
+(`session.done`) holds everything, so the usual message costs two lines; these two are formatted by hand
+(`records`), since they run for every message on the reactor's thread. What comes from a peer is escaped to
+printable ASCII, so it can never begin a line, nor steer a terminal. The subject, content and secrets are
+never logged (DESIGN promise 10).
+
+The names of events and fields are those of `names`, what the small lines say is in `notices`; what repeats is
+counted instead (`repeats`); writing never waits and never raises (`outlet`).
 """
 
 from __future__ import annotations
 
-import json
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable
-from json.encoder import encode_basestring_ascii as _quote  # the C function: one call, always ASCII
+from collections.abc import Callable, Mapping
+from functools import partial
+from json.encoder import encode_basestring_ascii as quote
 from typing import Any, Final
+from weakref import ref
 
-from twisted.logger import formatEvent
+from twisted.logger import ILogObserver, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from smtpgate.observe import words
-from smtpgate.observe.names import EVENTS
+from smtpgate.interfaces import IWatcher
+from smtpgate.observe import notices, records
 from smtpgate.observe.outlet import Outlet
+from smtpgate.observe.records import MILLISECONDS, Fields
 from smtpgate.observe.repeats import Flood, Repeats
+from smtpgate.observe.words import is_quiet
 from smtpgate.policy import event as told
-from smtpgate.policy.transaction import Session, Transaction
-from smtpgate.policy.verdict import Finding
+from smtpgate.policy.transaction import Session
 
-LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
-_TWISTED: Final = {"debug": "debug", "info": "info", "warn": "warning", "error": "error", "critical": "error"}
-#: Recipients and findings of one line; the rest is counted.
-LISTED: Final = 20
-#: Lines kept before they are written in the middle of a turn.
-GATHERED: Final = 400
-#: The same trouble is told once in so long.
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+#: Lines gathered in one reactor turn are written at the latest at this size.
+GATHERED_OCTETS: Final = 65536
+#: A backend or filter that fails on and on is named so often.
 REPEAT_S: Final = 60.0
-#: Refused connections told in one second, of one kind.
-REFUSALS: Final = 5
+#: Refused connections of one kind told in one second.
+REFUSALS_PER_S: Final = 5
+_TWISTED_LEVELS: Final = {
+    "debug": "debug",
+    "info": "info",
+    "warn": "warning",
+    "error": "error",
+    "critical": "error",
+}
+#: Who tells of factories that start and stop, and the like: of interest to nobody but us.
+_CHATTERERS: Final = ("log_legacy", "twisted.", "smtpgate.admin.wire")
 
 
+@implementer(IWatcher, ILogObserver)
 class Journal:
-    """The log of one process.
+    """The log of this process.
 
-    :ivar dropped: lines lost up to now
+    :ivar level: the least that is written
+    :ivar lines_by_level: lines written so far
     """
 
-    def __init__(self, format: str, level: str, file: str, call_soon: Callable[[Callable[[], None]], Any] | None = None,
-                 wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        format: str = "json",
+        level: str = "info",
+        file: str = "-",
+        call_later: Callable[[float, Callable[[], None]], object] | None = None,
+        wall: Callable[[], float] = time.time,
+        node: str = "",
+    ) -> None:
         """
-        :param file: "-": standard output
-        :param call_soon: runs a call when this turn of the reactor is over; without it each line is written at once
+        :param file: a path, or "-" for file descriptor 1
+        :param call_later: calls back after so many seconds, for what no further line would bring out
+        :param wall: seconds since the epoch
+        :param node: name of this node, for several that log to one place
+        :raise OSError: the file cannot be opened
         """
-        self._outlet = Outlet(file)
+        self.lines_by_level = dict.fromkeys(LEVELS, 0)
+        self._is_json = format == "json"
         self._file = file
-        self._is_text = format == "text"
-        self._level = LEVELS[level]
+        self._node = node
+        #: Where it is set, lines are gathered; otherwise each is written at once.
+        self._call_soon: Callable[[Callable[[], None]], object] | None = None
+        self._call_later = call_later
         self._wall = wall
-        self._call_soon = call_soon
+        self._outlet = Outlet(file)
         self._lines: list[str] = []
+        self._octets = 0
+        self._is_scheduled = False
         self._is_waiting = False
-        self._second = 0
-        self._stamp = ""
-        self._pid = os.getpid()
-        self._repeats = Repeats(REPEAT_S)
-        self._flood = Flood(REFUSALS)
         self._told_dropped = 0
-        self._verbs: dict[type, Callable[[Any], None]] = {
-            told.TransactionEnded: self._transaction,
-            told.SessionEnded: self._session,
-            told.SessionOpened: self._opened,
-            told.ConnectionRefused: self._refused_connection,
-            told.CommandRefused: self._refused_command,
-            told.FilterFailed: self._filter,
-            told.ServerChanged: self._server,
-            told.LinkFailed: self._link,
-            told.DeliveryUnknown: self._unknown,
-            told.DuplicatePossible: self._duplicate,
+        self._lock = threading.Lock()
+        self._thread = threading.get_ident()
+        self._second = -1
+        self._stamp = ""
+        self._who = ""
+        self._failures = Repeats(REPEAT_S)
+        self._refusals = Flood(REFUSALS_PER_S)
+        self._commands: dict[str, tuple[Session, tuple[str, int, str], list[int]]] = {}
+        self._clients: dict[str, tuple[object, str, str, str, str]] = {}
+        self._tellers: Mapping[type, Callable[[Any], None]] = {
+            told.TransactionEnded: self._transaction_ended,
+            told.SessionEnded: self._session_ended,
+            told.SessionOpened: self._session_opened,
+            told.ConnectionRefused: self._connection_refused,
+            told.CommandRefused: self._command_refused,
+            told.FilterFailed: self._filter_failed,
+            told.ServerChanged: self._server_changed,
+            told.LinkFailed: self._link_failed,
+            told.DeliveryUnknown: lambda event: self._say(*notices.delivery_unknown(event)),
+            told.DuplicatePossible: lambda event: self._say(*notices.duplicate_possible(event)),
             told.Happened: self._happened,
         }
+        self.set_level(level)
+        # twistd forks to go into the background: the lines that follow have another process id.
+        os.register_at_fork(after_in_child=partial(_forked, ref(self)))
 
     @property
     def dropped(self) -> int:
-        """Lines lost up to now."""
+        """Lines that could not be written."""
         return self._outlet.dropped
 
-    # Writing
+    def gather(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """From now on the lines of one reactor turn are written together.
 
-    def _time(self) -> str:
+        :param call_soon: calls back in the next reactor turn
+        """
+        self._call_soon = call_soon
+
+    def set_level(self, level: str) -> None:
+        """Write what is of that level or above, from now on."""
+        self.level = level
+        self._least = LEVELS[level]
+        self._is_debug = self._least <= LEVELS["debug"]
+
+    # Hearing
+
+    def hear(self, event: Any) -> None:
+        """One event of the core."""
+        teller = self._tellers.get(type(event))
+        if teller is None:
+            return
+        try:
+            teller(event)
+        except Exception as error:
+            self._say(*notices.failed(type(event).__name__, error))
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Something that was logged with `twisted.logger`."""
+        level = _TWISTED_LEVELS.get(getattr(event.get("log_level"), "name", "info"), "info")
+        namespace = str(event.get("log_namespace", ""))
+        if level == "info" and namespace.startswith(_CHATTERERS):
+            level = "debug"
+        if LEVELS[level] < self._least:
+            return
+        # `formatEvent` gives "" where there is nothing to format, and never raises.
+        text = formatEvent(event)  # type: ignore[arg-type]
+        failure = event.get("log_failure")
+        fields: list[tuple[str, object]] = [("namespace", namespace)]
+        if isinstance(failure, Failure):
+            text = text or failure.getErrorMessage()
+            fields.append(("error", failure))
+        self._say(level, "log", text, fields)
+
+    # The two wide lines
+
+    def _transaction_ended(self, event: told.TransactionEnded) -> None:
+        transaction = event.transaction
+        level = "warning" if transaction.outcome == "unknown" else "info"
+        if LEVELS[level] < self._least:
+            return
         now = self._wall()
         second = int(now)
         if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            for (listener, result), count in self._flood.settle(second):
-                self._line("connection.refused", "warning", f"{count} more connections refused",
-                           f',"listener":{_quote(listener)},"result":{_quote(result)},"repeated":{count}')
-        return f"{self._stamp}.{int(now % 1 * 1000):03d}Z"
+            self._turn(second)
+        at = f"{self._stamp}{MILLISECONDS[int((now - second) * 1000)]}"
+        if self._is_json:
+            client = self._client(transaction.session)
+            self._put(level, records.message(at, level, self._who, client, transaction))
+        else:
+            self._put(level, records.message_text(at, level, transaction))
 
-    def _line(self, event: str, level: str, message: str, fields: str) -> None:
-        """One line from ready pieces; `fields` begins with a comma where there are any."""
-        if self._is_text:
-            self._put(_text(self._time(), level, event, message, fields))
+    def _session_ended(self, event: told.SessionEnded) -> None:
+        session = event.session
+        if self._is_debug:
+            self._settle_commands(session.id)
+        level = "debug" if is_quiet(session) else "info"
+        if LEVELS[level] < self._least:
+            self._clients.pop(session.id, None)
             return
-        self._put(f'{{"ts":"{self._time()}","level":"{level}","event":"{event}","msg":{_quote(message)},'
-                  f'"pid":{self._pid}{fields}}}\n')
+        now = self._wall()
+        second = int(now)
+        if second != self._second:
+            self._turn(second)
+        at = f"{self._stamp}{MILLISECONDS[int((now - second) * 1000)]}"
+        if self._is_json:
+            self._put(level, records.session(at, level, self._who, self._client(session), session))
+        else:
+            self._put(level, records.session_text(at, level, session))
+        self._clients.pop(session.id, None)
 
-    def _put(self, line: str) -> None:
-        lines = self._lines
-        lines.append(line)
-        if self._call_soon is None or len(lines) >= GATHERED:
+    def _client(self, session: Session) -> str:
+        """The part about the client, made once as long as nothing in it changes."""
+        tls = session.tls
+        known = self._clients.get(session.id)
+        if (
+            known is not None
+            and known[0] is tls
+            and known[1] is session.helo
+            and known[2] is session.user
+            and known[3] is session.client_ip
+        ):
+            return known[4]
+        text = records.client_part(session)
+        self._clients[session.id] = (tls, session.helo, session.user, session.client_ip, text)
+        return text
+
+    # The small ones
+
+    def _session_opened(self, event: told.SessionOpened) -> None:
+        if self._is_debug:
+            self._say(*notices.session_opened(event.session))
+
+    def _connection_refused(self, event: told.ConnectionRefused) -> None:
+        self._settle_refusals()
+        if self._refusals.is_let_through((event.listener, event.result), int(self._wall())):
+            self._say(*notices.connection_refused(event))
+        else:
+            self._wait()
+
+    def _settle_refusals(self, second: int | None = None) -> None:
+        if self._refusals:
+            second = int(self._wall()) if second is None else second
+            for (listener, result), count in self._refusals.settle(second):
+                self._say(*notices.connections_refused(listener, result, count))
+
+    def _command_refused(self, event: told.CommandRefused) -> None:
+        if not self._is_debug:
+            return
+        session = event.session
+        what = (event.verb, event.code, event.reason)
+        last = self._commands.get(session.id)
+        if last is not None and last[1] == what:
+            last[2][0] += 1
+            return
+        self._settle_commands(session.id)
+        self._commands[session.id] = (session, what, [0])
+        self._say(*notices.command_refused(session, what, 0))
+
+    def _settle_commands(self, session_id: str) -> None:
+        last = self._commands.pop(session_id, None)
+        if last is not None and last[2][0]:
+            self._say(*notices.command_refused(last[0], last[1], last[2][0]))
+
+    def _filter_failed(self, event: told.FilterFailed) -> None:
+        repeated = self._failures.left_out(("filter", event.filter, event.stage, event.kind), self._wall())
+        if repeated >= 0:
+            self._say(*notices.filter_failed(event, repeated))
+
+    def _server_changed(self, event: told.ServerChanged) -> None:
+        place = ("link", event.backend, event.server)
+        repeated = self._failures.forget(lambda key: key[:3] == place)
+        self._say(*notices.server_changed(event, repeated))
+
+    def _link_failed(self, event: told.LinkFailed) -> None:
+        repeated = self._failures.left_out(("link", event.backend, event.server, event.stage), self._wall())
+        if repeated >= 0:
+            self._say(*notices.link_failed(event, repeated))
+
+    def _happened(self, event: told.Happened) -> None:
+        self._say(event.level if event.level in LEVELS else "info", event.name, event.message, event.fields)
+
+    # Writing
+
+    def _say(self, level: str, name: str, message: str, fields: Fields) -> None:
+        if LEVELS[level] < self._least:
+            return
+        now = self._wall()
+        second = int(now)
+        if threading.get_ident() != self._thread:
+            self._say_elsewhere(now, level, name, message, fields)
+            return
+        if second != self._second:
+            self._turn(second)
+        at = f"{self._stamp}{MILLISECONDS[int((now - second) * 1000)]}"
+        self._put(level, self._line(at, level, self._who, name, message, fields))
+
+    def _line(self, at: str, level: str, who: str, name: str, message: str, fields: Fields) -> str:
+        if self._is_json:
+            return records.plain(at, level, who, name, message, fields)
+        return records.plain_text(at, level, name, message, fields)
+
+    def _say_elsewhere(self, now: float, level: str, name: str, message: str, fields: Fields) -> None:
+        """From another thread: what is gathered belongs to the reactor's, so this line goes by itself."""
+        stamp, who = self._heads(int(now))
+        line = self._line(f"{stamp}{MILLISECONDS[int(now % 1 * 1000)]}", level, who, name, message, fields)
+        with self._lock:
+            self.lines_by_level[level] += 1
+            self._outlet.write(line.encode("ascii"))
+
+    def _heads(self, second: int) -> tuple[str, str]:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        node = f',"node":{quote(self._node)}' if self._node else ""
+        return f'{{"ts":"{stamp}' if self._is_json else stamp, f'{node},"pid":{os.getpid()}'
+
+    def _turn(self, second: int) -> None:
+        """A new second: the start of its lines is made once."""
+        self._second = second
+        self._stamp, self._who = self._heads(second)
+
+    def _put(self, level: str, line: str) -> None:
+        self.lines_by_level[level] += 1
+        self._lines.append(line)
+        if self._call_soon is None:
             self.flush()
-        elif not self._is_waiting:
-            self._is_waiting = True
-            self._call_soon(self._turn_over)
+            return
+        self._octets += len(line)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._call_soon(self._flush_soon)
+        elif self._octets >= GATHERED_OCTETS:
+            self.flush()
 
-    def _turn_over(self) -> None:
-        self._is_waiting = False
+    def _flush_soon(self) -> None:
+        self._is_scheduled = False
         self.flush()
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write what is gathered, now."""
         lines, self._lines = self._lines, []
-        if lines:
-            self._outlet.write("".join(lines).encode("ascii", "backslashreplace"))
-        if self._outlet.dropped > self._told_dropped and not self._outlet.holds:
-            count, self._told_dropped = self._outlet.dropped - self._told_dropped, self._outlet.dropped
-            self._line("log.dropped", "warning", f"{count} lines were lost", f',"count":{count}')
+        self._octets = 0
+        outlet = self._outlet
+        dropped = outlet.dropped
+        with self._lock:
+            outlet.write("".join(lines).encode("ascii"))
+        if outlet.holds:
+            self._wait()
+        elif dropped == outlet.dropped != self._told_dropped:
+            # Only once something got through: the line about lost lines would be lost too.
+            count, self._told_dropped = dropped - self._told_dropped, dropped
+            self._say(*notices.dropped(count))
+
+    def _wait(self) -> None:
+        """Look again in a second, whether something can be written or is to be counted."""
+        if self._call_later is not None and not self._is_waiting:
+            self._is_waiting = True
+            self._call_later(1.0, self._look)
+
+    def _look(self) -> None:
+        self._is_waiting = False
+        self._settle_refusals()
+        self.flush()
 
     def reopen(self) -> None:
-        """Open the file anew (SIGUSR1)."""
+        """Open the file anew (SIGUSR1): it was rotated."""
         self.flush()
+        reason = ""
         try:
-            self._outlet.reopen()
+            with self._lock:
+                self._outlet.reopen()
         except OSError as error:
-            self._line("log.reopened", "warning", f"{self._file} cannot be opened: {error.strerror}",
-                       f',"file":{_quote(self._file)},"reason":{_quote(str(error.strerror))}')
-        else:
-            self._line("log.reopened", "info", "the log goes on", f',"file":{_quote(self._file)}')
+            reason = str(error)
+        self._say(*notices.reopened(self._file, reason))
 
     def close(self) -> None:
-        """The end."""
+        """Write all, and end."""
+        for session_id in list(self._commands):
+            self._settle_commands(session_id)
+        self._settle_refusals(-1)
+        self._call_soon = None
         self.flush()
-        self._outlet.close()
-
-    # Twisted's log
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        """For twisted.logger: an observer."""
-        level = _TWISTED.get(getattr(event.get("log_level"), "name", "info"), "info")
-        if level == "info" and event.get("log_namespace", "").startswith(("log_legacy", "twisted.", "smtpgate.admin.wire")):
-            # Factories that start and stop, and the like: of interest to nobody but us.
-            level = "debug"
-        if LEVELS[level] < self._level:
-            return
-        failure = event.get("log_failure")
-        fields = f',"namespace":{_quote(str(event.get("log_namespace", "")))}'
-        message = formatEvent(event)
-        if failure is not None:
-            error = {"type": failure.type.__name__ if failure.type else "", "stack": failure.getTraceback()}
-            fields += f',"error":{json.dumps(error)}'
-            message = message or f"{error['type']}: {failure.getErrorMessage()}"
-        self._line("log", level, message, fields)
-
-    # Events
-
-    def hear(self, event: Any) -> None:
-        """A witness: every event, nothing raised."""
-        verb = self._verbs.get(type(event))
-        if verb is not None:
-            verb(event)
-
-    def _transaction(self, event: told.TransactionEnded) -> None:
-        transaction = event.transaction
-        outcome = transaction.outcome
-        level = "warning" if outcome == "unknown" else "info"
-        if LEVELS[level] < self._level:
-            return
-        session = transaction.session
-        reply = transaction.reply
-        verdict = words.verdict_of(transaction)
-        recipients = transaction.recipients
-        if len(recipients) == 1:
-            listed = f"[{_quote(str(recipients[0].path))}]"
-        else:
-            listed = f"[{','.join([_quote(str(one.path)) for one in recipients[:LISTED]])}]"
-            if len(recipients) > LISTED:
-                listed += f',"rcpt_more":{len(recipients) - LISTED}'
-        fields = (
-            f',"session_id":"{session.id}","msg_id":"{transaction.id}"{self._client(session)}'
-            f',"mail_from":{_quote(str(transaction.sender))},"rcpt_to":{listed},"rcpt_count":{len(recipients)}'
-            f',"rcpt_accepted":{transaction.accepted},"size":{transaction.octets},"stage":"{words.stage_of(transaction)}"'
-            f',"verdict":"{verdict}","outcome":"{outcome}"'
-        )
-        if transaction.header is not None:
-            fields += f',"header_message_id":{_quote(transaction.message_id)}'
-        if reply is not None:
-            fields += (f',"code":{reply.code},"enhanced":"{reply.enhanced}","reply":{_quote(reply.text[:500])}')
-        if verdict != "accept":
-            reason, author = words.reason_of(transaction)
-            if reason:
-                fields += f',"reason":{_quote(reason)}'
-            if author:
-                fields += f',"filter":{_quote(author)}'
-        if transaction.findings:
-            fields += _findings(transaction.findings)
-            if transaction.verdict is not None:
-                fields += f',"score":{transaction.verdict.score:g}'
-        if transaction.backend:
-            fields += f',"pool":{_quote(transaction.backend)},"server":{_quote(transaction.server)}'
-            if transaction.backend_tls:
-                fields += f',"backend_tls":"{transaction.backend_tls}"'
-        fields += f',"dur_ms":{(transaction.ended - transaction.begun) * 1000:.1f}'
-        if transaction.committed_at:
-            began = transaction.verdict_at or transaction.end_at
-            fields += f',"wait_ms":{(transaction.committed_at - began) * 1000:.1f}'
-        fields += f',"config_rev":"{session.revision}"'
-        if transaction.notes:
-            fields += f',"notes":{json.dumps(transaction.notes)}'
-        self._line("message.done", level, outcome, fields)
-
-    def _client(self, session: Session) -> str:
-        """The client's part of a line; the same for all lines of a session but for what AUTH and TLS change."""
-        fields = (f',"listener":"{session.listener}","role":"{session.role}","client_ip":"{session.client_ip}"'
-                  f',"client_port":{session.client_port},"helo":{_quote(session.helo)}')
-        if session.client_name:
-            fields += f',"client_name":{_quote(session.client_name)}'
-        if session.peer_ip != session.client_ip:
-            fields += f',"proxy_ip":"{session.peer_ip}"'
-        if session.tls is not None:
-            fields += f',"tls_version":"{session.tls.version}","tls_cipher":"{session.tls.cipher}"'
-        if session.user:
-            fields += f',"auth_user":{_quote(session.user)}'
-        return fields
-
-    def _session(self, event: told.SessionEnded) -> None:
-        session = event.session
-        level = "debug" if words.is_quiet(session) else "info"
-        if LEVELS[level] < self._level:
-            return
-        closed_by = words.closed_by(session)
-        self._line(
-            "session.done",
-            level,
-            f"closed by {closed_by}",
-            f',"session_id":"{session.id}"{self._client(session)},"stage":"{session.stage}","closed_by":"{closed_by}"'
-            f',"messages":{session.messages},"errors":{session.errors},"bytes_in":{session.octets_in}'
-            f',"bytes_out":{session.octets_out},"dur_ms":{(session.ended - session.begun) * 1000:.1f}'
-            f',"config_rev":"{session.revision}"',
-        )
-
-    def _opened(self, event: told.SessionOpened) -> None:
-        if not self._level:
-            session = event.session
-            self._line("session.opened", "debug", f"connection from {session.client_ip}",
-                       f',"session_id":"{session.id}"{self._client(session)},"config_rev":"{session.revision}"')
-
-    def _refused_connection(self, event: told.ConnectionRefused) -> None:
-        level = "warning" if event.result in ("refused_capacity", "proxy_error") else "info"
-        if LEVELS[level] < self._level:
-            return
-        self._time()
-        if self._flood.is_let_through((event.listener, event.result), self._second):
-            detail = f',"detail":{_quote(event.detail)}' if event.detail else ""
-            self._line("connection.refused", level, f"connection from {event.peer_ip} refused: {event.result}",
-                       f',"listener":{_quote(event.listener)},"client_ip":{_quote(event.peer_ip)},"result":"{event.result}"'
-                       f"{detail}")
-
-    def _refused_command(self, event: told.CommandRefused) -> None:
-        if not self._level:
-            session = event.session
-            self._line("command.refused", "debug", f"{event.verb}: {event.reason}",
-                       f',"session_id":"{session.id}","listener":"{session.listener}","client_ip":"{session.client_ip}"'
-                       f',"verb":{_quote(event.verb)},"code":{event.code},"reason":{_quote(event.reason)}')
-
-    def _once(self, key: tuple[Any, ...]) -> str | None:
-        """None where this was told already; else the field that counts what was left out."""
-        count = self._repeats.left_out(key, self._wall())
-        return None if count < 0 else f',"repeated":{count}' if count else ""
-
-    def _filter(self, event: told.FilterFailed) -> None:
-        repeated = self._once(("filter", event.filter, event.stage, event.kind))
-        if repeated is not None:
-            self._line("filter.failed", "warning", f"filter {event.filter} {event.kind} at {event.stage}",
-                       f',"filter":{_quote(event.filter)},"stage":{_quote(event.stage)},"kind":{_quote(event.kind)}'
-                       f',"detail":{_quote(event.detail)},"policy":{_quote(event.policy)},"session_id":"{event.session_id}"'
-                       f"{repeated}")
-
-    def _server(self, event: told.ServerChanged) -> None:
-        count = self._repeats.forget(lambda key: key[:3] == ("link", event.backend, event.server))
-        level = "info" if event.after == "up" else "warning"
-        if LEVELS[level] >= self._level:
-            repeated = f',"repeated":{count}' if count else ""
-            self._line("backend.changed", level, f"{event.backend}: {event.server} is {event.after}",
-                       f',"pool":{_quote(event.backend)},"server":{_quote(event.server)},"before":"{event.before}"'
-                       f',"after":"{event.after}","reason":{_quote(event.reason)}{repeated}')
-
-    def _link(self, event: told.LinkFailed) -> None:
-        repeated = self._once(("link", event.backend, event.server, event.stage))
-        if repeated is not None:
-            self._line("link.failed", "warning", f"{event.backend}: {event.server}: {event.stage}: {event.reason}",
-                       f',"pool":{_quote(event.backend)},"server":{_quote(event.server)},"stage":{_quote(event.stage)}'
-                       f',"reason":{_quote(event.reason)},"session_id":"{event.session_id}"{repeated}')
-
-    def _about(self, transaction: Transaction) -> str:
-        listed = ",".join(_quote(str(one.path)) for one in transaction.recipients[:LISTED])
-        more = len(transaction.recipients) - LISTED
-        return (f',"session_id":"{transaction.session.id}","msg_id":"{transaction.id}"'
-                f',"mail_from":{_quote(str(transaction.sender))},"rcpt_to":[{listed}]'
-                f"{f',{chr(34)}rcpt_more{chr(34)}:{more}' if more > 0 else ''}"
-                f',"rcpt_count":{len(transaction.recipients)},"header_message_id":{_quote(transaction.message_id)}'
-                f',"pool":{_quote(transaction.backend)}')
-
-    def _unknown(self, event: told.DeliveryUnknown) -> None:
-        self._line("delivery.unknown", "error", "the backend may have the message or not",
-                   f'{self._about(event.transaction)},"server":{_quote(event.server)},"reason":{_quote(event.reason)}')
-
-    def _duplicate(self, event: told.DuplicatePossible) -> None:
-        self._line("duplicate.possible", "warning", "a message whose fate was unknown is sent again",
-                   f'{self._about(event.transaction)},"server":{_quote(event.transaction.server)}'
-                   f',"first_id":{_quote(event.first_id)}')
-
-    def _happened(self, event: told.Happened) -> None:
-        if LEVELS[event.level] >= self._level:
-            self._line(event.name, event.level, event.message, "".join(_field(event.fields)))
+        with self._lock:
+            self._outlet.close()
 
 
-def _field(fields: Iterable[tuple[str, object]]) -> Iterable[str]:
-    for name, value in fields:
-        if isinstance(value, BaseException):
-            value = {"type": type(value).__name__, "stack": _stack(value)}
-        yield f",{_quote(name)}:{json.dumps(value, default=str)}"
-
-
-def _stack(error: BaseException) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error))
-
-
-def _findings(findings: list[Finding]) -> str:
-    listed = [
-        f'{{"name":{_quote(one.filter)},"result":"{one.action}","reason":{_quote(one.reason)},"ms":{one.seconds * 1000:.1f}'
-        f"{',' + _quote('shadow') + ':true' if one.is_shadow else ''}}}"
-        for one in findings[:LISTED]
-    ]
-    return f',"filters":[{",".join(listed)}]'
-
-
-def _text(stamp: str, level: str, event: str, message: str, fields: str) -> str:
-    """The same for people: the message, then the fields as words."""
-    values = json.loads(f"{{{fields[1:]}}}") if fields else {}
-    shown = " ".join(f"{name}={_word(value)}" for name, value in values.items() if value not in ("", None))
-    return f"{stamp[11:19]} {level:7} {event:18} {json.dumps(message)[1:-1]}  {shown}\n"
-
-
-def _word(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    quoted = json.dumps(text)
-    return quoted if " " in text or quoted[1:-1] != text else text
-
-
-__all__ = ["EVENTS", "Journal"]
+def _forked(journal: ref[Journal]) -> None:
+    known = journal()
+    if known is not None:
+        known._second = -1

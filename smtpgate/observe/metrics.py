@@ -1,237 +1,263 @@
-"""Counters and histograms, rendered for Prometheus when somebody asks.
+"""The numbers: counters and histograms of everything that the core tells.
 
-While mail moves only integers in dictionaries and lists grow. Label values come from closed sets (names of the
-configuration, enums, our own reasons); never an address, a domain or a user. Names as docs/operation.md lists them.
+What comes with every message is counted in `tally`, the rest here; nothing is formatted before somebody
+looks. The object is a collector of `prometheus_client`. Names and labels are those of `catalogue`.
 """
 
 from __future__ import annotations
 
 import platform
-from bisect import bisect_left
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import ProcessCollector
 from prometheus_client.registry import Collector
+from twisted.logger import Logger
+from zope.interface import implementer
 
-from smtpgate.observe import words
+from smtpgate.interfaces import IWatcher
+from smtpgate.observe import catalogue, words
+from smtpgate.observe.catalogue import LATENCY, OTHER
+from smtpgate.observe.exposition import Gauge, Histogram, Number, families
+from smtpgate.observe.tally import Tally
 from smtpgate.policy import event as told
-from smtpgate.policy.transaction import Transaction
+from smtpgate.tasks import Clock
+from twisted import __version__ as twisted_version
 
-SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-OCTETS: Final = (1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
-#: Reasons that may be labels; more become "other".
-REASONS: Final = 60
-#: The newest times that the 95th percentile is taken of.
-RECENT: Final = 1000
-
-Gauges = Callable[[], Iterable[tuple[str, str, dict[str, str], float]]]
-
-
-class Histogram:
-    """Counts by bucket. `sum` is of the values themselves."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def add(self, value: float) -> None:
-        """One more."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Cumulated, as Prometheus wants them."""
-        out, total = [], 0
-        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
-            total += count
-            out.append((bound, float(total)))
-        return out
+#: How often the reactor's lag is looked at.
+LAG_S: Final = 0.5
+_VERB_STAGES: Final = {
+    "MAIL": "mail", "RCPT": "rcpt", "DATA": "data", "BDAT": "data", "AUTH": "auth", "STARTTLS": "tls",
+    "EHLO": "ehlo", "HELO": "ehlo", "LHLO": "ehlo", "XCLIENT": "proxy", "XFORWARD": "proxy",
+}  # fmt: skip
+_AUTH_RESULTS: Final = {535: "failed", 454: "unavailable", 501: "cancelled"}
+#: Refusals that the core tells of when they are said, and again in full with their transaction.
+_TOLD_TWICE: Final = frozenset({"recipient refused", "sender refused"})
+_NO_WORD: Final = re.compile(r"[^a-z0-9]+")
 
 
+@implementer(IWatcher)
 class Metrics(Collector):
-    """The numbers of one process.
+    """All counts of this process.
 
-    :ivar gauges: gives what lives elsewhere as (name, help, labels, value), asked at each rendering
+    :ivar gauges: asked at scrape time for what others know: name, help, labels by name, value
+    :ivar collector: what a registry takes
     """
 
-    def __init__(self, version: str) -> None:
-        self.gauges: Gauges | None = None
-        #: What the office registers.
+    log = Logger()
+
+    def __init__(self, version: str, wall: Callable[[], float] = time.time) -> None:
+        self.gauges: Callable[[], Iterable[Gauge]] | None = None
         self.collector = self
         self._version = version
-        self._counts: dict[str, Counter[tuple[str, ...]]] = {name: Counter() for name in _COUNTERS}
-        self._durations: dict[tuple[str, ...], Histogram] = {}
-        self._sizes: dict[tuple[str, ...], Histogram] = {}
-        self._stages: dict[tuple[str, ...], Histogram] = {}
-        self._sessions: dict[tuple[str, ...], Histogram] = {}
-        self._waits: dict[tuple[str, ...], Histogram] = {}
-        self._newest: deque[float] = deque(maxlen=RECENT)
-        self._reasons: set[str] = set()
-        self._verbs: dict[type, Callable[[Any], None]] = {
-            told.TransactionEnded: self._transaction,
-            told.SessionEnded: self._session,
-            told.ConnectionRefused: self._refused,
-            told.CommandRefused: self._command,
-            told.FilterFailed: self._filter,
-            told.ServerChanged: self._server,
-            told.LinkFailed: self._link,
+        self._wall = wall
+        self._tally = tally = Tally(wall)
+        self._counts = tally.counts
+        self._durations: dict[str, Histogram] = {}
+        self._lag = Histogram(LATENCY)
+        self._opened: Counter[str] = Counter()
+        self._accepted: dict[str, int] = {}
+        self._octets_in = 0
+        self._octets_out = 0
+        self._revision = ""
+        self._reloaded_at = 0.0
+        self._is_reloaded = True
+        self._process = ProcessCollector(registry=None)
+        self._lag_call: Any = None
+        self._tellers: Mapping[type, Callable[[Any], None]] = {
+            told.TransactionEnded: tally.transaction_ended,
+            told.SessionEnded: self._session_ended,
+            told.SessionOpened: self._session_opened,
+            told.ConnectionRefused: self._connection_refused,
+            told.CommandRefused: self._command_refused,
+            told.FilterFailed: self._filter_failed,
+            told.ServerChanged: self._server_changed,
+            told.LinkFailed: self._link_failed,
+            told.DeliveryUnknown: self._delivery_unknown,
+            told.DuplicatePossible: self._duplicate_possible,
             told.Happened: self._happened,
         }
 
     def hear(self, event: Any) -> None:
-        """A witness."""
-        verb = self._verbs.get(type(event))
-        if verb is not None:
-            verb(event)
+        """One event of the core."""
+        teller = self._tellers.get(type(event))
+        if teller is not None:
+            teller(event)
 
-    def p95_ms(self) -> float | None:
-        """95 of 100 of the newest messages took no longer, milliseconds; None before the first."""
-        if not self._newest:
-            return None
-        return sorted(self._newest)[int(len(self._newest) * 0.95)] * 1000
+    # Sessions
 
-    # Events
+    def _session_opened(self, event: told.SessionOpened) -> None:
+        self._opened[self._tally.listeners.of(event.session.listener)] += 1
 
-    def _transaction(self, event: told.TransactionEnded) -> None:
-        transaction = event.transaction
-        session = transaction.session
-        direction = "out" if session.role == "submission" else "in"
-        verdict = words.verdict_of(transaction)
-        self._counts["messages"][session.listener, direction, verdict] += 1
-        recipients = self._counts["recipients"]
-        for recipient in transaction.recipients:
-            recipients[session.listener, direction, recipient.state or "none"] += 1
-        duration = transaction.ended - transaction.begun
-        _of(self._durations, (direction, verdict), SECONDS).add(duration)
-        if transaction.end_at:
-            self._newest.append(duration)
-            _of(self._sizes, (direction,), OCTETS).add(transaction.octets)
-            _of(self._stages, ("data",), SECONDS).add(transaction.end_at - transaction.data_at)
-            if transaction.committed_at:
-                judged = transaction.verdict_at or transaction.end_at
-                _of(self._stages, ("filter",), SECONDS).add(judged - transaction.end_at)
-                _of(self._waits, (transaction.backend, transaction.server, "final"), SECONDS).add(
-                    transaction.committed_at - judged)
-        if verdict in ("reject", "defer"):
-            self._rejection(transaction)
-        for finding in transaction.findings:
-            self._counts["filter_runs"][finding.filter, "hit"] += 1
-
-    def _rejection(self, transaction: Transaction) -> None:
-        reason, _ = words.reason_of(transaction)
-        code = "5xx" if transaction.outcome == "refused" else "4xx"
-        key = (transaction.session.listener, words.stage_of(transaction), self._known(reason or "client"), code)
-        self._counts["rejections"][key] += 1
-
-    def _known(self, reason: str) -> str:
-        """A reason as a label, as long as there are not too many."""
-        if reason in self._reasons:
-            return reason
-        if len(self._reasons) >= REASONS:
-            return "other"
-        self._reasons.add(reason)
-        return reason
-
-    def _session(self, event: told.SessionEnded) -> None:
+    def _session_ended(self, event: told.SessionEnded) -> None:
         session = event.session
-        listener = session.listener
+        listener = self._tally.listeners.of(session.listener)
+        histogram = self._durations.get(listener)
+        if histogram is None:
+            histogram = self._durations[listener] = Histogram(LATENCY)
+        histogram.add(session.ended - session.begun)
+        self._octets_in += session.octets_in
+        self._octets_out += session.octets_out
+        stage = "ehlo" if session.stage == "helo" else _among(session.stage, catalogue.STAGES)
+        by = _among(words.closed_by(session), catalogue.CLOSED_BY)
         counts = self._counts
-        counts["connections"][listener, "accepted"] += 1
-        counts["sessions_closed"][listener, session.stage, words.closed_by(session)] += 1
-        counts["octets"]["client", "in"] += session.octets_in
-        counts["octets"]["client", "out"] += session.octets_out
+        counts["sessions_closed_total", listener, stage, by] += 1
         if session.tls is not None:
-            counts["tls"]["client", "ok", session.tls.version] += 1
-        if session.user:
-            counts["auth"][listener, session.mechanism, "ok"] += 1
-        _of(self._sessions, (listener,), SECONDS).add(session.ended - session.begun)
+            counts["tls_handshakes_total", "client", "ok", session.tls.version] += 1
+        if session.user and session.mechanism != "XCLIENT":
+            mechanism = _among(session.mechanism, catalogue.MECHANISMS)
+            counts["auth_attempts_total", listener, mechanism, "ok"] += 1
+        self._tally.session_ended()
 
-    def _refused(self, event: told.ConnectionRefused) -> None:
-        self._counts["connections"][event.listener, event.result] += 1
+    def _connection_refused(self, event: told.ConnectionRefused) -> None:
+        result = _among(event.result, catalogue.REFUSED)
+        self._counts["connections_total", self._tally.listeners.of(event.listener), result] += 1
 
-    def _command(self, event: told.CommandRefused) -> None:
-        self._counts["commands_refused"][event.session.listener, self._known(event.verb), f"{event.code // 100}xx"] += 1
+    def _command_refused(self, event: told.CommandRefused) -> None:
+        listener = self._tally.listeners.of(event.session.listener)
+        if event.verb == "STARTTLS" and not event.code:
+            self._counts["tls_handshakes_total", "client", "failed", ""] += 1
+            return
         if event.verb == "AUTH":
-            self._counts["auth"][event.session.listener, "", "failed"] += 1
-        elif event.verb == "STARTTLS" and not event.code:
-            self._counts["tls"]["client", "failed", ""] += 1
+            mechanism = _among(event.session.mechanism, catalogue.MECHANISMS)
+            result = _AUTH_RESULTS.get(event.code, "refused")
+            self._counts["auth_attempts_total", listener, mechanism, result] += 1
+        if event.code < 400 or event.reason in _TOLD_TWICE:
+            return
+        # What stands behind a colon, and the reason of a failed login, are texts of peers.
+        reason = "auth" if event.verb == "AUTH" else _NO_WORD.sub("_", event.reason.partition(":")[0].lower())[:40]
+        self._tally.reject(listener, _VERB_STAGES.get(event.verb, OTHER), reason, event.code)
 
-    def _filter(self, event: told.FilterFailed) -> None:
-        self._counts["filter_runs"][event.filter, "timeout" if event.kind == "timeout" else "error"] += 1
+    # Filters and backends
+
+    def _filter_failed(self, event: told.FilterFailed) -> None:
+        name = self._tally.filters.of(event.filter)
+        self._counts["filter_runs_total", name, "timeout" if event.kind == "timeout" else "error"] += 1
         if event.policy == "continue":
-            self._counts["filter_fail_open"][event.filter,] += 1
+            self._counts["filter_fail_open_total", name] += 1
 
-    def _server(self, event: told.ServerChanged) -> None:
-        self._counts["transitions"][event.backend, event.server, event.after] += 1
+    def _server_changed(self, event: told.ServerChanged) -> None:
+        to = _among(event.after, ("up", "down", "unknown"))
+        self._counts[("backend_transitions_total", *self._tally.server(event.backend, event.server), to)] += 1
 
-    def _link(self, event: told.LinkFailed) -> None:
-        self._counts["links_failed"][event.backend, event.server, event.stage] += 1
+    def _link_failed(self, event: told.LinkFailed) -> None:
+        stage = _among(event.stage, catalogue.LINK_STAGES)
+        self._counts[("backend_failures_total", *self._tally.server(event.backend, event.server), stage)] += 1
+        if event.stage == "starttls":
+            self._counts["tls_handshakes_total", "backend", "failed", ""] += 1
+
+    def _delivery_unknown(self, event: told.DeliveryUnknown) -> None:
+        pool, _ = self._tally.server(event.transaction.backend, event.server)
+        self._counts["deliveries_unknown_total", pool] += 1
+
+    def _duplicate_possible(self, event: told.DuplicatePossible) -> None:
+        self._counts[("duplicates_possible_total",)] += 1
 
     def _happened(self, event: told.Happened) -> None:
         if event.name in ("config.applied", "config.reload_failed"):
-            self._counts["reloads"]["ok" if event.name == "config.applied" else "failed",] += 1
+            self._is_reloaded = event.name == "config.applied"
+            self._reloaded_at = self._wall()
+            self._counts["config_reloads_total", "ok" if self._is_reloaded else "failed"] += 1
+            self._revision = str(dict(event.fields).get("config_rev", self._revision))
 
-    # Rendering
+    # The reactor's lag
 
-    def collect(self) -> Iterator[Metric]:
-        """For prometheus_client: all families."""
-        info = GaugeMetricFamily("smtpgate_build_info", "Version", labels=["version", "python"])
-        info.add_metric([self._version, platform.python_version()], 1)
-        yield info
-        for name, (metric, text, labels) in _COUNTERS.items():
-            family = CounterMetricFamily(metric, text, labels=labels)
-            for values, count in list(self._counts[name].items()):
-                family.add_metric(values, count)
-            yield family
-        for metric, text, labels, histograms in (
-            ("message_duration_seconds", "From MAIL to the end", ["direction", "verdict"], self._durations),
-            ("message_size_bytes", "Size of content", ["direction"], self._sizes),
-            ("stage_duration_seconds", "Time of a stage", ["stage"], self._stages),
-            ("session_duration_seconds", "Time of a connection", ["listener"], self._sessions),
-            ("backend_reply_seconds", "A server's answer", ["pool", "server", "stage"], self._waits),
-        ):
-            family = HistogramMetricFamily(f"smtpgate_{metric}", text, labels=labels)
-            for values, histogram in list(histograms.items()):
-                family.add_metric(values, histogram.buckets(), histogram.sum)
-            yield family
-        yield from self._rendered_gauges()
+    def watch(self, clock: Clock) -> None:
+        """Look from now on how late timers are."""
+        due = clock.seconds() + LAG_S
 
-    def _rendered_gauges(self) -> Iterator[Metric]:
-        families: dict[str, GaugeMetricFamily] = {}
-        for name, text, labels, value in self.gauges() if self.gauges is not None else ():
-            family = families.get(name)
-            if family is None:
-                family = families[name] = GaugeMetricFamily(f"smtpgate_{name}", text, labels=list(labels))
-            family.add_metric(list(labels.values()), value)
-        yield from families.values()
+        def look() -> None:
+            self._lag.add(max(0.0, clock.seconds() - due))
+            self.watch(clock)
+
+        self._lag_call = clock.callLater(LAG_S, look)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._lag_call is not None and self._lag_call.active():
+            self._lag_call.cancel()
+
+    # Looking
+
+    def expect(
+        self,
+        listeners: Mapping[str, str],
+        servers: Iterable[tuple[str, str]] = (),
+        filters: Iterable[str] = (),
+    ) -> None:
+        """Show zeros for what a configuration can count, so that a first event is seen as an increase.
+
+        :param listeners: role by name
+        :param servers: backend and server
+        """
+        tally = self._tally
+        for listener, role in listeners.items():
+            for verdict in catalogue.VERDICTS:
+                tally.lane(listener, role, verdict)
+            name = tally.listeners.of(listener)
+            self._opened[name] += 0
+            self._durations.setdefault(name, Histogram(LATENCY))
+            for result in catalogue.REFUSED:
+                self._counts["connections_total", name, result] += 0
+        for place in servers:
+            for state in ("up", "down"):
+                self._counts[("backend_transitions_total", *tally.server(*place), state)] += 0
+        for filter in filters:
+            for result in ("hit", "timeout", "error"):
+                self._counts["filter_runs_total", tally.filters.of(filter), result] += 0
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Messages by verdict since the start."""
+        return self._tally.outcomes
+
+    def p95_ms(self) -> float | None:
+        """95 of 100 of the newest messages took no longer, milliseconds; None before the first."""
+        return self._tally.p95_ms()
+
+    def series(self) -> dict[str, object]:
+        """Counts of 300 seconds and 48 hours: `counted` names the columns behind the time of a row."""
+        return self._tally.series()
+
+    def collect(self) -> Iterator[Any]:
+        """All families, for `prometheus_client`."""
+        yield from families(self._numbers(), self._histograms(), self._gauges())
+        yield from self._process.collect()
+
+    def _gauges(self) -> list[Gauge]:
+        if self.gauges is None:
+            return []
+        try:
+            return list(self.gauges())
+        except Exception:
+            self.log.failure("the gauges could not be read")
+            return []
+
+    def _numbers(self) -> Iterator[Number]:
+        yield "build_info", (self._version, platform.python_version(), twisted_version), 1
+        if self._revision:
+            yield "config_revision_info", (self._revision,), 1
+        yield "config_last_reload_success", (), int(self._is_reloaded)
+        yield "config_last_reload_timestamp_seconds", (), self._reloaded_at
+        for listener, opened in self._opened.items():
+            # These two refusals come after the session was opened. A counter must not go down meanwhile.
+            late = sum(self._counts["connections_total", listener, word] for word in ("early_talker", "refused_policy"))
+            accepted = max(opened - late, self._accepted.get(listener, 0))
+            self._accepted[listener] = accepted
+            yield "connections_total", (listener, "accepted"), accepted
+        yield "bytes_total", ("client", "in"), self._octets_in
+        yield "bytes_total", ("client", "out"), self._octets_out
+        yield from self._tally.numbers()
+
+    def _histograms(self) -> Iterator[tuple[str, tuple[str, ...], Histogram]]:
+        yield "reactor_lag_seconds", (), self._lag
+        for listener, histogram in self._durations.items():
+            yield "session_duration_seconds", (listener,), histogram
+        yield from self._tally.histograms()
 
 
-def _of(histograms: dict[tuple[str, ...], Histogram], key: tuple[str, ...], bounds: tuple[float, ...]) -> Histogram:
-    found = histograms.get(key)
-    if found is None:
-        found = histograms[key] = Histogram(bounds)
-    return found
-
-
-#: Counter to its name, its help and its labels.
-_COUNTERS: Final[dict[str, tuple[str, str, list[str]]]] = {
-    "connections": ("smtpgate_connections", "Connections", ["listener", "result"]),
-    "sessions_closed": ("smtpgate_sessions_closed", "Ended sessions", ["listener", "stage", "by"]),
-    "messages": ("smtpgate_messages", "Ended transactions", ["listener", "direction", "verdict"]),
-    "recipients": ("smtpgate_recipients", "Recipients", ["listener", "direction", "result"]),
-    "rejections": ("smtpgate_rejections", "Refused and deferred", ["listener", "stage", "reason", "class"]),
-    "commands_refused": ("smtpgate_commands_refused", "Refused by us", ["listener", "verb", "class"]),
-    "octets": ("smtpgate_bytes", "Octets", ["side", "way"]),
-    "tls": ("smtpgate_tls_handshakes", "Handshakes", ["side", "result", "version"]),
-    "auth": ("smtpgate_auth_attempts", "Logins", ["listener", "mechanism", "result"]),
-    "filter_runs": ("smtpgate_filter_runs", "Filter results worth telling", ["filter", "result"]),
-    "filter_fail_open": ("smtpgate_filter_fail_open", "Mail that passed a failed filter", ["filter"]),
-    "transitions": ("smtpgate_backend_transitions", "Changes of state", ["pool", "server", "to"]),
-    "links_failed": ("smtpgate_backend_links_failed", "Failed connections", ["pool", "server", "stage"]),
-    "reloads": ("smtpgate_config_reloads", "Configurations read", ["result"]),
-}
+def _among(word: str, of: tuple[str, ...]) -> str:
+    return word if word in of else OTHER

@@ -1,11 +1,12 @@
 """The closed list of log events and their fields.
 
-`journal` writes no other names of its own, the tests compare this list with every `Happened` that the gateway tells,
-and docs/operation-events.md is made from it (`document`). To add an event is to add a row here.
+`journal` writes no other names of its own, the tests compare this list with every `Happened` that the gateway
+tells, and docs/operation-events.md is made from it (`document`). To add an event is to add a row here.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 import attrs
@@ -40,8 +41,8 @@ FIELDS: Final = {
     "rcpt_accepted": "recipients that got a 2yz",
     "size": "octets of content (RFC 1870)",
     "header_message_id": "the Message-ID field",
-    "stage": "how far it came: mail, rcpt, data, final; of a session also connect, ehlo, auth, idle; of an event as named "
-             "by its source",
+    "stage": "how far it came: mail, rcpt, data, final; of a session also connect, helo, auth, idle; "
+    "of a failure the step that failed",
     "verdict": "accept, tag, quarantine, defer, reject, abort or error",
     "outcome": "delivered, refused, deferred, aborted, unacked or unknown",
     "reason": "why, in one word: a finding's reason, one of our own replies, or backend",
@@ -84,10 +85,22 @@ FIELDS: Final = {
     "sessions": "sessions now",
     "sessions_total": "sessions since the start",
     "file": "the log file",
+    "listeners": "list of listeners, each with the address that it has",
 }
 
-_CLIENT: Final = ("session_id", "listener", "role", "client_ip", "client_port", "client_name", "helo", "proxy_ip", "tls_version",
-                  "tls_cipher", "auth_user")
+_CLIENT: Final = (
+    "session_id",
+    "listener",
+    "role",
+    "client_ip",
+    "client_port",
+    "client_name",
+    "helo",
+    "proxy_ip",
+    "tls_version",
+    "tls_cipher",
+    "auth_user",
+)
 _REPLY: Final = ("code", "enhanced", "reply")
 
 
@@ -113,35 +126,123 @@ def _admin(action: str, about: str) -> LogEvent:
 _ROWS: Final = (
     LogEvent("session.opened", "debug", "a client is connected and known", (*_CLIENT, "config_rev")),
     LogEvent(
-        "session.done", "info", "a connection is over; one that did nothing is told at level debug only",
-        (*_CLIENT, "stage", "closed_by", "messages", "errors", "bytes_in", "bytes_out", "dur_ms", "config_rev"),
+        "session.done",
+        "info",
+        "a connection is over; one that did nothing is told at level debug only",
+        (
+            *_CLIENT,
+            "stage",
+            "closed_by",
+            "messages",
+            "errors",
+            "bytes_in",
+            "bytes_out",
+            "dur_ms",
+            "config_rev",
+        ),
     ),
     LogEvent(
-        "message.done", "info", "a transaction is over; the one line about a message. A warning where its fate is unknown",
-        ("session_id", "msg_id", *_CLIENT[1:], "mail_from", "rcpt_to", "rcpt_more", "rcpt_count", "rcpt_accepted", "size",
-         "header_message_id", "stage", "verdict", "outcome", "reason", "filter", *_REPLY, "score", "filters", "pool", "server",
-         "backend_tls", "dur_ms", "wait_ms", "config_rev", "notes"),
+        "message.done",
+        "info",
+        "a transaction is over; the one line about a message. A warning where its fate is unknown",
+        (
+            "session_id",
+            "msg_id",
+            *_CLIENT[1:],
+            "mail_from",
+            "rcpt_to",
+            "rcpt_more",
+            "rcpt_count",
+            "rcpt_accepted",
+            "size",
+            "header_message_id",
+            "stage",
+            "verdict",
+            "outcome",
+            "reason",
+            "filter",
+            *_REPLY,
+            "score",
+            "filters",
+            "pool",
+            "server",
+            "backend_tls",
+            "dur_ms",
+            "wait_ms",
+            "config_rev",
+            "notes",
+        ),
     ),
     LogEvent(
-        "connection.refused", "info", "a connection was not let in; a warning where we are full or a PROXY header was wrong",
+        "connection.refused",
+        "info",
+        "a connection was not let in; a warning where we are full or a PROXY header was wrong",
         ("listener", "client_ip", "result", "detail", "repeated"),
     ),
-    LogEvent("command.refused", "debug", "the gateway itself refused a command",
-             ("session_id", "listener", "client_ip", "verb", "code", "reason", "repeated")),
-    LogEvent("filter.failed", "warning", "a filter raised, ran out of time or answered wrongly; told once a minute",
-             ("filter", "stage", "kind", "detail", "policy", "session_id", "repeated")),
-    LogEvent("backend.changed", "warning", "a backend server is seen in another state; info where it is up",
-             ("pool", "server", "before", "after", "reason", "repeated")),
-    LogEvent("link.failed", "warning", "a connection to a backend server failed; told once a minute and state",
-             ("pool", "server", "stage", "reason", "session_id", "repeated")),
-    LogEvent("delivery.unknown", "error", "the backend's answer to the end of data was lost: it may have the message or not",
-             ("session_id", "msg_id", "mail_from", "rcpt_to", "rcpt_more", "rcpt_count", "header_message_id", "pool", "server",
-              "reason")),
-    LogEvent("duplicate.possible", "warning", "a message whose fate was unknown is sent again",
-             ("session_id", "msg_id", "first_id", "mail_from", "rcpt_to", "rcpt_more", "rcpt_count", "header_message_id",
-              "pool", "server")),
-    LogEvent("log", "info", "something that Twisted or a library logged, at its own level; `error` where it was a failure",
-             ("namespace", "error")),
+    LogEvent(
+        "command.refused",
+        "debug",
+        "the gateway itself refused a command",
+        ("session_id", "listener", "client_ip", "verb", "code", "reason", "repeated"),
+    ),
+    LogEvent(
+        "filter.failed",
+        "warning",
+        "a filter raised, ran out of time or answered wrongly; told once a minute",
+        ("filter", "stage", "kind", "detail", "policy", "session_id", "repeated"),
+    ),
+    LogEvent(
+        "backend.changed",
+        "warning",
+        "a backend server is seen in another state; info where it is up",
+        ("pool", "server", "before", "after", "reason", "repeated"),
+    ),
+    LogEvent(
+        "link.failed",
+        "warning",
+        "a connection to a backend server failed; told once a minute and state",
+        ("pool", "server", "stage", "reason", "session_id", "repeated"),
+    ),
+    LogEvent(
+        "delivery.unknown",
+        "error",
+        "the backend's answer to the end of data was lost: it may have the message or not",
+        (
+            "session_id",
+            "msg_id",
+            "mail_from",
+            "rcpt_to",
+            "rcpt_more",
+            "rcpt_count",
+            "header_message_id",
+            "pool",
+            "server",
+            "reason",
+        ),
+    ),
+    LogEvent(
+        "duplicate.possible",
+        "warning",
+        "a message whose fate was unknown is sent again",
+        (
+            "session_id",
+            "msg_id",
+            "first_id",
+            "mail_from",
+            "rcpt_to",
+            "rcpt_more",
+            "rcpt_count",
+            "header_message_id",
+            "pool",
+            "server",
+        ),
+    ),
+    LogEvent(
+        "log",
+        "info",
+        "something that Twisted or a library logged, at its own level; `error` where it was a failure",
+        ("namespace", "error"),
+    ),
     LogEvent("log.dropped", "warning", "lines were lost: nothing could be written for a while", ("count",)),
     LogEvent("log.reopened", "info", "the log file was opened anew, or cannot be (a warning)", ("file", "reason")),
     LogEvent("journal.failed", "error", "an event could not be written", ("kind", "error")),
@@ -149,15 +250,39 @@ _ROWS: Final = (
     LogEvent("ledger.failed", "error", "the fate of a message could not be noted: a retry may be delivered twice"),
     LogEvent("history.failed", "error", "ended sessions could not be kept", ("count", "reason")),
     LogEvent("history.recovered", "info", "ended sessions are kept again", ("count",)),
-    LogEvent("backend.not_ready", "error", "a backend server lacks what the configuration needs", ("backend", "server")),
-    LogEvent("listener.paused", "error", "a listener takes no connection for a moment: no descriptors are left", ("listener",)),
+    LogEvent(
+        "backend.not_ready",
+        "error",
+        "a backend server lacks what the configuration needs",
+        ("backend", "server"),
+    ),
+    LogEvent(
+        "listener.paused",
+        "error",
+        "a listener takes no connection for a moment: no descriptors are left",
+        ("listener",),
+    ),
     LogEvent("config.warning", "warning", "the configuration works and is doubtful"),
     LogEvent("config.applied", "info", "a configuration revision is at work", ("config_rev",)),
-    LogEvent("config.reload_failed", "error", "a configuration was not taken; the running one is unchanged", ("problems",)),
-    LogEvent("gateway.started", "info", "the gateway serves; a field for each socket", (), True),
-    LogEvent("gateway.first_try", "info", "what a newcomer needs: an address for mail, one for the browser, and a folder"),
-    LogEvent("gateway.state", "info", "what it is doing (SIGUSR2); a field for each server",
-             ("state", "sessions", "sessions_total", "config_rev"), True),
+    LogEvent(
+        "config.reload_failed",
+        "error",
+        "a configuration was not taken; the running one is unchanged",
+        ("problems",),
+    ),
+    LogEvent("gateway.started", "info", "the gateway serves", ("listeners",)),
+    LogEvent(
+        "gateway.first_try",
+        "info",
+        "what a newcomer needs: an address for mail, one for the browser, and a folder",
+    ),
+    LogEvent(
+        "gateway.state",
+        "info",
+        "what it is doing (SIGUSR2); a field for each server",
+        ("state", "sessions", "sessions_total", "config_rev"),
+        True,
+    ),
     LogEvent("gateway.draining", "info", "no new sessions; those that run may finish"),
     LogEvent("gateway.stopped", "info", "the end"),
     _admin("server.drain", "somebody took a backend server out of service"),
@@ -177,9 +302,10 @@ def document() -> str:
     out = [
         "# Log events",
         "",
-        "The log is one JSON object per line, in ASCII: control characters and everything beyond ASCII are escaped, so no",
-        "peer can begin a line or steer a terminal. The names below are all there are. A field without a value is left out;",
-        "the subject, content and secrets are in none. `log.format = \"text\"` writes the same lines for people to read.",
+        "The log is one JSON object per line, in ASCII: control characters and everything beyond ASCII are",
+        "escaped, so no peer can begin a line or steer a terminal. The names below are all. A field",
+        "that has no value is left out; subject, content and secrets are in none. The same events make",
+        "lines for people where `log.format` is `text`.",
         "",
         "## Events",
         "",
@@ -189,7 +315,11 @@ def document() -> str:
     for row in _ROWS:
         fields = " ".join(f"`{name}`" for name in row.fields) or "none"
         out.append(f"| `{row.name}` | {row.level} | {row.about} | {fields}{' and more' if row.is_open else ''} |")
-    for title, fields in (("Fields of every line", COMMON), ("Fields", FIELDS)):
+    for title, listed in (("Fields of every line", COMMON), ("Fields", FIELDS)):
         out += ["", f"## {title}", "", "| field | meaning |", "|---|---|"]
-        out += [f"| `{name}` | {about} |" for name, about in fields.items()]
+        out += [f"| `{name}` | {about} |" for name, about in listed.items()]
     return "\n".join(out) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())

@@ -1,7 +1,8 @@
 """Where the log leaves the process: a file, or standard output. Never waits, never raises.
 
-A pipe whose reader has stopped must not stop the mail, so only what surely fits is written to one; a full disk and a
-closed pipe cost lines, which are counted. What could not be written is kept up to a limit and tried again.
+A pipe whose reader has stopped must not stop the mail, so only what surely fits is written to one; a full
+disk and a closed pipe cost lines, which are counted. What could not be written is kept up to a limit and
+tried again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from collections.abc import Callable
 HELD_OCTETS = 2**20
 #: After a failure it is tried again so much later.
 RETRY_S = 0.25
-#: A pipe that is ready takes at least this much without waiting (POSIX: PIPE_BUF is at least 512, on Linux 4096).
+#: A pipe that is ready takes at least this much without waiting (POSIX: PIPE_BUF is at least 512, on Linux
+#: 4096).
 _PIECE = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
 #: Nobody will ever read what is written to such a descriptor.
 _DEAD = frozenset({errno.EPIPE, errno.EBADF, errno.ECONNRESET})
@@ -69,7 +71,7 @@ class Outlet:
                 self._poll.register(fd, select.POLLOUT)
 
     def reopen(self) -> None:
-        """Open the file anew, as after a rotation. Raises OSError where that fails; the old one is then kept."""
+        """Open the file anew, as after a rotation. Raises OSError, and then keeps the old one."""
         if self.is_standard:
             return
         fd = self._open()

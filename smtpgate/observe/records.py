@@ -1,22 +1,24 @@
 """The lines of the log, as JSON and as text.
 
-`message` and `session` are the hot ones: one f-string each, with the parts that may be absent added only where they
-are there. `plain` writes all others from name and value. Each gives one line with its LF, in printable ASCII.
+`message` and `session` are the hot ones: one f-string each, with the parts that may be absent added only
+where they are there. `plain` writes all others from name and value. Each gives one line with its LF, in
+printable ASCII.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from json.encoder import encode_basestring_ascii as quote
 from typing import Final
+
+from twisted.python.failure import Failure
 
 from smtpgate.observe import names
 from smtpgate.observe.words import closed_by, reason_of, stage_of, verdict_of
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.smtp.address import Path
-from smtpgate.smtp.reply import Reply
-from twisted.python.failure import Failure
 
 Fields = Iterable[tuple[str, object]]
 
@@ -25,44 +27,56 @@ MILLISECONDS: Final = tuple(f"{number:03d}" for number in range(1000))
 LISTED: Final = 20
 #: Longest text of one field.
 TEXT: Final = 500
+#: The same of an address; the longest that is taken (`smtp.address`) has 255 octets on each side of the sign.
+ADDRESS: Final = 511
 #: Longest message and longest stack of a line that is about our own trouble.
 MESSAGE: Final = 2000
 STACK: Final = 20_000
 _RESERVED: Final = frozenset(names.COMMON)
+#: In a line of JSON: an escaped backslash, a whole pair, or a half.
+_SURROGATES: Final = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})")
 
 
 # Messages
 
+
 def _address(path: Path) -> str:
-    try:
-        return path.raw.decode()
-    except UnicodeDecodeError:
-        return path.raw.decode("utf-8", "backslashreplace")
+    return path.raw[:ADDRESS].decode("utf-8", "backslashreplace")
 
 
-def _message_id(transaction: Transaction, octets: bytes) -> str:
+def _message_id(octets: bytes) -> str:
     # As most programs spell it: to compare without case costs ten times as much.
     start = octets.find(b"\nMessage-ID:")
     if start < 0:
         start = octets.find(b"\nMessage-Id:")
         if start < 0:
-            return transaction.message_id
+            start = (b"\n" + octets).lower().find(b"\nmessage-id:") - 1
+            if start < -1:
+                return ""
     start += 12
-    value = octets[start : octets.find(b"\r", start)].strip()
-    if not value:
-        # Long ones stand on a line of their own.
-        value = octets[start:].lstrip().partition(b"\r")[0]
+    end = octets.find(b"\r", start)
+    if end < 0:
+        end = len(octets)
+    value = octets[start:end].strip()
+    if not value and octets[end + 2 : end + 3] in (b" ", b"\t"):
+        # Long ones stand on a line of their own. Another field does not begin with a blank.
+        value = octets[end + 2 :].partition(b"\r")[0].strip()
     try:
         return value[:TEXT].decode()
     except UnicodeDecodeError:
         return value[:TEXT].decode("utf-8", "backslashreplace")
 
 
+def _whole(line: str) -> str:
+    """The line without halves of surrogate pairs, which no strict reader takes: they become words."""
+    return _SURROGATES.sub(lambda found: f"\\{found[1]}" if found[1] else found[0], line)
+
+
 def client_part(session: Session) -> str:
     """The fields about the client, as `message` and `session` take them."""
     out = (
-        f',"config_rev":{quote(session.revision)},"listener":{quote(session.listener)},"role":"{session.role}","client_ip":{quote(session.client_ip)}'
-        f',"client_port":{session.client_port},"helo":{quote(session.helo[:TEXT])}'
+        f',"config_rev":{quote(session.revision)},"listener":{quote(session.listener)},"role":{quote(session.role)}'
+        f',"client_ip":{quote(session.client_ip)},"client_port":{session.client_port},"helo":{quote(session.helo[:TEXT])}'
     )
     if session.client_name:
         out += f',"client_name":{quote(session.client_name[:TEXT])}'
@@ -70,10 +84,10 @@ def client_part(session: Session) -> str:
         out += f',"proxy_ip":{quote(session.peer_ip)}'
     tls = session.tls
     if tls is not None:
-        out += f',"tls_version":{quote(tls.version)},"tls_cipher":{quote(tls.cipher)}'
+        out += f',"tls_version":{quote(tls.version[:TEXT])},"tls_cipher":{quote(tls.cipher[:TEXT])}'
     if session.user:
         out += f',"auth_user":{quote(session.user[:TEXT])}'
-    return out
+    return _whole(out) if "\\ud" in out else out
 
 
 def message(at: str, level: str, who: str, client: str, transaction: Transaction) -> str:
@@ -83,10 +97,10 @@ def message(at: str, level: str, who: str, client: str, transaction: Transaction
     count = len(recipients)
     try:
         if count == 1:
-            addresses = quote(recipients[0].path.raw.decode())
+            addresses = quote(recipients[0].path.raw[:ADDRESS].decode())
         else:
             addresses = ",".join([quote(_address(recipient.path)) for recipient in recipients[:LISTED]])
-        sender = quote(transaction.sender.raw.decode())
+        sender = quote(transaction.sender.raw[:ADDRESS].decode())
     except UnicodeDecodeError:
         addresses = ",".join([quote(_address(recipient.path)) for recipient in recipients[:LISTED]])
         sender = quote(_address(transaction.sender))
@@ -98,7 +112,7 @@ def message(at: str, level: str, who: str, client: str, transaction: Transaction
         tail = _why(transaction)
     header = transaction.header
     if header is not None:
-        tail += f',"header_message_id":{quote(_message_id(transaction, header.octets))}'
+        tail += f',"header_message_id":{quote(_message_id(header.octets))}'
     if transaction.findings:
         tail += _findings(transaction.findings)
     if count > LISTED:
@@ -108,7 +122,8 @@ def message(at: str, level: str, who: str, client: str, transaction: Transaction
     if transaction.server:
         tls = f'"backend_tls":{quote(transaction.backend_tls)},' if transaction.backend_tls else ""
         committed = transaction.committed_at
-        wait = f'"wait_ms":{int((committed - transaction.verdict_at) * 1000)},' if committed else ""
+        verdict = transaction.verdict_at
+        wait = f'"wait_ms":{int((committed - verdict) * 1000 + 0.5)},' if committed and verdict else ""
         tail += f',"pool":{quote(transaction.backend)},"server":{quote(transaction.server)},{tls}{wait}'
     else:
         tail += ","
@@ -117,13 +132,14 @@ def message(at: str, level: str, who: str, client: str, transaction: Transaction
         lines = reply.lines
         text = lines[0] if len(lines) == 1 else reply.text
         tail += f'"code":{reply.code},"enhanced":"{reply.enhanced}","reply":{quote(text[:TEXT])},'
-    return (
+    line = (
         f'{at}Z","level":"{level}","event":"message.done","msg":"{outcome}"{who},"session_id":"{session.id}"'
         f',"msg_id":"{transaction.id}"{client},"mail_from":{sender}'
         f',"rcpt_to":[{addresses}],"rcpt_count":{count},"rcpt_accepted":{transaction.accepted}'
         f',"size":{transaction.octets},"stage":"{stage}","outcome":"{outcome}"{tail}'
-        f'"dur_ms":{int((transaction.ended - transaction.begun) * 1000)}}}\n'
+        f'"dur_ms":{int((transaction.ended - transaction.begun) * 1000 + 0.5)}}}\n'
     )
+    return _whole(line) if "\\ud" in line else line
 
 
 def _why(transaction: Transaction) -> str:
@@ -142,8 +158,10 @@ def _findings(findings: list[Finding]) -> str:
     out = []
     for finding in findings[:LISTED]:
         shadow = ',"shadow":true' if finding.is_shadow else ""
-        out.append(f'{{"name":{quote(finding.filter[:TEXT])},"result":"{finding.action}"'
-                   f',"reason":{quote(finding.reason[:TEXT])},"ms":{int(finding.seconds * 1000)}{shadow}}}')
+        out.append(
+            f'{{"name":{quote(finding.filter[:TEXT])},"result":"{finding.action}"'
+            f',"reason":{quote(finding.reason[:TEXT])},"ms":{int(finding.seconds * 1000 + 0.5)}{shadow}}}'
+        )
     return f',"filters":[{",".join(out)}]'
 
 
@@ -161,20 +179,21 @@ def message_text(at: str, level: str, transaction: Transaction) -> str:
         f"{at}Z {level.upper():7} {transaction.id} {readable(session.client_ip)} "
         f"<{readable(_address(transaction.sender))}> -> {', '.join(addresses) or 'nobody'}{more} "
         f"{transaction.octets} octets {transaction.outcome}{server}{why} in "
-        f"{int((transaction.ended - transaction.begun) * 1000)} ms{said}\n"
+        f"{int((transaction.ended - transaction.begun) * 1000 + 0.5)} ms{said}\n"
     )
 
 
 # Sessions
 
+
 def session(at: str, level: str, who: str, client: str, session: Session) -> str:
     """`session.done`."""
     by = closed_by(session)
     return (
-        f'{at}Z","level":"{level}","event":"session.done","msg":{quote("closed by " + by)}{who}'
-        f',"session_id":"{session.id}"{client},"stage":{quote(session.stage)},"closed_by":{quote(by)}'
+        f'{at}Z","level":"{level}","event":"session.done","msg":{quote("closed by " + by[:TEXT])}{who}'
+        f',"session_id":"{session.id}"{client},"stage":{quote(session.stage[:TEXT])},"closed_by":{quote(by[:TEXT])}'
         f',"messages":{session.messages},"errors":{session.errors},"bytes_in":{session.octets_in}'
-        f',"bytes_out":{session.octets_out},"dur_ms":{int((session.ended - session.begun) * 1000)}}}\n'
+        f',"bytes_out":{session.octets_out},"dur_ms":{int((session.ended - session.begun) * 1000 + 0.5)}}}\n'
     )
 
 
@@ -183,91 +202,82 @@ def session_text(at: str, level: str, session: Session) -> str:
     user = f" user {readable(session.user)}" if session.user else ""
     tls = f" {readable(session.tls.version)}" if session.tls is not None else ""
     return (
-        f"{at}Z {level.upper():7} {session.id} {readable(session.client_ip)} ({readable(session.helo)}){tls}{user} "
-        f"{session.messages} messages {session.errors} errors, closed by {readable(closed_by(session))} at "
-        f"{readable(session.stage)} after {int((session.ended - session.begun) * 1000)} ms\n"
+        f"{at}Z {level.upper():7} {session.id} {readable(session.client_ip)} ({readable(session.helo)})"
+        f"{tls}{user} {session.messages} messages {session.errors} errors, closed by "
+        f"{readable(closed_by(session))} at {readable(session.stage)} after "
+        f"{int((session.ended - session.begun) * 1000 + 0.5)} ms\n"
     )
-
-
-# What other events tell of them
-
-def client(session: Session) -> list[tuple[str, object]]:
-    """The fields about a client."""
-    tls = session.tls
-    return [
-        ("listener", session.listener), ("role", session.role), ("client_ip", session.client_ip),
-        ("client_port", session.client_port), ("client_name", session.client_name), ("helo", session.helo),
-        ("proxy_ip", session.peer_ip if session.peer_ip != session.client_ip else ""),
-        ("tls_version", tls.version if tls is not None else ""), ("tls_cipher", tls.cipher if tls is not None else ""),
-        ("auth_user", session.user),
-    ]
-
-
-def envelope(transaction: Transaction) -> list[tuple[str, object]]:
-    """The fields that say which message it is."""
-    recipients = transaction.recipients
-    return [
-        ("session_id", transaction.session.id), ("msg_id", transaction.id), ("mail_from", transaction.sender),
-        ("rcpt_to", [recipient.path for recipient in recipients[:LISTED]]),
-        ("rcpt_more", max(0, len(recipients) - LISTED)), ("rcpt_count", len(recipients)),
-        ("header_message_id", transaction.message_id),
-    ]
 
 
 # All others
 
+
 def plain(at: str, level: str, who: str, name: str, text: str, fields: Fields) -> str:
-    """Any other event. Fields without a value are left out."""
-    out = [f'{at}Z","level":"{level}","event":{quote(name)},"msg":{quote(text[:MESSAGE])}{who}']
+    """Any other event. Fields without a value are left out, and none is there twice."""
+    out = [f'{at}Z","level":"{level}","event":{_text(name)},"msg":{_text(text, MESSAGE)}{who}']
+    seen = set(_RESERVED)
     for key, value in fields:
-        if value not in ("", None, 0, [], ()) or value is False:
-            out.append(f"{quote(key + '_' if key in _RESERVED else key)}:{_value(value)}")
+        if key in _RESERVED:
+            key += "_"
+        if key not in seen and _has_value(value):
+            seen.add(key)
+            out.append(f"{_text(key)}:{_value(value)}")
     return ",".join(out) + "}\n"
 
 
 def plain_text(at: str, level: str, name: str, text: str, fields: Fields) -> str:
     """The same for people."""
-    out = [f"{at}Z {level.upper():7} {name}: {readable(text[:MESSAGE])}"]
+    out = [f"{at}Z {level.upper():7} {readable(name)}: {_text(text, MESSAGE)[1:-1]}"]
     for key, value in fields:
-        if value not in ("", None, 0, [], ()):
+        if _has_value(value):
             out.append(f"{readable(key)}={_value(value)}")
     return " ".join(out) + "\n"
 
 
+def _has_value(value: object) -> bool:
+    return value is not None and (type(value) not in (str, list, tuple) or bool(value))
+
+
+def _text(text: str, most: int = TEXT) -> str:
+    """Quoted; a lone half of a surrogate pair, which no strict reader takes, becomes an escape in words."""
+    text = quote(text[:most])
+    return _whole(text) if "\\ud" in text else text
+
+
 def readable(text: str) -> str:
     """`text` in printable ASCII, everything else as an escape."""
-    return quote(text[:TEXT])[1:-1]
+    return _text(text)[1:-1]
 
 
-def _value(value: object) -> str:
+def _value(value: object, depth: int = 3) -> str:
     """A value as JSON. Whatever it is, this gives something."""
     if isinstance(value, str):
-        return quote(value[:TEXT].encode("utf-8", "backslashreplace").decode("utf-8"))
+        return _text(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        return str(value) if -(2**63) <= value < 2**64 else f'"{value:#x}"'
     if isinstance(value, float):
         return repr(value) if -1e300 < value < 1e300 else "null"
     if isinstance(value, bytes):
-        return quote(value[:TEXT].decode("utf-8", "backslashreplace"))
+        return _text(value[:TEXT].decode("utf-8", "backslashreplace"))
     if isinstance(value, Path):
-        return quote(_address(value))
-    if isinstance(value, Reply):
-        return quote(f"{value.code} {value.enhanced} {value.text}"[:TEXT])
+        return _text(_address(value))
     if isinstance(value, BaseException | Failure):
         return _error(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        return f"[{','.join([_value(item) for item in list(value)[:LISTED]])}]"
+    if isinstance(value, Mapping) and depth:
+        pairs = [f"{_text(str(key))}:{_value(item, depth - 1)}" for key, item in list(value.items())[:LISTED]]
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(value, list | tuple | set | frozenset) and depth:
+        return f"[{','.join([_value(item, depth - 1) for item in list(value)[:LISTED]])}]"
     try:
-        return quote(str(value)[:TEXT])
+        return _text(str(value))
     except Exception:
-        return quote(f"<{type(value).__name__}>")
+        return _text(f"<{type(value).__name__}>")
 
 
 def _error(error: BaseException | Failure) -> str:
     failure = error if isinstance(error, Failure) else Failure(error)
     kind = failure.type.__qualname__ if failure.type is not None else "unknown"
     # The end of a stack says more than its start.
-    stack = failure.getTraceback()[-STACK:].encode("utf-8", "backslashreplace").decode("utf-8")
-    return f'{{"type":{quote(kind)},"stack":{quote(stack)}}}'
+    return f'{{"type":{_text(kind)},"stack":{_text(failure.getTraceback()[-STACK:], STACK)}}}'

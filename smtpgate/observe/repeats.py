@@ -1,7 +1,7 @@
 """Saying the same thing once: what repeats is counted, not written.
 
-A backend that is away fails every message, and a flood is refused a thousand times a second; the log says so once, and
-how often. Both classes hold a bounded number of keys.
+A backend that is away fails every message, and a flood is refused a thousand times a second; the log says so
+once, and how often. Both classes hold a bounded number of keys.
 """
 
 from __future__ import annotations

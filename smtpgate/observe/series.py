@@ -1,7 +1,7 @@
 """Counts by second and by minute, for the picture of the traffic: a bounded ring in memory.
 
-300 seconds and 48 hours of minutes are kept. To count is to add one to a list; the rings turn when a new second
-begins, and gaps in which nothing happened are filled with zeros only when somebody looks.
+300 seconds and 48 hours of minutes are kept. To count is to add one to a list; the rings turn when a new
+second begins, and gaps in which nothing happened are filled with zeros only when somebody looks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Series:
         self._minutes: deque[tuple[int, list[int]]] = deque(maxlen=MINUTES)
 
     def turn(self, second: int) -> list[int]:
-        """Another second than the last one counted in: its row, empty. A clock set back goes on in the old row."""
+        """The row of a second that begins. A clock that was set back goes on in the old row."""
         if second <= self.second:
             return self.row
         row = self.row
@@ -54,7 +54,7 @@ class Series:
         self._minute_row = [a + b for a, b in zip(self._minute_row, row)]
 
     def look(self, now: float) -> dict[str, object]:
-        """Both rings with every second and minute up to `now`: plain values, each row with its time in front."""
+        """Both rings, every second and minute up to `now`, as plain rows with their time in front."""
         self.turn(int(now))
         seconds = dict(self._seconds)
         seconds[self.second] = self.row

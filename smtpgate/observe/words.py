@@ -1,7 +1,7 @@
 """The closed words in which all witnesses speak of sessions and transactions.
 
-Log, metrics and history name verdicts, stages and reasons alike, so that a number on a graph can be searched for in
-the log and opened in the history. Every function here is pure and never raises.
+Log, metrics and history name verdicts, stages and reasons alike, so that a number on a graph can be searched
+for in the log and opened in the history. Every function here is pure and never raises.
 """
 
 from __future__ import annotations
@@ -76,8 +76,12 @@ def closed_by(session: Session) -> str:
 
 
 def is_quiet(session: Session) -> bool:
-    """A connection that did nothing, as health checks do: no transaction, no error, no login, and left by itself."""
-    return not (session.transactions or session.errors or session.user) and session.closed_by in ("client", "quit", "")
+    """A connection that did nothing and left by itself, as health checks do."""
+    return not (session.transactions or session.errors or session.user) and session.closed_by in (
+        "client",
+        "quit",
+        "",
+    )
 
 
 def direction_of(role: str) -> str:

@@ -56,7 +56,7 @@ class Exchange:
         self.facts.begun = begun = self._now()
         facts.note(begun, "client", "MAIL", command.path)
         facts.transaction = self.facts
-        self.run = session.door.chain.transaction(self.facts)
+        self.run = session.door.chain.transaction(self.facts, session.skips)
         self.delivery: Delivery | None = None
         self.body: Body | None = None
         self.has_end = False
@@ -173,8 +173,7 @@ class Exchange:
         session = self._session
         timeouts = session.revision.settings.timeouts
         size = len(self._trace().raw) + 64 if session.door.listener.received and "SIZE" in self.facts.params else 0
-        delivery = Delivery(self.facts, pool, session, timeouts, self._engine.clock, self._engine.tell, size)
-        return delivery
+        return Delivery(self.facts, pool, session, timeouts, self._engine.clock, self._engine.tell, size)
 
     async def _relay(self, batch: Sequence[tuple[int, Recipient]], out: list[tuple[Reply, bool] | None]) -> None:
         if not batch:

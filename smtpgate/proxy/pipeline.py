@@ -4,7 +4,10 @@ A `Chain` is built once for each configuration revision from filters and the way
 objects of one session or one transaction and calls them stage by stage. A plain method costs a call; asynchronous
 ones of a stage run together, each within what is left of the stage's time. A filter that raises, runs out of time or
 answers with something that is no finding has failed, and its failure policy speaks for it (promise 9): there is no
-silent value.
+silent value. What failed before its first stage is judged at that stage.
+
+An `accept` silences the filters that it names from then on: those of the later stages, and for one of the session
+also those of its transactions.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ _SESSION_STAGES: Final = frozenset({"connect", "helo", "auth"})
 STAGE_S: Final = 30.0
 #: A plain method that holds the reactor so long is named in the log.
 SLOW_S: Final = 0.1
+#: Names of no filters.
+NOBODY: Final[frozenset[str]] = frozenset()
 #: Filters that may hold the verdict longer make the message be spooled (DESIGN: streaming).
 STREAM_S: Final = 5.0
 
@@ -71,9 +76,12 @@ class Chain:
         run.begin(self._of_session, lambda use: use.filter.session(session))
         return run
 
-    def transaction(self, transaction: Transaction) -> ChainRun:
-        """The objects of one transaction."""
-        run = ChainRun(self, transaction.session.id)
+    def transaction(self, transaction: Transaction, skips: frozenset[str] = NOBODY) -> ChainRun:
+        """The objects of one transaction.
+
+        :param skips: names of the filters that the session's own run need not hear
+        """
+        run = ChainRun(self, transaction.session.id, skips)
         if self._of_transaction:
             run.begin(self._of_transaction, lambda use: use.filter.transaction(transaction))
         return run
@@ -83,12 +91,16 @@ class ChainRun:
     """One session's or transaction's filters at work.
 
     :ivar findings: all that was found, in order
+    :ivar skips: names of the filters that need not be heard any more
     """
 
-    __slots__ = ("findings", "_chain", "_objects", "_session_id", "_by_stage")
+    __slots__ = ("findings", "skips", "_chain", "_objects", "_session_id", "_by_stage", "_returned")
 
-    def __init__(self, chain: Chain, session_id: str) -> None:
+    def __init__(self, chain: Chain, session_id: str, skips: frozenset[str] = NOBODY) -> None:
         self.findings: list[Finding] = []
+        self.skips = skips
+        #: How many of the findings a stage has given to its caller.
+        self._returned = 0
         self._chain = chain
         self._session_id = session_id
         self._objects: list[tuple[Use, Any]] = []
@@ -97,6 +109,8 @@ class ChainRun:
     def begin(self, uses: Iterable[Use], make: Callable[[Use], Any]) -> None:
         """Make the objects."""
         for use in uses:
+            if use.name in self.skips:
+                continue
             try:
                 made = make(use)
             except Exception as error:
@@ -119,13 +133,13 @@ class ChainRun:
         return methods
 
     def wants(self, stage: str) -> bool:
-        """Whether any filter has a method for that stage."""
-        return stage in self._chain.stages and bool(self._methods(stage))
+        """Whether that stage is to be run: a filter has a method for it, or what was found is not yet judged."""
+        return stage in self._chain.stages and bool(self._methods(stage)) or self._returned < len(self.findings)
 
     async def run(
         self, stage: str, *args: object, seconds: float = STAGE_S, recipient: int | None = None
     ) -> list[Finding]:
-        """Call the filters of a stage; the findings of this call.
+        """Call the filters of a stage; the findings of this call, and those that came up since the last.
 
         :param recipient: index of the recipient that the call is about
         """
@@ -133,6 +147,8 @@ class ChainRun:
         running: list[tuple[Use, Deferred[Any], float]] = []
         clock = self._chain.clock
         for use, method in self._methods(stage):
+            if use.name in self.skips:
+                continue
             began = clock.seconds()
             try:
                 answer = method(*args)
@@ -157,6 +173,12 @@ class ChainRun:
             self.findings[first:] = [
                 attrs.evolve(found, recipients=found.recipients or about) for found in self.findings[first:]
             ]
+        else:
+            # One that is about a single recipient silences nobody for the others.
+            for found in self.findings[first:]:
+                if found.action == "accept" and not found.is_shadow:
+                    self.skips |= found.skips
+        first, self._returned = self._returned, len(self.findings)
         return self.findings[first:]
 
     async def _finish(self, stage: str, running: list[tuple[Use, Deferred[Any], float]], seconds: float) -> None:
@@ -225,6 +247,8 @@ class ChainRun:
     def feed(self, chunk: bytes) -> None:
         """Show a piece of content to the filters that look at it; they answer at the end."""
         for use, method in self._methods("body"):
+            if use.name in self.skips:
+                continue
             try:
                 answer = method(chunk)
             except Exception as error:

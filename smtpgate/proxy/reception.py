@@ -31,7 +31,7 @@ def client_key(address: str) -> str:
 
 
 def _is_loopback(address: str) -> bool:
-    return address.startswith("127.") or address in ("", "::1") or address.startswith("::ffff:127.")
+    return address.startswith(("127.", "::ffff:127.")) or address in ("", "::1")
 
 
 class Reception:

@@ -20,6 +20,7 @@ from smtpgate.policy.transaction import Session as Facts
 from smtpgate.policy.verdict import merge
 from smtpgate.proxy.exchange import Exchange
 from smtpgate.proxy.link import Link, LinkFailed
+from smtpgate.proxy.pipeline import NOBODY
 from smtpgate.proxy.pool import Pool, is_nearby
 from smtpgate.proxy.revision import Door, Engine, Revision
 from smtpgate.smtp import status
@@ -325,6 +326,11 @@ class Session:
             self._error()
 
     # Filters of the session
+
+    @property
+    def skips(self) -> frozenset[str]:
+        """Names of the filters that an `accept` of the session silences, in its transactions too."""
+        return self.run_filters.skips if self.run_filters is not None else NOBODY
 
     async def _filter(self, stage: str, *args: object) -> Reply | None:
         """The findings of a session stage; a Reply where they refuse. At `connect` a refusal ends the session."""

@@ -1,7 +1,9 @@
-"""One SQLite database in one thread of its own.
+"""One SQLite database: a thread that writes, and one that reads.
 
-WAL, and every commit is on the disk before it is told (synchronous=FULL): users, audit and ledger must survive a kill.
-Migrations run at the opening, under the lock of the state folder; a database of a newer program is refused.
+WAL, and every commit is on the disk before it is told (synchronous=FULL): users, audit and ledger must
+survive a kill. Readers have a connection of their own, so that a long search never keeps the ledger waiting.
+Migrations run at the opening, under the lock of the state folder and each in a transaction; a database of a
+newer program is refused.
 """
 
 from __future__ import annotations
@@ -15,14 +17,23 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
-
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from smtpgate.state.folder import StateError
 
 T = TypeVar("T")
+
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON")
+
+
+class DatabaseClosed(Exception):
+    """Asked before the threads were started, or after they were stopped."""
+
+
+class NewerSchema(StateError):
+    """The database was written by a newer version of the program."""
 
 
 class Database:
@@ -31,29 +42,32 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine: sa.Engine | None = None
-        self._pool: ThreadPool | None = None
+        self._reader: sa.Engine | None = None
+        self._threads: tuple[ThreadPool, ThreadPool] | None = None
         self._reactor: Any = None
 
     def open(self) -> None:
         """Open it in this thread and bring its tables up to date. Raises StateError."""
-        engine = sa.create_engine(
-            f"sqlite:///{self.path}", connect_args={"check_same_thread": False}, poolclass=sa.StaticPool
-        )
-        sa.event.listen(engine, "connect", _configure)
+        engine = _engine(self.path, _PRAGMAS)
         try:
             with engine.connect() as connection:
+                self.path.chmod(0o600)
                 _migrate(connection, self.path)
         except SQLAlchemyError as error:
             engine.dispose()
             raise StateError(f"{self.path} cannot be used: {error}") from error
-        self.path.chmod(0o600)
+        except BaseException:
+            engine.dispose()
+            raise
         self._engine = engine
+        self._reader = _engine(self.path, (*_PRAGMAS[2:], "query_only=ON"))
 
     def start(self, reactor: Any) -> None:
-        """From now on `run` works in a thread."""
+        """From now on `run` and `read` work in threads."""
         self._reactor = reactor
-        self._pool = ThreadPool(1, 1, "database")
-        self._pool.start()
+        self._threads = (ThreadPool(1, 1, "database"), ThreadPool(1, 1, "database reader"))
+        for pool in self._threads:
+            pool.start()
 
     def now(self, function: Callable[..., T], *args: Any) -> T:
         """Run over a connection in this thread, in one transaction."""
@@ -61,35 +75,63 @@ class Database:
         with self._engine.begin() as connection:
             return function(connection, *args)
 
+    def _look(self, function: Callable[..., T], *args: Any) -> T:
+        assert self._reader is not None
+        with self._reader.connect() as connection:
+            return function(connection, *args)
+
     def run(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
-        """The same in the database's thread; fires once it is committed."""
-        if self._pool is None:
-            raise RuntimeError("the database has no thread yet")
-        return deferToThreadPool(self._reactor, self._pool, self.now, function, *args)
+        """The same in the database's thread, one call after the other; fires once it is committed."""
+        if self._threads is None:
+            return fail(DatabaseClosed("the database has no thread"))
+        return deferToThreadPool(self._reactor, self._threads[0], self.now, function, *args)
+
+    def read(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
+        """Run over a connection that cannot write, beside what is written; sees what was committed before."""
+        if self._threads is None:
+            return fail(DatabaseClosed("the database has no thread"))
+        return deferToThreadPool(self._reactor, self._threads[1], self._look, function, *args)
 
     def close(self) -> None:
         """Wait for what is under way, and close."""
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool = None
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        threads, self._threads = self._threads, None
+        for pool in threads or ():
+            pool.stop()
+        for engine in (self._reader, self._engine):
+            if engine is not None:
+                engine.dispose()
+        self._engine = self._reader = None
 
 
-def _configure(connection: Any, record: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False}, poolclass=sa.StaticPool)
+
+    def connected(connection: Any, record: object) -> None:
+        # The driver begins no transaction before a change of a table; so it begins none, and we begin each.
+        connection.isolation_level = None
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begun(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    sa.event.listen(engine, "connect", connected)
+    sa.event.listen(engine, "begin", begun)
+    return engine
 
 
 def _migrate(connection: sa.Connection, path: Path) -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    # A percent sign in a path would be taken for a reference to another option.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if sa.inspect(connection).has_table("alembic_version"):
         found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
         if found is not None and found not in known:
-            raise StateError(f"{path} was written by a newer version of smtpgate (its tables are {found})")
+            raise NewerSchema(
+                f"{path} was written by a newer version of smtpgate (its tables are {found}); "
+                "start that version, or give this one a folder of its own"
+            )
     command.upgrade(config, "head")
     connection.commit()

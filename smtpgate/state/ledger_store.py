@@ -7,9 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
-from zope.interface import implementer
-
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
 from smtpgate.interfaces import ILedgerStore
 from smtpgate.state.database import Database
@@ -20,7 +19,7 @@ _NAMES = [column.name for column in ledger.columns]
 
 @implementer(ILedgerStore)
 class LedgerStore:
-    """Rows are objects with an attribute for each column (`proxy.ledger.Row`); what is read back are mappings."""
+    """What is written has an attribute for each column (`proxy.ledger.Row`); what is read are mappings."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,7 +1,8 @@
 """Passwords: argon2id hashes, checked in threads, few at a time.
 
-One check costs a quarter of a second of a core and 64 MiB; more than two at once would take the machine from the mail.
-An unknown name is checked against a hash that nobody knows the password of, so that it costs the same.
+One check costs a quarter of a second of a core and 64 MiB; more than two at once would take the machine from
+the mail. An unknown name is checked against a hash that nobody knows the password of, so that it costs the
+same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-
 from twisted.internet.defer import DeferredSemaphore
 
 #: Checks at one time.
@@ -60,7 +60,7 @@ class Checker:
 
 
 class PasswordFile:
-    """The users of a listener with `auth = "local"`: lines of `name:argon2 hash`, read anew when the file changes."""
+    """The users of a listener with `auth = "local"`: lines of `name:argon2 hash`, read when they change."""
 
     def __init__(self, path: Path, in_thread: Callable[..., Any]) -> None:
         self._path = path

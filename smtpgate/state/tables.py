@@ -32,9 +32,9 @@ messages = sa.Table(
     "messages",
     metadata,
     sa.Column("id", sa.String, primary_key=True),
-    sa.Column("session_id", sa.String, nullable=False),
+    sa.Column("session_id", sa.String, nullable=False, index=True),
     sa.Column("at", sa.Float, nullable=False, index=True),
-    sa.Column("client_ip", sa.String, nullable=False),
+    sa.Column("client_ip", sa.String, nullable=False, index=True),
     sa.Column("sender", sa.String, nullable=False),
     sa.Column("recipients", sa.String, nullable=False),
     sa.Column("message_id", sa.String, nullable=False),
@@ -73,5 +73,14 @@ audit = sa.Table(
     sa.Column("action", sa.String, nullable=False),
     sa.Column("target", sa.String, nullable=False),
     sa.Column("detail", sa.String, nullable=False),
+    sa.Column("hash", sa.String, nullable=False),
+)
+
+#: One row: the last of the audit, so that a shortened audit shows.
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("seq", sa.Integer, nullable=False),
     sa.Column("hash", sa.String, nullable=False),
 )

@@ -1,7 +1,7 @@
 """Who may manage the gateway: users, tokens, and the audit of what they did.
 
-Of a password only its argon2 hash is kept, of a token only a digest; the audit is a chain in which each row's hash
-covers the row before, so that a change, a gap and a new order show.
+Of a password only its argon2 hash is kept, of a token only a digest; the audit is a chain in which each row's
+hash covers the row before, so that a change, a gap and a new order show.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import Any
 
 import attrs
 import sqlalchemy as sa
-
 from twisted.internet.defer import Deferred
 
 from smtpgate.state.database import Database
 from smtpgate.state.passwords import Checker, hash_password, is_right
-from smtpgate.state.tables import audit, tokens, users
+from smtpgate.state.tables import audit, audit_head, tokens, users
 
 #: A token's use is noted at most so often.
 _NOTED_S = 60.0
@@ -196,10 +195,14 @@ def _tokens(connection: sa.Connection, now: float) -> list[Token]:
     return [_token(row) for row in found if not row.expires or row.expires > now]
 
 
-def _add_token(connection: sa.Connection, id: str, name: str, role: str, digest: str, now: float,
-               expires: float) -> None:
-    connection.execute(sa.insert(tokens).values(id=id, name=name, role=role, digest=digest, created=now,
-                                                expires=expires, last_used=0.0))
+def _add_token(
+    connection: sa.Connection, id: str, name: str, role: str, digest: str, now: float, expires: float
+) -> None:
+    connection.execute(
+        sa.insert(tokens).values(
+            id=id, name=name, role=role, digest=digest, created=now, expires=expires, last_used=0.0
+        )
+    )
 
 
 def _revoke_token(connection: sa.Connection, id: str) -> None:
@@ -210,16 +213,24 @@ def _link(before: str, values: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps([before, *values]).encode("utf-8")).hexdigest()
 
 
-_AUDITED = (audit.c.seq, audit.c.time, audit.c.actor_kind, audit.c.actor, audit.c.action, audit.c.target,
-            audit.c.detail)
+_AUDITED = (
+    audit.c.seq,
+    audit.c.time,
+    audit.c.actor_kind,
+    audit.c.actor,
+    audit.c.action,
+    audit.c.target,
+    audit.c.detail,
+)
 
 
 def _write_audit(connection: sa.Connection, *values: Any) -> None:
-    last = connection.execute(sa.select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
-    seq, before = (last.seq + 1, last.hash) if last is not None else (1, "")
+    head = connection.execute(sa.select(audit_head)).one()
+    seq = head.seq + 1
+    link = _link(head.hash, (seq, *values))
     names = [column.name for column in _AUDITED[1:]]
-    row = dict(zip(names, values, strict=True))
-    connection.execute(sa.insert(audit).values(seq=seq, hash=_link(before, (seq, *values)), **row))
+    connection.execute(sa.insert(audit).values(seq=seq, hash=link, **dict(zip(names, values, strict=True))))
+    connection.execute(sa.update(audit_head).values(seq=seq, hash=link))
 
 
 def _audited(connection: sa.Connection, limit: int, before: int) -> list[dict[str, Any]]:
@@ -239,4 +250,9 @@ def _verify_audit(connection: sa.Connection) -> str:
         if found != _link(before, values):
             return f"row {number} was changed"
         before = found
+    head = connection.execute(sa.select(audit_head)).one()
+    if head.seq > number:
+        return f"row {number + 1} is missing"
+    if head.seq != number or head.hash != before:
+        return f"row {number} does not end the chain"
     return ""

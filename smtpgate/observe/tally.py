@@ -1,0 +1,231 @@
+"""What is counted for every message.
+
+All of it is integers in objects that are found by one look into a dictionary for each transaction (`_Lane`):
+some three microseconds. `metrics` shows the counts and counts everything else.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from smtpgate.observe import words
+from smtpgate.observe.catalogue import LATENCY, OTHER, REASONS, RECIPIENTS, SIZE, Names
+from smtpgate.observe.exposition import Histogram, Number
+from smtpgate.observe.series import Series
+from smtpgate.policy.event import TransactionEnded
+from smtpgate.policy.transaction import Session, Transaction
+
+#: The newest times that the 95th percentile is taken of.
+RECENT: Final = 1000
+#: Place of a verdict in a row of the series; all that went through is the first.
+_PLACES: Final = {"reject": 1, "defer": 2, "abort": 3, "error": 4}
+_SESSIONS: Final = 5
+
+
+class _Lane:
+    """The counts of one listener, direction and verdict."""
+
+    __slots__ = ("listener", "direction", "verdict", "messages", "results", "duration", "size", "place")
+
+    def __init__(self, listener: str, direction: str, verdict: str, duration: Histogram, size: Histogram) -> None:
+        self.listener = listener
+        self.direction = direction
+        self.verdict = verdict
+        self.messages = 0
+        self.results = dict.fromkeys((*RECIPIENTS, OTHER), 0)
+        self.duration = duration
+        self.size = size
+        self.place = _PLACES.get(verdict, 0)
+
+
+class Tally:
+    """The counts of all messages.
+
+    :ivar counts: rejections and findings: name of the metric and values of its labels
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self.counts: Counter[tuple[str, ...]] = Counter()
+        self.listeners = Names()
+        self.filters = Names()
+        self._pools = Names()
+        self._servers = Names()
+        self._reasons = Names(REASONS)
+        self._wall = wall
+        self._series = Series()
+        self._newest: deque[float] = deque(maxlen=RECENT)
+        self._lanes: dict[tuple[str, str, str], _Lane] = {}
+        self._by_label: dict[tuple[str, str, str], _Lane] = {}
+        self._durations: dict[tuple[str, str], Histogram] = {}
+        self._sizes: dict[str, Histogram] = {}
+        self._replies: dict[tuple[str, str], Histogram] = {}
+        self._rcpt = Histogram(LATENCY)
+        self._content = Histogram(LATENCY)
+        self._filter = Histogram(LATENCY)
+        self._backend = Histogram(LATENCY)
+
+    def transaction_ended(self, event: TransactionEnded) -> None:
+        """One more message."""
+        transaction = event.transaction
+        session = transaction.session
+        lane = None
+        if transaction.verdict is None:
+            lane = self._lanes.get((session.listener, session.role, transaction.outcome))
+        if lane is None:
+            lane = self._lane(session, transaction)
+        lane.messages += 1
+        results = lane.results
+        for recipient in transaction.recipients:
+            state = recipient.state
+            results[state if state in results else OTHER] += 1
+        begun = transaction.begun
+        seconds = transaction.ended - begun
+        histogram = lane.duration
+        histogram.counts[bisect_left(LATENCY, seconds)] += 1
+        histogram.total += seconds
+        data_at = transaction.data_at
+        if data_at:
+            if transaction.end_at:
+                self._newest.append(seconds)
+                self._after_content(transaction, lane)
+            seconds = data_at - begun
+            histogram = self._rcpt
+            histogram.counts[bisect_left(LATENCY, seconds)] += 1
+            histogram.total += seconds
+        if transaction.findings or lane.place in (1, 2) or transaction.accepted < len(transaction.recipients):
+            self._trouble(transaction)
+        second = int(self._wall())
+        series = self._series
+        row = series.row if second == series.second else series.turn(second)
+        row[lane.place] += 1
+
+    def _after_content(self, transaction: Transaction, lane: _Lane) -> None:
+        end_at = transaction.end_at
+        octets = transaction.octets
+        histogram = lane.size
+        histogram.counts[bisect_left(SIZE, octets)] += 1
+        histogram.total += octets
+        seconds = end_at - transaction.data_at
+        histogram = self._content
+        histogram.counts[bisect_left(LATENCY, seconds)] += 1
+        histogram.total += seconds
+        verdict_at = transaction.verdict_at
+        if not verdict_at:
+            return
+        seconds = verdict_at - end_at
+        histogram = self._filter
+        histogram.counts[bisect_left(LATENCY, seconds)] += 1
+        histogram.total += seconds
+        if transaction.committed_at and transaction.server:
+            seconds = transaction.committed_at - verdict_at
+            place = bisect_left(LATENCY, seconds)
+            histogram = self._backend
+            histogram.counts[place] += 1
+            histogram.total += seconds
+            known = self._replies.get((transaction.backend, transaction.server))
+            if known is None:
+                known = self._reply(transaction.backend, transaction.server)
+            known.counts[place] += 1
+            known.total += seconds
+
+    def _reply(self, pool: str, server: str) -> Histogram:
+        label = self.server(pool, server)
+        if label not in self._replies:
+            self._replies[label] = Histogram(LATENCY)
+        return self._replies[label]
+
+    def server(self, pool: str, server: str) -> tuple[str, str]:
+        """A server as two labels."""
+        return self._pools.of(pool), self._servers.of(server)
+
+    def _lane(self, session: Session, transaction: Transaction) -> _Lane:
+        lane = self.lane(session.listener, session.role, words.verdict_of(transaction))
+        if transaction.verdict is None:
+            self._lanes[session.listener, session.role, transaction.outcome] = lane
+        return lane
+
+    def lane(self, listener: str, role: str, verdict: str) -> _Lane:
+        """The counts of these labels; zeros at first."""
+        listener, direction = self.listeners.of(listener), words.direction_of(role)
+        key = (listener, direction, verdict)
+        lane = self._by_label.get(key)
+        if lane is None:
+            duration = self._durations.setdefault((direction, verdict), Histogram(LATENCY))
+            size = self._sizes.setdefault(direction, Histogram(SIZE))
+            lane = self._by_label[key] = _Lane(*key, duration, size)
+        return lane
+
+    def _trouble(self, transaction: Transaction) -> None:
+        listener = self.listeners.of(transaction.session.listener)
+        for recipient in transaction.recipients:
+            reply = recipient.reply
+            if reply is not None and reply.code >= 400:
+                self.reject(listener, "rcpt", words.reply_reason(transaction, reply)[0], reply.code)
+        stage = words.stage_of(transaction)
+        reply = transaction.reply
+        if reply is not None and reply.code >= 400 and stage != "rcpt":
+            self.reject(listener, stage, words.reason_of(transaction)[0], reply.code)
+        for finding in transaction.findings:
+            if finding.reason != "filter-failed":
+                self.counts["filter_runs_total", self.filters.of(finding.filter), "hit"] += 1
+
+    def reject(self, listener: str, stage: str, reason: str, code: int) -> None:
+        """One more refusal; `listener` is a label already."""
+        self.counts["rejections_total", listener, stage, self._reasons.of(reason), f"{code // 100}xx"] += 1
+
+    def session_ended(self) -> None:
+        """One more session, for the picture."""
+        second = int(self._wall())
+        series = self._series
+        row = series.row if second == series.second else series.turn(second)
+        row[_SESSIONS] += 1
+
+    # Looking
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Messages by verdict since the start."""
+        out: Counter[str] = Counter()
+        for lane in self._by_label.values():
+            out[lane.verdict] += lane.messages
+        return dict(out)
+
+    def p95_ms(self) -> float | None:
+        """95 of 100 of the newest messages took no longer, milliseconds; None before the first."""
+        if not self._newest:
+            return None
+        return sorted(self._newest)[int(len(self._newest) * 0.95)] * 1000
+
+    def series(self) -> dict[str, object]:
+        """Counts of 300 seconds and 48 hours: `counted` names the columns behind the time of a row."""
+        return self._series.look(self._wall())
+
+    def numbers(self) -> Iterator[Number]:
+        """All counters."""
+        results: Counter[tuple[str, str, str]] = Counter()
+        for lane in self._by_label.values():
+            yield "messages_total", (lane.listener, lane.direction, lane.verdict), lane.messages
+            for result, count in lane.results.items():
+                if count or result != OTHER:
+                    results[lane.listener, lane.direction, result] += count
+        for labels, count in results.items():
+            yield "recipients_total", labels, count
+        for key, count in list(self.counts.items()):
+            yield key[0], key[1:], count
+
+    def histograms(self) -> Iterator[tuple[str, tuple[str, ...], Histogram]]:
+        """All histograms."""
+        for labels, histogram in self._durations.items():
+            yield "message_duration_seconds", labels, histogram
+        for direction, histogram in self._sizes.items():
+            yield "message_size_bytes", (direction,), histogram
+        yield "stage_duration_seconds", ("rcpt",), self._rcpt
+        yield "stage_duration_seconds", ("data",), self._content
+        yield "stage_duration_seconds", ("filter",), self._filter
+        yield "stage_duration_seconds", ("backend",), self._backend
+        for place, histogram in self._replies.items():
+            yield "backend_reply_seconds", (*place, "final"), histogram
