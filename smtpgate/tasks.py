@@ -29,7 +29,10 @@ class TimeUp(Exception):
 
 
 class Signal:
-    """Something that one task at a time waits for; it may fire again and again, and keeps a value fired early."""
+    """Something that one task at a time waits for; it may fire again and again, and keeps a value fired early.
+
+    :ivar deadline: when the wait is over in any case; stays until it is set anew
+    """
 
     __slots__ = ("task", "deadline", "_value", "_error", "_is_set")
 
@@ -44,7 +47,6 @@ class Signal:
         if not self._is_set:
             return (yield self)
         self._is_set = False
-        self.deadline = NEVER
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -62,9 +64,21 @@ class Signal:
         if task is None:
             self._is_set, self._value, self._error = True, value, None
             return
+        # `Task._step` and `Task._wait` in place: this is where a session spends its life.
         self.task = None
-        self.deadline = NEVER
-        task._step(value)
+        task.waiting = None
+        try:
+            waiting = task._send(value)
+        except StopIteration as stop:
+            task._finish(stop.value)
+        except Exception as error:
+            task._fail(error)
+        else:
+            if type(waiting) is Signal:
+                task.waiting = waiting
+                waiting.task = task
+            else:
+                task._wait(waiting)
 
     def fail(self, error: BaseException) -> None:
         """Raise `error` in the task, or at its next wait."""
@@ -73,7 +87,6 @@ class Signal:
             self._is_set, self._error = True, error
             return
         self.task = None
-        self.deadline = NEVER
         task._throw(error)
 
     def clear(self) -> None:
@@ -85,10 +98,9 @@ class Task:
     """One running coroutine.
 
     :ivar waiting: what it waits for now: a Signal, a Deferred, or None while it runs and when it is over
-    :ivar deadline: when that wait is over in any case; kept by `Timekeeper`
     """
 
-    __slots__ = ("waiting", "deadline", "is_done", "result", "_coroutine", "_done", "_failed", "_keeper", "__weakref__")
+    __slots__ = ("waiting", "is_done", "result", "_coroutine", "_send", "_done", "_failed", "_keeper", "__weakref__")
 
     def __init__(
         self,
@@ -102,10 +114,10 @@ class Task:
         :param failed: called with what the coroutine raised; without it that is raised where the task was woken
         """
         self.waiting: Any = None
-        self.deadline = NEVER
         self.is_done = False
         self.result: Any = None
         self._coroutine = coroutine
+        self._send = coroutine.send
         self._done = done
         self._failed = failed
         self._keeper = keeper
@@ -123,7 +135,6 @@ class Task:
             return False
         if type(waiting) is Signal:
             waiting.task = None
-            waiting.deadline = NEVER
         else:
             self.waiting = None
             waiting.cancel()
@@ -133,7 +144,7 @@ class Task:
     def _step(self, value: Any) -> None:
         self.waiting = None
         try:
-            waiting = self._coroutine.send(value)
+            waiting = self._send(value)
         except StopIteration as stop:
             self._finish(stop.value)
         except Exception as error:
@@ -156,9 +167,7 @@ class Task:
         self.waiting = waiting
         if type(waiting) is Signal:
             waiting.task = self
-            self.deadline = waiting.deadline
         else:
-            self.deadline = NEVER
             waiting.addCallbacks(
                 self._deferred_step, self._deferred_throw, callbackArgs=(waiting,), errbackArgs=(waiting,)
             )
@@ -198,6 +207,11 @@ async def within(deferred: Any, deadline: float) -> Any:
         raise
 
 
+def _is_late(task: Task, now: float) -> bool:
+    waiting = task.waiting
+    return type(waiting) is Signal and waiting.deadline <= now
+
+
 class Timekeeper:
     """Ends the waits whose deadline passed. One timer for all tasks, so a wait costs no timer of its own.
 
@@ -228,8 +242,9 @@ class Timekeeper:
     def _look(self) -> None:
         self._call = None
         now = self.clock.seconds()
-        for task in [task for task in self._tasks if task.deadline <= now]:
-            if task.deadline <= now:
+        for task in [task for task in self._tasks if _is_late(task, now)]:
+            # Those before it may have woken it.
+            if _is_late(task, now):
                 task.throw(TimeUp())
         if self._tasks and self._call is None:
             self._call = self.clock.callLater(self._interval, self._look)

@@ -10,7 +10,7 @@ from smtpgate.smtp.reply import READ_LINES, BadReply, Reply, ReplyReader
 
 
 def read(octets: bytes) -> list[Reply | BadReply]:
-    return ReplyReader().feed(octets)
+    return list(ReplyReader().feed(octets))
 
 
 class ReadingTests(SynchronousTestCase):

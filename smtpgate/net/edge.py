@@ -198,10 +198,9 @@ class Edge:
                     sent = self._send(data)
                 except OSError:
                     sent = 0
-                if sent == len(data):
-                    self.octets_out += sent
-                    return
                 self.octets_out += sent
+                if sent == len(data):
+                    return
                 data = data[sent:]
         else:
             try:

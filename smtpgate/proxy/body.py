@@ -28,7 +28,7 @@ from smtpgate.smtp.reply import Reply
 
 #: The ledger's checksum covers so much of the content, as it came: with sender, identifying fields and size that
 #: tells messages apart, and costs large ones nothing.
-SUMMED_OCTETS = 65536
+SUMMED_OCTETS = 16384
 
 _TRACE_TEXT = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
 
@@ -133,7 +133,8 @@ class Body:
             return
         if self._reader.section is None:
             octets = passed.octets
-            if not self._reader.holds and octets.find(b"\r\n\r\n", 0, octets.find(b"\r\n.")) > 0:
+            dot = octets.find(b"\r\n.", 0, octets.find(b"\r\n\r\n") + 2)
+            if dot < 0 and b"\r\n\r\n" in octets and not self._reader.holds:
                 # The usual case: the whole header in the first chunk, and no stuffing in it.
                 self._reader.feed(octets)
             else:

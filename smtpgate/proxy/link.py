@@ -131,11 +131,13 @@ class Link:
     def received(self, octets: bytes) -> None:
         """For the edge: what the server said."""
         desync: Desync | None = None
-        for answer in self._wire.receive(octets):
-            if isinstance(answer, Desync):
-                desync = answer
-            else:
-                self.answers.append(answer)
+        came = self._wire.receive(octets)
+        if came:
+            last = came[-1]
+            if type(last) is Desync:
+                desync = last
+                del came[-1]
+            self.answers.extend(came)  # type: ignore[arg-type]
         if desync is not None and desync.reply is None:
             # Out of step: not even the reply before the surplus is sure to belong to its command.
             self.answers.clear()
@@ -219,10 +221,9 @@ class Link:
         while not answers:
             if self.failure is not None:
                 raise self.failure
-            signal = self._signal
-            signal.deadline = deadline
+            self._signal.deadline = deadline
             try:
-                await signal
+                await self._signal
             except TimeUp:
                 # A server that never comes to its EHLO list is as good as not there (DESIGN, budget of the opening).
                 is_opening = self._stage in ("greeting", "ehlo", "helo")

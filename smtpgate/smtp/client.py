@@ -21,22 +21,26 @@ from smtpgate.smtp.reply import BadReply, Reply, ReplyReader
 #: Positive codes that any command of mail may get. Rare ones count by their first digit, but 235 says that a login was
 #: good: to another command it is the reply to something else.
 _DONE: Final = frozenset(range(200, 300)) - {235}
-#: Positive codes that each kind of command may get; 4yz and 5yz may come to any.
-_POSITIVE: Final = {
-    "GREETING": range(200, 300),
-    "EHLO": range(200, 300),
-    "HELO": range(200, 300),
-    "STARTTLS": range(220, 221),
-    "XCLIENT": range(220, 221),
-    "XFORWARD": range(200, 300),
-    "AUTH": range(235, 236),
-    "MAIL": _DONE,
-    "RCPT": _DONE,
-    "DATA": range(354, 355),
-    "BDAT": _DONE,
-    "END": _DONE,
-    "RSET": _DONE,
-    "QUIT": range(200, 300),
+_REFUSED: Final = frozenset(range(400, 600))
+#: Codes that each kind of command may get.
+_FITTING: Final = {
+    kind: positive | _REFUSED
+    for kind, positive in {
+        "GREETING": frozenset(range(200, 300)),
+        "EHLO": frozenset(range(200, 300)),
+        "HELO": frozenset(range(200, 300)),
+        "STARTTLS": {220},
+        "XCLIENT": {220},
+        "XFORWARD": frozenset(range(200, 300)),
+        "AUTH": {235, 334},
+        "MAIL": _DONE,
+        "RCPT": _DONE,
+        "DATA": {354},
+        "BDAT": _DONE,
+        "END": _DONE,
+        "RSET": _DONE,
+        "QUIT": frozenset(range(200, 300)),
+    }.items()
 }
 
 
@@ -88,7 +92,10 @@ class ClientConnection:
 
         :param replies: how many replies it gets: more than one only for the end of data in LMTP
         """
-        self._waiting.extend((kind,) * replies)
+        if replies == 1:
+            self._waiting.append(kind)
+        else:
+            self._waiting.extend((kind,) * replies)
         return line
 
     def start_data(self) -> None:
@@ -111,32 +118,28 @@ class ClientConnection:
 
     def receive(self, data: bytes) -> list[Reply | Desync]:
         """Take octets in; the replies in the order of the commands. After a Desync nothing more is read."""
-        out: list[Reply | Desync] = []
         reader, waiting = self._reader, self._waiting
-        for reply in reader.feed(data):
-            if type(reply) is Reply:
-                if waiting:
-                    kind = waiting[0]
-                    code = reply.code
-                    if code >= 400 or code in _POSITIVE[kind]:
-                        if code == 421:
-                            self.is_closing = True
-                        waiting.popleft()
-                        out.append(reply)
-                        continue
-                    if code == 334 and kind == "AUTH":
-                        waiting.popleft()
-                        out.append(reply)
-                        continue
-                    return self._give_up(out, Desync(f"{code} to {kind}", str(code).encode()))
-                desync = self._unasked(reply)
-                if desync is not None:
-                    return self._give_up(out, desync)
-            else:
+        replies = reader.feed(data)
+        out: list[Reply | Desync] = []
+        for reply in replies:
+            if type(reply) is not Reply:
                 assert isinstance(reply, BadReply)
                 out.append(Desync(reply.reason, reply.octets))
                 return out
-        if not waiting and reader.pending and not self._in_data:
+            if waiting:
+                kind = waiting[0]
+                code = reply.code
+                if code not in _FITTING[kind]:
+                    return self._give_up(out, Desync(f"{code} to {kind}", str(code).encode()))
+                if code == 421:
+                    self.is_closing = True
+                waiting.popleft()
+                out.append(reply)
+                continue
+            desync = self._unasked(reply)
+            if desync is not None:
+                return self._give_up(out, desync)
+        if not waiting and not self._in_data and reader.pending:
             # Part of a reply that nobody asked for.
             return self._give_up(out, Desync("reply without a command"))
         return out

@@ -55,6 +55,15 @@ class Chunk:
         return self.wire
 
 
+def _hold(buffer: bytes) -> int:
+    """How many octets at the end may be part of a line end, a stuffed dot, or the end of data."""
+    if buffer[-1:] in b"\r\n.":
+        for tail in (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r"):
+            if buffer.endswith(tail):
+                return len(tail)
+    return 0
+
+
 class DotDecoder:
     """Finds the end of a DATA phase and undoes dot-stuffing, for any segmentation of the input.
 
@@ -86,7 +95,8 @@ class DotDecoder:
                 buffer = b"\r\n" + buffer
                 virtual = 2
             self._opening = False
-        # From the end to the start: every line that opens with a dot, and so the first that is a lone dot.
+        # From the end to the start: every line that opens with a dot, and so the first that is a lone dot. What is
+        # at the very end may be the beginning of either, and waits.
         end = -1
         dots = 0
         is_canonical = True
@@ -95,7 +105,7 @@ class DotDecoder:
             after = buffer[dot + 3 : dot + 5]
             if after == b"\r\n":
                 end, dots, is_canonical = dot, 0, True
-            else:
+            elif after not in (b"", b"\r"):
                 dots += 1
                 if after[:1] != b".":
                     is_canonical = False
@@ -104,7 +114,7 @@ class DotDecoder:
                     break
             dot = buffer.rfind(b"\r\n.", 0, dot + 2)
         if end < 0:
-            return self._open_end(buffer, virtual), None
+            return self._open_end(buffer, virtual, dots, is_canonical), None
         self._held = b""
         rest = buffer[end + 5 :]
         if virtual and end == 0:
@@ -114,27 +124,18 @@ class DotDecoder:
     @staticmethod
     def _look_through(buffer: bytes) -> tuple[int, int, bool]:
         end = buffer.find(b"\r\n.\r\n")
-        stop = end + 2 if end >= 0 else len(buffer)
+        stop = end + 2 if end >= 0 else len(buffer) - _hold(buffer)
         dots = buffer.count(b"\r\n.", 0, stop)
         return end, dots, dots == buffer.count(b"\r\n..", 0, stop)
 
-    def _open_end(self, buffer: bytes, virtual: int) -> Chunk | None:
-        hold = 0
-        if buffer[-1:] in b"\r\n.":
-            for tail in (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r"):
-                if buffer.endswith(tail):
-                    hold = len(tail)
-                    break
+    def _open_end(self, buffer: bytes, virtual: int, dots: int, is_canonical: bool) -> Chunk | None:
+        hold = _hold(buffer)
         self._held = buffer[-hold:] if hold else b""
         if len(buffer) == hold:
             if virtual:
                 self._held, self._opening = buffer[virtual:], True
             return None
-        body = buffer[:-hold] if hold else buffer
-        if b"\r\n." not in body:
-            return self._chunk(body, virtual, 0, True)
-        dots = body.count(b"\r\n.")
-        return self._chunk(body, virtual, dots, dots == body.count(b"\r\n.."))
+        return self._chunk(buffer[:-hold] if hold else buffer, virtual, dots, is_canonical)
 
     @staticmethod
     def _chunk(body: bytes, virtual: int, dots: int, is_canonical: bool) -> Chunk:

@@ -10,6 +10,7 @@ RFC 5321 section 4.2 (replies), RFC 2034 and RFC 3463 (enhanced status codes).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import attrs
 
@@ -29,18 +30,34 @@ _ONE_LINE = re.compile(rb"([2-5][0-9][0-9])(?: (?:([245]\.[0-9]{1,3}\.[0-9]{1,3}
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
-@attrs.frozen
 class Reply:
-    """One whole reply.
+    """One whole reply. Equal where code, enhanced code and lines are; never changed.
 
     :ivar code: three digits, 200 to 599
     :ivar enhanced: "2.1.0", or "" where a reply has none (greetings, EHLO lists, 3yz)
     :ivar lines: the texts without codes, printable ASCII, at least one, each may be empty
     """
 
-    code: int
-    enhanced: str
-    lines: tuple[str, ...]
+    __slots__ = ("code", "enhanced", "lines", "_octets", "_completed")
+
+    def __init__(self, code: int, enhanced: str, lines: tuple[str, ...]) -> None:
+        self.code = code
+        self.enhanced = enhanced
+        self.lines = lines
+        #: The usual forms, once somebody asked: most replies of a gateway are the same dozen.
+        self._octets: bytes | None = None
+        self._completed: Reply | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reply):
+            return NotImplemented
+        return (self.code, self.enhanced, self.lines) == (other.code, other.enhanced, other.lines)
+
+    def __hash__(self) -> int:
+        return hash((self.code, self.enhanced, self.lines))
+
+    def __repr__(self) -> str:
+        return f"Reply({self.code!r}, {self.enhanced!r}, {self.lines!r})"
 
     @property
     def is_positive(self) -> bool:
@@ -67,6 +84,14 @@ class Reply:
 
         :param reference: ends the last line; the text gives way where both do not fit
         """
+        if reference:
+            return self._encode(reference)
+        octets = self._octets
+        if octets is None:
+            octets = self._octets = self._encode("")
+        return octets
+
+    def _encode(self, reference: str) -> bytes:
         if len(self.lines) > 1:
             return self._many(reference)
         head = f"{self.code} {self.enhanced} {self.lines[0]}" if self.enhanced else f"{self.code} {self.lines[0]}"
@@ -81,7 +106,7 @@ class Reply:
     def _many(self, reference: str) -> bytes:
         start = f"{self.enhanced} " if self.enhanced else ""
         out = [f"{self.code}-{(start + line)[: LINE_OCTETS - 6]}\r\n" for line in self.lines[:-1]]
-        last = attrs.evolve(self, lines=self.lines[-1:])
+        last = Reply(self.code, self.enhanced, self.lines[-1:])
         return "".join(out).encode("ascii") + last.octets(reference)
 
     def completed(self) -> Reply:
@@ -90,11 +115,17 @@ class Reply:
         A backend without ENHANCEDSTATUSCODES gets the generic code of the class; one whose enhanced code contradicts
         its reply code is believed in the reply code.
         """
+        completed = self._completed
+        if completed is None:
+            completed = self._completed = self._complete()
+        return completed
+
+    def _complete(self) -> Reply:
         digit = "_2345"[self.code // 100 - 1]
         if self.enhanced[:1] == digit:
             return self
         if digit == "3":
-            return Reply(self.code, "", self.lines)
+            return Reply(self.code, "", self.lines) if self.enhanced else self
         return Reply(self.code, f"{digit}.0.0", self.lines)
 
 
@@ -159,10 +190,18 @@ class ReplyReader:
         """True while octets of an unfinished reply are held."""
         return bool(self._buffer or self._lines)
 
-    def feed(self, data: bytes) -> list[Reply | BadReply]:
+    def feed(self, data: bytes) -> Sequence[Reply | BadReply]:
         """Take octets in; give the replies that they complete. After a BadReply nothing more is read."""
+        if not self._buffer and not self._lines:
+            known = _KNOWN.get(data)
+            if known is not None and self.bad is None:
+                return known
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> Sequence[Reply | BadReply]:
         if self.bad is not None:
             return []
+        was_empty = not self._buffer and not self._lines
         buffer = self._buffer + data if self._buffer else data
         lines = self._lines
         out: list[Reply | BadReply] = []
@@ -174,10 +213,6 @@ class ReplyReader:
             line = buffer[start:end]
             start = end + 1
             if not lines:
-                known = _KNOWN.get(line)
-                if known is not None:
-                    out.append(known)
-                    continue
                 match = _ONE_LINE.fullmatch(line)
                 if match is not None and len(line) <= READ_LINE_OCTETS:
                     code, enhanced, text = match.groups()
@@ -186,8 +221,6 @@ class ReplyReader:
                         enhanced.decode("ascii") if enhanced else "",
                         (text.decode("ascii").rstrip() if text else "",),
                     )
-                    if len(line) <= 64 and len(_KNOWN) < 512:
-                        _KNOWN[line] = reply
                     out.append(reply)
                     continue
             if line[-1:] == b"\r":
@@ -207,6 +240,10 @@ class ReplyReader:
         self._buffer = buffer[start:] if start < len(buffer) else b""
         if len(self._buffer) > READ_LINE_OCTETS:
             return self._fail(out, BadReply("reply line too long", self._buffer[:200]))
+        if was_empty and not self._buffer and not lines and len(data) <= _KNOWN_OCTETS and data[:2] != b"33":
+            if len(_KNOWN) >= _KNOWN_MANY:
+                _KNOWN.clear()
+            _KNOWN[data] = tuple(out)
         return out
 
     def stop(self, bad: BadReply) -> None:
@@ -220,6 +257,8 @@ class ReplyReader:
         return out
 
 
-#: Short one-line replies seen before: a backend says the same dozen over and over. Bounded above; holds no secret,
-#: since replies hold none.
-_KNOWN: dict[bytes, Reply] = {}
+#: What backends said in one go before, and what it means: they say the same dozen over and over, and the rest goes in
+#: its turn. Bounded; the challenges of a login (334) are left out.
+_KNOWN: dict[bytes, tuple[Reply | BadReply, ...]] = {}
+_KNOWN_OCTETS = 128
+_KNOWN_MANY = 512
