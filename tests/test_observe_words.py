@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.observe import words
@@ -74,7 +73,8 @@ class ReasonTests(SynchronousTestCase):
 
     def test_a_reply_of_the_backend_that_reads_like_ours_is_the_backends(self) -> None:
         """Only our very object is ours."""
-        same = attrs.evolve(status.RELAY_DENIED)
+        ours = status.RELAY_DENIED
+        same = Reply(ours.code, ours.enhanced, ours.lines)
         self.assertEqual(words.reason_of(transaction(session(), "refused", reply=same)), ("backend", ""))
 
     def test_the_finding_about_one_recipient_is_found_by_its_reply(self) -> None:

@@ -36,6 +36,19 @@ class BackEdge(Edge):
 
     def ready(self, events: int) -> None:
         """For the poller."""
+        if events == READ and self._tls is None and self._lingering is None:
+            # The usual case in one piece; only what is connected is watched for reading.
+            try:
+                data = self._recv(self.read_octets)
+            except OSError as error:
+                self._read_failed(error)
+                return
+            if data:
+                self.octets_in += len(data)
+                self._owner.received(data)
+            else:
+                self._eof()
+            return
         if self._connected:
             Edge.ready(self, events)
             return

@@ -87,20 +87,6 @@ class Edge:
 
     def ready(self, events: int) -> None:
         """For the poller."""
-        if events == READ and self._tls is None and self._lingering is None:
-            try:
-                data = self._recv(self.read_octets)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._end(error.strerror or "connection reset", is_reset=True)
-                return
-            if data:
-                self.octets_in += len(data)
-                self._received(data)
-            else:
-                self._eof()
-            return
         if events & WRITE and self.is_open:
             self._write_more()
         if events & READ and self.is_open:
@@ -119,10 +105,8 @@ class Edge:
     def _read(self) -> None:
         try:
             data = self._recv(self.read_octets)
-        except BlockingIOError:
-            return
         except OSError as error:
-            self._end(error.strerror or "connection reset", is_reset=True)
+            self._read_failed(error)
             return
         if self._lingering is not None:
             if not data:
@@ -136,6 +120,10 @@ class Edge:
             self._received(data)
         else:
             self._read_tls(self._tls, data)
+
+    def _read_failed(self, error: OSError) -> None:
+        if not isinstance(error, BlockingIOError):
+            self._end(error.strerror or "connection reset", is_reset=True)
 
     def _read_tls(self, tls: TLSLayer, data: bytes) -> None:
         was_done = tls.is_done
@@ -197,6 +185,7 @@ class Edge:
                 try:
                     sent = self._send(data)
                 except OSError:
+                    # What is wrong, if it is more than a full buffer, is found again below.
                     sent = 0
                 self.octets_out += sent
                 if sent == len(data):
@@ -313,7 +302,7 @@ class Edge:
             self._lingering.cancel()
         self._lingering = None
         self._unsent, self._unsent_octets = [], 0
-        self._poller.remove(self)
+        self._poller.forget(self)
         self.sock.close()
         self._closed()
 

@@ -93,6 +93,10 @@ class EpollPoller:
         if self._descriptors.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def forget(self, descriptor: Descriptor) -> None:
+        """Watch it no longer; it is closed next, which takes it out of the kernel's set (epoll(7), question 6)."""
+        self._descriptors.pop(descriptor.fileno(), None)
+
     def close(self) -> None:
         """Give the set up."""
         self._reactor.removeReader(self)
@@ -148,6 +152,8 @@ class ReactorPoller:
         if watched is not None:
             self._reactor.removeReader(watched)
             self._reactor.removeWriter(watched)
+
+    forget = remove
 
     def close(self) -> None:
         """Nothing to give up."""

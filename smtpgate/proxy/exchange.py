@@ -304,9 +304,18 @@ class Exchange:
 
     async def _finish(self, end: EndOfData, body: Body) -> None:
         """The client's end of data: verdict, commit, reply."""
-        facts, session, clock = self.facts, self._session, self._engine.clock
+        facts, session = self.facts, self._session
         reply = await body.end()
-        facts.committed_at = clock.seconds()
+        facts.committed_at = self._now()
+        if self._is_delivered_at_once(reply, end):
+            for recipient in facts.recipients:
+                if recipient.state == "accepted":
+                    recipient.state = "delivered"
+                    recipient.final = reply
+            session.front.wire.reply(end, reply, facts.id)
+            self.end("delivered", reply)
+            session.front.flush()
+            return
         legs = list(self.delivery.legs) if self.delivery is not None else []
         is_known = reply is status.DELIVERED_BEFORE
         unknown = [leg for leg in legs if leg.is_unknown]
@@ -335,6 +344,21 @@ class Exchange:
         self.closes = reply is status.BARE_NEWLINE_CLOSING
         self.end(outcome, reply)
         session.front.flush()
+
+    def _is_delivered_at_once(self, reply: Reply, end: EndOfData) -> bool:
+        """The usual case: one server has it for all recipients, and the client is there to hear that."""
+        if reply.code >= 300 or end.answers > 1 or self.delivery is None or len(self.delivery.legs) != 1:
+            return False
+        facts, session = self.facts, self._session
+        leg = self.delivery.legs[0]
+        return (
+            leg.final is reply
+            and not leg.is_unknown
+            and len(leg.recipients) == facts.accepted
+            and facts.committed_at - facts.end_at <= PATIENCE_S
+            and session.front.gone is None
+            and not session.door.rules.is_lmtp
+        )
 
     async def _remember(self, body: Body, legs: Sequence[Any], is_mixed: bool) -> None:
         clock = self._engine.clock

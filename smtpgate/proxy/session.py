@@ -47,15 +47,19 @@ def new_id(wall: float) -> str:
     if len(_random) < 16:
         _random = memoryview(os.urandom(4096).translate(_TO_ALPHABET))
     chance, _random = bytes(_random[:16]), _random[16:]
-    return _millisecond(int(wall * 1000)) + chance.decode("ascii")
+    number = int(wall * 1000)
+    return f"{_slow_part(number >> 20)}{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}{chance.decode('ascii')}"
 
 
 _TO_ALPHABET = bytes(ord(_ALPHABET[octet & 31]) for octet in range(256))
 
 
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+
+
 @functools.lru_cache(maxsize=16)
-def _millisecond(number: int) -> str:
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(45, -1, -5))
+def _slow_part(number: int) -> str:
+    return _PAIRS[number >> 20 & 1023] + _PAIRS[number >> 10 & 1023] + _PAIRS[number & 1023]
 
 
 class Session:

@@ -23,10 +23,11 @@ LOCAL_OCTETS = 255
 DOMAIN_OCTETS = 255
 
 #: The usual address; what is too long, or opens and closes a label wrongly, is left to the careful parser.
-_PLAIN = re.compile(
+PLAIN = (
     rb"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)@"
     rb"((?:[A-Za-z0-9_]+[.-])*[A-Za-z0-9_]+)>"
 )
+_PLAIN = re.compile(PLAIN)
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED = re.compile(r'"(?:[^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*"')
@@ -99,6 +100,14 @@ def literal_address(literal: str) -> ipaddress.IPv4Address | ipaddress.IPv6Addre
         return None
 
 
+def plain_path(match: re.Match[bytes]) -> Path | None:
+    """The path of a match of `PLAIN`; None where it is too long for a short look."""
+    local, domain = match.groups()
+    if len(local) > LOCAL_OCTETS or len(domain) > 63:
+        return None
+    return Path(local + b"@" + domain, local.decode("ascii"), domain.decode("ascii").lower())
+
+
 def parse_path(octets: bytes, *, utf8: bool = False, brackets: bool = True) -> tuple[Path | BadPath, bytes]:
     """Read one path from the start of `octets`.
 
@@ -108,10 +117,9 @@ def parse_path(octets: bytes, *, utf8: bool = False, brackets: bool = True) -> t
     """
     match = _PLAIN.match(octets)
     if match is not None:
-        local, domain = match.groups()
-        if len(local) <= LOCAL_OCTETS and len(domain) <= 63:
-            end = match.end()
-            return Path(octets[1 : end - 1], local.decode("ascii"), domain.decode("ascii").lower()), octets[end:]
+        path = plain_path(match)
+        if path is not None:
+            return path, octets[match.end() :]
     return _parse_slowly(octets, utf8, brackets)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import attrs
@@ -56,19 +57,19 @@ class Command:
     :ivar answer: the octets of the reply, once it is there (kept by the front wire)
     """
 
-    __slots__ = ("verb", "argument", "path", "params", "mechanism", "size", "is_last", "attributes", "answer", "next")
+    # What a command lacks, and nearly all lack nearly all, is read from the class: made thrice a message.
+    path: Path | None = None
+    params: Mapping[str, bytes | None] = MappingProxyType({})
+    mechanism = ""
+    size = 0
+    is_last = False
+    attributes: Mapping[str, bytes] = MappingProxyType({})
+    answer: bytes | None = None
+    next: str | None = None
 
     def __init__(self, verb: str, argument: bytes = b"") -> None:
         self.verb = verb
         self.argument = argument
-        self.path: Path | None = None
-        self.params: dict[str, bytes | None] = {}
-        self.mechanism = ""
-        self.size = 0
-        self.is_last = False
-        self.attributes: dict[str, bytes] = {}
-        self.answer: bytes | None = None
-        self.next: str | None = None
 
     def __repr__(self) -> str:
         # AUTH arguments are secrets: only the verb is ever shown.
@@ -186,15 +187,17 @@ def _parse_path_command(verb: str, keyword: bytes, rest: bytes, rules: PathRules
             return BadCommand(verb, bad_path, "octets behind the path")
         if _CONTROL.search(tail) is not None:
             return BadCommand(verb, status.ARGUMENT, "control octet")
+        params: dict[str, bytes | None] = {}
         for word in tail.split():
             match = _PARAMETER.fullmatch(word)
             if match is None:
                 return BadCommand(verb, status.ARGUMENT, "malformed parameter")
             name = match[1].upper().decode("ascii")
             value = match[2]
-            if name in command.params and (command.params[name] != value or name in _ONCE):
+            if name in params and (params[name] != value or name in _ONCE):
                 return BadCommand(verb, status.ARGUMENT, f"{name} given twice")
-            command.params[name] = value
+            params[name] = value
+        command.params = params
     return command
 
 
@@ -229,14 +232,16 @@ def _parse_bdat(argument: bytes) -> Command | BadCommand:
 
 def _parse_attributes(verb: str, argument: bytes) -> Command | BadCommand:
     command = Command(verb)
+    attributes: dict[str, bytes] = {}
     for word in argument.split():
         name, equals, value = word.partition(b"=")
         decoded = decode_xtext(value)
         if not equals or not name.isalnum() or decoded is None or len(value) > 255:
             return BadCommand(verb, status.ARGUMENT, "malformed attribute")
-        command.attributes[name.upper().decode("ascii")] = decoded
-    if not command.attributes:
+        attributes[name.upper().decode("ascii")] = decoded
+    if not attributes:
         return BadCommand(verb, status.ARGUMENT, "no attribute")
+    command.attributes = attributes
     return command
 
 

@@ -16,12 +16,14 @@ RFC 5321 sections 3 and 4, RFC 2920, 3030, 3207, 4954, 2033 (LMTP).
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Final
 
 import attrs
 
 from smtpgate.smtp import status
+from smtpgate.smtp.address import PLAIN, plain_path
 from smtpgate.smtp.capability import Capabilities
 from smtpgate.smtp.command import (
     BadCommand,
@@ -78,6 +80,10 @@ TABLE: Final = {
 
 #: What may be said in clear where TLS is required (RFC 3207 section 4).
 _BEFORE_TLS = frozenset({"EHLO", "NOOP", "STARTTLS", "QUIT"})
+
+
+_MAIL_LINE = re.compile(b"MAIL FROM:" + PLAIN + b"\r\n")
+_RCPT_LINE = re.compile(b"RCPT TO:" + PLAIN + b"\r\n")
 
 
 class _Sentinel:
@@ -170,6 +176,7 @@ class ServerConnection:
     """One client connection, without the connection.
 
     :ivar out: what is to be written, in order
+    :ivar is_reading_body: content is expected
     """
 
     __slots__ = (
@@ -193,7 +200,8 @@ class ServerConnection:
         "_chunk",
         "_chunk_refused",
         "_auth",
-        "_body",
+        "_is_usual",
+        "is_reading_body",
         "_closing",
     )
 
@@ -218,8 +226,9 @@ class ServerConnection:
         self._chunk: Command | None = None
         self._chunk_refused: Reply | None = None
         self._auth: Command | None = None
-        self._body = False
+        self.is_reading_body = False
         self._closing = False
+        self._is_usual = not rules.takes_bare_lf and not rules.needs_tls
 
     # Input
 
@@ -232,11 +241,6 @@ class ServerConnection:
     def buffered(self) -> int:
         """How many octets wait."""
         return len(self._buffer) - self._at
-
-    @property
-    def is_reading_body(self) -> bool:
-        """True while content is expected."""
-        return self._body
 
     def receive(self, data: bytes) -> None:
         """Take octets in. Nothing is parsed before `next_event`."""
@@ -255,11 +259,15 @@ class ServerConnection:
 
     def next_event(self) -> Event:
         """The next thing that the client said."""
-        if self._body:
+        if self.is_reading_body:
             return self._next_content()
-        if self._at >= len(self._buffer) or self._closing:
-            return NEED_DATA if not self._slots or self._auth is not None and self._auth.answer is not None else PAUSED
         slots = self._slots
+        if self._at >= len(self._buffer) or self._closing:
+            return NEED_DATA if not slots or self._auth is not None and self._auth.answer is not None else PAUSED
+        if not slots and self._is_usual:
+            command = self._usual()
+            if command is not None:
+                return command
         while True:
             if slots:
                 # Only RCPT behind RCPT may be asked while answers are out.
@@ -280,6 +288,38 @@ class ServerConnection:
             event = self._judge(parse_command(line, self._rules.paths))
             if event is not None:
                 return event
+
+    def _usual(self) -> Command | None:
+        """The three lines of nearly every message, as nearly every client writes them; None leaves it to `_judge`."""
+        state = self.state
+        if state is RCPT and self._buffer.startswith(b"DATA\r\n", self._at):
+            if self.is_binary:
+                return None
+            command = Command("DATA")
+            command.next = READY
+            self._at += 6
+        else:
+            if state is READY:
+                match = _MAIL_LINE.match(self._buffer, self._at)
+            elif state is MAIL or state is RCPT:
+                match = _RCPT_LINE.match(self._buffer, self._at)
+            else:
+                return None
+            path = plain_path(match) if match is not None else None
+            if match is None or path is None:
+                return None
+            self._at = match.end()
+            if state is READY:
+                command = Command("MAIL")
+                command.next = MAIL
+                self.is_utf8 = self.is_binary = False
+            else:
+                command = Command("RCPT")
+                command.next = RCPT
+                self.has_tried_rcpt = True
+            command.path = path
+        self._slots.append(command)
+        return command
 
     def _rcpt_follows(self) -> bool:
         return self._buffer[self._at : self._at + 5].upper() == b"RCPT "
@@ -469,13 +509,13 @@ class ServerConnection:
     def _open_chunk(self, command: Command, refusal: tuple[Reply, str] | None) -> Event:
         self._chunk_left = command.size
         self._chunk = command
-        self._body = True
+        self.is_reading_body = True
         if refusal is None and "CHUNKING" not in self._offered:
             refusal = status.NOT_IMPLEMENTED, "not offered"
         self._chunk_refused = refusal[0] if refusal is not None else None
         if refusal is not None:
             if command.size > DISCARD_BODY_OCTETS:
-                self._body = False
+                self.is_reading_body = False
                 return self._slot(self._fatal("BDAT", status.TOO_MUCH_DISCARDED, "huge chunk out of order"))
             return self._next_content()
         return command
@@ -510,14 +550,14 @@ class ServerConnection:
                 return Chunk(data, None)
             if self._chunk_left:
                 return NEED_DATA
-        self._body = False
+        self.is_reading_body = False
         self._chunk = None
         if self._chunk_refused is not None:
             return self._refuse("BDAT", self._chunk_refused, "chunk out of order")
         return self._end_content("BDAT", command.is_last)
 
     def _end_content(self, verb: str, is_last: bool) -> EndOfData:
-        self._body = False
+        self.is_reading_body = False
         end = EndOfData(verb, is_last, self.accepted if self._rules.is_lmtp and is_last else 1)
         end.next = READY if is_last else CHUNKS
         self._slots.append(end)
@@ -525,7 +565,7 @@ class ServerConnection:
 
     def give_up(self) -> Violation:
         """More octets of a refused message came than anybody will read: the session ends in the middle of them."""
-        self._body = False
+        self.is_reading_body = False
         self._chunk = self._decoder = None
         return self._slot(self._fatal("BDAT", status.TOO_MUCH_DISCARDED, "refused chunk without end"))
 
@@ -544,6 +584,12 @@ class ServerConnection:
         """Fill a slot. What is complete at the head of the queue goes to `take_output`."""
         octets = reply.octets(reference)
         code = reply.code
+        slots = self._slots
+        if type(slot) is Command and len(slots) == 1 and slot is slots[0] and slot is not self._auth:
+            slots.popleft()
+            self.out.append(octets)
+            self._move(slot, code)
+            return
         if type(slot) is EndOfData and slot.answers > 1:
             slot.replies.append(octets)
             if len(slot.replies) < slot.answers:
@@ -556,7 +602,6 @@ class ServerConnection:
                 return
             self._auth = None
         slot.answer = octets
-        slots = self._slots
         if slot is slots[0]:
             slots.popleft()
             self.out.append(octets)
@@ -581,7 +626,7 @@ class ServerConnection:
             self.state = RCPT
         elif verb == "DATA":
             self._decoder = DotDecoder()
-            self._body = True
+            self.is_reading_body = True
         elif verb == "MAIL":
             self.state = MAIL
         elif verb in ("EHLO", "HELO", "LHLO", "RSET", "XCLIENT"):
@@ -608,6 +653,7 @@ class ServerConnection:
     def tls_started(self) -> None:
         """The handshake is done: the client must begin anew (RFC 3207 section 4.2)."""
         self.is_tls = True
+        self._is_usual = not self._rules.takes_bare_lf
         self._reset(START)
         self._drop_input()
         self.is_extended = False
