@@ -6,6 +6,7 @@ The session fills these records while it goes on; filters read them, routes are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -147,7 +148,7 @@ class Recipient:
 
     __slots__ = ("path", "params", "reply", "state", "final")
 
-    def __init__(self, path: Path, params: dict[str, bytes | None]) -> None:
+    def __init__(self, path: Path, params: Mapping[str, bytes | None]) -> None:
         self.path = path
         self.params = params
         self.reply: Reply | None = None
@@ -193,7 +194,7 @@ class Transaction:
         "edits",
     )
 
-    def __init__(self, id: str, session: Session, sender: Path, params: dict[str, bytes | None]) -> None:
+    def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
         self.id = id
         self.session = session
         self.sender = sender

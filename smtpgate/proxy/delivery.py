@@ -10,7 +10,7 @@ promised nothing that another server could not keep.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from smtpgate.policy.event import LinkFailed as LinkFailedEvent
@@ -73,7 +73,7 @@ class Leg:
         self,
         transaction: Transaction,
         group: Sequence[Recipient],
-        params: dict[str, bytes | None],
+        params: Mapping[str, bytes | None],
         backend_s: float,
         clock: Clock,
     ) -> list[Reply]:
@@ -394,7 +394,7 @@ class Delivery:
         self._tell(LinkFailedEvent(self.pool.backend.name, link.server, failed.stage, failed.reason, session.id))
         session.note(self._clock.seconds(), "backend", f"lost at {failed.stage}", f"{link.server}: {failed.reason}")
 
-    def _params(self, link: Link) -> dict[str, bytes | None]:
+    def _params(self, link: Link) -> Mapping[str, bytes | None]:
         """MAIL parameters for this server. Nothing that was promised is dropped (P-187, P-279)."""
         given = self.transaction.params
         if not given:
