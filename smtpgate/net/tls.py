@@ -9,6 +9,7 @@ RFC 3207, 8314, 8996 (TLS 1.2 is the floor), 9325, 9525 and 7817 (names).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,11 @@ from smtpgate.policy.transaction import TLSFacts
 
 #: Forward secrecy and authenticated encryption for TLS 1.2 (RFC 9325 section 4.2); TLS 1.3 has nothing else.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
-_READ_OCTETS = 65536
+#: What one TLS record holds (RFC 8446 section 5.1), and with what is around it.
+_RECORD_OCTETS = 16384
+_WIRE_OCTETS = _RECORD_OCTETS + 512
+#: Larger reads for larger answers: a buffer is made for each.
+_BULK_OCTETS = 16 * _WIRE_OCTETS
 
 
 class TLSFailed(Exception):
@@ -255,7 +260,7 @@ class TLSLayer:
         clear = []
         while True:
             try:
-                clear.append(self._connection.recv(_READ_OCTETS))
+                clear.append(self._connection.recv(_RECORD_OCTETS))
             except SSL.WantReadError:
                 break
             except SSL.ZeroReturnError:
@@ -286,15 +291,21 @@ class TLSLayer:
             self._connection.sendall(data)
         except SSL.Error as error:
             raise TLSFailed(_explain(error)) from error
-        return self.outgoing()
+        return self.outgoing(_WIRE_OCTETS if len(data) <= _RECORD_OCTETS else _BULK_OCTETS)
 
-    def outgoing(self) -> bytes:
-        """What waits to be sent."""
+    def outgoing(self, octets: int = _WIRE_OCTETS) -> bytes:
+        """What waits to be sent.
+
+        :param octets: most that is taken in one go; more is taken in several
+        """
         out = []
         while True:
             try:
-                out.append(self._connection.bio_read(_READ_OCTETS * 4))
+                piece = self._connection.bio_read(octets)
             except SSL.WantReadError:
+                break
+            out.append(piece)
+            if len(piece) < octets:
                 break
         return out[0] if len(out) == 1 else b"".join(out)
 
@@ -309,14 +320,18 @@ class TLSLayer:
         return self.outgoing()
 
 
+@functools.lru_cache(maxsize=256)
+def _describe(certificate: x509.Certificate) -> tuple[str, str, float]:
+    """Name, SHA-256 and last second of a certificate; the same few come again and again."""
+    names = _names(certificate)
+    common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    name = names[0] if names else str(common[0].value) if common else ""
+    return name, certificate.fingerprint(hashes.SHA256()).hex(), certificate.not_valid_after_utc.timestamp()
+
+
 def _facts(connection: SSL.Connection, verified: bool) -> TLSFacts:
-    certificate: Any = connection.get_peer_certificate(as_cryptography=True)
-    name = fingerprint = ""
-    if certificate is not None:
-        names = _names(certificate)
-        common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        name = names[0] if names else str(common[0].value) if common else ""
-        fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+    certificate = connection.get_peer_certificate(as_cryptography=True)
+    name, fingerprint, until = _describe(certificate) if certificate is not None else ("", "", 0.0)
     sni = connection.get_servername()
     return TLSFacts(
         connection.get_protocol_version_name(),
@@ -326,5 +341,5 @@ def _facts(connection: SSL.Connection, verified: bool) -> TLSFacts:
         name,
         fingerprint,
         verified,
-        certificate.not_valid_after_utc.timestamp() if certificate is not None else 0.0,
+        until,
     )
