@@ -10,6 +10,8 @@ from __future__ import annotations
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
+from smtpgate.smtp.reply import Reply
+
 
 class ClientGone(Exception):
     """The client left; raised into the session wherever it waits.
@@ -21,6 +23,19 @@ class ClientGone(Exception):
         super().__init__(reason)
         self.reason = reason
         self.is_reset = is_reset
+
+
+class SessionClosing(Exception):
+    """The session ends now.
+
+    :ivar by: who ends it: server, drain, timeout, error or quit
+    :ivar reply: what is still to be said, if anything
+    """
+
+    def __init__(self, by: str, reply: Reply | None) -> None:
+        super().__init__(by)
+        self.by = by
+        self.reply = reply
 
 
 class IFilterFactory(IPlugin):

@@ -15,6 +15,7 @@ from typing import Any
 
 from smtpgate.policy.event import LinkFailed as LinkFailedEvent
 from smtpgate.policy.transaction import Recipient, Transaction
+from smtpgate.proxy.kept import KeptLink
 from smtpgate.proxy.link import Link, LinkFailed
 from smtpgate.proxy.pool import Pool
 from smtpgate.smtp import status
@@ -232,7 +233,8 @@ class Delivery:
         "legs",
         "pool",
         "is_broken",
-        "_session",
+        "_kept",
+        "_is_union",
         "_timeouts",
         "_tell",
         "_clock",
@@ -245,14 +247,16 @@ class Delivery:
         self,
         transaction: Transaction,
         pool: Pool,
-        links: Any,
+        kept: KeptLink,
         timeouts: Any,
         clock: Clock,
         tell: Any,
         prefix_octets: int,
+        *,
+        is_union: bool,
     ) -> None:
         """
-        :param links: the session, which keeps links between transactions: `take_link(pool)`, `keep_link(pool, link)`
+        :param kept: the link that the session keeps between transactions
         :param prefix_octets: how much larger the message will leave than it came (our trace field)
         """
         self.transaction = transaction
@@ -260,7 +264,8 @@ class Delivery:
         self.legs: list[Leg] = []
         self.is_broken: LinkFailed | None = None
         self.server_wish = ""
-        self._session = links
+        self._kept = kept
+        self._is_union = is_union
         self._timeouts = timeouts
         self._clock = clock
         self._tell = tell
@@ -276,7 +281,7 @@ class Delivery:
 
     async def mail(self) -> Reply:
         """Relay the sender at once: the link of a relayed login stands already."""
-        link = self._session.take_link(self.pool)
+        link = self._kept.take(self.pool)
         if link is None:
             return status.BACKEND_LOST
         leg = Leg(link)
@@ -331,9 +336,9 @@ class Delivery:
             is_reused = False
             try:
                 if leg is None:
-                    link = self._session.take_link(self.pool)
+                    link = self._kept.take(self.pool)
                     is_reused = link is not None
-                    if link is None and self._session.is_pinned:
+                    if link is None and self._kept.is_pinned:
                         raise LinkFailed("idle", status.BACKEND_LOST, "the link that was logged in is gone")
                     if link is None:
                         deadline = self._clock.seconds() + self._timeouts.greeting_s
@@ -357,10 +362,10 @@ class Delivery:
                         self.legs.remove(leg)
                     if not is_reused:
                         tried.add(leg.link.server)
-                elif not is_reused or self._session.is_pinned:
+                elif not is_reused or self._kept.is_pinned:
                     # The pool has asked all that there are.
                     return [failure.reply] * len(group)
-                if self._is_promised() or self._session.is_pinned:
+                if self._is_promised() or self._kept.is_pinned:
                     self.is_broken = failed
                     return [failed.reply] * len(group)
                 leg = None
@@ -424,7 +429,8 @@ class Delivery:
                 params[name] = value
             elif name == "SMTPUTF8":
                 if name not in offered:
-                    raise EnvelopeRefused(self._session.drift_reply(status.NO_SMTPUTF8_RECIPIENT))
+                    # Known beforehand under `union`; otherwise a change of the server's mind.
+                    raise EnvelopeRefused(status.NO_SMTPUTF8_RECIPIENT if self._is_union else status.BACKEND_CHANGED)
                 params[name] = value
             else:
                 if "DSN" not in offered:
@@ -436,7 +442,7 @@ class Delivery:
         """The server took no part of the transaction: keep the link for the next recipient."""
         leg.abandon("nothing accepted")
         if leg.link.is_usable:
-            self._session.keep_link(self.pool, leg.link)
+            self._kept.keep(self.pool, leg.link)
         else:
             leg.link.abort()
 
@@ -548,8 +554,8 @@ class Delivery:
             link = leg.link
             if not link.is_usable or leg.is_sending or link.waiting and not link.is_dirty:
                 link.abort()
-            elif self._session.has_link:
+            elif self._kept.link is not None:
                 link.quit()
             else:
-                self._session.keep_link(self.pool, link)
+                self._kept.keep(self.pool, link)
         self.legs = []

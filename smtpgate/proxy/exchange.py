@@ -82,12 +82,12 @@ class Exchange:
             refused = await self._filter("mail")
             if refused is not None:
                 return refused
-        if not session.is_pinned:
+        if not session.kept.is_pinned:
             return None
         candidates = session.revision.router.candidates(facts.session)
         pool = session.revision.pools[candidates[0].name] if len(candidates) == 1 else None
-        if pool is None or not session.is_authentic(pool):
-            return session.nameless_reply()
+        if pool is None or not session.kept.is_authentic(pool):
+            return session.kept.nameless_reply()
         session.front.flush()
         self.delivery = self._deliver(pool)
         reply = await self.delivery.mail()
@@ -161,8 +161,8 @@ class Exchange:
             return refusal
         pool: Pool = session.revision.pools[route.backend]
         if (
-            session.is_pinned
-            and not session.is_authentic(pool)
+            session.kept.is_pinned
+            and not session.kept.is_authentic(pool)
             and not (self.delivery is not None and self.delivery.pool is pool)
         ):
             return status.IDENTITY_PINNED
@@ -173,7 +173,10 @@ class Exchange:
         session = self._session
         timeouts = session.revision.settings.timeouts
         size = len(self._trace().raw) + 64 if session.door.listener.received and "SIZE" in self.facts.params else 0
-        return Delivery(self.facts, pool, session, timeouts, self._engine.clock, self._engine.tell, size)
+        union = session.door.listener.capability_mode == "union"
+        return Delivery(
+            self.facts, pool, session.kept, timeouts, self._engine.clock, self._engine.tell, size, is_union=union
+        )
 
     async def _relay(self, batch: Sequence[tuple[int, Recipient]], out: list[tuple[Reply, bool] | None]) -> None:
         if not batch:
@@ -265,14 +268,14 @@ class Exchange:
                 await body.feed(event)
                 if body.refusal is not None and body.content.octets > cap and body.by_chunks:
                     # A DATA phase is read to its end whatever comes (A-3); a chunk may be announced with any size.
-                    self._session._violation(front.wire.give_up())
+                    self._session.violation(front.wire.give_up())
             elif type(event) is EndOfData:
                 if event.is_last:
                     self.has_end = True
                     await self._finish(event, body)
                 return event
             elif type(event) is Violation:
-                self._session._violation(event)
+                self._session.violation(event)
 
     async def chunk(self, command: Command) -> bool:
         """One BDAT of the client. True when the message is over."""
