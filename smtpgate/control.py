@@ -21,10 +21,11 @@ from smtpgate.config.problem import Problem
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Session as Facts
 from smtpgate.proxy.pipeline import STAGES, Use
-from smtpgate.proxy.pool import Pool, ServerState
+from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.proxy.router import Step
+from smtpgate.proxy.server import ServerState
 from smtpgate.smtp.address import Path, parse_path
 
 #: Events that a slow watcher may fall behind before the oldest are dropped.

@@ -45,11 +45,8 @@ LINES = 400
 #: Longer than the cap, each with the reason why it is one thing.
 LONG = {
     "proxy/session.py": "one client's life in the order of its verbs; splitting it would hide that order",
-    "proxy/delivery.py": "a leg and the legs together: one protocol, one failure rule",
     "smtp/server.py": "one wire machine with its table",
     "proxy/link.py": "a link from connect to ready, and the commands over it",
-    "proxy/pool.py": "servers, probes and links of one backend",
-    "proxy/body.py": "one message's content, streamed or spooled",
     "proxy/exchange.py": "one transaction, verb by verb",
     "control.py": "one door in four parts",
     "tap.py": "the wiring in one place",

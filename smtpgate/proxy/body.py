@@ -8,17 +8,16 @@ of data, once (PROTOCOL A-3).
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Sequence
 
 from smtpgate.message.header import HeaderReader
-from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import DuplicatePossible
-from smtpgate.policy.transaction import Session, Transaction
+from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import merge
 from smtpgate.proxy import ledger as book
-from smtpgate.proxy.delivery import Delivery, Leg
+from smtpgate.proxy.delivery import Delivery
+from smtpgate.proxy.leg import Leg
 from smtpgate.proxy.pipeline import ChainRun
 from smtpgate.proxy.revision import Door, Engine, Revision
 from smtpgate.proxy.spool import Spool
@@ -29,8 +28,6 @@ from smtpgate.smtp.reply import Reply
 #: The ledger's checksum covers so much of the content, as it came: with sender, identifying fields and size that
 #: tells messages apart, and costs large ones nothing.
 SUMMED_OCTETS = 16384
-
-_TRACE_TEXT = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
 
 
 class Body:
@@ -401,38 +398,3 @@ class Body:
         """The transaction is over."""
         if self._spool is not None:
             self._spool.close()
-
-
-def trace_origin(hostname: str, session: Session, hide_client: bool) -> str:
-    """The part of our trace field that is the same for all messages of a session between two greetings."""
-    tls = session.tls
-    if hide_client:
-        origin = "from authenticated" if session.mechanism else "from local"
-    else:
-        helo = _TRACE_TEXT.sub("?", session.helo)[:255] or "unknown"
-        address = session.client_ip
-        literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]" if address else "[local]"
-        origin = f"from {helo} ({session.client_name + ' ' if session.client_name else ''}{literal})"
-    cipher = f"\r\n\t(using {tls.version} with cipher {tls.cipher} ({tls.bits} bits))" if tls is not None else ""
-    return f"Received: {origin}{cipher}\r\n\tby {hostname} (smtpgate) with "
-
-
-def trace_word(session: Session, is_utf8: bool, is_lmtp: bool) -> str:
-    """The protocol's name in a trace field (RFC 3848; RFC 6531 section 3.7.3)."""
-    if is_lmtp:
-        word = "LMTP"
-    elif not session.is_extended:
-        return "SMTP"
-    else:
-        word = "UTF8SMTP" if is_utf8 else "ESMTP"
-    return word + ("S" if session.tls is not None else "") + ("A" if session.mechanism else "")
-
-
-def received(origin: str, word: str, transaction: Transaction, date: str) -> AddField:
-    """Our trace field (RFC 5321 section 4.4). `for` only where it tells one recipient nothing of another."""
-    target = ""
-    if transaction.accepted == 1:
-        for recipient in transaction.recipients:
-            if recipient.state == "accepted" and recipient.path.raw.isascii() and len(recipient.path.raw) < 400:
-                target = f"\r\n\tfor <{recipient.path.raw.decode('ascii')}>"
-    return AddField(f"{origin}{word} id {transaction.id}{target};\r\n\t{date}\r\n".encode())

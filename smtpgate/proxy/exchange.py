@@ -7,16 +7,16 @@ and closes each of them exactly once: by commit, refusal, or abandonment (`end`)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from email.utils import formatdate
 from typing import Any
 
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import merge
-from smtpgate.proxy.body import Body, received, trace_origin, trace_word
+from smtpgate.proxy.body import Body
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.ledger import PATIENCE_S
 from smtpgate.proxy.pool import Pool
+from smtpgate.proxy.trace import date_text, received, trace_origin, trace_word
 from smtpgate.smtp import status
 from smtpgate.smtp.command import Command
 from smtpgate.smtp.framing import Chunk
@@ -26,17 +26,6 @@ from smtpgate.tasks import TimeUp, within
 
 #: A ledger row is waited for so long before the client is answered all the same.
 _DURABLE_S = 5.0
-
-_date = (0, "")
-
-
-def _now_text(wall: float) -> str:
-    """The date of the trace field, made once a second."""
-    global _date
-    second = int(wall)
-    if _date[0] != second:
-        _date = (second, formatdate(second, localtime=True))
-    return _date[1]
 
 
 class Exchange:
@@ -236,7 +225,7 @@ class Exchange:
         if not session.trace:
             session.trace = trace_origin(session.revision.settings.hostname, session.facts, listener.hide_client)
         word = trace_word(session.facts, "SMTPUTF8" in facts.params, listener.protocol == "lmtp")
-        return received(session.trace, word, facts, _now_text(self._engine.wall()))
+        return received(session.trace, word, facts, date_text(self._engine.wall()))
 
     async def content(self) -> None:
         """The DATA phase up to the reply."""

@@ -15,7 +15,8 @@ from smtpgate.interfaces import SessionClosing
 from smtpgate.policy import event as told
 from smtpgate.proxy.link import Link, LinkFailed
 from smtpgate.proxy.offer import LOCAL_MECHANISMS
-from smtpgate.proxy.pool import Pool, is_nearby
+from smtpgate.proxy.pool import Pool
+from smtpgate.proxy.server import is_nearby
 from smtpgate.smtp import status
 from smtpgate.smtp.command import Command
 from smtpgate.smtp.reply import Reply

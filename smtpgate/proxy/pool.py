@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import socket
 import zlib
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from smtpgate.config.model import Backend, Server
+from smtpgate.config.model import Backend
 from smtpgate.policy.event import Happened, ServerChanged
 from smtpgate.policy.event import LinkFailed as LinkFailedEvent
-from smtpgate.policy.transaction import Session, TLSFacts
+from smtpgate.policy.transaction import Session
 from smtpgate.proxy.link import Link, LinkFailed
+from smtpgate.proxy.server import RESOLVE_S, ServerState, max_links
 from smtpgate.smtp import status
 from smtpgate.smtp.capability import Capabilities, intersect
 from smtpgate.tasks import Signal, Task, Timekeeper, TimeUp, within
@@ -28,81 +28,6 @@ from smtpgate.tasks import Signal, Task, Timekeeper, TimeUp, within
 WAIT_S = 5.0
 #: An EHLO waits so long for a first probe that is on its way.
 FIRST_PROBE_S = 1.0
-#: Addresses of a name are asked for anew after so long.
-RESOLVE_S = 60.0
-#: Links to one server where `max_connections` is not given: Postfix's smtpd_client_connection_count_limit is 50,
-#: Exchange's MaxInboundConnectionPerSource 20.
-DISTANT_LINKS = 20
-NEARBY_LINKS = 10_000
-
-
-class ServerState:
-    """What is known of one server.
-
-    :ivar state: "unknown" before the first look, "up", "down"
-    :ivar is_drained: takes no new sessions, by an administrator's word
-    :ivar why: the last reason it was seen down, or not ready
-    """
-
-    __slots__ = (
-        "config",
-        "name",
-        "host",
-        "addresses",
-        "resolved_at",
-        "state",
-        "is_drained",
-        "drain_reason",
-        "why",
-        "links",
-        "capabilities",
-        "banner",
-        "tls",
-        "last_probe",
-        "probe_s",
-        "transactions",
-        "failures",
-        "waiting",
-        "is_ready",
-        "changed_at",
-        "max_links",
-    )
-
-    def __init__(self, config: Server, max_links: int) -> None:
-        self.config = config
-        self.name = config.address
-        self.host = config.host
-        self.addresses: list[Any] = []
-        self.resolved_at = -RESOLVE_S
-        self.state = "unknown"
-        self.is_drained = False
-        self.drain_reason = ""
-        self.why = ""
-        self.links = 0
-        self.capabilities: Capabilities | None = None
-        self.banner = ""
-        self.tls: TLSFacts | None = None
-        self.last_probe = 0.0
-        self.probe_s = 0.0
-        self.transactions = 0
-        self.failures = 0
-        self.waiting: deque[Signal] = deque()
-        self.is_ready = True
-        self.changed_at = 0.0
-        self.max_links = max_links
-
-
-def is_nearby(server: Server) -> bool:
-    """A server on this machine: loopback or a unix socket."""
-    return server.path is not None or server.host in ("localhost", "::1") or server.host.startswith("127.")
-
-
-def _max_links(backend: Backend, server: Server) -> int:
-    """What was configured; by default few enough for a server that counts connections by source address, and no cap
-    for one on this machine, which does not."""
-    if backend.max_connections is not None:
-        return backend.max_connections
-    return NEARBY_LINKS if is_nearby(server) else DISTANT_LINKS
 
 
 class Pool:
@@ -122,7 +47,7 @@ class Pool:
         :param tls: the `net.tls.ClientTLS` for it; None where its `tls` is off
         """
         self.backend = backend
-        self.servers = [ServerState(server, _max_links(backend, server)) for server in backend.servers]
+        self.servers = [ServerState(server, max_links(backend, server)) for server in backend.servers]
         self._hostname = hostname
         self._greeting_s = greeting_s
         self._connector = connector
