@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -73,6 +74,34 @@ def imports(path: Path) -> list[str]:
             if node.module in ("smtpgate", "twisted.internet"):
                 found += [f"{node.module}.{alias.name}" for alias in node.names]
     return found
+
+
+def _split(name: str) -> tuple[list[str], list[str]]:
+    """A dotted name as its modules and what is in them."""
+    parts = name.split(".")
+    place: list[str] = []
+    while parts and parts[0].islower() and (ROOT.joinpath(*place, parts[0]).is_dir() or _file(place, parts[0])):
+        place.append(parts.pop(0))
+    return place, parts
+
+
+def _file(place: list[str], name: str) -> bool:
+    return ROOT.joinpath(*place, f"{name}.py").is_file()
+
+
+def _tail(name: str) -> list[str]:
+    return _split(name)[1]
+
+
+def _is_place(name: str) -> bool:
+    """What begins with a module begins with one of ours, and its class or function stands there."""
+    place, rest = _split(name)
+    if not name[0].islower():
+        return True
+    path = ROOT.joinpath(*place[:-1], f"{place[-1]}.py") if place else ROOT
+    if not path.is_file():
+        return bool(place) and not rest
+    return not rest or re.search(rf"(?:class|def) {rest[0]}\b", path.read_text(encoding="utf-8")) is not None
 
 
 class LayerTests(SynchronousTestCase):
@@ -155,6 +184,20 @@ class ShapeTests(SynchronousTestCase):
             if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
         ]
         self.assertEqual(silent, [])
+
+    def test_the_walk_through_the_rooms_names_what_is_there(self) -> None:
+        """Each name in docs/flow.md is one that the code has."""
+        text = (ROOT.parent / "docs" / "flow.md").read_text(encoding="utf-8")
+        names = re.findall(r"`([a-z_]+(?:\.[A-Za-z_]+)+|[A-Z][A-Za-z]+\.[a-z_]+)`", text)
+        self.assertGreater(len(names), 25)
+        whole = "\n".join(path.read_text(encoding="utf-8") for path in modules())
+        missing = [
+            name
+            for name in names
+            if not all(re.search(rf"(?:class|def|^) ?{part}\b|^\s+\"?{part}\b", whole, re.M) for part in _tail(name))
+        ]
+        self.assertEqual(missing, [])
+        self.assertEqual([name for name in names if not _is_place(name)], [])
 
     def test_the_plugin_folder_is_no_package(self) -> None:
         """Twisted stops looking for plugins in a folder with an __init__.py."""

@@ -10,9 +10,10 @@ from datetime import date
 from typing import Any, Literal
 
 import attrs
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from smtpgate.config.patterns import NetworkList
+from smtpgate.config.problem import BadValue, quoted
 from smtpgate.filters.base import Factory, Filter, Options
 from smtpgate.policy.transaction import Session
 from smtpgate.policy.verdict import Finding
@@ -39,8 +40,19 @@ class Entry(Options):
     @classmethod
     def _date(cls, value: str) -> str:
         if value:
-            date.fromisoformat(value)
+            try:
+                date.fromisoformat(value)
+            except ValueError:
+                raise BadValue(f"{quoted(value)} is not a date", 'write it as "2027-01-31"') from None
         return value
+
+    @model_validator(mode="after")
+    def _what_is_used(self) -> Entry:
+        if self.action != "accept" and self.skips:
+            raise BadValue(f"skips is not used with {self.action}", "only accept silences other filters")
+        if self.action == "accept" and self.reply:
+            raise BadValue("reply is not used with accept", "leave it out")
+        return self
 
 
 class AccessOptions(Options):

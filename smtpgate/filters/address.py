@@ -1,7 +1,7 @@
 """Envelope lists: senders and recipients that are not taken, and senders that cannot be.
 
 The null sender is never refused for being null, and ``postmaster`` and ``abuse`` of our own domains take mail from
-everybody (RFC 5321 section 4.5.1, RFC 2142).
+everybody (RFC 5321 section 4.5.1, RFC 2142): those are the ones that mail comes to on a listener of role mx.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from smtpgate.config.patterns import AddressList, DomainList
+from smtpgate.config.problem import BadValue
 from smtpgate.filters.base import Factory, Filter, Options
 from smtpgate.policy.transaction import Recipient, Transaction
-from smtpgate.policy.verdict import Finding
+from smtpgate.policy.verdict import ACTIONS, Finding
 
 Action = Literal["off", "note", "tag", "defer", "reject"]
 #: Local parts that must hear from everybody.
@@ -34,7 +35,8 @@ class AddressOptions(Options):
     @field_validator("blocked_senders", "blocked_recipients")
     @classmethod
     def _addresses(cls, value: list[str]) -> list[str]:
-        AddressList(value)
+        if "<>" in AddressList(value).entries:
+            raise BadValue("the null sender cannot be blocked", "bounces and call-outs come from it; leave <> out")
         return value
 
     @field_validator("local_domains")
@@ -72,37 +74,42 @@ class _Envelope:
         sender, session = self._transaction.sender, self._transaction.session
         if sender.is_null:
             return None
-        if lists.senders and lists.senders.matches(sender.local, sender.domain):
-            self._refused = Finding(
-                "sender-listed", "reject", "This sender is not taken here", str(sender), enhanced="5.7.1"
-            )
-        elif not sender.domain.startswith("[") and "." not in sender.domain:
-            return self._judge("sender-unqualified", options.unqualified_sender, str(sender))
-        elif lists.local and lists.local.matches(sender.domain) and not (session.user or session.is_trusted):
-            return self._judge("sender-claims-local-domain", options.local_from_outside, str(sender))
-        return None
-
-    def _judge(self, reason: str, action: Action, detail: str) -> Finding | None:
-        if action == "off":
-            return None
-        found = Finding(reason, action, "This sender is not taken from your address", detail)
-        if action in ("reject", "defer"):
+        found: Finding | None = None
+        if lists.senders.matches(sender.local, sender.domain):
+            found = Finding("sender-listed", "reject", "This sender is not taken here", str(sender), enhanced="5.7.1")
+        else:
+            if lists.local.matches(sender.domain) and not (session.mechanism or session.is_trusted):
+                public = "This sender is not taken from your address"
+                found = _judge("sender-claims-local-domain", options.local_from_outside, public, str(sender))
+            if not sender.domain.startswith("[") and "." not in sender.domain:
+                public = "Give the whole domain of the sender"
+                other = _judge("sender-unqualified", options.unqualified_sender, public, str(sender))
+                found = max(filter(None, (found, other)), key=_rank, default=None)
+        if found is not None and found.action in ("reject", "defer"):
             self._refused = found
             return None
         return found
 
     def rcpt(self, recipient: Recipient) -> Finding | None:
         """One recipient."""
-        if recipient.path.local.lower() in _OPEN:
+        if recipient.path.local.lower() in _OPEN and self._transaction.session.role == "mx":
             return None
         if self._refused is not None:
             return self._refused
         lists = self._filter.recipients
-        if lists and lists.matches(recipient.path.local, recipient.path.domain):
+        if lists.matches(recipient.path.local, recipient.path.domain):
             return Finding(
                 "recipient-listed", "reject", "This recipient takes no mail", str(recipient.path), enhanced="5.7.1"
             )
         return None
+
+
+def _judge(reason: str, action: Action, public: str, detail: str) -> Finding | None:
+    return Finding(reason, action, public, detail) if action != "off" else None
+
+
+def _rank(found: Finding) -> int:
+    return ACTIONS.index(found.action)
 
 
 factory = Factory("address", AddressOptions, frozenset({"mail", "rcpt"}), AddressFilter)

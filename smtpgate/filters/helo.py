@@ -10,8 +10,9 @@ import ipaddress
 import re
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from smtpgate.config.patterns import DomainList
 from smtpgate.filters.base import Factory, Filter, Options
 from smtpgate.policy.transaction import Session
 from smtpgate.policy.verdict import Finding
@@ -28,7 +29,13 @@ class HeloOptions(Options):
     unqualified: Action = Field("note", description="A name without a dot.")
     literal_mismatch: Action = Field("note", description="An address literal of another address than the client's.")
     our_name: Action = Field("note", description="A stranger that gives our own name.")
-    own_names: list[str] = Field([], description="Names that are our own.")
+    own_names: list[str] = Field([], description="Names that are our own; *.domain for all below it.")
+
+    @field_validator("own_names")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        DomainList(value)
+        return value
 
 
 class HeloFilter(Filter):
@@ -36,7 +43,7 @@ class HeloFilter(Filter):
 
     def __init__(self, options: HeloOptions, services: Any) -> None:
         self.options = options
-        self.own = frozenset(name.lower().rstrip(".") for name in options.own_names)
+        self.own = DomainList(options.own_names)
 
     def session(self, session: Session) -> _Greeting:
         """One client."""
@@ -57,25 +64,31 @@ class _Greeting:
             address = literal_address(name) if name.endswith("]") else None
             if address is None:
                 return _found("helo-malformed", options.malformed, name)
-            return (
-                None
-                if _is_same(address, self._session.client_ip)
-                else _found("helo-literal-mismatch", options.literal_mismatch, f"{name} from {self._session.client_ip}")
-            )
+            client = self._session.client_ip
+            # A client on a unix socket has no address that could differ.
+            if not client or _number(address) == _client_number(client):
+                return None
+            return _found("helo-literal-mismatch", options.literal_mismatch, f"{name} from {client}")
         if _NAME.fullmatch(name) is None:
             return _found("helo-malformed", options.malformed, name)
-        if name.lower().rstrip(".") in self._filter.own and not self._session.is_trusted:
+        if self._filter.own.matches(name) and not self._session.is_trusted:
             return _found("helo-our-name", options.our_name, name)
         if "." not in name.rstrip("."):
             return _found("helo-unqualified", options.unqualified, name)
         return None
 
 
-def _is_same(literal: ipaddress.IPv4Address | ipaddress.IPv6Address, client: str) -> bool:
+def _number(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> tuple[int, int]:
+    """What two spellings of one address have in common: an IPv4 client of a dual-stack socket comes as IPv6."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (4, int(mapped)) if mapped is not None else (address.version, int(address))
+
+
+def _client_number(client: str) -> tuple[int, int] | None:
     try:
-        return literal == ipaddress.ip_address(client)
+        return _number(ipaddress.ip_address(client))
     except ValueError:
-        return False
+        return None
 
 
 def _found(reason: str, action: Action, detail: str) -> Finding | None:

@@ -1,4 +1,4 @@
-"""Size and recipient limits finer than the global ones: by listener, sender, user or recipient domain.
+"""Size and recipient limits finer than the global ones: by listener, user or sender.
 
 Rows are asked in their order; the first that fits a transaction holds. Too many recipients are deferred one by one
 (452 4.5.3: the client sends them in its next transaction), too large a message is refused, at MAIL where the client
@@ -13,6 +13,7 @@ import attrs
 from pydantic import Field, field_validator
 
 from smtpgate.config.patterns import AddressList, PatternList
+from smtpgate.config.problem import BadValue, quoted
 from smtpgate.config.units import parse_size
 from smtpgate.filters.base import Factory, Filter, Options
 from smtpgate.policy.transaction import Recipient, Transaction
@@ -33,8 +34,16 @@ class Row(Options):
     @field_validator("message_size")
     @classmethod
     def _size(cls, value: str) -> str:
-        if value:
-            parse_size(value)
+        if value and not parse_size(value):
+            raise BadValue(
+                f"{quoted(value)} would take no message", "leave it out for no other limit than the global one"
+            )
+        return value
+
+    @field_validator("user")
+    @classmethod
+    def _user(cls, value: list[str]) -> list[str]:
+        PatternList(value)
         return value
 
     @field_validator("sender")
@@ -88,11 +97,13 @@ class LimitsFilter(Filter):
 
 
 class _Counter:
-    __slots__ = ("_limit", "_transaction")
+    __slots__ = ("_limit", "_passed", "_transaction")
 
     def __init__(self, limit: _Limit, transaction: Transaction) -> None:
         self._limit = limit
         self._transaction = transaction
+        #: Recipients that we let pass and nobody has refused since: of a pipelined group the answers are still out.
+        self._passed: list[Recipient] = []
 
     def _too_large(self, octets: int) -> Finding | None:
         if not self._limit.octets or octets <= self._limit.octets:
@@ -114,7 +125,11 @@ class _Counter:
     def rcpt(self, recipient: Recipient) -> Finding | None:
         """One more recipient."""
         most = self._limit.row.recipients
-        if most and self._transaction.accepted >= most:
+        if not most:
+            return None
+        if len(self._passed) >= most:
+            self._passed = [passed for passed in self._passed if passed.state in ("", "accepted")]
+        if len(self._passed) >= most:
             return Finding(
                 "too-many-recipients",
                 "defer",
@@ -123,6 +138,7 @@ class _Counter:
                 code=452,
                 enhanced="4.5.3",
             )
+        self._passed.append(recipient)
         return None
 
     def end(self) -> Finding | None:

@@ -1,9 +1,10 @@
 """Where filter factories are found: `builtin` lists ours, other packages drop modules of their own in.
 
-A module below `smtpgate/plugins/` in any folder of the Python path is a plugin module; every object in it that provides
-`IFilterFactory` is a factory. A module that cannot be imported is named with its reason, never skipped in silence: a
-configuration that asks for a filter of it is refused with that reason (`twisted.plugin.getPlugins` would log and go
-on, and would write a cache that is read back as a pickle).
+A module below `smtpgate/plugins/` in any folder of the Python path is a plugin module, where that folder has no
+`__init__.py`; every object in it that provides `IFilterFactory` is a factory. A module that cannot be imported, or
+whose factory does not keep the contract, is named with its reason, never skipped in silence: a configuration that asks
+for a filter of it is refused with that reason (`twisted.plugin.getPlugins` would log and go on, and would write a cache
+that is read back as a pickle).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from twisted.plugin import pluginPackagePaths
 
+from smtpgate.filters.base import faults
 from smtpgate.interfaces import IFilterFactory
 
 __path__.extend(pluginPackagePaths(__name__))
@@ -25,18 +27,22 @@ class TwoOfOneName(Exception):
 
 
 def find_factories() -> tuple[dict[str, Any], dict[str, str]]:
-    """All factories by name, and the modules that failed with the reason."""
+    """All factories by name, and the modules that failed with the reason. Raises TwoOfOneName."""
     found: dict[str, Any] = {}
     places: dict[str, str] = {}
     failed: dict[str, str] = {}
     for info in pkgutil.iter_modules(__path__):
         try:
             module = importlib.import_module(f"{__name__}.{info.name}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed[info.name] = f"{type(error).__name__}: {error}"
             continue
         for thing in vars(module).values():
             if isinstance(thing, type) or not IFilterFactory.providedBy(thing):
+                continue
+            wrong = faults(thing)
+            if wrong:
+                failed[info.name] = "; ".join(wrong)
                 continue
             place = f"{module.__name__} ({module.__file__})"
             if found.get(thing.name, thing) is not thing:

@@ -2,8 +2,8 @@
 
 WAL, and every commit is on the disk before it is told (synchronous=FULL): users, audit and ledger must
 survive a kill. Readers have a connection of their own, so that a long search never keeps the ledger waiting.
-Migrations run at the opening, under the lock of the state folder and each in a transaction; a database of a
-newer program is refused.
+Migrations run at the opening, under the lock of the state folder and in one transaction; a database of a newer
+program is refused, and so is one that is damaged: nothing is written over it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -24,6 +24,10 @@ from twisted.python.threadpool import ThreadPool
 from smtpgate.state.folder import StateError
 
 T = TypeVar("T")
+
+#: Tables that are looked through at each start: what cannot be lost unnoticed. History is large, and only history.
+_EXAMINED = ("alembic_version", "ledger", "users", "tokens", "audit", "audit_head")
+_REMEDY = "put a copy of it in its place, or move it away to begin with an empty one"
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON")
 
@@ -52,10 +56,12 @@ class Database:
         try:
             with engine.connect() as connection:
                 self.path.chmod(0o600)
+                _examine(connection, self.path)
                 _migrate(connection, self.path)
         except SQLAlchemyError as error:
             engine.dispose()
-            raise StateError(f"{self.path} cannot be used: {error}") from error
+            remedy = "" if isinstance(error, OperationalError) else f"; {_REMEDY}"
+            raise StateError(f"{self.path} cannot be used: {_reason(error)}{remedy}") from error
         except BaseException:
             engine.dispose()
             raise
@@ -118,6 +124,21 @@ def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:
     sa.event.listen(engine, "connect", connected)
     sa.event.listen(engine, "begin", begun)
     return engine
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """What the database itself says, without the statement and the advice that SQLAlchemy adds."""
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]
+
+
+def _examine(connection: sa.Connection, path: Path) -> None:
+    """SQLite finds damage where it reads; here it must read what would be missed too late."""
+    tables = sa.inspect(connection).get_table_names()
+    for name in _EXAMINED:
+        if name in tables:
+            found = str(connection.exec_driver_sql(f"PRAGMA quick_check({name})").scalar()).split("\n")[-1]
+            if found != "ok":
+                raise StateError(f"{path} is damaged (table {name}: {found}); {_REMEDY}")
 
 
 def _migrate(connection: sa.Connection, path: Path) -> None:

@@ -64,7 +64,7 @@ class StateFolder:
         except FileNotFoundError:
             self._put("layout", f"{LAYOUT}\n".encode())
             return
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise StateError(f"{path} is damaged: it should be the number {LAYOUT}")
         if int(text) > LAYOUT:
             raise StateError(

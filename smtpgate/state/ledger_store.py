@@ -47,6 +47,8 @@ def _load(connection: sa.Connection, now: float) -> list[dict[str, Any]]:
 
 
 def _put(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
     statement = insert(ledger)
     changed = {name: statement.excluded[name] for name in _NAMES if name not in ("key", "recipient")}
     connection.execute(statement.on_conflict_do_update(index_elements=["key", "recipient"], set_=changed), rows)

@@ -1,0 +1,91 @@
+"""Tests of smtpgate.state.spool_store: bodies in files that vanish by themselves."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from smtpgate.interfaces import ISpoolStore
+from smtpgate.state.spool_store import SpoolStore
+
+#: Writes a body, says so, and waits for its end.
+WRITE = """
+import sys
+from pathlib import Path
+from smtpgate.state.spool_store import SpoolStore
+file = SpoolStore(Path(sys.argv[1])).open()
+file.write(b"secret" * 100000)
+file.flush()
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+class SpoolStoreTests(SynchronousTestCase):
+    """`SpoolStore`."""
+
+    def setUp(self) -> None:
+        """Make a folder."""
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+
+    def kept(self) -> list[str]:
+        """What can be seen in it."""
+        return [path.name for path in (self.folder / "spool").iterdir()]
+
+    def test_it_keeps_the_port_s_promise(self) -> None:
+        """A binary file that can be read back."""
+        store = SpoolStore(self.folder)
+        verifyObject(ISpoolStore, store)
+        with store.open() as file:
+            file.write(b"one\r\n")
+            file.seek(0)
+            self.assertEqual(file.read(), b"one\r\n")
+
+    def test_a_file_has_no_name(self) -> None:
+        """Nobody else can open it, and it is gone when closed."""
+        store = SpoolStore(self.folder)
+        with store.open() as one, store.open() as two:
+            one.write(b"x" * 100_000)
+            two.write(b"y")
+            one.flush()
+            self.assertEqual(self.kept(), [])
+        self.assertEqual(self.kept(), [])
+
+    def test_nothing_is_left_when_the_process_is_killed(self) -> None:
+        """P-305: neither a name nor an octet."""
+        child = subprocess.Popen(
+            [sys.executable, "-c", WRITE, str(self.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None and child.stdin is not None
+        self.assertEqual(child.stdout.readline(), "written\n")
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()
+        self.assertEqual(self.kept(), [])
+
+    def test_a_disk_that_is_nearly_full_is_full(self) -> None:
+        """The rest of the gateway needs some room too."""
+        store = SpoolStore(self.folder, left_octets=2**62)
+        error = self.assertRaises(OSError, store.open)
+        self.assertEqual(error.errno, errno.ENOSPC)
+        self.assertEqual(self.kept(), [])
+
+    def test_a_folder_that_was_taken_away_is_an_error_of_the_disk(self) -> None:
+        """One message is deferred, and nothing else happens."""
+        store = SpoolStore(self.folder)
+        (self.folder / "spool").rmdir()
+        self.assertRaises(OSError, store.open)
+
+    def test_a_folder_that_is_there_is_used(self) -> None:
+        """After a restart."""
+        SpoolStore(self.folder)
+        with SpoolStore(self.folder).open() as file:
+            self.assertEqual(file.write(b"x"), 1)
