@@ -414,7 +414,7 @@ class Control:
             # The sockets are bound before any session can ask for the doors of the new revision.
             await self._bind(settings)
         except Exception:
-            _close(fresh)
+            self._close(fresh)
             raise
         self.revision = fresh
         self.revision_at = self.engine.wall()
@@ -425,8 +425,19 @@ class Control:
         if old is not None:
             for pool in old.pools.values():
                 pool.close()
-            old.retire(_close)
+            old.retire(self._close)
         self.engine.tell(told.Happened("config.applied", "info", f"revision {fresh.id}", (("config_rev", fresh.id),)))
+
+    def _close(self, revision: Revision) -> None:
+        """Give a revision up: its probes and, once each, its filters."""
+        for pool in revision.pools.values():
+            pool.close()
+        uses = {id(use.filter): use for door in revision.doors.values() for use in door.chain.uses}
+        for use in uses.values():
+            try:
+                use.filter.close()
+            except BaseException as error:
+                self.engine.tell(told.FilterFailed(use.name, "close", "raised", repr(error)[:500], "none", ""))
 
     def shut_down(self, actor: Actor) -> None:
         """Drain and stop."""
@@ -481,14 +492,6 @@ def explain_route(
     if winner is None:
         return "550 5.7.1: no route matches", steps
     return f"route {winner.number}: backend {winner.backend}", steps
-
-
-def _close(revision: Revision) -> None:
-    for pool in revision.pools.values():
-        pool.close()
-    for door in revision.doors.values():
-        for use in door.chain.uses:
-            use.filter.close()
 
 
 def _filter_view(use: Use) -> FilterView:

@@ -25,6 +25,10 @@ class ClientGone(Exception):
         self.is_reset = is_reset
 
 
+class Unavailable(Exception):
+    """What was asked for cannot be had now, and may be had later: the client hears a 4yz."""
+
+
 class SessionClosing(Exception):
     """The session ends now.
 

@@ -38,7 +38,8 @@ from smtpgate.net.tls import ClientTLS, ServerTLS, TLSConfigError
 from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
-from smtpgate.plugins import find_factories
+from smtpgate.plugins import TwoOfOneName, find_factories
+from smtpgate.policy.edits import EditList
 from smtpgate.policy.event import Happened
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.pipeline import Chain, Use
@@ -91,10 +92,10 @@ def makeService(options: Options) -> Gateway:
     from twisted.internet import reactor
 
     path = Path(options["config"])
-    factories, failed = find_factories()
     try:
+        factories, failed = find_factories()
         settings = load(path, factories, failed)
-    except ConfigErrors as errors:
+    except (ConfigErrors, TwoOfOneName) as errors:
         print(errors, file=sys.stderr)
         raise SystemExit(EXIT_CONFIG) from None
     return Gateway(reactor, path, settings, factories, failed, options["sink"])
@@ -103,14 +104,15 @@ def makeService(options: Options) -> Gateway:
 class Services:
     """What filters may use of the gateway (`interfaces.IServices`)."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, is_shadow: bool = False) -> None:
         self.clock = gateway.reactor
         self.run_in_worker = gateway.in_thread
         self.tell = gateway.tell
+        self._is_shadow = is_shadow
 
     def edits(self, transaction: Any) -> Any:
-        """The edit list of a running transaction."""
-        return transaction.edits
+        """The edit list of a running transaction; one that nobody reads for a filter in shadow mode."""
+        return EditList() if self._is_shadow else transaction.edits
 
 
 class Gateway(Service):
@@ -171,12 +173,13 @@ class Gateway(Service):
             self.state = StateFolder(Path(os.path.normpath(settings.state_dir)))
             self.state.lock()
             self._open_stores()
+            secret = self.state.secret("ledger")
         except (StateError, OSError) as error:
             self._die(EXIT_STATE, str(error))
         self.poller = make_poller(self.reactor)
         self.keeper = Timekeeper(self.reactor)
         self.connector = Connector(self.poller, self.reactor)
-        ledger = Ledger(self.state.secret("ledger"), time.time, self.ledger_store)
+        ledger = Ledger(secret, time.time, self.ledger_store)
         ledger.load(Row(**row) for row in self.ledger_rows)
         self.engine = Engine(
             self.reactor,
@@ -345,14 +348,14 @@ class Gateway(Service):
         return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
 
     def _uses(self, settings: Settings) -> list[Use]:
-        services = Services(self)
+        services, shadow = Services(self), Services(self, is_shadow=True)
         limits = settings.limits
         loop = self._factories["loop"]
         options = loop.options(received_hops=limits.received_hops, own_hops=limits.own_hops, hostname=settings.hostname)
         uses = [_use(loop, "loop", loop.build(options, services), None, "enforce", None)]
         for use in settings.filters:
             factory = self._factories[use.use]
-            made = factory.build(use.options, services)
+            made = factory.build(use.options, shadow if use.mode == "shadow" else services)
             uses.append(_use(factory, use.name, made, use.roles, use.mode, use.on_error))
         return uses
 

@@ -93,6 +93,14 @@ class KnowledgeTests(LedgerCase):
         self.assertIsNone(self.ledger.find("k", EVE))
         self.assertIsNone(self.ledger.find("other", BOB))
 
+    def test_a_newer_fate_takes_the_envelope_of_the_older_with_it(self) -> None:
+        """What was refused at one try and delivered at the next is not refused at a third."""
+        first = transaction(params={"SIZE": b"100"})
+        self.write(REFUSED, reply=NO, of=first)
+        self.assertIsNotNone(self.ledger.refusal(first, BOB))
+        self.write(COMMITTED, of=transaction(ip="192.0.2.9", params={"SIZE": b"120"}))
+        self.assertIsNone(self.ledger.refusal(first, BOB))
+
     def test_an_unknown_fate_names_its_server(self) -> None:
         """There the retry goes first; a committed one needs no server."""
         self.write(COMMITTED, server="one:25")

@@ -36,6 +36,14 @@ class SectionTests(SynchronousTestCase):
             ],
         )
 
+    def test_text_on_a_line_of_its_own(self) -> None:
+        """Long Message-IDs are folded before their first octet."""
+        self.assertEqual(HeaderSection(b"Message-ID:\r\n <a@b>\r\nTo: c\r\n\r\n").text("message-id"), "<a@b>")
+
+    def test_a_first_line_that_begins_with_a_blank_is_no_field(self) -> None:
+        """Nothing is there that it could belong to."""
+        self.assertEqual(names(b"\tSubject: x\r\nTo: c\r\n\r\n"), ["to"])
+
     def test_blanks_before_the_colon(self) -> None:
         """Obsolete, and read by everybody (RFC 5322 section 4.5)."""
         self.assertEqual(names(b"Subject : x\r\nFrom\t:y\r\n\r\n"), ["subject", "from"])

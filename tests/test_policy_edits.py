@@ -47,6 +47,7 @@ class FieldTests(SynchronousTestCase):
         for raw in (
             b"", b"\r\n", b"A: b", b"A: b\n", b"A: b\r", b"A: b\r\n\r\n", b"A: b\r\n\r\nbody\r\n", b"A: b\r\nB: c\r\n",
             b"A: b\rB: c\r\n", b"A: b\nB: c\r\n", b"A b\r\n", b": b\r\n", b" A: b\r\n", b"\tA: b\r\n", b"\r\nA: b\r\n",
+            b"Bad name: b\r\n", b"A: b\0\r\n", b"A: \xff\r\n", b"\xc3\xa4: b\r\n",
         ):  # fmt: skip
             with self.subTest(raw=raw):
                 self.assertRaises(ValueError, check_field, raw)

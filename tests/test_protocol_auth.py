@@ -406,23 +406,26 @@ tls = "off"
         return self.run_script(text, lambda gateway: script(gateway, mail, other))
 
     def test_P_177_pinned(self) -> Deferred[Any]:
-        """A login at one backend never carries mail to another."""
+        """A login at one backend never carries mail to another, also where the client's address changes behind it."""
 
         def run(gateway: TestGateway, mail: Backend, other: Backend) -> None:
             with Client(gateway.port()) as client:
                 client.hello()
                 self.assertRegex(client.say(b"AUTH PLAIN " + PLAIN), rb"^235 2\.7\.0 ")
-                reply = client.say(b"MAIL FROM:<a@example.org>")
-                if reply.startswith(b"250"):
-                    reply = client.say(b"RCPT TO:<b@example.net>")
-                self.assertEqual(other.seen(b"^(MAIL|RCPT|DATA)"), [])
-                if reply.startswith(b"250"):
-                    (carrier,) = (one for one in mail.connections if any(line[:4] == b"MAIL" for line in one.commands))
-                    self.assertIn(b"AUTH PLAIN " + PLAIN, carrier.commands)
-                else:
-                    self.assertReply(reply, b"550 5.7.1")
+                self.assertRegex(client.say(b"XCLIENT ADDR=192.0.2.7"), rb"^220 ")
+                client.hello()
+                self.assertReply(client.say(b"MAIL FROM:<a@example.org>"), b"421 4.4.2")
+                self.assertTrue(client.is_closed())
+            self.assertEqual(other.seen(b"^(MAIL|RCPT|DATA)"), [])
+            self.assertEqual(mail.seen(b"^(MAIL|RCPT|DATA)"), [])
 
-        return self.two(run, '[[routes]]\nuser = ["alice"]\nbackend = "other"')
+        routes = '[[routes]]\nclient = ["192.0.2.0/24"]\nbackend = "other"'
+        return self.two(run, routes, CLEAR + '\nxclient_from = ["127.0.0.1"]\n')
+
+    def test_P_177_by_user(self) -> None:
+        """A listener that carries AUTH and routes by user is refused at load: the backend comes before the name."""
+        routes = '[[routes]]\nuser = ["alice"]\nbackend = "other"'
+        self.failureResultOf(self.two(lambda *_: None, routes), ConfigErrors)
 
     def test_P_177_by_recipient(self) -> None:
         """A listener that carries AUTH and routes by recipient is refused at load."""
@@ -523,6 +526,5 @@ tls = "off"
             (ended,) = gateway.told(told.TransactionEnded)
             self.assertEqual((ended.transaction.session.user, ended.transaction.session.mechanism), ("", ""))
 
-        return self.two(
-            run, '[[routes]]\nuser = ["alice"]\nbackend = "other"', CLEAR + TRUSTED, 'client_info = "xclient"'
-        )
+        routes = '[[routes]]\nclient = ["192.0.2.0/24"]\nbackend = "other"'
+        return self.two(run, routes, CLEAR + TRUSTED, 'client_info = "xclient"')

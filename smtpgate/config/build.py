@@ -20,7 +20,7 @@ from smtpgate.config.endpoint import parse_server
 from smtpgate.config.entry import normal_domain
 from smtpgate.config.patterns import AddressList, DomainList, NetworkList, PatternList
 from smtpgate.config.position import BadSyntax, Document, read
-from smtpgate.config.problem import Fault, Where, one_of, quoted
+from smtpgate.config.problem import Fault, Where, one_of, quoted, warning
 from smtpgate.config.surroundings import ReadFile
 from smtpgate.config.validation import faults_of
 from smtpgate.config.values import parse_pin
@@ -86,7 +86,7 @@ def settings(
         ),
         limits=_limits(file.limits),
         timeouts=model.Timeouts(**{f"{name}_s": value for name, value in file.timeouts}),
-        listeners={name: _listener(name, table, base) for name, table in file.listeners.items()},
+        listeners={name: _listener(name, table, base, faults) for name, table in file.listeners.items()},
         backends=backends,
         routes=tuple(_route(n, table, document) for n, table in enumerate(file.routes)),
         filters=tuple(_filter(n, table, document, base, plugins, faults) for n, table in enumerate(file.filters)),
@@ -113,13 +113,23 @@ def _limits(table: schema.LimitsTable) -> model.Limits:
     )
 
 
-def _listener(name: str, table: schema.ListenerTable, base: Path) -> model.Listener:
+def _listener(name: str, table: schema.ListenerTable, base: Path, faults: list[Fault]) -> model.Listener:
     # What the file does not give is left to the class, which knows the role.
     by_role: dict[str, Any] = {
         key: value
         for key in ("auth_required", "early_talker", "strict_sync")
         if (value := getattr(table, key)) is not None
     }
+    if table.role == "submission" and table.relay_from and by_role.get("auth_required") is False:
+        # Taken at its word it would let the world send, and those in relay_from need no AUTH as it is.
+        del by_role["auth_required"]
+        faults.append(
+            warning(
+                ("listeners", name, "auth_required"),
+                "not taken: whoever is not in relay_from could send anywhere",
+                "leave it out; clients in relay_from need no auth",
+            )
+        )
     return model.Listener(
         name=name,
         listen=tuple(table.listen),

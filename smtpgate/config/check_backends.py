@@ -18,22 +18,38 @@ def is_near(server: Server) -> bool:
     return server.path is not None or is_loopback(server.host)
 
 
+def is_verified(backend: Backend) -> bool:
+    """True when the certificate of every server is held against something.
+
+    With `implicit` that is asked for by naming what to hold it against; otherwise, as with `required`, the leg is
+    encrypted and anybody may be at its other end (`tap` makes the TLS contexts by the same rule).
+    """
+    asked = bool(backend.tls_name or backend.tls_ca or backend.tls_pins)
+    return backend.tls == "verify" or (backend.tls == "implicit" and asked)
+
+
 def is_safe_for_secrets(backend: Backend) -> bool:
     """True when a client's password may go to every server: under verified TLS, or over no network at all."""
-    verified = backend.tls in ("verify", "implicit") or (backend.tls == "required" and bool(backend.tls_pins))
-    return verified or not backend.auth_requires_tls or all(map(is_near, backend.servers))
+    return is_verified(backend) or not backend.auth_requires_tls or all(map(is_near, backend.servers))
+
+
+def _remedy(backend: Backend) -> str:
+    """How the certificate of this backend comes to be verified."""
+    if backend.tls == "implicit":
+        return 'write tls_name = "mail.example.net", the name that its certificate must have'
+    return 'set tls = "verify"'
 
 
 def verified_servers_have_names(tree: Settings) -> Iterator[Fault]:
     """A certificate is verified against a name, and an address is none."""
     for name, backend in tree.backends.items():
-        if backend.tls != "verify" or backend.tls_name or backend.tls_pins:
+        if not is_verified(backend) or backend.tls_name or backend.tls_pins:
             continue
         for number, server in enumerate(backend.servers):
-            if server.path is not None or is_address(server.host):
+            if server.path is not None or (is_address(server.host) and backend.tls == "verify"):
                 yield Fault(
                     ("backends", name, "servers", number),
-                    f'tls = "verify" has no name to verify for {server.address}',
+                    f'tls = "{backend.tls}" has no name to verify for {server.address}',
                     'write tls_name = "mail.example.net", the name in its certificate',
                 )
 
@@ -51,18 +67,37 @@ def tls_keys_have_tls(tree: Settings) -> Iterator[Fault]:
             yield warning(("backends", name, "tls_name"), 'tls_name has no effect with tls = "off"', hint)
 
 
-def own_credentials_are_safe(tree: Settings) -> Iterator[Fault]:
-    """Our own password would cross a network where anybody can take it."""
+def trust_is_asked_for(tree: Settings) -> Iterator[Fault]:
+    """The same where there is TLS and any certificate is taken. A name alone is asked for in the handshake."""
     for name, backend in tree.backends.items():
-        if backend.credentials is None or not backend.auth_requires_tls or backend.tls not in ("off", "optional"):
+        if backend.tls not in ("optional", "required"):
             continue
-        far = [server.address for server in backend.servers if not is_near(server)]
-        if far:
-            yield Fault(
-                ("backends", name, "credentials"),
-                f'the password could go to {far[0]} in the clear with tls = "{backend.tls}"',
-                'set tls = "verify", or auth_requires_tls = false to take that risk',
-            )
+        for key in ("tls_ca", "tls_pins"):
+            if getattr(backend, key):
+                yield Fault(
+                    ("backends", name, key),
+                    f'{key} has no effect with tls = "{backend.tls}", which takes any certificate',
+                    'set tls = "verify", or leave it out',
+                )
+
+
+def own_credentials_are_safe(tree: Settings) -> Iterator[Fault]:
+    """Our own password would cross a network where anybody can take it, or go to anybody who poses as the server."""
+    for name, backend in tree.backends.items():
+        if backend.credentials is None or is_safe_for_secrets(backend):
+            continue
+        far = next(server.address for server in backend.servers if not is_near(server))
+        if backend.tls in ("off", "optional"):
+            message = f'the password could go to {far} in the clear with tls = "{backend.tls}"'
+        else:
+            message = f'the password could go to whoever poses as {far}: nothing is verified with tls = "{backend.tls}"'
+            if backend.tls == "implicit":
+                message += " alone"
+        yield Fault(
+            ("backends", name, "credentials"),
+            message,
+            f"{_remedy(backend)}, or auth_requires_tls = false to take that risk",
+        )
 
 
 def servers_differ(tree: Settings) -> Iterator[Fault]:
@@ -148,10 +183,11 @@ def logins_go_over_safe_legs(tree: Settings) -> Iterator[Fault]:
     for name, backends in relayed_logins(tree):
         for backend in backends:
             if not is_safe_for_secrets(tree.backends[backend]):
+                alone = " alone" if tree.backends[backend].tls == "implicit" else ""
                 yield Fault(
                     ("backends", backend, "tls"),
-                    f'listener {quoted(name)} relays logins here, and tls = "{tree.backends[backend].tls}"'
+                    f'listener {quoted(name)} relays logins here, and tls = "{tree.backends[backend].tls}"{alone}'
                     " does not protect them",
-                    'set tls = "verify", or auth_requires_tls = false on the backend to take that risk',
+                    f"{_remedy(tree.backends[backend])}, or auth_requires_tls = false on the backend to take that risk",
                     rests_on=(("routes",), ("listeners", name)),
                 )

@@ -63,9 +63,9 @@ def local_domains_are_not_the_world(tree: Settings) -> Iterator[Fault]:
 def submission_knows_its_clients(tree: Settings) -> Iterator[Fault]:
     """Submission sends anywhere, so it must know who asks: by AUTH or by network."""
     for name, listener in tree.listeners.items():
-        if listener.role != "submission" or listener.relay_from:
+        if listener.role != "submission":
             continue
-        if listener.auth == "off":
+        if listener.auth == "off" and not listener.relay_from:
             yield Fault(
                 ("listeners", name, "auth"),
                 "submission with neither auth nor relay_from could send for nobody, or for everybody",
@@ -75,14 +75,14 @@ def submission_knows_its_clients(tree: Settings) -> Iterator[Fault]:
             yield Fault(
                 ("listeners", name, "auth_required"),
                 "submission without required auth would be an open relay",
-                'leave out auth_required, or set relay_from = ["192.0.2.0/24"] for clients without auth',
+                'leave out auth_required; clients without auth go into relay_from = ["192.0.2.0/24"]',
             )
 
 
 def required_auth_is_on(tree: Settings) -> Iterator[Fault]:
-    """What is off cannot be required."""
+    """What is off cannot be required. On submission `relay_from` stands in its place."""
     for name, listener in tree.listeners.items():
-        if listener.auth_required and listener.auth == "off":
+        if listener.auth_required and listener.auth == "off" and listener.role == "mx":
             yield Fault(
                 ("listeners", name, "auth_required"),
                 'auth is required and "off": no client could send',

@@ -202,19 +202,41 @@ def _may_be_local(tree: Settings, entry: str) -> bool:
 
 
 def login_has_one_backend(tree: Settings) -> Iterator[Fault]:
-    """With auth = relay the backend is asked before anybody knows sender or recipient."""
+    """With auth = relay the backend is asked before anybody knows the user's name, sender or recipient."""
+    late = ("user", "sender", "recipient")
     for name, listener in tree.listeners.items():
         if listener.auth != "relay":
             continue
-        for route, other in _forks(routes_for(tree, name), ("client", "sender", "recipient")):
-            asked = [key for key in ("client", "sender", "recipient") if getattr(route, key)]
+        routes = routes_for(tree, name)
+        forks = list(_forks(routes, late))
+        for route, other in forks:
+            asked = next(key for key in late if getattr(route, key) or getattr(other, key))
+            at = route if getattr(route, asked) else other
             yield Fault(
-                ("routes", route.number - 1, asked[0]),
-                f'listener {quoted(name)} has auth = "relay" and must know its backend at login, but'
-                f" {asked[0]} decides between {quoted(route.backend)} and {quoted(other.backend)}"
-                f" (line {other.line})",
-                'let these routes differ by listener, sni or user only, or use auth = "local"',
-                rests_on=(("listeners", name), ("routes", other.number - 1)),
+                ("routes", at.number - 1, asked),
+                f'listener {quoted(name)} has auth = "relay" and must know its backend before the login, but'
+                f" {asked} decides between {quoted(route.backend)} and {quoted(other.backend)}"
+                f" (line {(other if at is route else route).line})",
+                'let these routes differ by listener, client or sni only, or use auth = "local"',
+                rests_on=(("listeners", name), ("routes", route.number - 1), ("routes", other.number - 1)),
+            )
+        if not forks:
+            yield from _nameless(name, routes)
+
+
+def _nameless(listener: str, routes: Sequence[Route]) -> Iterator[Fault]:
+    """Routes by user beside which none says where a login goes that has no name yet."""
+    open_to_all = [route for route in routes if not route.user]
+    for route in routes:
+        if route.user and not any(
+            all(_may_share(route, other, key) for key in ("client", "sni")) for other in open_to_all
+        ):
+            yield Fault(
+                ("routes", route.number - 1, "user"),
+                f'no login can succeed: listener {quoted(listener)} has auth = "relay" and must know its backend'
+                " before the login, and no route leads to one without the user's name",
+                'leave out user, or use auth = "local"',
+                rests_on=(("listeners", listener), _ROUTES),
             )
 
 

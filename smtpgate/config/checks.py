@@ -42,6 +42,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_listeners.only_submission_hides_clients,
     check_backends.verified_servers_have_names,
     check_backends.tls_keys_have_tls,
+    check_backends.trust_is_asked_for,
     check_backends.own_credentials_are_safe,
     check_backends.servers_differ,
     check_backends.servers_are_not_us,

@@ -165,8 +165,8 @@ class Listener:
 
     @auth_required.default
     def _auth_required(self) -> bool:
-        # Where AUTH is off it cannot be asked for; `relay_from` then says who may send.
-        return self.role == "submission" and self.auth != "off"
+        # Where AUTH is off nobody has it, and only `relay_from` says who may send.
+        return self.role == "submission"
 
     @early_talker.default
     def _early_talker(self) -> Literal["reject", "queue"]:

@@ -161,8 +161,8 @@ class ListenerTable(Table):
     )
     auth_required: bool | None = key(
         None,
-        "Mail needs AUTH, except from relay_from.",
-        shown="true on submission with auth, else false",
+        "Mail needs AUTH, except from relay_from. On submission that cannot be switched off.",
+        shown="true on submission, else false",
         example="true",
     )
     auth_requires_tls: bool = key(True, "AUTH is offered under TLS only.")
@@ -252,7 +252,7 @@ class BackendTable(Table):
     tls: Literal["off", "optional", "required", "verify", "implicit"] = key(
         "optional",
         "off; optional: STARTTLS where offered; required: STARTTLS or no mail; verify: as required, and the"
-        " certificate must be right; implicit: TLS from the first octet.",
+        " certificate must be right; implicit: TLS at once, verified if tls_name, tls_ca or tls_pins is set.",
     )
     tls_name: str | None = key(
         None,

@@ -65,7 +65,7 @@ class HeaderSection:
                     raw = []
                 head, colon, _ = line.partition(b":")
                 head = head.rstrip(b" \t")
-                if colon and head and b" " not in head and head.isascii():
+                if colon and head and head.isascii() and b" " not in head and b"\t" not in head:
                     name, raw, start = head.lower().decode("ascii"), [line], position
             position += len(line) + 2
         if raw:
@@ -84,7 +84,11 @@ class HeaderSection:
                 return ""
             start += 2 + len(mark)
         end = octets.find(b"\r\n", start)
-        return octets[start : end if end >= 0 else None].strip().decode("utf-8", "replace")
+        value = octets[start : end if end >= 0 else None].strip()
+        if not value and end >= 0 and octets[end + 2 : end + 3] in (b" ", b"\t"):
+            # Long ones stand on a line of their own.
+            value = octets[end + 2 :].partition(b"\r\n")[0].strip()
+        return value.decode("utf-8", "replace")
 
     def all(self, name: str) -> list[bytes]:
         """The values of every field of that name (lower case), top first."""

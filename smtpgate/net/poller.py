@@ -69,7 +69,8 @@ class EpollPoller:
                 continue
             try:
                 descriptor.ready(events)
-            except Exception:
+            except BaseException:
+                # Whatever is raised here would end the reading of all others.
                 self._log.failure("a connection crashed")
                 descriptor.crashed()
 

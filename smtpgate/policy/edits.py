@@ -6,9 +6,15 @@ for the backend. Fields that no edit names keep their octets, so the signatures 
 
 from __future__ import annotations
 
+import re
+
 import attrs
 
 from smtpgate.message.header import HeaderSection
+
+#: RFC 5322 section 2.2.
+_NAME = re.compile(rb"[\x21-\x39\x3b-\x7e]+:")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def check_field(raw: bytes) -> None:
@@ -16,8 +22,14 @@ def check_field(raw: bytes) -> None:
     lines = raw.split(b"\r\n")
     if lines[-1] or len(lines) < 2 or b"\r" in b"".join(lines) or b"\n" in b"".join(lines):
         raise ValueError("a field is whole lines, each ended by CRLF")
-    if lines[0][:1] in (b" ", b"\t", b":", b"") or b":" not in lines[0]:
+    if _NAME.match(lines[0]) is None:
         raise ValueError("a field begins with its name and a colon")
+    if _CONTROL.search(raw.replace(b"\r\n", b"")) is not None:
+        raise ValueError("a field holds no control characters but tabs")
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError("a field is ASCII or UTF-8") from error
     if any(line[:1] not in (b" ", b"\t") for line in lines[1:-1]):
         raise ValueError("the further lines of a field begin with a blank")
 

@@ -6,6 +6,7 @@ The session turns the `Verdict` into a reply, the explain page shows all of it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -20,6 +21,7 @@ _RANK: Final = {action: rank for rank, action in enumerate(ACTIONS)}
 
 #: Code and enhanced code where a finding names none (RFC 3463 section 3.8: delivery not authorised).
 _DEFAULT: Final = {"reject": (550, "5.7.1"), "defer": (451, "4.7.1")}
+_ENHANCED: Final = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _REASON: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
@@ -31,6 +33,21 @@ def _valid_action(_: object, attribute: object, value: str) -> None:
 def _valid_reason(_: object, attribute: object, value: str) -> None:
     if _REASON.fullmatch(value) is None:
         raise ValueError(f"reason {value!r} is no identifier of lower-case letters, digits, '-', '_' and '.'")
+
+
+def _names(value: Iterable[str]) -> frozenset[str]:
+    if isinstance(value, str):
+        raise TypeError(f"skips is a set of names, not the text {value!r}")
+    return frozenset(value)
+
+
+def _indexes(value: Iterable[int] | None) -> frozenset[int] | None:
+    return None if value is None else frozenset(value)
+
+
+def _valid_score(_: object, attribute: object, value: float) -> None:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"score {value!r} is no finite number")
 
 
 @attrs.frozen
@@ -53,13 +70,13 @@ class Finding:
 
     reason: str = attrs.field(validator=_valid_reason)
     action: str = attrs.field(default="note", validator=_valid_action)
-    public: str = ""
-    detail: str = ""
-    score: float = 0.0
-    code: int = 0
-    enhanced: str = ""
-    recipients: frozenset[int] | None = None
-    skips: frozenset[str] = frozenset()
+    public: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    detail: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    score: float = attrs.field(default=0.0, validator=_valid_score)
+    code: int = attrs.field(default=0, validator=attrs.validators.instance_of(int))
+    enhanced: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    recipients: frozenset[int] | None = attrs.field(default=None, converter=_indexes)
+    skips: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     filter: str = ""
     is_shadow: bool = False
     seconds: float = 0.0
@@ -69,6 +86,8 @@ class Finding:
             wanted = {"reject": 5, "defer": 4}.get(self.action)
             if wanted is None or self.code // 100 != wanted:
                 raise ValueError(f"reply code {self.code} does not fit action {self.action!r}")
+        if self.enhanced and _ENHANCED.fullmatch(self.enhanced) is None:
+            raise ValueError(f"enhanced code {self.enhanced!r} is none (RFC 3463 section 2)")
         if self.enhanced and self.action in _DEFAULT and self.enhanced[0] != str(_DEFAULT[self.action][0])[0]:
             raise ValueError(f"enhanced code {self.enhanced} does not fit action {self.action!r}")
 

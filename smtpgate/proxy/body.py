@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from smtpgate.message.header import HeaderReader
+from smtpgate.message.header import HeaderReader, HeaderSection
 from smtpgate.policy.event import DuplicatePossible
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import merge
@@ -166,6 +166,7 @@ class Body:
             return
         transaction = self._transaction
         transaction.header = section
+        self._look(first)
         if self._run.wants("header"):
             found = await self._run.run("header", section)
             verdict = merge(found)
@@ -177,17 +178,30 @@ class Body:
         if self._edits.only_adds:
             self._prefix = self._edits.prefix()
         elif not self._is_spooled:
-            head, _ = self._edits.apply(section)
-            first = Chunk(head + first.content[len(section.octets) :], None)
-        await self._pass(first)
+            first = Chunk(self._edited(section) + first.content[len(section.octets) :], None)
+        await self._forward(first)
+
+    def _edited(self, section: HeaderSection) -> bytes:
+        """The header section as it goes on. An edit that finds no field to work on is noted."""
+        head, missed = self._edits.apply(section)
+        self._transaction.notes += [f"edit_missed:{edit.author}" for edit in missed]
+        return head
 
     async def _pass(self, chunk: Chunk) -> None:
+        self._look(chunk)
+        await self._forward(chunk)
+
+    def _look(self, chunk: Chunk) -> None:
+        """Content as it came, for checksum and filters."""
         if self._unsummed > 0:
             octets = chunk.octets[: self._unsummed]
             self._checksum = zlib.crc32(octets, self._checksum)
             self._unsummed -= len(octets)
         if self._door.chain.has_body:
             self._run.feed(chunk.content)
+
+    async def _forward(self, chunk: Chunk) -> None:
+        """Content on its way, edited."""
         if self._spool is not None:
             try:
                 await self._spool.append(chunk.content)
@@ -298,7 +312,7 @@ class Body:
             return refused
         section = self._reader.section
         assert section is not None
-        head, _ = self._edits.apply(section)
+        head = self._edited(section)
         skip = len(section.octets)
         held: Chunk | None = Chunk(head, None)
         self._prefix = b""

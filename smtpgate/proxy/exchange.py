@@ -35,7 +35,19 @@ class Exchange:
     :ivar closes: the reply to the end of data ends the session
     """
 
-    __slots__ = ("facts", "run", "delivery", "body", "has_end", "closes", "_session", "_engine", "_now", "_is_over")
+    __slots__ = (
+        "facts",
+        "run",
+        "delivery",
+        "body",
+        "has_end",
+        "closes",
+        "_session",
+        "_engine",
+        "_now",
+        "_is_over",
+        "_doom",
+    )
 
     def __init__(self, session: Any, command: Command, number: int) -> None:
         assert command.path is not None
@@ -53,6 +65,7 @@ class Exchange:
         self._session = session
         self._engine = session.engine
         self._is_over = False
+        self._doom: Reply | None = None
 
     @property
     def is_committing(self) -> bool:
@@ -91,6 +104,9 @@ class Exchange:
         assert decided is not None
         if recipient is None:
             self.facts.verdict = verdict
+        elif decided.recipients is None:
+            # It is about the whole transaction: no later recipient fares better.
+            self._doom = decided.reply()
         self._note("filter", f"{decided.filter}: {decided.reason}", decided.detail)
         return decided.reply()
 
@@ -103,7 +119,7 @@ class Exchange:
             assert command.path is not None
             recipient = Recipient(command.path, command.params)
             place = len(out)
-            found = self._own_word(recipient, len(batch))
+            found = self._doom or self._own_word(recipient, len(batch))
             if not isinstance(found, Reply) and self.run.wants("rcpt"):
                 found = await self._filter("rcpt", recipient, recipient=place) or found
             facts.recipients.append(recipient)

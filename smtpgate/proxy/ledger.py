@@ -92,7 +92,8 @@ class Ledger:
 
     def _index(self, row: Row) -> None:
         place = (row.key, row.recipient)
-        self._rows.pop(place, None)
+        if place in self._rows:
+            self._drop(place)
         self._rows[place] = row
         self._hints.setdefault(row.recipient, set()).add(place)
         if row.envelope:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from smtpgate.interfaces import SessionClosing
+from smtpgate.interfaces import SessionClosing, Unavailable
 from smtpgate.policy import event as told
 from smtpgate.proxy.link import Link, LinkFailed
 from smtpgate.proxy.offer import LOCAL_MECHANISMS
@@ -182,7 +182,13 @@ class Login:
             return
         authzid, user, password = credentials
         session.front.flush()
-        if authzid in ("", user) and await session.door.check_password(user, password):
+        try:
+            is_good = authzid in ("", user) and await session.door.check_password(user, password)
+        except (Unavailable, OSError) as error:
+            session.engine.tell(told.Happened("auth.unavailable", "error", f"a password cannot be checked: {error}"))
+            self._failed(command, status.AUTH_UNAVAILABLE, "the password file cannot be asked")
+            return
+        if is_good:
             await self._succeeded(command, user, status.AUTH_OK)
         else:
             self._failed(command, status.AUTH_FAILED, "wrong credentials")
@@ -193,11 +199,19 @@ class Login:
         session = self._session
         facts = session.facts
         facts.user, facts.mechanism = user, command.mechanism
+        if session.run_filters is not None and "auth" in session.door.chain.stages:
+            refused = await session.filter("auth", user)
+            if refused is not None:
+                if session.kept.is_pinned:
+                    # The server believes that the login stands: that link carries nobody's mail.
+                    session.kept.is_pinned = False
+                    session.kept.drop()
+                code = 535 if refused.is_permanent else 454
+                self._failed(command, Reply(code, refused.enhanced, refused.lines), "refused by a filter")
+                return
         session.trace = ""
         session.note("client", "AUTH", command.mechanism)
         session.reply(command, reply)
-        if session.run_filters is not None and "auth" in session.door.chain.stages:
-            await session.filter("auth", user)
 
     def _failed(self, command: Command, reply: Reply, reason: str) -> None:
         """An exchange that did not succeed; too many failures end the session."""

@@ -4,7 +4,8 @@ A `Chain` is built once for each configuration revision from filters and the way
 objects of one session or one transaction and calls them stage by stage. A plain method costs a call; asynchronous
 ones of a stage run together, each within what is left of the stage's time. A filter that raises, runs out of time or
 answers with something that is no finding has failed, and its failure policy speaks for it (promise 9): there is no
-silent value. What failed before its first stage is judged at that stage.
+silent value. What failed before its first stage is judged at that stage. A filter is a stranger's code, and may raise
+what it likes, SystemExit too: all of it is that filter's failure.
 
 An `accept` silences the filters that it names from then on: those of the later stages, and for one of the session
 also those of its transactions.
@@ -31,6 +32,8 @@ _SESSION_STAGES: Final = frozenset({"connect", "helo", "auth"})
 STAGE_S: Final = 30.0
 #: A plain method that holds the reactor so long is named in the log.
 SLOW_S: Final = 0.1
+#: In place of a result that did not come in time.
+_LATE: Final = object()
 #: Names of no filters.
 NOBODY: Final[frozenset[str]] = frozenset()
 #: Filters that may hold the verdict longer make the message be spooled (DESIGN: streaming).
@@ -113,7 +116,7 @@ class ChainRun:
                 continue
             try:
                 made = make(use)
-            except Exception as error:
+            except BaseException as error:
                 self._fail(use, "begin", "raised", repr(error))
                 continue
             if made is not None:
@@ -152,7 +155,7 @@ class ChainRun:
             began = clock.seconds()
             try:
                 answer = method(*args)
-            except Exception as error:
+            except BaseException as error:
                 self._fail(use, stage, "raised", repr(error))
                 continue
             if iscoroutine(answer):
@@ -162,9 +165,7 @@ class ChainRun:
             else:
                 took = clock.seconds() - began
                 if took > SLOW_S:
-                    self._chain.tell(
-                        FilterFailed(use.name, stage, "blocked", f"{took:.2f} s", "none", self._session_id)
-                    )
+                    self._tell_slow(use, stage, took)
                 self._take(use, stage, answer, took)
         if running:
             await self._finish(stage, running, seconds)
@@ -174,8 +175,11 @@ class ChainRun:
                 attrs.evolve(found, recipients=found.recipients or about) for found in self.findings[first:]
             ]
         else:
-            # One that is about a single recipient silences nobody for the others.
-            for found in self.findings[first:]:
+            for number, found in enumerate(self.findings[first:], first):
+                if found.recipients is not None:
+                    # There is one reply for all from here on: what is wrong for one counts for the message.
+                    self.findings[number] = attrs.evolve(found, recipients=None)
+                # At RCPT, one that is about a single recipient silences nobody for the others.
                 if found.action == "accept" and not found.is_shadow:
                     self.skips |= found.skips
         first, self._returned = self._returned, len(self.findings)
@@ -184,37 +188,43 @@ class ChainRun:
     async def _finish(self, stage: str, running: list[tuple[Use, Deferred[Any], float]], seconds: float) -> None:
         clock = self._chain.clock
         done = Signal()
-        open_count = len(running)
-        results: dict[int, Any] = {}
+        results: dict[int, tuple[Any, float]] = {}
+        is_over = False
 
         def finished(result: Any, number: int) -> None:
-            nonlocal open_count
+            if number in results:
+                # It was given up, or the time was: whatever it says now comes too late.
+                return
             results[number] = (result, clock.seconds() - running[number][2])
-            open_count -= 1
-            if not open_count and done.task is not None:
+            if len(results) == len(running) and done.task is not None and not is_over:
                 done.fire()
+
+        def late(number: int) -> None:
+            # First the result, then the word: one that does not listen to it has failed all the same.
+            finished(_LATE, number)
+            running[number][1].cancel()
 
         timers = []
         for number, (use, deferred, _) in enumerate(running):
             limit = min(seconds, use.budget_s) if use.budget_s > 0 else seconds
             deferred.addBoth(finished, number)
             if number not in results:
-                timers.append(clock.callLater(limit, deferred.cancel))
+                timers.append(clock.callLater(limit, late, number))
         try:
-            if open_count:
+            if len(results) < len(running):
                 await done
         finally:
+            is_over = True
             for timer in timers:
                 if timer.active():
                     timer.cancel()
-            if open_count:
-                for number, (_, deferred, _) in enumerate(running):
-                    if number not in results:
-                        deferred.cancel()
+            for number, (_, deferred, _) in enumerate(running):
+                if number not in results:
+                    deferred.cancel()
         for number, (use, _, _) in enumerate(running):
             result, took = results[number]
             value = getattr(result, "value", None)
-            if isinstance(value, CancelledError):
+            if result is _LATE or isinstance(value, CancelledError):
                 self._fail(use, stage, "timeout", f"after {took:.1f} s")
             elif isinstance(value, BaseException):
                 self._fail(use, stage, "raised", repr(value))
@@ -245,18 +255,30 @@ class ChainRun:
         self.findings.append(finding)
 
     def feed(self, chunk: bytes) -> None:
-        """Show a piece of content to the filters that look at it; they answer at the end."""
-        for use, method in self._methods("body"):
+        """Show a piece of content to the filters that look at it. One that answers, or fails, sees no more of it."""
+        clock = self._chain.clock
+        for pair in list(self._methods("body")):
+            use, method = pair
             if use.name in self.skips:
                 continue
+            began = clock.seconds()
             try:
                 answer = method(chunk)
-            except Exception as error:
+            except BaseException as error:
                 self._fail(use, "body", "raised", repr(error))
-                self._by_stage["body"] = [pair for pair in self._by_stage["body"] if pair[0] is not use]
-                continue
-            if answer is not None:
-                self._take(use, "body", answer, 0.0)
+            else:
+                took = clock.seconds() - began
+                if took > SLOW_S:
+                    self._tell_slow(use, "body", took)
+                if answer is None:
+                    continue
+                if iscoroutine(answer):
+                    answer.close()
+                self._take(use, "body", answer, took)
+            self._by_stage["body"].remove(pair)
+
+    def _tell_slow(self, use: Use, stage: str, took: float) -> None:
+        self._chain.tell(FilterFailed(use.name, stage, "blocked", f"{took:.2f} s", "none", self._session_id))
 
     def close(self) -> None:
         """Every object hears `closed`, once."""
@@ -267,7 +289,7 @@ class ChainRun:
                 continue
             try:
                 closed()
-            except Exception as error:
+            except BaseException as error:
                 self._chain.tell(
                     FilterFailed(use.name, "closed", "raised", repr(error)[:500], "none", self._session_id)
                 )

@@ -147,7 +147,7 @@ class Session:
         self.kept.drop()
         self.front.close(linger=facts.closed_by not in ("client", "quit"))
         if self.run_filters is not None:
-            facts.findings = self.run_filters.findings
+            facts.findings = facts.findings + self.run_filters.findings
             self.run_filters.close()
         facts.ended = self._clock.seconds()
         facts.octets_in, facts.octets_out = self.front.octets_in, self.front.octets_out
@@ -464,6 +464,7 @@ class Session:
             if refusal is not None:
                 raise SessionClosing("server", refusal)
         if self.run_filters is not None:
+            facts.findings = facts.findings + self.run_filters.findings
             self.run_filters.close()
             self.run_filters = self.door.chain.session(facts)
             await self.filter("connect")

@@ -92,6 +92,9 @@ def canonical_domain(domain: str) -> str:
 def literal_address(literal: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address in ``[192.0.2.1]`` or ``[IPv6:2001:db8::1]``; None where it is none (RFC 5321 section 4.1.3)."""
     inner = literal[1:-1]
+    if "%" in inner:
+        # A zone means something on one machine only.
+        return None
     try:
         if inner[:5].lower() == "ipv6:":
             return ipaddress.IPv6Address(inner[5:])

@@ -17,6 +17,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from twisted.internet.defer import Deferred, DeferredSemaphore, maybeDeferred
 
+from smtpgate.interfaces import Unavailable
+
 #: Checks at one time, in the whole process.
 AT_ONCE = 2
 #: Checks that may wait; more are refused.
@@ -28,7 +30,7 @@ _nobody = ""
 _turns = DeferredSemaphore(AT_ONCE)
 
 
-class TooBusy(Exception):
+class TooBusy(Unavailable):
     """So many passwords are being checked that one more must wait for later."""
 
 
