@@ -219,20 +219,27 @@ class Gateway(Service):
             self.tell(Happened("config.warning", "warning", str(warning)))
 
     def _start_sink(self, endpoint: str) -> None:
-        from twisted.internet.endpoints import serverFromString
-
         from smtpgate.sink import Maildir, SinkFactory
 
         sink = SinkFactory(
             Maildir(self.state.path / "Maildir"), ensure(self.state.path, self._first.hostname), self.in_thread
         )
-        serverFromString(self.reactor, endpoint).listen(sink).addErrback(
-            lambda failure: self._die(EXIT_BIND, f"sink: {failure.getErrorMessage()}")
-        )
+        self._listen(endpoint, sink, "sink")
+
+    def _listen(self, endpoint: str, factory: Any, what: str) -> None:
+        """Bind one of our own doors, or end. A Deferred would swallow the exit."""
+        from twisted.internet.endpoints import serverFromString
+
+        failures: list[Any] = []
+        serverFromString(self.reactor, endpoint).listen(factory).addErrback(failures.append)
+        if failures:
+            self._die(EXIT_BIND, f"{what}: {failures[0].getErrorMessage()}")
 
     def _die(self, code: int, reason: str) -> None:
-        self.journal.flush()
-        print(f"smtpgate: {reason}", file=sys.stderr)
+        """End before anything was served: said in the log, and to whoever started it."""
+        self.journal.hear(Happened("gateway.failed", "error", reason))
+        # twistd has led sys.stderr into the log by now.
+        print(f"smtpgate: {reason}", file=sys.__stderr__)
         raise SystemExit(code)
 
     def startService(self) -> None:
@@ -480,16 +487,12 @@ class Gateway(Service):
 
     def _open_office(self, settings: Settings) -> None:
         """The admin pages, the API, and the door of the command line."""
-        from twisted.internet.endpoints import serverFromString
-
         from smtpgate.admin.site import Office
 
         self.office = Office(self.control, self.users, self.metrics, self.reactor, self.in_thread, self._say_code)
         for endpoint, door in ((settings.admin.listen, "web"), (settings.admin.health_listen, "health")):
             if endpoint is not None:
-                serverFromString(self.reactor, endpoint).listen(self.office.site(door)).addErrback(
-                    lambda failure: self._die(EXIT_BIND, f"admin: {failure.getErrorMessage()}")
-                )
+                self._listen(endpoint, self.office.site(door), "admin")
         # We hold the folder's lock, so a socket that lies there is nobody's.
         path = control_socket(self.state.path)
         Path(path).unlink(missing_ok=True)

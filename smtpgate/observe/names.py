@@ -284,6 +284,7 @@ _ROWS: Final = (
         ("state", "sessions", "sessions_total", "config_rev"),
         True,
     ),
+    LogEvent("gateway.failed", "error", "the gateway could not start"),
     LogEvent("gateway.draining", "info", "no new sessions; those that run may finish"),
     LogEvent("gateway.stopped", "info", "the end"),
     _admin("server.drain", "somebody took a backend server out of service"),
