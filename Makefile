@@ -4,13 +4,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test check format lint types docs protocol faults clean
+.PHONY: help venv run test check format lint types docs protocol faults cases fuzz bench clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
 	@echo "make test      all tests"
 	@echo "make check     format, lint, types, then all tests"
 	@echo "make protocol  each wire case with its test and its result"
+	@echo "make faults    each leg broken at each step, the gateway killed: what was heard"
+	@echo "make cases     the session scripts and mails of ../shared/cases"
+	@echo "make fuzz      random input to every parser and engine for ten minutes"
+	@echo "make bench     speed beside other gateways, where the bench is there"
 	@echo "make docs      write the generated documents anew"
 
 $(VENV)/.installed: requirements.lock setup.cfg
@@ -41,6 +45,7 @@ types: venv
 docs: venv
 	$(BIN)/python -m smtpgate.config.reference --docs
 	$(BIN)/python -m smtpgate.config.reference --sample
+	$(BIN)/python -m smtpgate.observe.names > docs/operation-events.md
 
 protocol: venv
 	$(BIN)/python -m tests.protocol_report
@@ -49,4 +54,19 @@ clean:
 	rm -rf $(VENV) _trial_temp* build dist var
 
 faults: venv
-	SMTPGATE_TABLE=1 $(BIN)/trial tests.test_faults
+	SMTPGATE_TABLE=1 $(BIN)/trial --reporter=summary tests.test_faults
+
+cases: venv
+	SMTPGATE_TABLE=1 $(BIN)/trial --reporter=summary tests.test_cases
+
+fuzz: venv
+	$(BIN)/python -m tests.fuzz --seconds 600
+
+# Peers that are not set up on this machine make the run end with 1; name fewer: make bench PEERS=direct,haproxy
+BENCH ?= ../shared/bench
+PEERS ?= direct,haproxy,nginx,postfix-filter,exim,haraka-proxy
+CASES ?= tput,lat,idle,big,tls
+bench: venv
+	@if [ -f $(BENCH)/run.py ]; then mkdir -p var && $(PYTHON) $(BENCH)/run.py --peers $(PEERS) \
+		--target tests/bench/smtpgate.toml --cases $(CASES) --sessions 50 --json var/bench.json; \
+	else echo "skipped: no $(BENCH)/run.py"; fi

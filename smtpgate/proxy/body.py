@@ -9,15 +9,12 @@ of data, once (PROTOCOL A-3).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 
 from smtpgate.message.header import HeaderReader, HeaderSection
-from smtpgate.policy.event import DuplicatePossible
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import merge
-from smtpgate.proxy import ledger as book
 from smtpgate.proxy.delivery import Delivery
-from smtpgate.proxy.leg import Leg
+from smtpgate.proxy.fate import Fate
 from smtpgate.proxy.pipeline import ChainRun
 from smtpgate.proxy.revision import Door, Engine, Revision
 from smtpgate.proxy.spool import Spool
@@ -36,6 +33,7 @@ class Body:
     :ivar refusal: why the message will not go on; set as soon as that is known
     :ivar is_committing: the terminator has gone to a backend
     :ivar by_chunks: the client sends it with BDAT
+    :ivar fate: what the ledger knows of it, and is told
     """
 
     __slots__ = (
@@ -43,7 +41,7 @@ class Body:
         "is_committing",
         "content",
         "by_chunks",
-        "key",
+        "fate",
         "_engine",
         "_revision",
         "_door",
@@ -59,7 +57,6 @@ class Body:
         "_spool",
         "_is_spooled",
         "_is_raw",
-        "_asked_ledger",
         "_started",
     )
 
@@ -78,7 +75,6 @@ class Body:
         limits = revision.settings.limits
         self.refusal: Reply | None = None
         self.is_committing = False
-        self.key = ""
         self._engine = engine
         self._revision = revision
         self._door = door
@@ -99,11 +95,8 @@ class Body:
         self._held: Chunk | None = None
         self._prefix = b""
         self._spool: Spool | None = None
-        ledger = engine.ledger
-        self._asked_ledger = len(ledger) > 0 and any(
-            ledger.may_know(str(recipient.path)) for recipient in transaction.recipients
-        )
-        self._is_spooled = door.chain.spools or door.listener.body == "spool" or self._asked_ledger
+        self.fate = Fate(engine.ledger, transaction, engine.tell)
+        self._is_spooled = door.chain.spools or door.listener.body == "spool" or self.fate.is_asked
         self._started = False
 
     async def start(self) -> Reply | None:
@@ -262,6 +255,7 @@ class Body:
         if self._reader.section is None and self.refusal is None:
             await self._header(Chunk(self._reader.finish(), None))
         transaction.octets = self.content.octets
+        self.fate.see(self._reader.section, self.content.octets, self._checksum)
         if self.content.has_bare_newline:
             transaction.notes.append("bare_newline")
         if not self.content.is_complete_line and self.content.octets and not self._is_raw:
@@ -288,9 +282,9 @@ class Body:
 
     async def _commit(self) -> Reply:
         """The passing verdict is there: terminators go out, and the answers make the reply."""
-        known = self._known()
-        if known:
-            answered = await self._answer_known(known)
+        committed = self.fate.committed()
+        if committed:
+            answered = await self._beside(committed)
             if answered is not None:
                 return answered
         delivery = self._delivery
@@ -335,49 +329,14 @@ class Body:
         self._held = held
         return None
 
-    # The ledger
-
-    def _known(self) -> dict[str, book.Row]:
-        if not self._asked_ledger:
-            return {}
-        key = self.make_key()
-        rows = {}
-        for recipient in self._transaction.recipients:
-            if recipient.state == "accepted":
-                row = self._engine.ledger.find(key, str(recipient.path))
-                if row is not None:
-                    rows[str(recipient.path)] = row
-        return rows
-
-    def make_key(self) -> str:
-        """The ledger's key of this message."""
-        if not self.key:
-            section = self._reader.section
-            assert section is not None
-            self.key = self._engine.ledger.key(self._transaction, section, self.content.octets, self._checksum)
-        return self.key
-
-    @property
-    def has_message_id(self) -> bool:
-        """Whether the message names itself."""
-        section = self._reader.section
-        return section is not None and bool(section.first("message-id"))
-
-    async def _answer_known(self, rows: dict[str, book.Row]) -> Reply | None:
-        """What the ledger knows of this message: committed recipients are not sent to again."""
+    async def _beside(self, committed: frozenset[str]) -> Reply | None:
+        """Some recipients have it from an earlier try: go on with the others. A Reply where that is the end."""
         transaction = self._transaction
-        committed = {r for r, row in rows.items() if row.state == book.COMMITTED}
-        if any(row.state == book.UNKNOWN for row in rows.values()):
-            first = next(row for row in rows.values() if row.state == book.UNKNOWN)
-            transaction.notes.append("possible_duplicate")
-            self._engine.tell(DuplicatePossible(transaction, first.transaction_id))
-        if not committed:
-            return None
         for recipient in transaction.recipients:
             if str(recipient.path) in committed:
                 recipient.state = "known"
         transaction.notes.append("known_from_ledger")
-        rest = [r for r in transaction.recipients if r.state == "accepted"]
+        rest = [recipient for recipient in transaction.recipients if recipient.state == "accepted"]
         self._delivery.abandon("delivered before")
         if not rest:
             return status.DELIVERED_BEFORE
@@ -388,25 +347,6 @@ class Body:
             recipient.state = "accepted" if reply.is_positive else "deferred"
         refused = next((reply for reply in replies if not reply.is_positive), None)
         return None if refused is None else Reply(451, "4.3.0", refused.lines)
-
-    async def note_fate(self, legs: Sequence[Leg], *, only_mixed: bool) -> None:
-        """Write what the client may not learn: of all legs, or of a mix only what the one reply cannot say."""
-        states = []
-        for leg in legs:
-            if leg.final is None and not leg.is_unknown:
-                continue
-            if leg.is_unknown:
-                state = book.UNKNOWN
-            elif leg.final is not None and leg.final.is_positive:
-                state = book.COMMITTED
-            elif leg.final is not None and leg.final.is_permanent and only_mixed:
-                state = book.REFUSED
-            else:
-                continue
-            reply = leg.final or status.BACKEND_LOST
-            states += [(str(recipient.path), state, leg.link.server, reply) for recipient in leg.recipients]
-        if states and self._reader.section is not None:
-            await self._engine.ledger.write(self._transaction, self.make_key(), self.has_message_id, states)
 
     def close(self) -> None:
         """The transaction is over."""

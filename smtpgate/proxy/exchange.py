@@ -371,7 +371,7 @@ class Exchange:
     async def _remember(self, body: Body, legs: Sequence[Any], is_mixed: bool) -> None:
         clock = self._engine.clock
         try:
-            await within(self._engine.start(body.note_fate(legs, only_mixed=is_mixed)), clock.seconds() + _DURABLE_S)
+            await within(self._engine.start(body.fate.note(legs, only_mixed=is_mixed)), clock.seconds() + _DURABLE_S)
         except (OSError, TimeUp) as error:
             self._engine.tell(told.Happened("ledger.failed", "error", str(error) or "the store is slow", ()))
 

@@ -1,0 +1,85 @@
+"""One message and the commit ledger: what is known of it from earlier tries, and what this try leaves behind.
+
+Nothing is computed for the usual message: it is asked about only where the ledger knows one of its recipients, and
+told of only where the client may not have learned everything (promise 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from smtpgate.message.header import HeaderSection
+from smtpgate.policy.event import DuplicatePossible
+from smtpgate.policy.transaction import Transaction
+from smtpgate.proxy.ledger import COMMITTED, REFUSED, UNKNOWN, Ledger, Row
+from smtpgate.proxy.leg import Leg
+from smtpgate.smtp import status
+
+
+class Fate:
+    """What became of one message.
+
+    :ivar is_asked: the ledger may know it, so it must be seen whole before a backend sees it
+    """
+
+    __slots__ = ("is_asked", "_ledger", "_transaction", "_tell", "_section", "_octets", "_checksum", "_key")
+
+    def __init__(self, ledger: Ledger, transaction: Transaction, tell: Callable[[Any], None]) -> None:
+        self.is_asked = len(ledger) > 0 and any(
+            ledger.may_know(str(recipient.path)) for recipient in transaction.recipients
+        )
+        self._ledger = ledger
+        self._transaction = transaction
+        self._tell = tell
+        self._section: HeaderSection | None = None
+        self._octets = 0
+        self._checksum = 0
+        self._key = ""
+
+    def see(self, section: HeaderSection | None, octets: int, checksum: int) -> None:
+        """The message is there whole."""
+        self._section, self._octets, self._checksum = section, octets, checksum
+
+    def _make_key(self, section: HeaderSection) -> str:
+        if not self._key:
+            self._key = self._ledger.key(self._transaction, section, self._octets, self._checksum)
+        return self._key
+
+    def committed(self) -> frozenset[str]:
+        """The recipients that have it already. One whose fate is unknown is told of as a possible duplicate."""
+        if not self.is_asked or self._section is None:
+            return frozenset()
+        key = self._make_key(self._section)
+        rows: dict[str, Row] = {}
+        for recipient in self._transaction.recipients:
+            if recipient.state == "accepted":
+                row = self._ledger.find(key, str(recipient.path))
+                if row is not None:
+                    rows[str(recipient.path)] = row
+        unknown = [row for row in rows.values() if row.state == UNKNOWN]
+        if unknown:
+            self._transaction.notes.append("possible_duplicate")
+            self._tell(DuplicatePossible(self._transaction, unknown[0].transaction_id))
+        return frozenset(recipient for recipient, row in rows.items() if row.state == COMMITTED)
+
+    async def note(self, legs: Sequence[Leg], *, only_mixed: bool) -> None:
+        """Write what the client may not learn: of all legs, or of a mix only what the one reply cannot say."""
+        states = []
+        for leg in legs:
+            if leg.is_unknown:
+                state = UNKNOWN
+            elif leg.final is None:
+                continue
+            elif leg.final.is_positive:
+                state = COMMITTED
+            elif leg.final.is_permanent and only_mixed:
+                state = REFUSED
+            else:
+                continue
+            reply = leg.final or status.BACKEND_LOST
+            states += [(str(recipient.path), state, leg.link.server, reply) for recipient in leg.recipients]
+        section = self._section
+        if states and section is not None:
+            has_id = bool(section.first("message-id"))
+            await self._ledger.write(self._transaction, self._make_key(section), has_id, states)
