@@ -475,6 +475,37 @@ class ChunkingTests(GatewayCase):
 
         return self.talk(script)
 
+    def test_P_135_binary(self) -> Deferred[Any]:
+        """Octets that are no lines pass untouched where the backend takes them as they are."""
+        content = b"Subject: x\r\nMIME-Version: 1.0\r\n\r\n\x00\xff\r\x0a\n.\r\n\r\r" + bytes(range(256)) * 3
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            with Client(gateway.port()) as client:
+                self.assertIn(b"BINARYMIME\r\n", client.say(b"EHLO client.example.com"))
+                for at in (len(content) - 1, 40, 60):
+                    self.open(client, b" BODY=BINARYMIME")
+                    self.assertEqual(client.codes(chunk(content[:at]) + chunk(content[at:], True), 2), [250, 250])
+                self.open(client, b" BODY=BINARYMIME")
+                self.assertReply(client.say(b"DATA"), b"503 5.5.1")
+            self.assertEqual([without_trace(one) for one in backend.messages], [content] * 3)
+            self.assertTrue(all(line.endswith(b" BODY=BINARYMIME") for line in backend.seen(b"^MAIL")))
+
+        return self.drive(run, Backend((), (*EHLO, "BINARYMIME")))
+
+    @inlineCallbacks
+    def test_P_135_not_offered(self) -> Iterator[Deferred[Any]]:
+        """A backend that lacks either, and a listener with a rule about newlines: the keyword is not there."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            with Client(gateway.port()) as client:
+                self.assertNotIn(b"BINARYMIME", client.say(b"EHLO client.example.com"))
+                self.assertReply(client.say(b"MAIL FROM:<a@example.org> BODY=BINARYMIME"), b"555 5.5.4")
+            self.assertEqual(backend.seen(b"^MAIL"), [])
+
+        yield self.drive(run, Backend((), EHLO))
+        yield self.drive(run, Backend((), (*PLAIN_EHLO, "BINARYMIME")))
+        yield self.drive(run, Backend((), (*EHLO, "BINARYMIME")), listener='bare_newline = "reject"')
+
     def test_P_136_many_small_chunks(self) -> Deferred[Any]:
         """Thousands of one-octet chunks: answered one by one, one message."""
         count = 4000

@@ -28,7 +28,7 @@ OFFERS: list[tuple[str, dict[str, str]]] = [
     ("8BITMIME", {"8BITMIME": ""}),
     ("DSN", {"DSN": ""}),
     ("CHUNKING", {}),
-    ("BINARYMIME", {"BINARYMIME": ""}),
+    ("BINARYMIME", {}),
     ("ENHANCEDSTATUSCODES", {}),
     ("LIMITS RCPTMAX=50 MAILMAX=5000", {"LIMITS": "MAILMAX=1000 RCPTMAX=50"}),
     *(

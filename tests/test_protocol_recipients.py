@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, inlineCallbacks
 
 from smtpgate.policy.verdict import Finding
 from smtpgate.proxy.pipeline import Use
 from tests.gateway_kit import GatewayCase, TestGateway
-from tests.script_kit import REFERENCE, Action, Backend, Client, Connection, without_trace
+from tests.script_kit import EHLO, REFERENCE, Action, Backend, Client, Connection, without_trace
 
 CONTENT = b"Subject: x\r\n\r\nhi\r\n"
 
@@ -310,6 +310,62 @@ backend = "other"
                 self.finish(client, backend)
 
         return self.drive(run, Backend(), [Picky().use()])
+
+    def limits(self, client: Client) -> bytes:
+        """What EHLO says of LIMITS."""
+        (line,) = (line for line in client.say(b"EHLO c.example.com").split(b"\r\n") if line[4:10] == b"LIMITS")
+        return line[11:]
+
+    @inlineCallbacks
+    def test_P_293_smallest(self) -> Iterator[Deferred[Any]]:
+        """The smaller of each, whosever it is."""
+
+        def said(wanted: bytes) -> Callable[[TestGateway, Backend], None]:
+            def run(gateway: TestGateway, backend: Backend) -> None:
+                with Client(gateway.port()) as client:
+                    self.assertEqual(self.limits(client), wanted)
+
+            return run
+
+        words = (*EHLO, "LIMITS RCPTMAX=5 MAILMAX=7")
+        yield self.drive(said(b"MAILMAX=7 RCPTMAX=5"), Backend((), words))
+        ours = "recipients = 100\nmessages_per_session = 2"
+        yield self.drive(said(b"MAILMAX=2 RCPTMAX=100"), Backend((), (*EHLO, "LIMITS RCPTMAX=500")), limits=ours)
+
+    def test_P_293_by_domain(self) -> Deferred[Any]:
+        """Where routes part by recipient, one domain a transaction."""
+
+        def run(client: Client, one: Backend, other: Backend) -> None:
+            self.assertIn(b"RCPTDOMAINMAX=1", self.limits(client))
+
+        return self.two(run)
+
+    def test_P_293_exceeded(self) -> Deferred[Any]:
+        """Ours: 452 for the recipient too many, 421 for the message too many."""
+
+        def script(client: Client, backend: Backend) -> None:
+            self.assertEqual(client.say(b"MAIL FROM:<a@example.org>")[:3], b"250")
+            for number in range(100):
+                self.assertEqual(client.say(b"RCPT TO:<r%d@example.net>" % number)[:3], b"250")
+            self.assertReply(client.say(b"RCPT TO:<more@example.net>"), b"452 4.5.3")
+            self.assertEqual(client.say(b"RSET")[:3], b"250")
+            self.assertReply(client.say(b"MAIL FROM:<a@example.org>"), b"421 4.7.0")
+            self.assertTrue(client.is_closed())
+
+        return self.talk(script, limits="recipients = 100\nmessages_per_session = 1")
+
+    def test_P_293_of_the_backend(self) -> Deferred[Any]:
+        """A client that goes on past the backend's MAILMAX gets another link there."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            with Client(gateway.port()) as client:
+                client.hello()
+                for _ in range(3):
+                    self.assertRegex(client.message(CONTENT), rb"^250 ")
+            carriers = [one for one in backend.connections if any(line[:4] == b"MAIL" for line in one.commands)]
+            self.assertEqual([sum(line[:4] == b"MAIL" for line in one.commands) for one in carriers], [1, 1, 1])
+
+        return self.drive(run, Backend((), (*EHLO, "LIMITS MAILMAX=1")))
 
     def test_P_201_forwarding(self) -> Deferred[Any]:
         """251 is relayed and counts as taken, 551 as refused."""

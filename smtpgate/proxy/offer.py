@@ -90,8 +90,9 @@ def _limits(door: Door, revision: Revision, behind: Capabilities) -> str:
     limits = revision.settings.limits
     known = behind.limits
     out = [f"RCPTMAX={min(limits.recipients, known.get('RCPTMAX', limits.recipients))}"]
-    if limits.messages_per_session:
-        out.insert(0, f"MAILMAX={limits.messages_per_session}")
+    messages = [most for most in (limits.messages_per_session, known.get("MAILMAX", 0)) if most]
+    if messages:
+        out.insert(0, f"MAILMAX={min(messages)}")
     if door.listener.role == "mx" and revision.router.differs_by_recipient(door.listener.name):
         out.append("RCPTDOMAINMAX=1")
     return " ".join(out)

@@ -91,6 +91,9 @@ def _parse(lines: tuple[str, ...]) -> Capabilities:
         elif keyword in words:
             continue
         words[keyword] = rest
+    if "CHUNKING" not in words:
+        # Binary content can only be sent by chunks (RFC 3030 section 3).
+        words.pop("BINARYMIME", None)
     return Capabilities(words)
 
 
