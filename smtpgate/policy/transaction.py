@@ -221,6 +221,11 @@ class Transaction:
         self.body_by = ""
         self.edits = EditList()
 
+    def note(self, word: str) -> None:
+        """A short word about the message, once."""
+        if word not in self.notes:
+            self.notes.append(word)
+
     @property
     def message_id(self) -> str:
         """The Message-ID field, as far as a log wants it."""

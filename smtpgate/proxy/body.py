@@ -335,7 +335,7 @@ class Body:
         for recipient in transaction.recipients:
             if str(recipient.path) in committed:
                 recipient.state = "known"
-        transaction.notes.append("known_from_ledger")
+        transaction.note("known_from_ledger")
         rest = [recipient for recipient in transaction.recipients if recipient.state == "accepted"]
         self._delivery.abandon("delivered before")
         if not rest:

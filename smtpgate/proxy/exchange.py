@@ -161,7 +161,7 @@ class Exchange:
         ledger = self._engine.ledger
         row = ledger.refusal(facts, str(path)) if len(ledger) else None
         if row is not None:
-            facts.notes.append("known_from_ledger")
+            facts.note("known_from_ledger")
             refusal: Reply = row.reply
             return refusal
         pool: Pool = session.revision.pools[route.backend]
