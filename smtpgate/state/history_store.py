@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -28,8 +29,7 @@ KEEP_ROWS: Final = 1_000_000
 SLICE: Final = 2000
 #: Recipients of one message that a search finds.
 SEARCHED: Final = 100
-#: After so many records the thread sleeps a moment: the interpreter's lock goes back to the reactor, which
-#: would
+#: After so many records the thread sleeps a moment: the interpreter's lock goes back to the reactor, which would
 #: otherwise get it every five milliseconds only.
 _BREATH: Final = 20
 _BREATH_S: Final = 0.0002
@@ -117,7 +117,7 @@ class HistoryStore:
 
     def _write(self, connection: sa.Connection, records: Iterable[Record]) -> None:
         rows: list[Record] = []
-        found: list[Record] = []
+        found: list[tuple[object, ...]] = []
         for number, record in enumerate(records, 1):
             rows.append({"id": record["id"], "started": record["started"], "record": pack(record)})
             found += [_searchable(record, message) for message in record["messages"]]
@@ -127,7 +127,7 @@ class HistoryStore:
         before = self._counted(connection)
         added = connection.execute(insert(sessions).on_conflict_do_nothing(), rows).rowcount
         if found:
-            connection.execute(insert(messages).on_conflict_do_nothing(), found)
+            connection.exec_driver_sql(_INSERT, found)
         self._count = before + (added if added >= 0 else len(rows))
         self._expire(connection, self._wall(), min(SLICE, 2 * len(rows)))
 
@@ -161,18 +161,23 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def _searchable(record: Record, message: Record) -> Record:
-    return {
-        "id": message["id"],
-        "session_id": record["id"],
-        "at": record["started"] + message["begun_ms"] / 1000,
-        "client_ip": record["client_ip"],
-        "sender": _clean(message["sender"]),
-        "recipients": _clean(" ".join(one["address"] for one in message["recipients"][:SEARCHED])),
-        "message_id": _clean(message["message_id"]),
-        "subject": _clean(message["subject"]),
-        "outcome": message["outcome"],
-    }
+def _searchable(record: Record, message: Record) -> tuple[object, ...]:
+    """A row of `messages`, its columns in the order of the table."""
+    return (
+        message["id"],
+        record["id"],
+        record["started"] + message["begun_ms"] / 1000,
+        record["client_ip"],
+        _clean(message["sender"]),
+        _clean(" ".join([one["address"] for one in message["recipients"][:SEARCHED]])),
+        _clean(message["message_id"]),
+        _clean(message["subject"]),
+        message["outcome"],
+    )
+
+
+#: Made once: to put names to the values of each row anew would cost as much as the row.
+_INSERT: Final = str(insert(messages).on_conflict_do_nothing().compile(dialect=sqlite.dialect()))
 
 
 def _session(connection: sa.Connection, id: str) -> Record | None:
