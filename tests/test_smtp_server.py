@@ -232,6 +232,29 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(wire.take_output()[:3], b"250")
 
 
+class DiscardTests(SynchronousTestCase):
+    """A line that is too long."""
+
+    def test_its_rest_is_no_command(self) -> None:
+        """Also where a piece of it begins like one."""
+        for rest in (b"MAIL FROM:<a@example.org>\r\n", b"RCPT TO:<b@example.net>\r\n", b"DATA\r\n"):
+            wire = ServerConnection(WireRules())
+            for line in (b"EHLO c\r\n", b"MAIL FROM:<a@example.org>\r\n", b"RCPT TO:<b@example.net>\r\n"):
+                if rest[:4] == b"MAIL" and line[:4] != b"EHLO":
+                    continue
+                wire.receive(line)
+                command = wire.next_event()
+                assert isinstance(command, Command)
+                wire.reply(command, Reply(250, "2.0.0", ("ok",)))
+            wire.receive(b"NOOP " + b"x" * 3000)
+            self.assertIs(wire.next_event(), NEED_DATA)
+            wire.receive(rest)
+            event = wire.next_event()
+            assert isinstance(event, Violation)
+            self.assertEqual(event.reason, "line too long")
+            self.assertIs(wire.next_event(), PAUSED)
+
+
 class TableTests(SynchronousTestCase):
     """The state table."""
 

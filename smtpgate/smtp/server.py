@@ -264,7 +264,7 @@ class ServerConnection:
         slots = self._slots
         if self._at >= len(self._buffer) or self._closing:
             return NEED_DATA if not slots or self._auth is not None and self._auth.answer is not None else PAUSED
-        if not slots and self._is_usual:
+        if not slots and self._is_usual and not self._discarding:
             command = self._usual()
             if command is not None:
                 return command
