@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config import check_backends as checks
 from smtpgate.config.model import Credentials, Route, Secret
+from smtpgate.tap import Gateway
 from tests.config_kit import backend, listener, said, tree
 
 LOGIN = Credentials("gate", Secret("hunter2"))
@@ -37,8 +38,50 @@ class TLSTests(SynchronousTestCase):
 
     def test_addresses_without_verification_need_no_name(self) -> None:
         """What is not verified has none to be verified by."""
-        group = backend("mail", "192.0.2.1:25", tls="required")
-        self.assertEqual(said(checks.verified_servers_have_names, tree(backends=[group])), [])
+        for tls in ("required", "implicit"):
+            group = backend("mail", "192.0.2.1:25", "unix:/a", tls=tls)
+            self.assertEqual(said(checks.verified_servers_have_names, tree(backends=[group])), [])
+
+    def test_socket_has_no_name_for_an_authority(self) -> None:
+        """With TLS from the first octet too, where an authority asks for verification."""
+        group = backend("mail", "192.0.2.1:465", "unix:/a", tls="implicit", tls_ca=Path("/ca"))
+        found = said(checks.verified_servers_have_names, tree(backends=[group]))
+        self.assertEqual(found, [("backends.mail.servers[1]", "error")])
+
+    def test_implicit_tls_is_verified_where_something_is_named(self) -> None:
+        """TLS from the first octet says nothing about who is there; `required` never verifies."""
+        for tls, given, verified in (
+            ("off", {}, False),
+            ("optional", {"tls_name": "mail.example.net"}, False),
+            ("required", {"tls_pins": (bytes(32),)}, False),
+            ("verify", {}, True),
+            ("implicit", {}, False),
+            ("implicit", {"tls_name": "mail.example.net"}, True),
+            ("implicit", {"tls_ca": Path("/ca")}, True),
+            ("implicit", {"tls_pins": (bytes(32),)}, True),
+            ("implicit", {"tls_certificate": Path("/own")}, False),
+        ):
+            self.assertEqual(checks.is_verified(backend(tls=tls, **given)), verified, (tls, given))
+
+    def test_the_gateway_verifies_by_the_same_rule(self) -> None:
+        """What the check believes is what a connection will do."""
+        for tls in ("optional", "required", "verify", "implicit"):
+            for given in ({}, {"tls_name": "mail.example.net"}, {"tls_pins": (bytes(32),)}):
+                group = backend(tls=tls, **given)
+                made = Gateway._client_tls(group)
+                assert made is not None
+                self.assertEqual(made.verifies, checks.is_verified(group), (tls, given))
+
+    def test_trust_that_nothing_is_held_against_is_refused(self) -> None:
+        """Authorities and pins where any certificate is taken; a name is asked for in the handshake all the same."""
+        for tls, found in (
+            ("optional", [("backends.mail.tls_ca", "error"), ("backends.mail.tls_pins", "error")]),
+            ("required", [("backends.mail.tls_ca", "error"), ("backends.mail.tls_pins", "error")]),
+            ("verify", []),
+            ("implicit", []),
+        ):
+            group = backend(tls=tls, tls_ca=Path("/a"), tls_pins=(bytes(32),), tls_name="mail.example.net")
+            self.assertEqual(said(checks.trust_is_asked_for, tree(backends=[group])), found, tls)
 
     def test_trust_without_tls_is_refused(self) -> None:
         """A name alone is warned about: it is often left over."""
@@ -62,12 +105,15 @@ class TLSTests(SynchronousTestCase):
         self.assertEqual(said(checks.tls_keys_have_tls, tree(backends=[group])), [])
 
     def test_own_password_in_the_clear_is_refused(self) -> None:
-        """Unless the operator takes the risk, or nobody can listen."""
+        """Nor to whoever poses as the server; unless the operator takes the risk, or nobody can listen."""
         for tls, address, requires, found in (
             ("off", "mail.example.net:25", True, ["backends.mail.credentials"]),
             ("optional", "192.0.2.1:25", True, ["backends.mail.credentials"]),
             ("optional", "192.0.2.1:25", False, []),
-            ("required", "192.0.2.1:25", True, []),
+            ("required", "192.0.2.1:25", True, ["backends.mail.credentials"]),
+            ("required", "192.0.2.1:25", False, []),
+            ("implicit", "192.0.2.1:465", True, ["backends.mail.credentials"]),
+            ("verify", "192.0.2.1:25", True, []),
             ("off", "127.0.0.1:25", True, []),
             ("off", "unix:/run/mail.sock", True, []),
         ):
@@ -82,10 +128,15 @@ class TLSTests(SynchronousTestCase):
             ("off", "mail.example.net:25", {}, ["backends.mail.tls"]),
             ("optional", "mail.example.net:25", {}, ["backends.mail.tls"]),
             ("required", "mail.example.net:25", {}, ["backends.mail.tls"]),
-            ("required", "mail.example.net:25", {"tls_pins": (bytes(32),)}, []),
+            ("required", "mail.example.net:25", {"tls_pins": (bytes(32),)}, ["backends.mail.tls"]),
             ("required", "mail.example.net:25", {"auth_requires_tls": False}, []),
             ("verify", "mail.example.net:25", {}, []),
-            ("implicit", "mail.example.net:465", {}, []),
+            ("implicit", "mail.example.net:465", {}, ["backends.mail.tls"]),
+            ("implicit", "mail.example.net:465", {"tls_certificate": Path("/own")}, ["backends.mail.tls"]),
+            ("implicit", "mail.example.net:465", {"tls_name": "mail.example.net"}, []),
+            ("implicit", "mail.example.net:465", {"tls_ca": Path("/ca")}, []),
+            ("implicit", "mail.example.net:465", {"tls_pins": (bytes(32),)}, []),
+            ("implicit", "127.0.0.1:465", {}, []),
             ("off", "127.0.0.1:25", {}, []),
         ):
             group = backend("mail", address, tls=tls, **given)

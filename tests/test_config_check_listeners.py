@@ -46,7 +46,7 @@ class RelayTests(SynchronousTestCase):
             ({"auth": "off"}, [("listeners.sub.auth", "error")]),
             ({"auth": "off", "relay_from": networks}, []),
             ({"auth_required": False}, [("listeners.sub.auth_required", "error")]),
-            ({"auth_required": False, "relay_from": networks}, []),
+            ({"auth_required": False, "relay_from": networks}, [("listeners.sub.auth_required", "error")]),
             ({"auth": "local"}, []),
             ({}, []),
         ):
@@ -57,10 +57,12 @@ class RelayTests(SynchronousTestCase):
         self.assertEqual(said(checks.submission_knows_its_clients, tree()), [])
 
     def test_required_auth_that_is_off_is_refused(self) -> None:
-        """On both roles."""
+        """On submission relay_from may say who sends in its place."""
         found = said(checks.required_auth_is_on, tree([listener(auth_required=True)]))
         self.assertEqual(found, [("listeners.mx.auth_required", "error")])
         self.assertEqual(said(checks.required_auth_is_on, tree([submission()])), [])
+        trusted = submission(auth="off", relay_from=NetworkList(["192.0.2.0/24"]))
+        self.assertEqual(said(checks.required_auth_is_on, tree([trusted])), [])
 
     def test_relay_from_with_strangers_is_refused(self) -> None:
         """/8 and /16 are the widest that anybody may own."""

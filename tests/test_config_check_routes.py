@@ -206,16 +206,33 @@ class OneBackendTests(SynchronousTestCase):
             key for key, _ in said(checks.login_has_one_backend, judged) + said(checks.user_has_one_backend, judged)
         ]
 
-    def test_login_may_depend_on_name_and_user(self) -> None:
+    def test_login_may_depend_on_name_and_client(self) -> None:
         """Both are known when the backend is asked."""
         self.assertEqual(
-            self.asked({"sni": ["a.b"], "backend": "other"}, {"user": ["bob"], "backend": "other"}, {}), []
+            self.asked({"sni": ["a.b"], "backend": "other"}, {"client": ["192.0.2.1"], "backend": "other"}, {}), []
         )
 
     def test_login_may_not_depend_on_what_comes_later(self) -> None:
-        """Sender, recipient, client."""
-        for key, value in (("recipient", "a.b"), ("sender", "a.b"), ("client", "192.0.2.1")):
+        """Sender, recipient, and the user, whose name is known by the login only."""
+        for key, value in (("recipient", "a.b"), ("sender", "a.b"), ("user", "bob")):
             self.assertEqual(self.asked({key: [value], "backend": "other"}, {}), [f"routes[0].{key}"])
+
+    def test_login_needs_a_backend_for_a_user_without_a_name(self) -> None:
+        """Routes that all ask for the user leave none, even where they all lead to one backend."""
+        self.assertEqual(self.asked({"user": ["bob"]}), ["routes[0].user"])
+        self.assertEqual(self.asked({"user": ["bob"]}, {"user": ["eve"]}), ["routes[0].user", "routes[1].user"])
+        self.assertEqual(self.asked({"user": ["bob"]}, {}), [])
+        self.assertEqual(self.asked({"user": ["bob"]}, {"recipient": ["a.b"]}), [])
+        self.assertEqual(
+            self.asked({"user": ["bob"], "sni": ["a.b"]}, {"sni": ["c.d"], "backend": "other"}), ["routes[0].user"]
+        )
+        self.assertEqual(self.asked({"user": ["bob"]}, auth="local"), [])
+
+    def test_each_client_may_have_its_own_backend(self) -> None:
+        """A condition that comes later must not decide between those of one client."""
+        net, other = {"client": ["192.0.2.0/24"]}, {"client": ["198.51.100.0/24"], "backend": "other"}
+        self.assertEqual(self.asked({**net, "user": ["bob"]}, net, other), [])
+        self.assertEqual(self.asked({**net, "user": ["bob"]}, {"backend": "other"}), ["routes[0].user"])
 
     def test_conditions_that_decide_nothing_are_good(self) -> None:
         """The backend is the same either way."""
@@ -229,11 +246,12 @@ class OneBackendTests(SynchronousTestCase):
                 {"user": ["*@a.b"], "recipient": ["c.d"]},
                 {"user": ["*@a.b"]},
                 {"user": ["*@c.d"], "backend": "other"},
+                auth="local",
             ),
             [],
         )
         self.assertEqual(
-            self.asked({"user": ["*@a.b"], "recipient": ["c.d"]}, {"backend": "other"}),
+            self.asked({"user": ["*@a.b"], "recipient": ["c.d"]}, {"backend": "other"}, auth="local"),
             ["routes[0].recipient"],
         )
 

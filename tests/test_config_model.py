@@ -98,7 +98,8 @@ class TreeTests(SynchronousTestCase):
             (submission.early_talker, submission.strict_sync, submission.auth_required),
             ("queue", False, True),
         )
-        self.assertFalse(Listener("c", (), role="submission").auth_required)
+        # Without AUTH nobody has what is required, and only relay_from is left.
+        self.assertTrue(Listener("c", (), role="submission").auth_required)
 
     def test_verdict_depends_on_the_role_unless_given(self) -> None:
         """A person waits on submission."""
