@@ -351,8 +351,6 @@ class BackendFaultTests(GatewayCase):
         """RSET is refused: that connection is used no more, and given up."""
         return self.between({"450": b"450 4.3.0 no", "500": b"500 5.5.1 what"})
 
-    test_reset_refused.todo = "the link stays open, and its slot taken (proxy.delivery._rcpt)"  # type: ignore[attr-defined]
-
     def test_data(self) -> Deferred[None]:
         """At DATA and in the middle of the body."""
         return self.matrix(["DATA", "body"])
@@ -606,8 +604,6 @@ class ClientGoneTests(GatewayCase):
 
         self.addCleanup(go.set)
         return self.drive(run, Backend(ehlo=EHLO))
-
-    test_in_reset.todo = "the link stays open, and its slot taken (proxy.delivery._rcpt)"  # type: ignore[attr-defined]
 
     def test_in_auth(self) -> Deferred[None]:
         """In the middle of a relayed login: the half of it is nobody's, and nobody inherits the link."""

@@ -159,7 +159,6 @@ class Body:
             return
         transaction = self._transaction
         transaction.header = section
-        self._look(first)
         if self._run.wants("header"):
             found = await self._run.run("header", section)
             verdict = merge(found)
@@ -168,6 +167,7 @@ class Body:
                 assert verdict.decided_by is not None
                 self._refuse(verdict.decided_by.reply())
                 return
+        self._look(first)
         if self._edits.only_adds:
             self._prefix = self._edits.prefix()
         elif not self._is_spooled:

@@ -138,14 +138,16 @@ class Delivery:
                 if leg is None:
                     link = self._kept.take(self.pool)
                     is_reused = link is not None
-                    if link is None and self._kept.is_pinned:
+                    if link is not None:
+                        leg = Leg(link)
+                        if not link.is_settled:
+                            await link.settle(self._clock.seconds() + self._timeouts.backend_s)
+                    elif self._kept.is_pinned:
                         raise LinkFailed("idle", status.BACKEND_LOST, "the link that was logged in is gone")
-                    if link is None:
+                    else:
                         deadline = self._clock.seconds() + self._timeouts.greeting_s
                         link = await self.pool.link(self.transaction.session, key, deadline, frozenset(tried), wish)
-                    elif not link.is_settled:
-                        await link.settle(self._clock.seconds() + self._timeouts.backend_s)
-                    leg = Leg(link)
+                        leg = Leg(link)
                     self._note_server(link)
                 params = self._params(leg.link)
                 replies = await leg.envelope(self.transaction, group, params, self._timeouts.backend_s, self._clock)
