@@ -184,6 +184,7 @@ class Control:
         self.history = history
         self.metrics = metrics
         self.revision: Revision | None = None
+        self._started_with: Settings | None = None
         self.revision_at = 0.0
         self.started = engine.wall()
         self.problems: tuple[Problem, ...] = ()
@@ -257,8 +258,9 @@ class Control:
         out = []
         for pool in self._current().pools.values():
             down = [server for server in pool.servers if server.state == "down"]
-            if down and len(down) == len(pool.servers):
-                out.append(f"backend {pool.backend.name}: no server is up")
+            drained = [server for server in pool.servers if server.is_drained]
+            if len({*down, *drained}) == len(pool.servers):
+                out.append(f"backend {pool.backend.name}: no server is {'in service' if drained else 'up'}")
             for server in pool.servers:
                 if not server.is_ready:
                     out.append(f"backend {pool.backend.name}: {server.name}: {server.why}")
@@ -371,6 +373,7 @@ class Control:
 
     async def start(self, settings: Settings) -> None:
         """The first revision."""
+        self._started_with = settings
         await self._apply(settings)
 
     async def reload(self, actor: Actor) -> tuple[Problem, ...]:
@@ -401,10 +404,24 @@ class Control:
         finally:
             self._is_reloading = False
         self.problems = ()
+        for key in self._fixed(settings):
+            message = f"{key} is another in the file, and takes effect when the gateway is started anew"
+            self.engine.tell(told.Happened("config.warning", "warning", message))
         self._did(
             actor, "config.reload", self._current().id, "no change in the file" if before == settings.digest else ""
         )
         return ()
+
+    def _fixed(self, settings: Settings) -> list[str]:
+        """The keys that differ from those at the start and hold until the end."""
+        first = self._started_with
+        assert first is not None
+        now = {"state_dir": settings.state_dir, "log.format": settings.log.format, "log.file": settings.log.file}
+        then = {"state_dir": first.state_dir, "log.format": first.log.format, "log.file": first.log.file}
+        for name in ("listen", "health_listen"):
+            now[f"admin.{name}"] = getattr(settings.admin, name)
+            then[f"admin.{name}"] = getattr(first.admin, name)
+        return [key for key, value in now.items() if then[key] != value]
 
     async def _apply(self, settings: Settings) -> None:
         """Build beside, bind, swap one reference; throw the new away where anything fails."""

@@ -284,10 +284,22 @@ class Gateway(Service):
         domain = next(iter(self._first.local_domains.entries), "example.net")
         for line in (
             f"send mail:   swaks --server {host.host}:{host.port} --tls --from alice@example.org --to bob@{domain}",
-            f"admin page:  {self._first.admin.listen} (the code for the first visit stands below)",
+            f"admin page:  {self._admin_page()} (the code for the first visit stands below)",
             f"messages:    {self.state.path / 'Maildir' / 'new'}",
         ):
             self.tell(Happened("gateway.first_try", "info", line))
+
+    def _admin_page(self) -> str:
+        """The address for a browser, where the door is a TCP port."""
+        from smtpgate.config.endpoint import parse_listen
+
+        listen = self._first.admin.listen
+        if listen is None:
+            return "off"
+        endpoint = parse_listen(listen)
+        if endpoint.kind != "tcp":
+            return listen
+        return f"http://{endpoint.interface or 'localhost'}:{endpoint.port}/"
 
     def _keep_house(self) -> None:
         self.engine.ledger.expire()

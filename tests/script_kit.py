@@ -158,8 +158,8 @@ class Backend:
             connection = Connection(self, sock)
             self.connections.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _serve(self, connection: Connection) -> None:
         try:

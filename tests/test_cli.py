@@ -225,7 +225,7 @@ class SocketTests(TestCase):
         code, _, err = await self.ask("user", "remove", "ann")
         self.assertEqual(code, 1)
         self.assertIn("last owner", err)
-        code, out, _ = await self.ask("token", "add", "ci", "--role", "auditor", "--days", "0")
+        code, out, _ = await self.ask("token", "add", "ci", "--role", "auditor", "--days", "30")
         self.assertTrue(out.startswith("sgt_"))
         _, out, _ = await self.ask("token", "list")
         self.assertIn("auditor", out)

@@ -422,6 +422,42 @@ tls = "off"
         routes = '[[routes]]\nclient = ["192.0.2.0/24"]\nbackend = "other"'
         return self.two(run, routes, CLEAR + '\nxclient_from = ["127.0.0.1"]\n')
 
+    def test_P_174_broken_exchange_and_broken_link(self) -> Deferred[Any]:
+        """The client sends what is no base64, the server hangs up on our cancel: one reply, and a new try is good."""
+
+        def run(gateway: TestGateway, mail: Backend, other: Backend) -> None:
+            with Client(gateway.port()) as client:
+                client.hello()
+                mail.once.append((b"^AUTH", self.hangs_up))
+                self.assertEqual(client.say(b"AUTH PLAIN")[:3], b"334")
+                self.assertReply(client.say(b"!!!"), b"501 5.5.2")
+                self.assertRegex(client.say(b"AUTH PLAIN " + PLAIN), rb"^235 ")
+            self.assertEqual([one for one in gateway.told(told.Happened) if one.name == "session.crashed"], [])
+
+        return self.two(run, "")
+
+    @staticmethod
+    def hangs_up(connection: Connection) -> Any:
+        """A challenge, and no patience with the answer."""
+        connection.say(b"334 ")
+        connection.line()
+        return DROP
+
+    def test_P_172_failed_login_is_told(self) -> Deferred[Any]:
+        """Who, from where, and never with what."""
+
+        def run(gateway: TestGateway, mail: Backend, other: Backend) -> None:
+            mail.rules.append((b"^AUTH", Exchange(final=b"535 5.7.8 no")))
+            with Client(gateway.port()) as client:
+                client.hello()
+                self.assertReply(client.say(b"AUTH PLAIN " + PLAIN), b"535 5.7.8")
+            (event,) = (one for one in gateway.told(told.Happened) if one.name == "auth.failed")
+            fields = dict(event.fields)
+            self.assertEqual((fields["client_ip"], fields["auth_user"]), ("127.0.0.1", "alice"))
+            self.assertNotIn("s3cret", str(event))
+
+        return self.two(run, "")
+
     def test_P_177_by_user(self) -> None:
         """A listener that carries AUTH and routes by user is refused at load: the backend comes before the name."""
         routes = '[[routes]]\nuser = ["alice"]\nbackend = "other"'

@@ -195,13 +195,13 @@ class ClientGoneTests(GatewayCase):
             return b"250 2.0.0 taken"
 
         def run(gateway: TestGateway, backend: Backend) -> None:
-            for leave in LEAVE:
+            for number, leave in enumerate(LEAVE):
                 asked.clear()
                 go.clear()
                 client = Client(gateway.port())
                 client.hello()
                 self.assertRegex(client.reply_at("DATA"), rb"^354 ")
-                client.send(CORPUS + b".\r\n")
+                client.send(b"X-Try: %d\r\n" % number + CORPUS + b".\r\n")
                 self.assertTrue(asked.wait(15))
                 leave(client)
                 gateway.settle()
@@ -214,6 +214,34 @@ class ClientGoneTests(GatewayCase):
             self.assertEqual(len(backend.messages), 2)
 
         return self.drive(run, Backend([(b"^DOT", hold)]))
+
+    def test_P_238_closed_behind_dot(self) -> Deferred:
+        """The same by an ordinary close: who gave up waiting has not heard the answer, and its retry is answered."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            asked, go = threading.Event(), threading.Event()
+
+            def hold(connection: Connection) -> bytes:
+                asked.set()
+                go.wait(15)
+                return b"250 2.0.0 taken"
+
+            backend.once.append((b"^DOT", hold))
+            client = Client(gateway.port())
+            client.hello()
+            self.assertRegex(client.reply_at("DATA"), rb"^354 ")
+            client.send(CORPUS + b".\r\n")
+            self.assertTrue(asked.wait(15))
+            client.close()
+            gateway.settle()
+            go.set()
+            self.assertTrue(gateway.idle())
+            with Client(gateway.port()) as again:
+                again.hello()
+                self.assertRegex(again.message(CORPUS), rb"\A250 ")
+            self.assertEqual(len(backend.messages), 1)
+
+        return self.drive(run)
 
     def test_P_239_in_auth(self) -> Deferred:
         """Gone within an AUTH exchange: all is given up."""

@@ -100,6 +100,17 @@ class TraceTests(GatewayCase):
 
         return self.drive(run)
 
+    def test_P_295_same_name(self) -> Deferred:
+        """A mail server on the gateway's own machine greets with the same name, and is no loop."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            backend.greeting = b"220 gate.example.com ESMTP Postfix"
+            with Client(gateway.port()) as client:
+                client.hello()
+                self.assertRegex(client.message(), rb"\A250 ")
+
+        return self.drive(run)
+
     def sent(
         self,
         gateway: TestGateway,

@@ -195,6 +195,8 @@ class Accounts:
         """A new user; raises Refusal where name, role or password will not do."""
         check_new(name, password)
         check_role(role)
+        if any(one.name == name for one in await self.users.users()):
+            raise Refusal("conflict", 409, f"there is a user {name} already")
         await self.audit(actor, "user.add", name, f"role {role}")
         await self._gate.run(self.users.add_user, name, role, password)
 

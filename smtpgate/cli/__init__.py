@@ -78,9 +78,15 @@ def _access(verbs: Any, verb: Any) -> None:
     one = verb("add", access.token_add, tokens)
     one.add_argument("name")
     one.add_argument("--role", required=True, choices=ROLES)
-    one.add_argument("--days", type=int, default=365, help="how long it holds; 0: for ever")
+    one.add_argument("--days", type=_days, default=365, help="how long it holds, at most 3660")
     verb("list", access.token_list, tokens)
     verb("revoke", access.token_revoke, tokens).add_argument("id")
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 3660:
+        raise argparse.ArgumentTypeError(f"{text} is no number of days from 1 to 3660")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,7 +51,7 @@ def user_list(args: argparse.Namespace) -> None:
 
 def token_add(args: argparse.Namespace) -> None:
     """A new token, printed once."""
-    body: dict[str, Any] = {"name": args.name, "role": args.role, "days": args.days or None}
+    body: dict[str, Any] = {"name": args.name, "role": args.role, "days": args.days}
     found = _either(
         args,
         lambda gateway: gateway.ask("POST", "/tokens", body),

@@ -55,6 +55,8 @@ def add_user(folder: Path, name: str, role: str, password: str) -> Any:
         raise Refusal("a password has at least 12 characters")
 
     async def work(users: Any) -> bool:
+        if any(one.name == name for one in await users.users()):
+            raise Refusal(f"there is a user {name} already")
         await users.audit(_actor(), "user.add", name, f"role {role}")
         await users.add_user(name, role, password)
         return True
@@ -90,7 +92,7 @@ def add_token(folder: Path, name: str, role: str, days: int) -> Any:
 
     async def work(users: Any) -> Any:
         await users.audit(_actor(), "token.add", name, f"role {role}")
-        return {"token": await users.add_token(name, role, time.time() + days * 86400 if days else 0.0)}
+        return {"token": await users.add_token(name, role, time.time() + days * 86400)}
 
     return _do(folder, work)
 

@@ -68,6 +68,8 @@ def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., 
     client: smtplib.SMTP = kind(timeout=TIMEOUT_S, local_hostname="localhost", **more)
     try:
         client.connect(host, port)
+        # `connect` leaves it to the constructor, and `starttls` wants it.
+        client._host = host  # type: ignore[attr-defined]
         client.ehlo()
         if listener.tls != "implicit" and client.has_extn("starttls"):
             client.starttls(context=context)

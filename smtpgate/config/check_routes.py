@@ -296,3 +296,36 @@ def relayed_logins(tree: Settings) -> Iterator[tuple[str, list[str]]]:
         if listener.auth == "relay":
             named = dict.fromkeys(route.backend for route in routes_for(tree, name))
             yield name, [backend for backend in named if backend in tree.backends]
+
+
+def relayed_login_is_the_only_one(tree: Settings) -> Iterator[Fault]:
+    """A server takes one login on a connection (RFC 4954 section 4): ours would stand in the way of the client's."""
+    for name, listener in tree.listeners.items():
+        if listener.auth != "relay":
+            continue
+        for backend in dict.fromkeys(route.backend for route in routes_for(tree, name)):
+            known = tree.backends.get(backend)
+            if known is not None and known.credentials is not None:
+                yield Fault(
+                    ("backends", backend, "credentials"),
+                    f"the gateway would log in before the clients of listener {quoted(name)}, which has"
+                    ' auth = "relay"; a server takes one login on a connection',
+                    'leave credentials out, or use auth = "local" on the listener',
+                    rests_on=(("listeners", name), _ROUTES),
+                )
+
+
+def somebody_takes_the_rest(tree: Settings) -> Iterator[Fault]:
+    """Mail from the world that no route takes is refused for good; that is seldom what a condition was meant to do."""
+    for name, listener in tree.listeners.items():
+        routes = routes_for(tree, name)
+        if (
+            listener.role == "mx"
+            and routes
+            and all(route.client or route.sni or route.user or route.sender for route in routes)
+        ):
+            yield warning(
+                ("routes", routes[-1].number - 1),
+                f"mail to listener {quoted(name)} that fits none of the conditions is refused with 550",
+                "add a last [[routes]] without client, sni, user and sender, unless that is meant",
+            )

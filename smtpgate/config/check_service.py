@@ -54,6 +54,13 @@ def state_dir_is_usable(tree: Settings, around: Surroundings) -> Iterator[Fault]
         yield warning(("state_dir",), f"{tree.state_dir} cannot be made: {folder.reason}", hint)
 
 
+def log_file_is_usable(tree: Settings, around: Surroundings) -> Iterator[Fault]:
+    """A gateway whose log cannot be opened does not start."""
+    if around.log_file.reason:
+        hint = 'name a file in a folder that is there, or write file = "-"'
+        yield Fault(("log", "file"), around.log_file.reason, hint)
+
+
 def something_listens(tree: Settings) -> Iterator[Fault]:
     """A gateway without a listener would run and do nothing."""
     if not tree.listeners:

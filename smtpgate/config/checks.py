@@ -59,11 +59,14 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_routes.login_has_one_backend,
     check_routes.user_has_one_backend,
     check_routes.logins_go_to_smtp,
+    check_routes.relayed_login_is_the_only_one,
+    check_routes.somebody_takes_the_rest,
 )
 
 #: Checks that need what stands outside the file too.
 AROUND_CHECKS: tuple[Callable[[Settings, Surroundings], Iterator[Fault]], ...] = (
     check_service.state_dir_is_usable,
+    check_service.log_file_is_usable,
     check_files.certificates_are_good,
     check_files.authorities_are_readable,
     check_files.password_files_are_good,

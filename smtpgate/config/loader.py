@@ -91,7 +91,8 @@ def _judge(document: Document, base: Path, plugins: Plugins) -> tuple[Settings |
         return None, validated.faults
     files = {path: _read_file(path) for path in build.paths_in(validated.file, base)}
     settings, built = build.settings(validated.file, document, base, socket.gethostname(), files, plugins)
-    around = Surroundings(datetime.now(UTC), files, _look_at_folder(settings.state_dir))
+    folder, log = _look_at_folder(settings.state_dir), _look_at_log(settings.log.file)
+    around = Surroundings(datetime.now(UTC), files, folder, log)
     found = [*built, *checks.run(settings, around)]
     return settings, [*validated.faults, *checks.untainted(found, validated.tainted)]
 
@@ -120,6 +121,21 @@ def _read_file(path: Path) -> ReadFile:
         return ReadFile(path, reason=(error.strerror or str(error)).lower())
     except ValueError as error:
         return ReadFile(path, reason=str(error))
+
+
+def _look_at_log(file: str) -> Folder:
+    """Can the log be written, by the user who runs this?"""
+    if file == "-":
+        return Folder()
+    folder = os.path.dirname(file)
+    if not os.path.isdir(folder):
+        return Folder(False, f"there is no folder {folder}")
+    if os.path.isdir(file):
+        return Folder(True, f"{file} is a folder")
+    exists = os.path.exists(file)
+    if not os.access(file if exists else folder, os.W_OK):
+        return Folder(exists, f"this user may not write {file}")
+    return Folder(exists)
 
 
 def _look_at_folder(path: Path) -> Folder:

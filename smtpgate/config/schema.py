@@ -174,7 +174,7 @@ class ListenerTable(Table):
     )
     proxy_protocol_from: Networks = key(
         [],
-        "Networks of load balancers, whose connections begin with a PROXY header.",
+        "Networks of load balancers, whose connections begin with a PROXY header; others are cut.",
         example='["192.0.2.5"]',
     )
     xclient_from: Networks = key(
@@ -184,7 +184,7 @@ class ListenerTable(Table):
     )
     bare_newline: Literal["normalize", "reject", "reject-521"] = key(
         "normalize",
-        "Lone CR or LF in content: made a proper line end, refused with 550, or refused with 521 and closed.",
+        "Lone LF in content: made a line end, and lone CR a blank; or both refused with 550, or 521 and closed.",
     )
     early_talker: Literal["reject", "queue"] | None = key(
         None,
@@ -322,7 +322,7 @@ class RouteTable(Table):
 class FilterTable(Table):
     """One filter. They run in the order of the file."""
 
-    use: str = key(REQUIRED, "Name of the filter; smtpgate filters lists them.", example='"spf"')
+    use: str = key(REQUIRED, "Name of the filter; smtpgate filters lists them.", example='"helo"')
     name: str | None = key(
         None,
         "Name in log and pages, for a filter that is used twice.",

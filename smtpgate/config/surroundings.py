@@ -56,3 +56,4 @@ class Surroundings:
     now: datetime
     files: Mapping[Path, ReadFile] = attrs.field(factory=dict)
     state_dir: Folder = Folder()
+    log_file: Folder = Folder()

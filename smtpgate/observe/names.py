@@ -250,6 +250,12 @@ _ROWS: Final = (
     LogEvent("ledger.failed", "error", "the fate of a message could not be noted: a retry may be delivered twice"),
     LogEvent("history.failed", "error", "ended sessions could not be kept", ("count", "reason")),
     LogEvent("history.recovered", "info", "ended sessions are kept again", ("count",)),
+    LogEvent(
+        "auth.failed",
+        "warning",
+        "a login was refused with 535; `auth_user` is who the client claimed to be",
+        ("session_id", "listener", "client_ip", "auth_user", "reason"),
+    ),
     LogEvent("auth.unavailable", "error", "logins cannot be checked now; clients hear 454"),
     LogEvent(
         "backend.not_ready",

@@ -331,9 +331,11 @@ class Exchange:
         is_lmtp_front = end.answers > 1 or session.door.rules.is_lmtp
         is_mixed = bool(done) and len(done) < len([leg for leg in legs if leg.recipients]) and not is_lmtp_front
         is_gone = session.front.is_gone
+        # A client that has closed by FIN and left no QUIT may have gone for good: it sends again what it did not hear.
+        has_left = is_gone or session.front.gone is not None and not session.front.wire.has_input
         is_late = facts.committed_at - facts.end_at > PATIENCE_S
-        if unknown or is_mixed or done and (is_gone or is_late):
-            await self._remember(body, legs if is_mixed or is_gone or is_late else unknown, is_mixed)
+        if unknown or is_mixed or done and (has_left or is_late):
+            await self._remember(body, legs if is_mixed or has_left or is_late else unknown, is_mixed)
         for leg in unknown:
             self._engine.tell(told.DeliveryUnknown(facts, leg.link.server, "answer to the end of data lost"))
         for leg in legs:

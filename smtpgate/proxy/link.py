@@ -363,7 +363,8 @@ class Link:
             raise LinkFailed("greeting", status.BACKEND_BUSY, f"greeting {greeting.code} {greeting.text}", True)
         ehlo_name = session.helo if self.backend.ehlo_name == "client" and session is not None and session.helo else ""
         name = (ehlo_name or hostname).encode("ascii", "replace")
-        if greeting.lines[0].split(" ")[0].lower() == hostname.lower():
+        if greeting.text.lower() in (f"{hostname} esmtp".lower(), f"{hostname} lmtp".lower()):
+            # Word for word what we say ourselves: a server of the same name on this machine says more.
             raise LinkFailed("greeting", status.PROXY_LOOP, "the server greets with our own name: a loop")
         await self._hello(name, deadline)
         if mode in ("optional", "required", "verify") and use_tls:

@@ -29,7 +29,7 @@ class Login:
     :ivar failures: logins that failed
     """
 
-    __slots__ = ("failures", "_session")
+    __slots__ = ("failures", "_session", "_claimed")
 
     def __init__(self, session: Any) -> None:
         """
@@ -37,12 +37,15 @@ class Login:
         """
         self.failures = 0
         self._session = session
+        #: Who the client says that it is, as far as this exchange has shown.
+        self._claimed = ""
 
     async def run(self, command: Command) -> None:
         """One AUTH, from the command to its reply."""
         session = self._session
         listener = session.door.listener
         session.facts.stage = "auth"
+        self._claimed = ""
         if listener.auth == "off":
             session.refuse(command, status.AUTH_NOT_OFFERED, "AUTH is off")
         elif listener.auth_requires_tls and session.facts.tls is None:
@@ -111,14 +114,20 @@ class Login:
         if command.argument:
             line += b" " + command.argument
         heard = [command.argument] if command.argument else []
+        self._claimed = auth_name(command.mechanism, heard)
         reply = await link.ask("AUTH", line + b"\r\n", now() + patience)
         while reply.code == 334:
             answer = await self._challenge(command, reply)
             if answer is None:
-                await link.ask("AUTH", b"*\r\n", now() + patience)
-                session.kept.keep(pool, link)
+                # The client has its reply; what becomes of the link is no matter of this exchange.
+                try:
+                    await link.ask("AUTH", b"*\r\n", now() + patience)
+                    session.kept.keep(pool, link)
+                except LinkFailed as failed:
+                    link.abort(failed.reason)
                 return None
             heard.append(answer)
+            self._claimed = auth_name(command.mechanism, heard)
             reply = await link.ask("AUTH", answer + b"\r\n", now() + patience)
             if answer == b"*":
                 session.kept.keep(pool, link)
@@ -181,6 +190,7 @@ class Login:
             self._failed(command, status.BAD_BASE64, "malformed credentials")
             return
         authzid, user, password = credentials
+        self._claimed = user
         session.front.flush()
         try:
             is_good = authzid in ("", user) and await session.door.check_password(user, password)
@@ -219,6 +229,21 @@ class Login:
         facts = session.facts
         facts.user, facts.mechanism = "", ""
         session.engine.tell(told.CommandRefused(facts, "AUTH", reply.code, reason))
+        if reply.code == 535:
+            session.engine.tell(
+                told.Happened(
+                    "auth.failed",
+                    "warning",
+                    f"login failed from {facts.client_ip}",
+                    (
+                        ("session_id", facts.id),
+                        ("listener", facts.listener),
+                        ("client_ip", facts.client_ip),
+                        ("auth_user", self._claimed),
+                        ("reason", reason),
+                    ),
+                )
+            )
         session.note("us" if reply.is_transient else "backend", "AUTH refused", reason)
         session.reply(command, reply, facts.id)
         if reply.code == 535:

@@ -482,8 +482,9 @@ class Session:
     def _mail(self, command: Command) -> Any:
         listener, facts, limits = self.door.listener, self.facts, self.revision.settings.limits
         # The mechanism, not the name, says that there was a login: a relayed exchange need not show the name.
-        if listener.role == "submission" and listener.auth_required and not facts.mechanism and not facts.is_trusted:
-            self.refuse(command, status.AUTH_REQUIRED, "AUTH required")
+        if listener.role == "submission" and not facts.mechanism and not facts.is_trusted:
+            refusal = status.AUTH_REQUIRED if listener.auth != "off" else status.RELAY_DENIED
+            self.refuse(command, refusal, "AUTH required")
             return None
         if limits.messages_per_session and facts.messages >= limits.messages_per_session:
             raise SessionClosing("server", status.TOO_MANY_MESSAGES)
