@@ -364,6 +364,11 @@ class Gateway(Service):
             )
             for name, backend in settings.backends.items()
         }
+        self.metrics.expect(
+            {name: listener.role for name, listener in settings.listeners.items()},
+            [(name, server.name) for name, pool in pools.items() for server in pool.servers],
+            [use.name for use in uses],
+        )
         return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
 
     def _uses(self, settings: Settings) -> list[Use]:

@@ -53,11 +53,6 @@ class Signal:
         value, self._value = self._value, None
         return value
 
-    @property
-    def is_awaited(self) -> bool:
-        """True while a task waits here."""
-        return self.task is not None
-
     def fire(self, value: Any = None) -> None:
         """Wake the task, or keep the value for the next wait."""
         task = self.task
@@ -88,10 +83,6 @@ class Signal:
             return
         self.task = None
         task._throw(error)
-
-    def clear(self) -> None:
-        """Forget what was fired and not taken."""
-        self._is_set, self._value, self._error = False, None, None
 
 
 class Task:

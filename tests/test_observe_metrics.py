@@ -1,0 +1,47 @@
+"""The numbers: zeros for what can be counted, and one for what was."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, generate_latest
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpgate.observe.metrics import Metrics
+from smtpgate.policy import event as told
+from tests.observe_kit import session, transaction
+
+
+class MetricsTests(SynchronousTestCase):
+    """What a scrape shows."""
+
+    def setUp(self) -> None:
+        """A process that has one listener, one server and one filter."""
+        self.metrics = Metrics("1.0")
+        self.metrics.expect({"mx": "mx"}, [("mail", "mail:25")], ["loop"])
+
+    def scraped(self) -> dict[str, float]:
+        """Each sample with its labels, and its value."""
+        registry = CollectorRegistry()
+        registry.register(self.metrics.collector)
+        lines = generate_latest(registry).decode().splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+    def of(self, name: str, **labels: str) -> list[float]:
+        """The values of a metric that have these labels."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return [
+            value
+            for sample, value in self.scraped().items()
+            if sample.startswith(f"smtpgate_{name}") and all(one in sample for one in wanted)
+        ]
+
+    def test_what_can_be_counted_is_there_at_zero(self) -> None:
+        """So that the first event of a kind is seen as an increase."""
+        self.assertEqual(self.of("messages_total", listener="mx", verdict="accept"), [0.0])
+        self.assertEqual(self.of("backend_transitions_total", server="mail:25"), [0.0, 0.0])
+        self.assertEqual(self.of("filter_runs_total", filter="loop"), [0.0, 0.0, 0.0])
+
+    def test_a_message_is_counted_once(self) -> None:
+        """With its verdict, and in no other."""
+        self.metrics.hear(told.TransactionEnded(transaction(session(), "delivered")))
+        self.assertEqual(self.of("messages_total", listener="mx", verdict="accept"), [1.0])
+        self.assertEqual(sum(self.of("messages_total")), 1.0)
