@@ -129,8 +129,22 @@ class KnowledgeTests(LedgerCase):
         """Nothing tells the message from another of the same sender."""
         self.write(REFUSED, EVE, NO)
         self.assertIsNone(self.ledger.refusal(transaction(), EVE))
-        self.assertEqual(self.ledger.envelope(transaction()), "")
-        self.assertEqual(self.ledger.envelope(transaction(params={"SIZE": None})), "")
+        self.assertTrue(self.ledger.must_come_alone(transaction(), EVE))
+        for other, recipient in (
+            (transaction(), BOB),
+            (transaction("carol@example.org"), EVE),
+            (transaction(ip="192.0.2.2"), EVE),
+            (transaction(params={"SIZE": b"5"}), EVE),
+        ):
+            self.assertFalse(self.ledger.must_come_alone(other, recipient))
+        self.now += KEEP_S
+        self.assertFalse(self.ledger.must_come_alone(transaction(), EVE))
+
+    def test_a_refusal_with_size_needs_no_transaction_of_its_own(self) -> None:
+        """It is answered at RCPT."""
+        tried = transaction(params={"SIZE": b"5"})
+        self.write(REFUSED, EVE, NO, of=tried)
+        self.assertFalse(self.ledger.must_come_alone(tried, EVE))
 
     def test_only_a_refusal_is_told_at_the_recipient(self) -> None:
         """A committed or unknown one is a matter of the whole message."""
@@ -147,6 +161,36 @@ class KnowledgeTests(LedgerCase):
         row = self.ledger.find("k", BOB)
         assert row is not None
         self.assertEqual((row.state, len(self.ledger), self.ledger.hint(BOB)), (COMMITTED, 1, ""))
+
+
+class WaitingTests(LedgerCase):
+    """Messages without a client, whose backend still thinks."""
+
+    def test_another_try_sees_it_and_it_does_not_see_itself(self) -> None:
+        """Until it is settled, and for that message and recipient only."""
+        first, second = transaction(), transaction()
+        second.id = "S.2"
+        self.ledger.wait(first, "k", [BOB])
+        self.assertTrue(self.ledger.may_know(BOB))
+        self.assertEqual(len(self.ledger), 1)
+        self.assertTrue(self.ledger.waits(second, "k", BOB))
+        self.assertFalse(self.ledger.waits(first, "k", BOB))
+        self.assertFalse(self.ledger.waits(second, "other", BOB))
+        self.assertFalse(self.ledger.waits(second, "k", EVE))
+        self.ledger.settle(second, "k", [BOB])
+        self.assertTrue(self.ledger.waits(second, "k", BOB))
+        self.ledger.settle(first, "k", [BOB])
+        self.assertFalse(self.ledger.waits(second, "k", BOB))
+        self.assertEqual((len(self.ledger), self.ledger.may_know(BOB)), (0, False))
+
+    def test_two_messages_for_one_recipient(self) -> None:
+        """Each has its own end."""
+        first, second, third = transaction(), transaction(), transaction()
+        second.id, third.id = "S.2", "S.3"
+        self.ledger.wait(first, "k", [BOB])
+        self.ledger.wait(second, "l", [BOB])
+        self.ledger.settle(first, "k", [BOB])
+        self.assertEqual([self.ledger.waits(third, key, BOB) for key in "kl"], [False, True])
 
 
 class TimeTests(LedgerCase):
@@ -310,3 +354,4 @@ class KeyTests(LedgerCase):
         tried = transaction(params={"SIZE": b"1"})
         self.assertNotEqual(other.envelope(tried), self.ledger.envelope(tried))
         self.assertRegex(self.ledger.envelope(tried), r"\A[0-9a-f]{32}\Z")
+        self.assertNotEqual(other.envelope(transaction()), self.ledger.envelope(transaction()))

@@ -243,6 +243,53 @@ class ClientGoneTests(GatewayCase):
 
         return self.drive(run)
 
+    def test_P_238_retry_before_the_answer(self) -> Deferred:
+        """Gone behind the dot and back before the backend has answered: told to wait, and never delivered twice."""
+        asked, go = threading.Event(), threading.Event()
+        outcome = [b"250 2.0.0 taken"]
+
+        def hold(connection: Connection) -> bytes:
+            asked.set()
+            go.wait(15)
+            return outcome[0]
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            ledger = gateway.control.engine.ledger  # type: ignore[union-attr]
+            taken = 0
+            for number, (leave, outcome[0]) in enumerate(
+                (leave, answer) for leave in LEAVE for answer in (b"250 2.0.0 taken", b"451 4.3.0 not now", b"")
+            ):
+                content = b"X-Try: %d\r\n" % number + CORPUS
+                other = b"X-Other: %d\r\n" % number + CORPUS
+                asked.clear()
+                go.clear()
+                backend.once.append((b"^DOT", hold))
+                client = Client(gateway.port())
+                client.hello()
+                self.assertRegex(client.reply_at("DATA"), rb"^354 ")
+                client.send(content + b".\r\n")
+                self.assertTrue(asked.wait(15))
+                leave(client)
+                gateway.settle()
+                with Client(gateway.port()) as again:
+                    again.hello()
+                    self.assertRegex(again.message(content), rb"\A451 4\.3\.0 An earlier try of this message")
+                    # Another message of the same people is not held up.
+                    self.assertRegex(again.message(other), rb"\A250 ")
+                go.set()
+                self.assertTrue(gateway.idle())
+                self.assertEqual(ledger._waiting, {})
+                before = len(backend.messages)
+                with Client(gateway.port()) as again:
+                    again.hello()
+                    self.assertRegex(again.message(content), rb"\A250 ")
+                is_taken = outcome[0].startswith(b"250")
+                self.assertEqual(len(backend.messages) - before, 0 if is_taken else 1)
+                taken += 1
+            self.assertEqual(taken, 6)
+
+        return self.drive(run)
+
     def test_P_239_in_auth(self) -> Deferred:
         """Gone within an AUTH exchange: all is given up."""
 

@@ -149,6 +149,54 @@ class LmtpBackendTests(LmtpCase):
 
         return self.behind(run)
 
+    def test_P_272_mixed_without_size(self) -> Deferred:
+        """Without SIZE the refused one shows at the end of data only: alone, so that nobody else is bounced with it."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            backend.rules = [
+                (b"^DOT", by_recipient(b=b"250 2.0.0 stored", c=b"550 5.2.1 closed", d=b"250 2.0.0 stored"))
+            ]
+            for order, first in (("bcd", "bd"), ("cbd", "c")):
+                mail = b"MAIL FROM:<%s@example.org>" % order.encode()
+                heard: dict[str, bytes] = {}
+                with Client(gateway.port()) as client:
+                    client.hello()
+                    self.assertRegex(self.send(client, *order, mail=mail), rb"\A451 4\.3\.0 ")
+                    taken = len(backend.messages)
+                    for waiting in (order, [name for name in order if name not in first]):
+                        replies = self.envelope(client, *waiting, mail=mail)
+                        accepted = [name for name, reply in zip(waiting, replies, strict=True) if reply[:3] == b"250"]
+                        self.assertEqual(accepted, list(first) if not heard else list(waiting))
+                        self.assertEqual({reply[:9] for reply in replies} - {b"250 2.1.5", b"452 4.5.3"}, set())
+                        self.assertRegex(client.say(b"DATA"), rb"\A354 ")
+                        heard.update(dict.fromkeys(accepted, client.say(CONTENT + b".")[:3]))
+                self.assertEqual(heard, {"b": b"250", "c": b"550", "d": b"250"})
+                # The backend got the refused one again, and nobody else's.
+                self.assertEqual(len(backend.messages) - taken, 1)
+
+        return self.behind(run)
+
+    def test_P_272_refused_beside_one_who_has_it(self) -> Deferred:
+        """Who was deferred at RCPT and is refused at the end of the retry takes nobody along who has the message."""
+        mail = MAIL + b" SIZE=%d" % len(CONTENT)
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            answers = by_recipient(b=b"250 2.0.0 stored", c=b"452 4.2.2 full", d=b"250 2.0.0 stored")
+            backend.rules = [(b"^DOT", answers)]
+            with Client(gateway.port()) as client:
+                client.hello()
+                self.assertRegex(self.send(client, "b", "c", "d", mail=mail), rb"\A451 4\.3\.0 ")
+                backend.rules = [(b"^DOT", by_recipient(c=b"550 5.2.1 closed"))]
+                # One reply for b, c and d: not a refusal, for b and d have it.
+                self.assertRegex(self.send(client, "b", "c", "d", mail=mail), rb"\A451 4\.3\.0 ")
+                replies = self.envelope(client, "b", "c", "d", mail=mail)
+                self.assertEqual([reply[:3] for reply in replies], [b"250", b"550", b"250"])
+                self.assertRegex(client.say(b"DATA"), rb"\A354 ")
+                self.assertRegex(client.say(CONTENT + b"."), rb"\A250 2\.0\.0 ")
+            self.assertEqual(len(backend.messages), 4)
+
+        return self.behind(run)
+
     def test_P_275_no_recipient(self) -> Deferred:
         """DATA without an accepted recipient never brings a 354; LMTP on the front says 503 5.5.1."""
 

@@ -282,6 +282,9 @@ class Body:
 
     async def _commit(self) -> Reply:
         """The passing verdict is there: terminators go out, and the answers make the reply."""
+        if self.fate.is_tried_elsewhere:
+            self._refuse(status.EARLIER_TRY_WAITS)
+            return status.EARLIER_TRY_WAITS
         committed = self.fate.committed()
         if committed:
             answered = await self._beside(committed)
@@ -296,7 +299,11 @@ class Body:
         prefix, self._prefix = self._prefix, b""
         legs = delivery.commit(held, prefix)
         self.is_committing = bool(legs)
-        return await delivery.outcome(legs)
+        reply = await delivery.outcome(legs)
+        if committed and reply.is_permanent and not self._door.rules.is_lmtp:
+            # The one reply is for those too that have it already.
+            return status.PARTLY_DELIVERED
+        return reply
 
     async def _unspool(self, spool: Spool) -> Reply | None:
         """Send a spooled body up to its last piece, which `commit` takes."""
@@ -335,6 +342,7 @@ class Body:
         for recipient in transaction.recipients:
             if str(recipient.path) in committed:
                 recipient.state = "known"
+                recipient.final = status.RECIPIENT_DELIVERED_BEFORE
         transaction.note("known_from_ledger")
         rest = [recipient for recipient in transaction.recipients if recipient.state == "accepted"]
         self._delivery.abandon("delivered before")
@@ -350,5 +358,6 @@ class Body:
 
     def close(self) -> None:
         """The transaction is over."""
+        self.fate.settle()
         if self._spool is not None:
             self._spool.close()

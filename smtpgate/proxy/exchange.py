@@ -164,6 +164,10 @@ class Exchange:
             facts.note("known_from_ledger")
             refusal: Reply = row.reply
             return refusal
+        if len(ledger) and ledger.must_come_alone(facts, str(path)):
+            if facts.accepted + pending:
+                return status.OTHER_DESTINATION
+            self._doom = status.OTHER_DESTINATION
         pool: Pool = session.revision.pools[route.backend]
         if (
             session.kept.is_pinned
@@ -313,6 +317,8 @@ class Exchange:
     async def _finish(self, end: EndOfData, body: Body) -> None:
         """The client's end of data: verdict, commit, reply."""
         facts, session = self.facts, self._session
+        if session.front.gone is not None:
+            body.fate.client_left()
         reply = await body.end()
         facts.committed_at = self._now()
         if self._is_delivered_at_once(reply, end):
@@ -329,7 +335,8 @@ class Exchange:
         unknown = [leg for leg in legs if leg.is_unknown]
         done = [leg for leg in legs if leg.final is not None and leg.final.is_positive]
         is_lmtp_front = end.answers > 1 or session.door.rules.is_lmtp
-        is_mixed = bool(done) and len(done) < len([leg for leg in legs if leg.recipients]) and not is_lmtp_front
+        has_part = bool(done) or any(recipient.state == "known" for recipient in facts.recipients)
+        is_mixed = has_part and len(done) < len([leg for leg in legs if leg.recipients]) and not is_lmtp_front
         is_gone = session.front.is_gone
         # A client that has closed by FIN and left no QUIT may have gone for good: it sends again what it did not hear.
         has_left = is_gone or session.front.gone is not None and not session.front.wire.has_input
@@ -401,6 +408,11 @@ class Exchange:
             self.end(outcome, refused[-1].reply)
         else:
             self.end("aborted", None)
+
+    def client_left(self) -> None:
+        """The client left behind its end of data: the message goes on without it."""
+        if self.body is not None:
+            self.body.fate.client_left()
 
     def client_gone(self) -> None:
         """The client left."""

@@ -23,7 +23,18 @@ class Fate:
     :ivar is_asked: the ledger may know it, so it must be seen whole before a backend sees it
     """
 
-    __slots__ = ("is_asked", "_ledger", "_transaction", "_tell", "_section", "_octets", "_checksum", "_key")
+    __slots__ = (
+        "is_asked",
+        "_ledger",
+        "_transaction",
+        "_tell",
+        "_section",
+        "_octets",
+        "_checksum",
+        "_key",
+        "_has_no_client",
+        "_waiting",
+    )
 
     def __init__(self, ledger: Ledger, transaction: Transaction, tell: Callable[[Any], None]) -> None:
         self.is_asked = len(ledger) > 0 and any(
@@ -36,10 +47,43 @@ class Fate:
         self._octets = 0
         self._checksum = 0
         self._key = ""
+        self._has_no_client = False
+        self._waiting: list[str] = []
 
     def see(self, section: HeaderSection | None, octets: int, checksum: int) -> None:
         """The message is there whole."""
         self._section, self._octets, self._checksum = section, octets, checksum
+        if self._has_no_client:
+            self._wait()
+
+    def client_left(self) -> None:
+        """Nobody hears the reply that is still to come: a retry may be here before it."""
+        if not self._has_no_client:
+            self._has_no_client = True
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._section is not None:
+            self._waiting = [str(one.path) for one in self._transaction.recipients if one.state == "accepted"]
+            self._ledger.wait(self._transaction, self._make_key(self._section), self._waiting)
+
+    @property
+    def is_tried_elsewhere(self) -> bool:
+        """An earlier try still waits for its backend: this one must not go beside it."""
+        if not self.is_asked or self._section is None:
+            return False
+        key = self._make_key(self._section)
+        return any(
+            self._ledger.waits(self._transaction, key, str(one.path))
+            for one in self._transaction.recipients
+            if one.state == "accepted"
+        )
+
+    def settle(self) -> None:
+        """The transaction is over, and what a retry needs to know is noted."""
+        if self._waiting:
+            self._ledger.settle(self._transaction, self._key, self._waiting)
+            self._waiting = []
 
     def _make_key(self, section: HeaderSection) -> str:
         if not self._key:

@@ -8,6 +8,9 @@ while the ledger is empty.
 Known *committed*: answered, never sent again. *Refused*: that recipient gets its own 5yz at RCPT. *Unknown*: sent
 again, same server first, and logged as a possible duplicate; a duplicate can be mended, a loss cannot (DESIGN
 promise 7, RFC 1047).
+
+Beside the rows, and in memory only, stand the messages whose client has left while their backend still thinks: a
+retry of such a one is asked to come later.
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ COMMITTED = "committed"
 REFUSED = "refused"
 UNKNOWN = "unknown"
 
+#: Begins an envelope without SIZE and ENVID.
+_VAGUE = "?"
+
 #: Header fields that say which message this is.
 _IDENTITY = ("from", "to", "cc", "date", "message-id", "subject")
 
@@ -44,7 +50,7 @@ class Row:
     """One recipient of one message.
 
     :ivar key: keyed digest of sender and message
-    :ivar envelope: keyed digest of client, sender and SIZE or ENVID, by which a retry shows at RCPT; "" without those
+    :ivar envelope: keyed digest of client, sender, SIZE and ENVID, by which a retry shows at RCPT
     """
 
     key: str
@@ -79,9 +85,11 @@ class Ledger:
         self._rows: dict[tuple[str, str], Row] = {}
         self._hints: dict[str, set[tuple[str, str]]] = {}
         self._envelopes: dict[tuple[str, str], Row] = {}
+        #: By recipient: the messages that wait for their backend and have no client any more, and whose try it is.
+        self._waiting: dict[str, dict[str, str]] = {}
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) + len(self._waiting)
 
     def load(self, rows: Iterable[Row]) -> None:
         """Take over what the store kept."""
@@ -121,7 +129,7 @@ class Ledger:
 
     def may_know(self, recipient: str) -> bool:
         """Whether any row is about that recipient: only then is a message worth a digest."""
-        return recipient in self._hints
+        return recipient in self._hints or recipient in self._waiting
 
     def hint(self, recipient: str) -> str:
         """The server that may have a message for that recipient already (fate unknown); "" for none."""
@@ -133,6 +141,19 @@ class Ledger:
 
     def refusal(self, transaction: Transaction, recipient: str) -> Row | None:
         """The row by which a recipient of a retry was refused at an earlier try, as far as the envelope shows it."""
+        row = self._refused(transaction, recipient)
+        return None if row is None or row.envelope.startswith(_VAGUE) else row
+
+    def must_come_alone(self, transaction: Transaction, recipient: str) -> bool:
+        """True where an earlier try of this sender ended in a refusal of that recipient beside others that had it.
+
+        Without SIZE and ENVID nothing tells at RCPT whether this is that message. At the end of data it shows, and
+        then the one reply must be true of all recipients: so this one has a transaction for itself.
+        """
+        row = self._refused(transaction, recipient)
+        return row is not None and row.envelope.startswith(_VAGUE)
+
+    def _refused(self, transaction: Transaction, recipient: str) -> Row | None:
         if not self._envelopes:
             return None
         row = self._envelopes.get((self.envelope(transaction), recipient))
@@ -161,10 +182,8 @@ class Ledger:
         return digest.hexdigest()
 
     def envelope(self, transaction: Transaction) -> str:
-        """What shows of a message before its content; "" where nothing tells it from another of the same sender."""
+        """What shows of a message before its content; vague where nothing tells it from others of the same sender."""
         size, envid = transaction.params.get("SIZE"), transaction.params.get("ENVID")
-        if not size and not envid:
-            return ""
         digest = hashlib.blake2b(key=self._secret, digest_size=16)
         for part in (
             transaction.session.client_ip.encode("ascii", "replace"),
@@ -173,7 +192,27 @@ class Ledger:
             envid or b"",
         ):
             digest.update(b"%d:" % len(part) + part)
-        return digest.hexdigest()
+        return digest.hexdigest() if size or envid else _VAGUE + digest.hexdigest()
+
+    # Messages that wait without a client
+
+    def wait(self, transaction: Transaction, key: str, recipients: Iterable[str]) -> None:
+        """The client has left, and the backend's answer is still to come."""
+        for recipient in recipients:
+            self._waiting.setdefault(recipient, {}).setdefault(key, transaction.id)
+
+    def waits(self, transaction: Transaction, key: str, recipient: str) -> bool:
+        """Whether another try of that message still waits for its backend."""
+        return self._waiting.get(recipient, {}).get(key, transaction.id) != transaction.id
+
+    def settle(self, transaction: Transaction, key: str, recipients: Iterable[str]) -> None:
+        """That try is over; what became of it was written before."""
+        for recipient in recipients:
+            tries = self._waiting.get(recipient, {})
+            if tries.get(key) == transaction.id:
+                del tries[key]
+                if not tries:
+                    del self._waiting[recipient]
 
     # Writing
 

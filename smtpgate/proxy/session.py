@@ -165,9 +165,12 @@ class Session:
         exchange = self.exchange
         if exchange is not None and exchange.is_committing:
             # The backend has the end of data: its answer is awaited and noted, whoever hears it.
+            exchange.client_left()
             return
         if not gone.is_reset and (self.front.wire.has_input or exchange is not None and exchange.has_end):
             # It only stopped sending, and what it sent before is still to be answered (P-236).
+            if exchange is not None and exchange.has_end:
+                exchange.client_left()
             return
         if self.task is not None:
             self.task.throw(gone)
