@@ -105,6 +105,16 @@ class EndOfDataTests(SynchronousTestCase):
             content if content.endswith(b"\r\n") or not content else content + b"\r\n",
         )
 
+    @given(NASTY, NASTY, st.lists(st.sampled_from([b"abc", b".", b"a.b.c.", b"\r\n"]), max_size=80), st.integers(0, 9))
+    @settings(max_examples=300, deadline=None)
+    def test_a_large_chunk_is_read_as_many_small_ones(
+        self, before: list[bytes], behind: list[bytes], text: list[bytes], dots: int
+    ) -> None:
+        """Among thousands of octets dots are looked for in another way: with few, with many, at either end."""
+        filler = b"x" * 5000 + b" a.b" * 8 * dots
+        stream = b"".join(before) + filler + b"".join(text) + filler + b"".join(behind) + b"\r\n.\r\nNOOP\r\n"
+        self.assertEqual(run([stream]), run([stream[at : at + 1000] for at in range(0, len(stream), 1000)]))
+
     def test_many_dot_lines(self) -> None:
         """A message of nothing but dot lines is read as one of few is."""
         stream = b"..x\r\n" * 5000 + b".\r\nNOOP\r\n"

@@ -36,6 +36,7 @@ class Edge:
         "_fd",
         "_unsent",
         "_unsent_octets",
+        "_late",
         "_tls",
         "_lingering",
         "_pending_close",
@@ -56,6 +57,7 @@ class Edge:
         self._fd = sock.fileno()
         self._unsent: list[bytes] = []
         self._unsent_octets = 0
+        self._late = b""
         self._tls: TLSLayer | None = None
         self._lingering: Any = None
         self._pending_close = False
@@ -177,30 +179,35 @@ class Edge:
         return self._unsent_octets > 0
 
     def write(self, data: bytes) -> None:
-        """Send at once what the kernel takes; queue the rest."""
+        """Send what the kernel takes, at once or when the poller has served all that is ready; queue the rest."""
         if not self.is_open:
             return
-        if self._tls is None:
-            if not self._unsent_octets:
-                try:
-                    sent = self._send(data)
-                except OSError:
-                    # What is wrong, if it is more than a full buffer, is found again below.
-                    sent = 0
-                self.octets_out += sent
-                if sent == len(data):
-                    return
-                data = data[sent:]
-        else:
+        if self._tls is not None:
             try:
                 data = self._tls.encrypt(data)
             except TLSFailed as error:
                 self._later(f"TLS: {error}")
                 return
-        self._send_raw(data)
+        late = self._poller.late
+        if late is None:
+            self._send_raw(data)
+        elif self._late:
+            self._late += data
+        else:
+            self._late = data
+            late.append(self)
+
+    def send_late(self) -> None:
+        """For the poller: all that was ready has been served."""
+        data, self._late = self._late, b""
+        if data:
+            self._send_raw(data)
 
     def _send_raw(self, data: bytes) -> None:
         if not data:
+            return
+        if self._late:
+            self._late += data
             return
         self.octets_out += len(data)
         if self._unsent_octets:
@@ -272,6 +279,7 @@ class Edge:
             return
         if self._tls is not None:
             self._send_raw(self._tls.close())
+        self.send_late()
         self._pending_close = True
         if linger:
             self._lingering = self._clock.callLater(LINGER_S, self._close_now)
@@ -292,6 +300,7 @@ class Edge:
 
     def abort(self) -> None:
         """End at once."""
+        self.send_late()
         self._close_now()
 
     def _close_now(self) -> None:
@@ -301,7 +310,7 @@ class Edge:
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         self._lingering = None
-        self._unsent, self._unsent_octets = [], 0
+        self._unsent, self._unsent_octets, self._late = [], 0, b""
         self._poller.forget(self)
         self.sock.close()
         self._closed()

@@ -10,7 +10,7 @@ Where the platform has no epoll, `ReactorPoller` does the same work with the rea
 from __future__ import annotations
 
 import select
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor, IReadWriteDescriptor
 from twisted.logger import Logger
@@ -37,9 +37,19 @@ class Descriptor(Protocol):
         """`ready` raised: end it, whatever state it is in."""
 
 
+class Sender(Protocol):
+    """Who has something to send when all that is ready has been served."""
+
+    def send_late(self) -> None: ...
+
+
 @implementer(IReadDescriptor)
 class EpollPoller:
-    """The set, and the one reader that the reactor sees."""
+    """The set, and the one reader that the reactor sees.
+
+    :ivar late: while several sockets are served in one go: those that have something to send at its end, so that who
+        is on the other side is woken once and not for each of them; else None, and what is written is sent at once
+    """
 
     _log = Logger(namespace="smtpgate.net.poller")
 
@@ -47,6 +57,7 @@ class EpollPoller:
         self._reactor = reactor
         self._epoll = select.epoll()
         self._descriptors: dict[int, Descriptor] = {}
+        self.late: list[Sender] | None = None
         reactor.addReader(self)
 
     def __len__(self) -> int:
@@ -63,7 +74,10 @@ class EpollPoller:
     def doRead(self) -> None:
         """Serve what is ready."""
         descriptors = self._descriptors
-        for fd, events in self._epoll.poll(0, _BATCH):
+        batch = self._epoll.poll(0, _BATCH)
+        late: list[Sender] | None
+        late = self.late = [] if len(batch) > 1 else None
+        for fd, events in batch:
             descriptor = descriptors.get(fd)
             if descriptor is None:
                 continue
@@ -73,6 +87,11 @@ class EpollPoller:
                 # Whatever is raised here would end the reading of all others.
                 self._log.failure("a connection crashed")
                 descriptor.crashed()
+        if late is not None:
+            # It may grow while it is gone through.
+            for sender in late:
+                sender.send_late()
+            self.late = None
 
     def connectionLost(self, reason: object) -> None:
         """The reactor stops."""
@@ -128,6 +147,8 @@ class _ReactorDescriptor:
 
 class ReactorPoller:
     """The same, by addReader and addWriter: for platforms without epoll."""
+
+    late: Final = None
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
