@@ -25,10 +25,13 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from smtpgate import __version__
+from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Backend, Listener, Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Actor, Control, Refused
+from smtpgate.net import descriptors
+from smtpgate.net.allocator import keep_memory
 from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
 from smtpgate.net.poller import make_poller
@@ -40,12 +43,13 @@ from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.edits import EditList
-from smtpgate.policy.event import Happened
+from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.pipeline import Chain, Use
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
+from smtpgate.smtp import status
 from smtpgate.tasks import Timekeeper
 
 EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
@@ -138,6 +142,7 @@ class Gateway(Service):
         self.metrics = Metrics(__version__)
         self._is_stopping = False
         self._parts: list[Any] = []
+        self._listener_at: dict[Acceptor, str] = {}
 
     # Twisted's own log goes where ours goes.
 
@@ -157,6 +162,10 @@ class Gateway(Service):
             except Exception:
                 self.log.failure("a witness failed on {kind}", kind=type(event).__name__)
 
+    def _tell_later(self, event: Any) -> None:
+        """From any thread."""
+        self.reactor.callFromThread(self.tell, event)
+
     def in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         """Run a blocking call in a thread."""
         return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function, *args)
@@ -169,6 +178,7 @@ class Gateway(Service):
 
         super().privilegedStartService()
         settings = self._first
+        self.descriptors = descriptors.raise_limit()
         try:
             self.state = StateFolder(Path(os.path.normpath(settings.state_dir)))
             self.state.lock()
@@ -256,6 +266,7 @@ class Gateway(Service):
             (signal.SIGUSR2, self._on_usr2),
         ):
             signal.signal(number, handler)
+        keep_memory()
         # What was made up to here lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -264,6 +275,7 @@ class Gateway(Service):
         self.journal.gather(lambda call: self.reactor.callLater(0, call))
         self.metrics.watch(self.reactor)
         self.database.start(self.reactor)
+        self.watch.start()
         if self._first.admin.listen is not None:
             self.office.open()
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
@@ -291,8 +303,6 @@ class Gateway(Service):
 
     def _admin_page(self) -> str:
         """The address for a browser, where the door is a TCP port."""
-        from smtpgate.config.endpoint import parse_listen
-
         listen = self._first.admin.listen
         if listen is None:
             return "off"
@@ -341,6 +351,7 @@ class Gateway(Service):
 
     def _build(self, settings: Settings, old: Revision | None) -> Revision:
         """Everything of one configuration, beside what is at work."""
+        settings = descriptors.fit(settings, self.descriptors, self.tell)
         uses = self._uses(settings)
         chains = {role: Chain(uses, role, self.reactor, self.tell) for role in ("mx", "submission")}
         doors = {}
@@ -412,23 +423,30 @@ class Gateway(Service):
     # Listening
 
     async def _bind(self, settings: Settings) -> None:
-        await self.ports.change(
-            {(name, endpoint) for name, listener in settings.listeners.items() for endpoint in listener.listen}
-        )
+        """Listen where the settings say. An endpoint that is open stays so under whatever name its listener has now."""
+        # Of port 0 there may be many, each with a port of its own.
+        there = {place[1]: place for place in self.ports.acceptors if parse_listen(place[1]).port != 0}
+        wanted = {(name, endpoint) for name, listener in settings.listeners.items() for endpoint in listener.listen}
+        places = {place: there.get(place[1], place) for place in wanted}
+        await self.ports.change(set(places.values()))
+        acceptors = self.ports.acceptors
+        self._listener_at = {acceptors[at]: name for (name, _), at in places.items()}
 
-    def _acceptor(self, name: str, sock: Any) -> Acceptor:
+    def _acceptor(self, _: str, sock: Any) -> Acceptor:
         reception = self.control.reception
 
         def admit(peer: str) -> bytes | None:
-            refusal = reception.refusal(name, peer)
+            refusal = reception.refusal(self._listener_at[acceptor], peer)
             return refusal.octets() if refusal is not None else None
 
         def begin(sock: Any, peer: tuple[str, int]) -> None:
             revision = self.control.revision
             assert revision is not None
+            name = self._listener_at[acceptor]
             reception.begin(name, FrontEdge(sock, peer, self.poller, self.reactor, revision.doors[name].rules))
 
         def exhausted(reason: str) -> None:
+            name = self._listener_at[acceptor]
             self.tell(
                 Happened(
                     "listener.paused",
@@ -438,7 +456,14 @@ class Gateway(Service):
                 )
             )
 
-        return Acceptor(sock, self.poller, self.reactor, admit, begin, exhausted)
+        def full(peer: str) -> bytes:
+            name = self._listener_at[acceptor]
+            self.tell(ConnectionRefused(name, peer, "refused_capacity", "the last descriptors are kept back"))
+            return status.TOO_MANY_CONNECTIONS.octets()
+
+        ceiling = descriptors.ceiling_of(self.descriptors)
+        acceptor = Acceptor(sock, self.poller, self.reactor, admit, begin, exhausted, ceiling, full)
+        return acceptor
 
     # Stop
 
@@ -472,6 +497,7 @@ class Gateway(Service):
         self.tell(Happened("gateway.stopped", "info", "stopped"))
         self.office.close()
         self.metrics.close()
+        self.watch.stop()
         await self.history.close()
         self.database.close()
         self.state.unlock()
@@ -491,13 +517,15 @@ class Gateway(Service):
         from smtpgate.state.offline import DATABASE
         from smtpgate.state.spool_store import SpoolStore
         from smtpgate.state.users import Users
+        from smtpgate.state.watch import Watch
 
         self.database = Database(self.state.path / DATABASE)
         self.database.open()
         self.ledger_store = LedgerStore(self.database)
         self.ledger_rows = self.ledger_store.load_now(time.time())
         self.history_store = HistoryStore(self.database)
-        self.spool_store = SpoolStore(self.state.path)
+        self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
+        self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)
         self.users = Users(self.database, self.in_thread)
 
     # Office

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -221,6 +222,140 @@ class HostileTests(SynchronousTestCase):
         made.recipients[0].path = path(b"\xc3@example.net")
         record = message(made)
         self.assertEqual((record["mail_from"], record["rcpt_to"]), ("\\xff\\xfe@example.org", ["\\xc3@example.net"]))
+
+
+class TextTests(SynchronousTestCase):
+    """Lines for people: readable as they stand, and never to be taken for something else."""
+
+    #: A word: bare, or in quotes as in JSON.
+    WORD = r'([^\s"\\<>(),]+|"(?:[^"\\]|\\.)*")'
+    MESSAGE = re.compile(
+        rf"t INFO    (\S+) {WORD} <{WORD}?> -> (nobody|<{WORD}?>(?:, <{WORD}?>)*(?: and \d+ more)?) "
+        rf"(\d+) octets (\w+)(?: by {WORD})?(?: \({WORD}\))? in (\d+) ms: (\d+) (\S+) (.*)\n"
+    )
+    SESSION = re.compile(
+        rf"t INFO    (\S+) {WORD} \({WORD}?\) TLSv1.3(?: user {WORD})? (\d+) messages (\d+) errors, "
+        rf"closed by {WORD} at {WORD} after (\d+) ms\n"
+    )
+    FIELD = re.compile(r" (?P<key>[^\s\"\\<>(),=]+|\"(?:[^\"\\]|\\.)*\")=(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s\"]+)")
+
+    #: What would speak for the gateway if it could.
+    FORGED = (
+        "x> -> <y@example.net> 1 octets delivered in 1 ms: 250 2.0.0 Ok",
+        "x) TLSv1.3 user root 1 messages 0 errors, closed by client at idle after 1 ms",
+        'x code=250 outcome="delivered"',
+        '" code=250 "',
+        "a=b",
+        "back\\slash",
+        "\\n",
+        "\\u001b",
+        "two words",
+        "",
+    )
+
+    def word(self, shown: str | None) -> str:
+        """What a word in a line says."""
+        if not shown:
+            return ""
+        return str(json.loads(shown)) if shown.startswith('"') else shown
+
+    def test_usual_lines(self) -> None:
+        """Without a quote or an escape."""
+        facts = session(user="alice")
+        made = transaction(facts, recipients=("b@example.net", "c@example.net"))
+        self.assertEqual(
+            records.message_text("t", "info", made),
+            f"tZ INFO    {made.id} 192.0.2.7 <a@example.org> -> <b@example.net>, <c@example.net> 2048 octets delivered "
+            "by 192.0.2.10:25 in 170 ms: 250 2.0.0 Ok: queued as 4bX1\n",
+        )
+        self.assertEqual(
+            records.session_text("t", "info", facts),
+            f"tZ INFO    {facts.id} 192.0.2.7 (client.example.com) TLSv1.3 user alice 1 messages 0 errors, closed by "
+            "client at idle after 400 ms\n",
+        )
+        made = transaction(facts, "aborted", recipients=(), sender="", reply=None, server="")
+        self.assertEqual(
+            records.message_text("t", "info", made),
+            f"tZ INFO    {made.id} 192.0.2.7 <> -> nobody 2048 octets aborted in 170 ms\n",
+        )
+        told = 'listener "mx": cannot listen on tcp:25 [::]: in use (98)'
+        self.assertEqual(
+            records.plain_text("t", "warning", "x.y", told, [("listener", "mx"), ("count", 3), ("list", ["a", "b"])]),
+            f'tZ WARNING x.y: {told} listener="mx" count=3 list=["a","b"]\n',
+        )
+
+    def test_a_reply_keeps_its_quotes(self) -> None:
+        """At the end of a line nothing can follow, so it stands as it was said."""
+        said = 'Mailbox "bob" <bob@example.net> (full), a=b'
+        made = transaction(session(), "refused", reply=Reply(552, "5.2.2", (said,)))
+        self.assertTrue(records.message_text("t", "info", made).endswith(f": 552 5.2.2 {said}\n"))
+
+    def test_every_part_of_a_message_can_be_read_back(self) -> None:
+        """Whatever peers put into it."""
+        for text in (*HOSTILE, *self.FORGED):
+            short = text[:200]
+            facts = session(client_ip=short or "-")
+            found = finding()
+            made = transaction(
+                facts, "refused", (short, short), sender=short, server=short, reply=Reply(550, "5.0.0", (short,)),
+                findings=[found], verdict=verdict(found),
+            )  # fmt: skip
+            line = records.message_text("t", "info", made).replace("tZ ", "t ", 1)
+            match = self.MESSAGE.fullmatch(line)
+            assert match is not None, line
+            said = json.loads(records.message(AT, "info", WHO, records.client_part(facts), made))
+            self.assertEqual(match[1], made.id)
+            self.assertEqual(self.word(match[2]), said["client_ip"])
+            self.assertEqual(self.word(match[3]), said["mail_from"])
+            self.assertEqual([self.word(one) for one in (match[5] or "", match[6])], said["rcpt_to"])
+            self.assertEqual(match[8], "refused")
+            self.assertEqual(self.word(match[9]), said.get("server", ""))
+            self.assertEqual(self.word(match[10]), said["reason"])
+            self.assertEqual(self.word(match[14]), said["reply"])
+
+    def test_every_part_of_a_session_can_be_read_back(self) -> None:
+        """The same."""
+        for text in (*HOSTILE, *self.FORGED):
+            short = text[:200]
+            facts = session(client_ip=short or "-", helo=short, user=short, stage="idle")
+            line = records.session_text("t", "info", facts).replace("tZ ", "t ", 1)
+            match = self.SESSION.fullmatch(line)
+            assert match is not None, line
+            said = json.loads(records.session(AT, "info", WHO, records.client_part(facts), facts))
+            shown = [self.word(match[number]) for number in (2, 3, 4, 7, 8)]
+            self.assertEqual(
+                shown, [said.get(name, "") for name in ("client_ip", "helo", "auth_user", "closed_by", "stage")]
+            )
+
+    def test_every_part_of_another_line_can_be_read_back(self) -> None:
+        """The message ends where the first field begins."""
+        for text in (*HOSTILE, *self.FORGED):
+            short = text[:200]
+            fields = [(short or "k", short), ("number", 3), ("code", 550)]
+            line = records.plain_text("t", "info", "x.y", short, fields)
+            head = "tZ INFO    x.y:"
+            self.assertTrue(line.startswith(head), line)
+            rest = line[len(head) : -1]
+            if rest.startswith(' "') and short:
+                said = json.JSONDecoder().raw_decode(rest[1:])
+                message, rest = said[0], rest[1 + said[1] :]
+            else:
+                first = self.FIELD.search(rest)
+                assert first is not None, line
+                message, rest = rest[1 : first.start()], rest[first.start() :]
+            whole = json.loads(records.plain(AT, "info", WHO, "x.y", short, fields))
+            self.assertEqual(message, whole["msg"])
+            read = {self.word(found["key"]): found["value"] for found in self.FIELD.finditer(rest)}
+            self.assertEqual("".join(found[0] for found in self.FIELD.finditer(rest)), rest)
+            self.assertEqual(read.pop("code"), "550")
+            self.assertEqual(read.pop("number"), "3")
+            self.assertEqual([self.word(value) for value in read.values()], [whole[key] for key in read])
+
+    def test_long_text_is_cut(self) -> None:
+        """At the same place as in JSON, and in quotes, since it is not what was said."""
+        made = transaction(session(), reply=Reply(250, "2.0.0", ("x" * 1000,)))
+        line = records.message_text("t", "info", made)
+        self.assertTrue(line.endswith(f': 250 2.0.0 "{"x" * records.TEXT}"\n'))
 
 
 class SessionTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -206,6 +207,85 @@ class ExitTests(RealCase):
         with Client(first.port()) as client:
             client.hello()
             self.assertTrue(client.message(BODY).startswith(b"250 "))
+
+
+class ScarceTests(RealCase):
+    """Few descriptors, and a state folder that somebody tidied up."""
+
+    def limited(self, soft: int, hard: int) -> Path:
+        """A twistd that may have so many descriptors."""
+        program = self.folder / "twistd"
+        twistd = Path(sys.executable).with_name("twistd")
+        program.write_text(f'#!/bin/sh\nulimit -Sn {soft} && ulimit -Hn {hard} && exec "{twistd}" "$@"\n')
+        program.chmod(0o755)
+        return program
+
+    def test_the_limit_on_connections_follows_from_the_descriptors(self) -> None:
+        """Told at the start; who is in can send mail, who comes later is refused, and the admin page answers."""
+        (server,) = self.fast_servers(self.background(), 1, 0)
+        admin = free_port()
+        text = config(server.port, more=ADMIN.format(port=admin))
+        gate = self.gateway(text, twistd=self.limited(100, 168))
+        (told,) = gate.events("connections.limited")
+        self.assertEqual((told["configured"], told["sessions_limit"], told["descriptors"]), (10000, 20, 168))
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(Client(gate.port())) for _ in range(20)]
+            late = stack.enter_context(Client(gate.port(), greet=False))
+            self.assertTrue(late.read().startswith(b"421 4.3.2 "))
+            for client in clients:
+                client.hello()
+                self.assertTrue(client.message(BODY).startswith(b"250 "))
+            self.assertIn("ok", livez(admin).lower())
+        (refused,) = gate.events("connection.refused")
+        self.assertEqual(refused["result"], "refused_capacity")
+        self.assertEqual(gate.events("listener.paused"), [])
+        self.assertEqual(server.taken, {"<by-hand@example.org>": 20})
+
+    def test_clients_do_not_get_the_last_descriptors(self) -> None:
+        """Whatever took the others: here connections whose sessions are over, and whose clients do not go."""
+        (server,) = self.fast_servers(self.background(), 1, 0)
+        admin = free_port()
+        text = config(server.port, more=ADMIN.format(port=admin))
+        gate = self.gateway(text, twistd=self.limited(168, 168))
+        with contextlib.ExitStack() as stack:
+            sender = stack.enter_context(Client(gate.port()))
+            sender.hello()
+
+            def is_full() -> bool:
+                """One more that errs until it is sent away, and stays."""
+                client = stack.enter_context(Client(gate.port(), greet=False))
+                if client.read().startswith(b"220 "):
+                    client.send(b"NONSENSE\r\n" * 30)
+                    while not client.read().startswith(b"421 "):
+                        pass
+                return bool(gate.events("connection.refused"))
+
+            until(is_full, "the descriptors are used up")
+            refused = gate.events("connection.refused")[0]
+            self.assertEqual(refused["detail"], "the last descriptors are kept back")
+            self.assertIn("ok", livez(admin).lower())
+            self.assertTrue(sender.message(BODY).startswith(b"250 "))
+        self.assertEqual(gate.events("listener.paused"), [])
+        self.assertEqual(gate.crashed(), [])
+
+    def test_a_database_that_is_deleted_is_there_again(self) -> None:
+        """It is said, and mail goes on; what the command line asks for is there."""
+        (server,) = self.fast_servers(self.background(), 1, 0)
+        gate = self.gateway(config(server.port))
+        database = gate.folder / "var" / "smtpgate.sqlite"
+        for path in database.parent.glob("smtpgate.sqlite*"):
+            path.unlink()
+        with Client(gate.port()) as client:
+            client.hello()
+            self.assertTrue(client.message(BODY).startswith(b"250 "))
+        until(lambda: gate.events("database.restored"), "it is noticed")
+        self.assertTrue(database.exists())
+        gate.signal(signal.SIGTERM)
+        self.assertEqual(gate.wait(), 0)
+        self.assertEqual(gate.crashed(), [])
+        connection = sqlite3.connect(database)
+        self.addCleanup(connection.close)
+        self.assertEqual(connection.execute("SELECT count(*) FROM messages").fetchone(), (1,))
 
 
 class SignalTests(RealCase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -26,7 +28,7 @@ from smtpgate.state import database as module
 from smtpgate.state.database import Database, DatabaseClosed, NewerSchema
 from smtpgate.state.folder import StateError
 from smtpgate.state.offline import DATABASE
-from smtpgate.state.tables import metadata
+from smtpgate.state.tables import ledger, metadata
 from smtpgate.state.users import InlineDatabase, Users
 
 MIGRATIONS = Path(smtpgate.state.__file__).parent / "migrations"
@@ -85,9 +87,13 @@ class DatabaseCase(SynchronousTestCase):
 
 def _write_rows(connection: sa.Connection) -> None:
     connection.execute(sa.text("INSERT INTO users VALUES ('anna', 'owner', 'hash', 1.0)"))
+    _write_sessions(connection)
+
+
+def _write_sessions(connection: sa.Connection) -> None:
     for number in range(200):
         values = {"id": f"s{number}", "record": b"x" * 2000}
-        connection.execute(sa.text("INSERT INTO sessions VALUES (:id, 1.0, :record)"), values)
+        connection.execute(sa.text("INSERT OR IGNORE INTO sessions VALUES (:id, 1.0, :record)"), values)
 
 
 class MigrationTests(DatabaseCase):
@@ -274,6 +280,155 @@ class DamageTests(DatabaseCase):
         self.opened().now(_write_rows)
         for path in self.path.parent.iterdir():
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600, path)
+
+
+class MendTests(DatabaseCase):
+    """The file taken away, or another put in its place, while the database is open."""
+
+    def setUp(self) -> None:
+        """One that is open, with a row of every kind."""
+        super().setUp()
+        self.database = self.opened()
+        self.database.now(_write_rows)
+        self.ledger("first")
+
+    def ledger(self, key: str, recipient: str = "bob@example.net", text: str = "x") -> None:
+        """Note a row as the program does."""
+        row = {"key": key, "recipient": recipient, "state": "committed", "server": "a:25", "expires": 9.0}
+        row |= {"transaction_id": "t", "code": 250, "text": text, "envelope": ""}
+        self.database.now(lambda connection: connection.execute(sa.insert(ledger), row))
+
+    def kept(self) -> list[str]:
+        """Keys of the ledger as a start after a kill finds them: in copies of what lies in the folder now."""
+        place = self.path.parent / "killed"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        for suffix in ("", "-wal"):
+            source = self.path.with_name(self.path.name + suffix)
+            if source.exists():
+                shutil.copy(source, place)
+        made = Database(place / self.path.name)
+        made.open()
+        try:
+            return [row[0] for row in made.now(lambda c: c.execute(sa.select(ledger.c.key)).fetchall())]
+        finally:
+            made.close()
+
+    def checkpoint(self) -> None:
+        """Have all that is in the log written to the file itself."""
+        assert self.database._engine is not None
+        connection = self.database._engine.raw_connection()
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        connection.close()
+
+    def remove(self, *suffixes: str) -> None:
+        """As `rm` does."""
+        for suffix in suffixes:
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def test_where_nothing_is_wrong_nothing_is_done(self) -> None:
+        """The same files, and the same connection."""
+        inode = self.path.stat().st_ino
+        engine = self.database._engine
+        self.assertEqual(self.database.mend_now(), "")
+        self.assertEqual(self.path.stat().st_ino, inode)
+        self.assertIs(self.database._engine, engine)
+
+    def test_a_deleted_file_is_written_anew(self) -> None:
+        """With all that was in it, whichever of its files were deleted; what comes later is in it too."""
+        for number, suffixes in enumerate((("",), ("", "-shm"), ("", "-wal"), ("", "-wal", "-shm"))):
+            with self.subTest(suffixes=suffixes):
+                self.ledger(f"before{number}")
+                # The copy has other pages than the original with its free ones, and few of these are in the log: who
+                # reads the old log over the new file reads nonsense.
+                self.database.now(_write_sessions)
+                self.database.now(lambda c: c.exec_driver_sql("DELETE FROM sessions"))
+                self.checkpoint()
+                self.remove(*suffixes)
+                self.ledger(f"lost{number}")
+                self.assertEqual(self.database.mend_now(), "restored")
+                self.ledger(f"after{number}")
+                self.assertEqual(self.database.mend_now(), "")
+                found = self.kept()
+                for word in ("before", "lost", "after"):
+                    self.assertIn(f"{word}{number}", found)
+                self.assertEqual(self.database._look(_count), 0)
+                self.assertEqual(ask(self.path, "SELECT name FROM users"), [("anna",)])
+                self.assertEqual(ask(self.path, "PRAGMA integrity_check"), [("ok",)])
+        self.assertEqual(len(self.kept()), 13)
+
+    def test_what_is_written_anew_is_for_this_user_alone(self) -> None:
+        """There are hashes of passwords in it; nothing else is left."""
+        self.remove("", "-wal", "-shm")
+        self.database.mend_now()
+        self.database._look(_count)
+        names = {path.name for path in self.path.parent.iterdir()}
+        self.assertEqual(names, {self.path.name + suffix for suffix in ("", "-wal", "-shm")})
+        for path in self.path.parent.iterdir():
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600, path)
+
+    def other(self, *keys: str) -> Path:
+        """Another database with such rows in its ledger, closed."""
+        made = Database(self.path.with_name("other.sqlite"))
+        made.open()
+        for key in keys:
+            made.now(
+                lambda c, key=key: c.exec_driver_sql(
+                    f"INSERT INTO ledger VALUES ('{key}', 'bob@example.net', 'unknown', 'b:25', 9.0, 'o', 0, '', '')"
+                )
+            )
+        made.now(lambda c: c.exec_driver_sql("INSERT INTO users VALUES ('eve', 'owner', 'hash', 1.0)"))
+        made.close()
+        return made.path
+
+    def test_another_file_is_taken_over_once_it_rests(self) -> None:
+        """It may be a copy that is still being made. Its users hold, and our ledger with what it had itself."""
+        self.other("first", "theirs").replace(self.path)
+        self.assertEqual(self.database.mend_now(), "")
+        self.ledger("between")
+        os.utime(self.path)
+        self.assertEqual(self.database.mend_now(), "")
+        self.assertEqual(self.database.mend_now(), "replaced")
+        self.ledger("after")
+        self.assertEqual(sorted(self.kept()), ["after", "between", "first", "theirs"])
+        self.assertEqual(ask(self.path, "SELECT state FROM ledger WHERE key = 'first'"), [("committed",)])
+        self.assertEqual(ask(self.path, "SELECT name FROM users"), [("eve",)])
+        self.assertEqual(ask(self.path, "PRAGMA integrity_check"), [("ok",)])
+        self.assertEqual(self.database._look(_count), 0)
+        self.assertEqual(self.database.mend_now(), "")
+
+    def test_a_file_that_is_none_of_ours_is_left_alone(self) -> None:
+        """We go on with what is open, and say why; once it is a database it is taken."""
+        self.path.unlink()
+        self.path.write_bytes(b"smtpgate" * 1000)
+        self.assertEqual(self.database.mend_now(), "")
+        for _ in range(2):
+            error = self.assertRaises(StateError, self.database.mend_now)
+            self.assertIn("file is not a database", str(error))
+            self.assertEqual(self.path.read_bytes(), b"smtpgate" * 1000)
+        self.ledger("still")
+        self.path.unlink()
+        self.assertEqual(self.database.mend_now(), "restored")
+        self.assertEqual(sorted(self.kept()), ["first", "still"])
+
+    def test_a_folder_that_is_gone_is_an_error(self) -> None:
+        """Until it is there again."""
+        self.path.parent.rename(self.path.parent.with_suffix(".away"))
+        error = self.assertRaises(StateError, self.database.mend_now)
+        self.assertIn("was deleted, and cannot be written anew", str(error))
+        self.ledger("still")
+        self.path.parent.mkdir()
+        self.assertEqual(self.database.mend_now(), "restored")
+        self.assertEqual(sorted(self.kept()), ["first", "still"])
+
+    def test_a_disk_without_room_is_an_error(self) -> None:
+        """Nothing is begun that cannot be ended, and nothing half is left."""
+        self.remove("", "-wal", "-shm")
+        usage = shutil.disk_usage(self.path.parent)
+        self.patch(module.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+        error = self.assertRaises(StateError, self.database.mend_now)
+        self.assertIn("there is no room for a copy", str(error))
+        self.assertEqual(list(self.path.parent.iterdir()), [])
 
 
 class ThreadTests(TestCase):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -218,11 +219,15 @@ class Acceptor:
         admit: Callable[[str], bytes | None],
         begin: Callable[[socket.socket, tuple[str, int]], None],
         exhausted: Callable[[str], None],
+        ceiling: int = sys.maxsize,
+        full: Callable[[str], bytes] = lambda peer: b"",
     ) -> None:
         """
         :param admit: is asked for each peer address; gives the octets of a refusal, or None
         :param begin: gets each socket that was let in, with the peer's address
         :param exhausted: told when accepting pauses, with the reason
+        :param ceiling: a socket whose descriptor is this one or a higher is refused: the last are for others
+        :param full: gives the octets of that refusal for a peer address
         """
         self.is_paused = False
         self._sock = sock
@@ -231,6 +236,8 @@ class Acceptor:
         self._admit = admit
         self._begin = begin
         self._exhausted = exhausted
+        self._ceiling = ceiling
+        self._full = full
         self._call: Any = None
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
@@ -258,7 +265,7 @@ class Acceptor:
                 continue
             sock.setblocking(False)
             peer = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
-            refusal = self._admit(peer[0])
+            refusal = self._admit(peer[0]) if sock.fileno() < self._ceiling else self._full(peer[0])
             if refusal is not None:
                 _refuse(sock, refusal)
                 continue

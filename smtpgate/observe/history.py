@@ -73,6 +73,7 @@ class History:
         self._is_writing = False
         self._idle: list[Deferred[None]] = []
         self._is_failing = False
+        self._is_closing = False
 
     # Hearing
 
@@ -139,7 +140,7 @@ class History:
     def _go_on(self, _: object) -> None:
         self._is_writing = False
         if self._queue and self._call is None:
-            delay = 0.0 if self._idle or len(self._queue) >= BATCH else BATCH_S
+            delay = 0.0 if self._is_closing or len(self._queue) >= BATCH else BATCH_S
             self._call = self._clock.callLater(delay, self._write)
         elif not self._queue:
             idle, self._idle = self._idle, []
@@ -148,6 +149,7 @@ class History:
 
     async def close(self) -> None:
         """Write what waits. What the store cannot take is counted, and not waited for."""
+        self._is_closing = True
         self._write()
         while self._is_writing or self._queue:
             waiting: Deferred[None] = Deferred()

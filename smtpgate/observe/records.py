@@ -3,6 +3,9 @@
 `message` and `session` are the hot ones: one f-string each, with the parts that may be absent added only
 where they are there. `plain` writes all others from name and value. Each gives one line with its LF, in
 printable ASCII.
+
+In a line of text a word stands bare where it is one, and in quotes, escaped as in JSON, where it is not: so no text of
+a peer can be taken for what the gateway says itself.
 """
 
 from __future__ import annotations
@@ -35,6 +38,13 @@ STACK: Final = 20_000
 _RESERVED: Final = frozenset(names.COMMON)
 #: In a line of JSON: an escaped backslash, a whole pair, or a half.
 _SURROGATES: Final = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})")
+
+#: In a line of text, what stands bare: a word in a sentence, the name of a field, a message before the fields, and the
+#: end of a line.
+_WORD: Final = re.compile(r"[!#-'*+\--;=?-\[\]-~]+")
+_KEY: Final = re.compile(r"[!#-'*+\--;?-\[\]-~]+")
+_SENTENCE: Final = re.compile(r"[!#-<>-\[\]-~][ -<>-\[\]-~]*")
+_END: Final = re.compile(r"[!#-\[\]-~][ -\[\]-~]*")
 
 
 # Messages
@@ -168,16 +178,16 @@ def _findings(findings: list[Finding]) -> str:
 def message_text(at: str, level: str, transaction: Transaction) -> str:
     """`message.done` for people."""
     session = transaction.session
-    addresses = [f"<{readable(_address(recipient.path))}>" for recipient in transaction.recipients[:3]]
+    addresses = [_pointed(recipient.path) for recipient in transaction.recipients[:3]]
     more = f" and {len(transaction.recipients) - 3} more" if len(transaction.recipients) > 3 else ""
-    server = f" by {readable(transaction.server)}" if transaction.server else ""
+    server = f" by {_bare(_WORD, transaction.server)}" if transaction.server else ""
     reply = transaction.reply
-    said = f": {reply.code} {reply.enhanced} {readable(reply.text)}" if reply is not None else ""
+    said = f": {reply.code} {reply.enhanced} {_bare(_END, reply.text)}" if reply is not None else ""
     reason = reason_of(transaction)[0]
-    why = f" ({readable(reason)})" if reason else ""
+    why = f" ({_bare(_WORD, reason)})" if reason else ""
     return (
-        f"{at}Z {level.upper():7} {transaction.id} {readable(session.client_ip)} "
-        f"<{readable(_address(transaction.sender))}> -> {', '.join(addresses) or 'nobody'}{more} "
+        f"{at}Z {level.upper():7} {transaction.id} {_bare(_WORD, session.client_ip)} "
+        f"{_pointed(transaction.sender)} -> {', '.join(addresses) or 'nobody'}{more} "
         f"{transaction.octets} octets {transaction.outcome}{server}{why} in "
         f"{int((transaction.ended - transaction.begun) * 1000 + 0.5)} ms{said}\n"
     )
@@ -199,12 +209,12 @@ def session(at: str, level: str, who: str, client: str, session: Session) -> str
 
 def session_text(at: str, level: str, session: Session) -> str:
     """`session.done` for people."""
-    user = f" user {readable(session.user)}" if session.user else ""
-    tls = f" {readable(session.tls.version)}" if session.tls is not None else ""
+    user = f" user {_bare(_WORD, session.user)}" if session.user else ""
+    tls = f" {_bare(_WORD, session.tls.version)}" if session.tls is not None else ""
     return (
-        f"{at}Z {level.upper():7} {session.id} {readable(session.client_ip)} ({readable(session.helo)})"
+        f"{at}Z {level.upper():7} {session.id} {_bare(_WORD, session.client_ip)} ({_bare(_WORD, session.helo)})"
         f"{tls}{user} {session.messages} messages {session.errors} errors, closed by "
-        f"{readable(closed_by(session))} at {readable(session.stage)} after "
+        f"{_bare(_WORD, closed_by(session))} at {_bare(_WORD, session.stage)} after "
         f"{int((session.ended - session.begun) * 1000 + 0.5)} ms\n"
     )
 
@@ -227,10 +237,12 @@ def plain(at: str, level: str, who: str, name: str, text: str, fields: Fields) -
 
 def plain_text(at: str, level: str, name: str, text: str, fields: Fields) -> str:
     """The same for people."""
-    out = [f"{at}Z {level.upper():7} {readable(name)}: {_text(text, MESSAGE)[1:-1]}"]
+    out = [f"{at}Z {level.upper():7} {_bare(_WORD, name)}:"]
+    if text:
+        out.append(_bare(_SENTENCE, text, MESSAGE))
     for key, value in fields:
         if _has_value(value):
-            out.append(f"{readable(key)}={_value(value)}")
+            out.append(f"{_bare(_KEY, key)}={_value(value)}")
     return " ".join(out) + "\n"
 
 
@@ -244,9 +256,14 @@ def _text(text: str, most: int = TEXT) -> str:
     return _whole(text) if "\\ud" in text else text
 
 
-def readable(text: str) -> str:
-    """`text` in printable ASCII, everything else as an escape."""
-    return _text(text)[1:-1]
+def _bare(form: re.Pattern[str], text: str, most: int = TEXT) -> str:
+    """`text` as it is where it has that form, else in quotes."""
+    return text if not text or len(text) <= most and form.fullmatch(text) else _text(text, most)
+
+
+def _pointed(path: Path) -> str:
+    """An address in angle brackets."""
+    return f"<{_bare(_WORD, _address(path), ADDRESS)}>"
 
 
 def _value(value: object, depth: int = 3) -> str:

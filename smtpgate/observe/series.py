@@ -34,9 +34,12 @@ class Series:
         self._minutes: deque[tuple[int, list[int]]] = deque(maxlen=MINUTES)
 
     def turn(self, second: int) -> list[int]:
-        """The row of a second that begins. A clock that was set back goes on in the old row."""
+        """The row of a second that begins. A clock that was set back a little goes on in the old row; behind one that
+        was set back by more, what was counted in a time still to come is forgotten."""
         if second <= self.second:
-            return self.row
+            if self.second - second <= SECONDS:
+                return self.row
+            self._set_back(second)
         row = self.row
         if any(row):
             self._seconds.append((self.second, row))
@@ -44,6 +47,13 @@ class Series:
         self.second = second
         self.row = [0] * len(COUNTED)
         return self.row
+
+    def _set_back(self, second: int) -> None:
+        self._seconds = deque((entry for entry in self._seconds if entry[0] < second), SECONDS)
+        self._minutes = deque((entry for entry in self._minutes if entry[0] + 60 <= second), MINUTES)
+        self.row = [0] * len(COUNTED)
+        self._minute = -1
+        self._minute_row = [0] * len(COUNTED)
 
     def _add(self, minute: int, row: list[int]) -> None:
         if minute != self._minute:

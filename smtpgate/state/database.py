@@ -4,13 +4,20 @@ WAL, and every commit is on the disk before it is told (synchronous=FULL): users
 survive a kill. Readers have a connection of their own, so that a long search never keeps the ledger waiting.
 Migrations run at the opening, under the lock of the state folder and in one transaction; a database of a newer
 program is refused, and so is one that is damaged: nothing is written over it.
+
+SQLite does not notice that its file was taken away, and writes on where nobody will find it. `mend` does: what was
+deleted is written anew, and a file that somebody put in its place is taken over with the ledger's rows of this one.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -22,12 +29,18 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from smtpgate.state.folder import StateError
+from smtpgate.state.tables import ledger
 
 T = TypeVar("T")
+#: What `Database.mend` had to do.
+Mended = Literal["", "restored", "replaced"]
 
 #: Tables that are looked through at each start: what cannot be lost unnoticed. History is large, and only history.
 _EXAMINED = ("alembic_version", "ledger", "users", "tokens", "audit", "audit_head")
 _REMEDY = "put a copy of it in its place, or move it away to begin with an empty one"
+
+#: The files that SQLite keeps beside a database in WAL mode.
+_BESIDE = ("-wal", "-shm")
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON")
 
@@ -47,6 +60,10 @@ class Database:
         self.path = path
         self._engine: sa.Engine | None = None
         self._reader: sa.Engine | None = None
+        self._reading = threading.Lock()
+        #: The files that are open, by what is behind their name: device and inode.
+        self._files: dict[str, tuple[int, int] | None] = {}
+        self._stranger: tuple[int, ...] | None = None
         self._threads: tuple[ThreadPool, ThreadPool] | None = None
         self._reactor: Any = None
 
@@ -67,6 +84,10 @@ class Database:
             raise
         self._engine = engine
         self._reader = _engine(self.path, (*_PRAGMAS[2:], "query_only=ON"))
+        self._files = {suffix: _identity(self._beside(suffix)) for suffix in ("", *_BESIDE)}
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
 
     def start(self, reactor: Any) -> None:
         """From now on `run` and `read` work in threads."""
@@ -82,9 +103,10 @@ class Database:
             return function(connection, *args)
 
     def _look(self, function: Callable[..., T], *args: Any) -> T:
-        assert self._reader is not None
-        with self._reader.connect() as connection:
-            return function(connection, *args)
+        with self._reading:
+            assert self._reader is not None
+            with self._reader.connect() as connection:
+                return function(connection, *args)
 
     def run(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
         """The same in the database's thread, one call after the other; fires once it is committed."""
@@ -98,6 +120,84 @@ class Database:
             return fail(DatabaseClosed("the database has no thread"))
         return deferToThreadPool(self._reactor, self._threads[1], self._look, function, *args)
 
+    def mend(self) -> Deferred[Mended]:
+        """Look, in the database's thread, whether the file is still where it was, and put right what is not.
+
+        "restored": it was deleted, and all that was in it is there again; "replaced": another file was in its place,
+        and is used from now on; "": nothing was wrong, or a file came just now and may not be whole. Fails with
+        StateError where nothing can be done: work goes on in the file that is open, which ends with the process.
+        """
+        if self._threads is None:
+            return fail(DatabaseClosed("the database has no thread"))
+        return deferToThreadPool(self._reactor, self._threads[0], self.mend_now)
+
+    def mend_now(self) -> Mended:
+        """The same in this thread."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            self._stranger = None
+            try:
+                self._restore()
+            except (OSError, SQLAlchemyError, sqlite3.Error) as error:
+                raise StateError(f"{self.path} was deleted, and cannot be written anew: {error}") from error
+            self._reopen()
+            return "restored"
+        except OSError as error:
+            raise StateError(f"{self.path} cannot be looked at: {error.strerror}") from error
+        if (found.st_dev, found.st_ino) == self._files[""]:
+            self._stranger = None
+            return ""
+        stranger = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        if stranger != self._stranger:
+            self._stranger = stranger
+            return ""
+        for suffix in _BESIDE:
+            # Ours beside a file of somebody else would be taken for its own, and spoil it.
+            if _identity(self._beside(suffix)) == self._files[suffix]:
+                self._beside(suffix).unlink(missing_ok=True)
+        self._reopen()
+        self._stranger = None
+        return "replaced"
+
+    def _restore(self) -> None:
+        """A copy of all that is in the open file, put in its place; there whole or not at all."""
+        assert self._engine is not None
+        fresh = self._beside(".new")
+        fresh.unlink(missing_ok=True)
+        connection = self._engine.raw_connection()
+        try:
+            run: Any = connection.cursor().execute
+            pages, octets = (run(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+            if shutil.disk_usage(self.path.parent).free < pages * octets:
+                raise OSError("there is no room for a copy")
+            os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            run("VACUUM INTO ?", (str(fresh),))
+        finally:
+            connection.close()
+        _sync(fresh)
+        for suffix in _BESIDE:
+            self._beside(suffix).unlink(missing_ok=True)
+        fresh.replace(self.path)
+        _sync(self.path.parent)
+
+    def _reopen(self) -> None:
+        """Open what lies there now, with the rows of the ledger, and let go of what was open."""
+        fresh = Database(self.path)
+        fresh.open()
+        try:
+            fresh.now(_put_rows, self.now(_rows))
+        except SQLAlchemyError as error:
+            fresh.close()
+            raise StateError(f"{self.path} cannot be used: {_reason(error)}") from error
+        with self._reading:
+            old = self._reader, self._engine
+            self._reader, self._engine, self._files = fresh._reader, fresh._engine, fresh._files
+        for engine in old:
+            assert engine is not None
+            # SQLite sees that these were moved, and leaves the files of that name alone.
+            engine.dispose()
+
     def close(self) -> None:
         """Wait for what is under way, and close."""
         threads, self._threads = self._threads, None
@@ -107,6 +207,32 @@ class Database:
             if engine is not None:
                 engine.dispose()
         self._engine = self._reader = None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What is behind a name; None for nothing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _rows(connection: sa.Connection) -> list[dict[str, Any]]:
+    return [dict(row._mapping) for row in connection.execute(sa.select(ledger))]
+
+
+def _put_rows(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(sa.insert(ledger).prefix_with("OR REPLACE"), rows)
 
 
 def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:

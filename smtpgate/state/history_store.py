@@ -56,8 +56,10 @@ class HistoryStore:
         self._wall = wall
         self._keep_s = keep_s
         self._keep_rows = keep_rows
-        #: Sessions in the table; known once somebody in the database's thread has counted.
+        #: Sessions in the table; known once somebody in the database's thread has counted, in the database that was
+        #: open then.
         self._count: int | None = None
+        self._counted_in: sa.Engine | None = None
 
     def write(self, rows: Sequence[Record]) -> Deferred[None]:
         """Keep a batch of records."""
@@ -132,7 +134,8 @@ class HistoryStore:
         self._expire(connection, self._wall(), min(SLICE, 2 * len(rows)))
 
     def _counted(self, connection: sa.Connection) -> int:
-        if self._count is None:
+        if self._count is None or self._counted_in is not connection.engine:
+            self._counted_in = connection.engine
             self._count = connection.execute(sa.select(sa.func.count()).select_from(sessions)).scalar() or 0
         return self._count
 
