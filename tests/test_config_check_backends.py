@@ -148,6 +148,45 @@ class TLSTests(SynchronousTestCase):
         self.assertEqual(said(checks.logins_go_over_safe_legs, tree(backends=[backend(tls="off")])), [])
 
 
+class BothLegsTests(SynchronousTestCase):
+    """`logins_are_hidden_on_one_leg`."""
+
+    def found(
+        self, door: dict[str, object], group: dict[str, object], listen: str = "tcp:587"
+    ) -> list[tuple[str, str]]:
+        """What is said of a login from this listener to this backend."""
+        given: dict[str, object] = {"role": "submission", "auth": "relay", "auth_requires_tls": False, **door}
+        behind = {"auth_requires_tls": False, **group}
+        address = str(behind.pop("address", "mail.example.net:25"))
+        judged = tree([listener("sub", listen, **given)], [backend("mail", address, **behind)])
+        return said(checks.logins_are_hidden_on_one_leg, judged)
+
+    def test_both_legs_open_are_warned_about(self) -> None:
+        """Off, optional and not verified are all the same to who listens or poses."""
+        told = [("listeners.sub.auth_requires_tls", "warning")]
+        for tls in ("off", "optional"):
+            for behind in ("off", "optional", "required", "implicit"):
+                self.assertEqual(self.found({"tls": tls}, {"tls": behind}), told, (tls, behind))
+
+    def test_one_leg_closed_is_enough(self) -> None:
+        """The switch of the other was set by somebody who knew."""
+        cases: tuple[tuple[dict[str, object], dict[str, object]], ...] = (
+            ({"tls": "required"}, {}),
+            ({"tls": "implicit"}, {}),
+            ({"auth_requires_tls": True}, {}),
+            ({"auth": "local"}, {}),
+            ({}, {"tls": "verify"}),
+            ({}, {"tls": "implicit", "tls_name": "mail.example.net"}),
+            ({}, {"address": "127.0.0.1:25"}),
+            ({}, {"address": "unix:/run/mail.sock"}),
+            ({}, {"auth_requires_tls": True}),
+        )
+        for door, group in cases:
+            self.assertEqual(self.found(door, group), [], (door, group))
+        for listen in ("tcp:587:interface=127.0.0.1", "unix:/run/smtpgate/smtp.sock"):
+            self.assertEqual(self.found({}, {}, listen), [], listen)
+
+
 class ServerTests(SynchronousTestCase):
     """Where servers are."""
 

@@ -39,6 +39,14 @@ class RelayTests(SynchronousTestCase):
         found = said(checks.local_domains_are_not_the_world, tree(local_domains=domains))
         self.assertEqual(found, [("local_domains[1]", "error")])
 
+    def test_wildcard_over_a_registry_is_refused(self) -> None:
+        """*.co.uk is half of a country; co.uk alone relays for nobody, and is nobody's."""
+        domains = DomainList(["*.co.uk", "co.uk", "*.example.co.uk", "*.CO.JP", "*.co.example", "co.nl", "uk"])
+        found = said(checks.local_domains_are_not_the_world, tree(local_domains=domains))
+        self.assertEqual(
+            found, [("local_domains[0]", "error"), ("local_domains[1]", "warning"), ("local_domains[3]", "error")]
+        )
+
     def test_submission_must_know_its_clients(self) -> None:
         """By AUTH or by network, and AUTH must be asked for."""
         networks = NetworkList(["192.0.2.0/24"])
@@ -69,6 +77,33 @@ class RelayTests(SynchronousTestCase):
         networks = NetworkList(["0.0.0.0/0", "10.0.0.0/8", "64.0.0.0/7", "::/0", "2001:db8::/32", "2000::/15"])
         found = said(checks.relay_from_is_narrow, tree([listener(relay_from=networks)]))
         self.assertEqual([key for key, _ in found], [f"listeners.mx.relay_from[{n}]" for n in (0, 2, 3, 5)])
+
+    def test_load_balancer_in_relay_from_is_warned_about(self) -> None:
+        """Where its header names no client its own address counts, in whichever of the two networks it lies."""
+        balancers = NetworkList(["192.0.2.5", "2001:db8:1::/48"])
+        for network, is_told in (
+            ("192.0.2.5", True),
+            ("192.0.2.0/24", True),
+            ("2001:db8:1::7", True),
+            ("::ffff:192.0.2.5", True),
+            ("192.0.2.6", False),
+            ("2001:db8:2::/48", False),
+        ):
+            judged = tree([submission(relay_from=NetworkList([network]), proxy_protocol_from=balancers)])
+            found = [("listeners.sub.relay_from[0]", "warning")] if is_told else []
+            self.assertEqual(said(checks.relay_from_leaves_balancers_out, judged), found, network)
+
+    def test_load_balancer_of_another_listener_is_an_ordinary_client(self) -> None:
+        """It sends no header there."""
+        networks = NetworkList(["192.0.2.5"])
+        doors = [submission(relay_from=networks), listener("mx", proxy_protocol_from=networks)]
+        self.assertEqual(said(checks.relay_from_leaves_balancers_out, tree(doors)), [])
+
+    def test_load_balancer_of_mx_is_not_told_of(self) -> None:
+        """Nobody can send anywhere there."""
+        networks = NetworkList(["192.0.2.5"])
+        doors = [listener("mx", relay_from=networks, proxy_protocol_from=networks)]
+        self.assertEqual(said(checks.relay_from_leaves_balancers_out, tree(doors)), [])
 
     def test_trusted_peers_with_strangers_are_refused(self) -> None:
         """Who may say who the client is may say that it is us."""

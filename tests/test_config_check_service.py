@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config import check_service as checks
 from smtpgate.config.model import Admin, FilterUse, Limits, Timeouts
 from smtpgate.config.surroundings import Folder, Surroundings
-from tests.config_kit import listener, said, tree
+from tests.config_kit import backend, listener, said, tree
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -100,6 +101,29 @@ class LimitTests(SynchronousTestCase):
         found = said(checks.backend_gets_its_time, tree(timeouts=Timeouts(data_done_s=599)))
         self.assertEqual(found, [("timeouts.data_done", "warning")])
         self.assertEqual(said(checks.backend_gets_its_time, tree()), [])
+
+    def test_times_of_years_are_refused(self) -> None:
+        """A day is the most, for each; the verdict has a cap of its own."""
+        for field in attrs.fields(Timeouts):
+            key = field.name.removesuffix("_s")
+            found = [] if key == "verdict" else [(f"timeouts.{key}", "error")]
+            self.assertEqual(
+                said(checks.times_have_sense, tree(timeouts=Timeouts(**{field.name: 86401.0}))), found, key
+            )
+            self.assertEqual(said(checks.times_have_sense, tree(timeouts=Timeouts(**{field.name: 86400.0}))), [], key)
+        judged = tree(backends=[backend("mail", probe_s=86401.0)])
+        self.assertEqual(said(checks.times_have_sense, judged), [("backends.mail.probe", "error")])
+
+    def test_times_of_milliseconds_are_warned_about(self) -> None:
+        """Only a stop may be as quick as it likes."""
+        for field in attrs.fields(Timeouts):
+            key = field.name.removesuffix("_s")
+            found = [] if key == "drain" else [(f"timeouts.{key}", "warning")]
+            self.assertEqual(said(checks.times_have_sense, tree(timeouts=Timeouts(**{field.name: 0.9}))), found, key)
+            self.assertEqual(said(checks.times_have_sense, tree(timeouts=Timeouts(**{field.name: 1.0}))), [], key)
+        judged = tree(backends=[backend("mail", probe_s=0.9)])
+        self.assertEqual(said(checks.times_have_sense, judged), [("backends.mail.probe", "warning")])
+        self.assertEqual(said(checks.times_have_sense, tree(timeouts=Timeouts(drain_s=0.0))), [])
 
     def test_small_message_size_is_warned_about(self) -> None:
         """RFC 5321 section 4.5.3.1.7."""

@@ -7,8 +7,16 @@ from datetime import UTC, datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.config import check_backends, check_files, check_listeners, check_routes, check_service, checks
-from smtpgate.config.problem import Fault
+from smtpgate.config import (
+    check_backends,
+    check_files,
+    check_folders,
+    check_listeners,
+    check_routes,
+    check_service,
+    checks,
+)
+from smtpgate.config.problem import EACH, Fault
 from smtpgate.config.surroundings import Surroundings
 from tests.config_kit import tree
 
@@ -19,7 +27,7 @@ class RegisterTests(SynchronousTestCase):
     def test_every_check_that_is_written_is_run(self) -> None:
         """A check that nobody calls finds nothing."""
         run = {*checks.TREE_CHECKS, *checks.AROUND_CHECKS}
-        for module in (check_backends, check_files, check_listeners, check_routes, check_service):
+        for module in (check_backends, check_files, check_folders, check_listeners, check_routes, check_service):
             for name, function in inspect.getmembers(module, inspect.isfunction):
                 first = next(iter(inspect.signature(function).parameters), "")
                 is_check = inspect.isgeneratorfunction(function) and first == "tree" and not name.startswith("_")
@@ -46,4 +54,27 @@ class UntaintedTests(SynchronousTestCase):
         for tainted in (("routes",), ("routes", 3), ("backends",), ("backends", "mail")):
             self.assertEqual(checks.untainted([fault], [tainted]), [], tainted)
         for tainted in (("backends", "other"), ("limits", "errors"), ("listeners", "sub")):
+            self.assertEqual(checks.untainted([fault], [tainted]), [fault], tainted)
+
+    def test_faults_that_rest_on_their_table_are_void(self) -> None:
+        """An unknown key in it may be the one that was meant."""
+        fault = Fault(("listeners", "mx", "auth"), "x")
+        for tainted in (("listeners",), ("listeners", "mx"), ("listeners", "mx", "auth"), ("listeners", "mx", "other")):
+            self.assertEqual(checks.untainted([fault], [tainted]), [], tainted)
+        self.assertEqual(checks.untainted([fault], [("listeners", "sub", "auth")]), [fault])
+
+    def test_faults_that_rest_on_named_keys_are_told_beside_others(self) -> None:
+        """A name that leads nowhere is wrong whatever else stands in its table."""
+        fault = Fault(("routes", 2, "listener", 0), "x", keys=("backend",))
+        for key in ("client", "other"):
+            self.assertEqual(checks.untainted([fault], [("routes", 2, key)]), [fault], key)
+        for tainted in (("routes",), ("routes", 2), ("routes", 2, "listener"), ("routes", 2, "backend", 0)):
+            self.assertEqual(checks.untainted([fault], [tainted]), [], tainted)
+
+    def test_each_stands_for_every_name_and_number(self) -> None:
+        """No route uses a backend: that rests on one key of every route."""
+        fault = Fault(("backends", "mail"), "x", rests_on=(("routes", EACH, "backend"),), keys=())
+        for tainted in (("routes",), ("routes", 0), ("routes", 5, "backend"), ("backends",), ("backends", "mail")):
+            self.assertEqual(checks.untainted([fault], [tainted]), [], tainted)
+        for tainted in (("routes", 5, "client"), ("backends", "mail", "tls")):
             self.assertEqual(checks.untainted([fault], [tainted]), [fault], tainted)

@@ -23,6 +23,12 @@ from tests.test_faults import Process
 TESTS = Path(__file__).parent
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 class ReloadTests(GatewayCase):
     """SIGHUP."""
 
@@ -77,6 +83,18 @@ backend = "mail"
             self.assertEqual(gateway.process.returncode, 0)
 
         return deferToThread(run)
+
+    def listener_of(self, gateway: Process, client: Client) -> str:
+        """The listener that the log names for a client's session."""
+        port = client.sock.getsockname()[1]
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            for line in gateway.lines:
+                told = json.loads(line) if b'"client_port"' in line else {}
+                if told.get("client_port") == port:
+                    return str(told["listener"])
+            time.sleep(0.02)
+        raise AssertionError(b"".join(gateway.lines).decode())
 
     def assert_as_it_was(self, gateway: Process, old: Client) -> None:
         """The session that was there goes on, and a new one finds the old settings, certificate and backend."""
@@ -161,5 +179,67 @@ backend = "mail"
                         self.assertRegex(client.reply_at("DOT"), b"^250 ")
                     self.assertIn(b"SIZE 1000\r\n", old.hello())
                     self.assertRegex(old.reply_at("DOT"), b"^250 ")
+
+        return self.drive_process(script)
+
+    def test_a_listener_by_another_name_takes_over(self) -> Deferred[None]:
+        """Its port is never closed: who is there goes on, who comes finds the new settings and the new name."""
+        port = free_port()
+        fixed = self.good.replace("tcp:0:", f"tcp:{port}:")
+        renamed = fixed.replace("message_size = 1000", "message_size = 2000").replace(
+            "[listeners.front]", "[listeners.door]"
+        )
+
+        def script(gateway: Process) -> None:
+            told = self.reload(gateway, fixed)
+            self.assertEqual(told["event"], "config.applied")
+            with Client(port) as old:
+                old.hello()
+                for text, size, name in ((renamed, 2000, "door"), (fixed, 1000, "front"), (renamed, 2000, "door")):
+                    told = self.reload(gateway, text)
+                    self.assertEqual(told["event"], "config.applied", told)
+                    with Client(port) as client:
+                        self.assertIn(f"SIZE {size}\r\n".encode(), client.hello())
+                        self.assertRegex(client.reply_at("DOT"), b"^250 ")
+                        self.assertEqual(self.listener_of(gateway, client), name)
+                    self.assertIn(b"SIZE 1000\r\n", old.hello())
+                    self.assertRegex(old.reply_at("DOT"), b"^250 ")
+
+        return self.drive_process(script)
+
+    def test_names_that_are_swapped(self) -> Deferred[None]:
+        """Two listeners, each with the other's endpoint: each port follows its new settings."""
+        ports = free_port(), free_port()
+
+        def text(first: str, second: str) -> str:
+            more = f'[listeners.{second}]\nlisten = "tcp:{ports[1]}:interface=127.0.0.1"\ntls = "off"\n'
+            good = self.good.replace("tcp:0:", f"tcp:{ports[0]}:").replace("[listeners.front]", f"[listeners.{first}]")
+            return good.replace("[backends", more + "[backends")
+
+        def script(gateway: Process) -> None:
+            for names in (("one", "two"), ("two", "one"), ("one", "three")):
+                self.assertEqual(self.reload(gateway, text(*names))["event"], "config.applied", names)
+                for name, port, has_tls in zip(names, ports, (True, False), strict=True):
+                    with Client(port) as client:
+                        self.assertEqual(b"STARTTLS" in client.hello(), has_tls, (name, port))
+                        self.assertRegex(client.reply_at("DOT"), b"^250 ")
+                        self.assertEqual(self.listener_of(gateway, client), name)
+
+        return self.drive_process(script)
+
+    def test_a_new_name_beside_a_port_that_is_taken(self) -> Deferred[None]:
+        """The reload fails, and the door has its old name and settings."""
+        port = free_port()
+        fixed = self.good.replace("tcp:0:", f"tcp:{port}:")
+
+        def script(gateway: Process) -> None:
+            self.assertEqual(self.reload(gateway, fixed)["event"], "config.applied")
+            gateway.ports["front"] = port
+            with socket.create_server(("127.0.0.1", 0)) as taken, Client(port) as old:
+                old.hello()
+                more = f'[listeners.more]\nlisten = "tcp:{taken.getsockname()[1]}:interface=127.0.0.1"\ntls = "off"\n'
+                text = fixed.replace("[listeners.front]", "[listeners.door]").replace("[backends", more + "[backends")
+                self.assertEqual(self.reload(gateway, text)["event"], "config.reload_failed")
+                self.assert_as_it_was(gateway, old)
 
         return self.drive_process(script)

@@ -97,19 +97,33 @@ class RepairTests(SynchronousTestCase):
         validated = validate({"listeners": {"mx": {"listen": "tcp:25", "tls": "x", "auth": "local"}}})
         assert validated.file is not None
         self.assertEqual(validated.file.listeners["mx"].auth, "local")
-        self.assertEqual(validated.tainted, {("listeners", "mx")})
+        self.assertEqual(validated.tainted, {("listeners", "mx", "tls")})
 
     def test_entries_keep_their_numbers(self) -> None:
         """A route without a backend stays in its place, or the next ones would be told at its line."""
         validated = validate({"routes": [{"backend": 5}, {"sender": ["@x"], "backend": "b"}, {"backend": "c"}]})
         assert validated.file is not None
         self.assertEqual([route.backend for route in validated.file.routes], ["", "b", "c"])
-        self.assertEqual(validated.tainted, {("routes", 0), ("routes", 1)})
+        self.assertEqual(validated.tainted, {("routes", 0, "backend"), ("routes", 1, "sender", 0)})
 
     def test_misspelled_key_taints_what_was_meant(self) -> None:
         """Without this, a misspelled local_domains would bring a second error."""
         validated = validate({"local_domain": ["example.net"]})
         self.assertEqual(validated.tainted, {("local_domain",), ("local_domains",)})
+        validated = validate({"routes": [{"backnd": "mail", "backend": "mail"}, {"listner": "mx", "backend": "mail"}]})
+        self.assertEqual(
+            validated.tainted, {("routes", 0, "backnd"), ("routes", 1, "listner"), ("routes", 1, "listener")}
+        )
+
+    def test_misspelled_table_taints_what_stands_in_it(self) -> None:
+        """What stands in the good table is judged; of an array nobody knows which entries are missed."""
+        good = {"mail": {"servers": "unix:/mail"}}
+        validated = validate({"backends": good, "backend": {"other": {}, "more": {}}})
+        self.assertEqual(validated.tainted, {("backend",), ("backends", "other"), ("backends", "more")})
+        validated = validate({"routes": [{"backend": "mail"}], "route": [{"backend": "mail"}]})
+        self.assertEqual(validated.tainted, {("route",), ("routes",)})
+        validated = validate({"backends": good, "backend": "mail"})
+        self.assertEqual(validated.tainted, {("backend",)})
 
     def test_table_that_is_not_read_is_refused_and_not_passed_over(self) -> None:
         """A rule that is not applied lets mail through that the operator refused."""

@@ -164,7 +164,7 @@ def _backend(
     if table.credentials:
         where = ("backends", name, "credentials")
         credentials, wrong = credentials_from(files[base / table.credentials], where)
-        faults += wrong
+        faults += [attrs.evolve(fault, keys=()) for fault in wrong]
     return model.Backend(
         name=name,
         servers=tuple(_server(server) for server in table.servers),
@@ -219,13 +219,14 @@ def _filter(
         faults.append(_unknown_filter(table.use, where, plugins))
     else:
         options, wrong = _options(factory, table.options, (*where, "options"), base)
-        faults += wrong
+        faults += [attrs.evolve(fault, keys=("use",)) for fault in wrong]
         if table.roles and not factory.roles.issuperset(table.roles):
             faults.append(
                 Fault(
                     (*where, "roles"),
                     f"the filter {quoted(table.use)} is not made for all of these",
                     "its roles are " + ", ".join(sorted(factory.roles)),
+                    keys=("use",),
                 )
             )
     return model.FilterUse(
@@ -245,7 +246,7 @@ def _unknown_filter(use: str, where: Where, plugins: Plugins) -> Fault:
     if plugins.failed:
         failed = "; ".join(f"{module}: {reason}" for module, reason in sorted(plugins.failed.items()))
         hint += f"; could not be imported: {failed}"
-    return Fault((*where, "use"), f"no filter {quoted(use)}", hint)
+    return Fault((*where, "use"), f"no filter {quoted(use)}", hint, keys=())
 
 
 def _options(

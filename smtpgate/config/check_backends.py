@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smtpgate.config.check_routes import relayed_logins, routes_for
+from smtpgate.config.check_routes import WAYS, relayed_logins, routes_for
 from smtpgate.config.endpoint import Endpoint, is_address, is_loopback, parse_listen
 from smtpgate.config.model import Backend, Server, Settings
-from smtpgate.config.problem import Fault, quoted, warning
+from smtpgate.config.problem import EACH, Fault, Where, quoted, warning
 
 
 def is_near(server: Server) -> bool:
@@ -28,9 +28,14 @@ def is_verified(backend: Backend) -> bool:
     return backend.tls == "verify" or (backend.tls == "implicit" and asked)
 
 
+def is_private(backend: Backend) -> bool:
+    """True when nobody but the servers can read what goes to them: under verified TLS, or over no network at all."""
+    return is_verified(backend) or all(map(is_near, backend.servers))
+
+
 def is_safe_for_secrets(backend: Backend) -> bool:
-    """True when a client's password may go to every server: under verified TLS, or over no network at all."""
-    return is_verified(backend) or not backend.auth_requires_tls or all(map(is_near, backend.servers))
+    """True when a client's password may go to every server."""
+    return is_private(backend) or not backend.auth_requires_tls
 
 
 def _remedy(backend: Backend) -> str:
@@ -62,9 +67,10 @@ def tls_keys_have_tls(tree: Settings) -> Iterator[Fault]:
         hint = 'set tls = "verify", or leave it out'
         for key in ("tls_ca", "tls_pins", "tls_certificate"):
             if getattr(backend, key):
-                yield Fault(("backends", name, key), f'{key} has no effect with tls = "off"', hint)
+                yield Fault(("backends", name, key), f'{key} has no effect with tls = "off"', hint, keys=("tls",))
         if backend.tls_name:
-            yield warning(("backends", name, "tls_name"), 'tls_name has no effect with tls = "off"', hint)
+            message = 'tls_name has no effect with tls = "off"'
+            yield warning(("backends", name, "tls_name"), message, hint, keys=("tls",))
 
 
 def trust_is_asked_for(tree: Settings) -> Iterator[Fault]:
@@ -103,16 +109,19 @@ def own_credentials_are_safe(tree: Settings) -> Iterator[Fault]:
 def servers_differ(tree: Settings) -> Iterator[Fault]:
     """The same server twice would get twice its share and twice its connections."""
     for name, backend in tree.backends.items():
-        seen: set[tuple[str, int | None, str | None]] = set()
+        seen: dict[tuple[str, int | None, str | None], Where] = {}
         for number, server in enumerate(backend.servers):
             at = (server.host, server.port, server.path)
+            where: Where = ("backends", name, "servers", number)
             if at in seen:
                 yield Fault(
-                    ("backends", name, "servers", number),
+                    where,
                     f"{server.address} is listed twice",
                     "list it once; use weight to give it a larger share",
+                    rests_on=((*where, "address"), (*seen[at], "address")),
+                    keys=(),
                 )
-            seen.add(at)
+            seen.setdefault(at, where)
 
 
 def servers_are_not_us(tree: Settings) -> Iterator[Fault]:
@@ -123,11 +132,13 @@ def servers_are_not_us(tree: Settings) -> Iterator[Fault]:
         for number, server in enumerate(backend.servers):
             for listener, one in listening:
                 if _leads_to(server, one, own, tree.hostname):
+                    where: Where = ("backends", name, "servers", number)
                     yield Fault(
-                        ("backends", name, "servers", number),
+                        where,
                         f"{server.address} is our own listener {quoted(listener)}: mail would go in a circle",
                         "write the address of the mail server behind this gateway",
-                        rests_on=(("listeners", listener),),
+                        rests_on=((*where, "address"), ("listeners", listener, "listen"), ("hostname",)),
+                        keys=(),
                     )
                     break
 
@@ -156,7 +167,8 @@ def backends_are_used(tree: Settings) -> Iterator[Fault]:
                 ("backends", name),
                 "no route uses this backend",
                 f'write [[routes]] with backend = "{name}", or remove the table',
-                rests_on=(("routes",),),
+                rests_on=(("routes", EACH, "backend"),),
+                keys=(),
             )
 
 
@@ -173,7 +185,7 @@ def backends_judge_the_client(tree: Settings) -> Iterator[Fault]:
                     "the servers see this gateway in place of each client, and may trust, limit or ban it",
                     'set client_info = "xclient" (Postfix: list us in smtpd_authorized_xclient_hosts) or'
                     ' "proxy-v2" (Exim: hosts_proxy), or exempt this gateway from their checks of the client',
-                    rests_on=(("routes",), ("listeners",)),
+                    rests_on=(*WAYS, ("listeners", EACH, "role"), ("listeners", EACH, "auth")),
                 )
                 break
 
@@ -189,5 +201,25 @@ def logins_go_over_safe_legs(tree: Settings) -> Iterator[Fault]:
                     f'listener {quoted(name)} relays logins here, and tls = "{tree.backends[backend].tls}"{alone}'
                     " does not protect them",
                     f"{_remedy(tree.backends[backend])}, or auth_requires_tls = false on the backend to take that risk",
-                    rests_on=(("routes",), ("listeners", name)),
+                    rests_on=(*WAYS, ("listeners", name, "auth")),
                 )
+
+
+def logins_are_hidden_on_one_leg(tree: Settings) -> Iterator[Fault]:
+    """Each leg may be opened by its own switch; whoever opened both may not have seen that they meet."""
+    for name, backends in relayed_logins(tree):
+        listener = tree.listeners[name]
+        is_near_only = all(parse_listen(text).is_local for text in listener.listen)
+        if listener.auth_requires_tls or listener.tls not in ("off", "optional") or is_near_only:
+            continue
+        for backend in map(tree.backends.__getitem__, backends):
+            if is_private(backend) or not is_safe_for_secrets(backend):
+                continue
+            how = "in the clear to" if backend.tls in ("off", "optional") else "to whoever poses as"
+            yield warning(
+                ("listeners", name, "auth_requires_tls"),
+                f"passwords may come in the clear and go on {how} backend {quoted(backend.name)}: open on both sides",
+                f"leave it out and offer TLS here, or {_remedy(backend)} on the backend",
+                rests_on=(*WAYS, ("backends", backend.name)),
+                keys=("auth", "tls", "listen"),
+            )

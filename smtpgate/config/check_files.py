@@ -31,12 +31,21 @@ _CA_HINT = "it must be a PEM file with the certificates of the authorities"
 _LINES_TOLD = 5
 
 
+def _fault(where: Where, message: str, hint: str) -> Fault:
+    """A file is judged by what is in it, whatever else stands beside its name."""
+    return Fault(where, message, hint, keys=())
+
+
+def _warning(where: Where, message: str, hint: str) -> Fault:
+    return warning(where, message, hint, keys=())
+
+
 def certificates_are_good(tree: Settings, around: Surroundings) -> Iterator[Fault]:
     """What listeners and backends show as their certificate must be one that OpenSSL takes."""
     for where, path in _certificate_files(tree):
         file = around.files.get(path, ReadFile(path, reason="not looked at"))
         if file.reason:
-            yield Fault(where, f"cannot read {path}: {file.reason}", _PEM_HINT)
+            yield _fault(where, f"cannot read {path}: {file.reason}", _PEM_HINT)
         else:
             yield from _judge_certificate(where, file, around.now)
 
@@ -55,10 +64,10 @@ def _judge_certificate(where: Where, file: ReadFile, now: datetime) -> Iterator[
         chain = _certificates(file.octets)
         key = _private_key(file.octets)
     except BadValue as error:
-        yield Fault(where, f"{file.path} {error.message}", error.hint)
+        yield _fault(where, f"{file.path} {error.message}", error.hint)
         return
     if file.is_open_to_all:
-        yield warning(
+        yield _warning(
             where,
             f"{file.path} holds a private key and can be read by everybody (mode {file.mode:04o})",
             f"chmod 600 {file.path}",
@@ -74,12 +83,12 @@ def _judge_certificate(where: Where, file: ReadFile, now: datetime) -> Iterator[
                 "has a key that does not fit its certificate",
                 "put the key of this certificate in it",
             )
-        yield Fault(where, f"{file.path} {message}", hint)
+        yield _fault(where, f"{file.path} {message}", hint)
         return
     yield from _judge_order(where, file, chain)
     refusal = _openssl_refusal(key, chain)
     if refusal:
-        yield Fault(where, f"OpenSSL refuses {file.path}: {refusal}", "get a certificate with a stronger key")
+        yield _fault(where, f"OpenSSL refuses {file.path}: {refusal}", "get a certificate with a stronger key")
     for one in chain:
         yield from _judge_dates(where, file, one, now)
 
@@ -127,13 +136,13 @@ def _judge_order(where: Where, file: ReadFile, chain: Sequence[x509.Certificate]
             continue
         others = [one for place, one in enumerate(chain) if place not in (number, number + 1)]
         if any(_issued(chain[number], one) for one in others):
-            yield Fault(
+            yield _fault(
                 where,
                 f"{file.path} has its certificates in the wrong order",
                 "each must be followed by the one that issued it",
             )
         else:
-            yield warning(
+            yield _warning(
                 where,
                 f"{file.path} has a certificate that is not of the chain: {_subject(chain[number + 1])}",
                 "remove it, or put what is missing between",
@@ -148,9 +157,9 @@ def _subject(certificate: x509.Certificate) -> str:
 def _judge_dates(where: Where, file: ReadFile, one: x509.Certificate, now: datetime) -> Iterator[Fault]:
     start, end = one.not_valid_before_utc, one.not_valid_after_utc
     if end < now:
-        yield warning(where, f"{file.path}: {_subject(one)} expired on {end:%Y-%m-%d}", "renew the certificate")
+        yield _warning(where, f"{file.path}: {_subject(one)} expired on {end:%Y-%m-%d}", "renew the certificate")
     elif start > now:
-        yield warning(
+        yield _warning(
             where,
             f"{file.path}: {_subject(one)} is not valid before {start:%Y-%m-%d %H:%M} UTC",
             "check the clock of this machine, or use the certificate later",
@@ -185,12 +194,12 @@ def authorities_are_readable(tree: Settings, around: Surroundings) -> Iterator[F
             continue
         file = around.files.get(path, ReadFile(path, reason="not looked at"))
         if file.reason:
-            yield Fault(where, f"cannot read {path}: {file.reason}", _CA_HINT)
+            yield _fault(where, f"cannot read {path}: {file.reason}", _CA_HINT)
             continue
         try:
             _certificates(file.octets)
         except BadValue as error:
-            yield Fault(where, f"{path} {error.message}", _CA_HINT)
+            yield _fault(where, f"{path} {error.message}", _CA_HINT)
 
 
 def password_files_are_good(tree: Settings, around: Surroundings) -> Iterator[Fault]:
@@ -202,10 +211,10 @@ def password_files_are_good(tree: Settings, around: Surroundings) -> Iterator[Fa
         where = ("listeners", name, "password_file")
         file = around.files.get(path, ReadFile(path, reason="not looked at"))
         if file.reason:
-            yield Fault(where, f"cannot read {path}: {file.reason}", "it must hold lines of name:hash")
+            yield _fault(where, f"cannot read {path}: {file.reason}", "it must hold lines of name:hash")
             continue
         if file.is_open_to_all:
-            yield Fault(
+            yield _fault(
                 where,
                 f"{path} can be read by others (mode {file.mode:04o})",
                 f"make it 0640: chmod 640 {path}",
@@ -230,7 +239,7 @@ def _judge_passwords(where: Where, file: ReadFile) -> Iterator[Fault]:
         elif user in seen:
             message = f"has the same user as line {seen[user]}"
         if message:
-            yield Fault(where, f"line {number} of {file.path} {message}", hint)
+            yield _fault(where, f"line {number} of {file.path} {message}", hint)
             told += 1
             if told == _LINES_TOLD:
                 return

@@ -12,6 +12,7 @@ from smtpgate.config.entry import Network
 from smtpgate.config.model import Settings
 from smtpgate.config.patterns import NetworkList
 from smtpgate.config.problem import Fault, Where, quoted, warning
+from smtpgate.config.registries import is_registry
 
 #: Shortest prefix of a trusted network, by IP version: nobody owns more than this.
 SHORTEST_PREFIX = {4: 8, 6: 16}
@@ -45,19 +46,22 @@ def mx_has_local_domains(tree: Settings) -> Iterator[Fault]:
                 "an mx listener without local_domains can accept nothing",
                 'write local_domains = ["example.net"] at the top of the file',
                 rests_on=(("local_domains",),),
+                keys=("role",),
             )
 
 
 def local_domains_are_not_the_world(tree: Settings) -> Iterator[Fault]:
-    """A wildcard over a public top-level domain would relay for everybody in it."""
+    """A wildcard over a public top-level domain, or a registry below one, would relay for everybody in it."""
+    hint = "name the domains that your backends take mail for"
     for number, entry in enumerate(tree.local_domains):
-        top = entry.removeprefix("*.")
-        if entry.startswith("*.") and "." not in top and top not in PRIVATE_TOPS:
-            yield Fault(
-                ("local_domains", number),
-                f"{quoted(entry)} would make this an open relay for all of .{top}",
-                "name the domains that your backends take mail for",
-            )
+        where = ("local_domains", number)
+        domain = entry.removeprefix("*.")
+        if domain == entry:
+            # Harmless, and nobody's own domain: most likely the rest of the name is missing.
+            if is_registry(domain):
+                yield warning(where, f"everybody can have a domain below {quoted(domain)}, and nobody owns it", hint)
+        elif is_registry(domain) or ("." not in domain and domain not in PRIVATE_TOPS):
+            yield Fault(where, f"{quoted(entry)} would make this an open relay for all of .{domain}", hint)
 
 
 def submission_knows_its_clients(tree: Settings) -> Iterator[Fault]:
@@ -96,6 +100,25 @@ def relay_from_is_narrow(tree: Settings) -> Iterator[Fault]:
         yield from _wide(("listeners", name, "relay_from"), listener.relay_from, "send anywhere without auth")
 
 
+def relay_from_leaves_balancers_out(tree: Settings) -> Iterator[Fault]:
+    """The client's address comes from the PROXY header; where that names none, the balancer's own counts.
+
+    Only a warning: a network of one's own may well hold the balancer, which may send mail itself.
+    """
+    for name, listener in tree.listeners.items():
+        if listener.role != "submission":
+            continue
+        for number, network in enumerate(listener.relay_from):
+            if listener.proxy_protocol_from.overlaps(network):
+                yield warning(
+                    ("listeners", name, "relay_from", number),
+                    f"{network} holds a load balancer of proxy_protocol_from: what comes without a client's address in"
+                    " its PROXY header (LOCAL, as health checks have, or UNKNOWN) could send anywhere without auth",
+                    "name the networks of the clients, which the header gives, and leave the balancer out",
+                    keys=("proxy_protocol_from", "role"),
+                )
+
+
 def trusted_peers_are_narrow(tree: Settings) -> Iterator[Fault]:
     """Who may say another address than its own may pose as anybody, in `relay_from` too."""
     for name, listener in tree.listeners.items():
@@ -111,6 +134,7 @@ def _wide(where: Where, networks: NetworkList, could: str) -> Iterator[Fault]:
                 (*where, number),
                 f"{network} is too wide: {_who(network)} could {could}",
                 f"name your own networks, none wider than /{least}",
+                keys=(),
             )
 
 
@@ -143,6 +167,7 @@ def auth_can_be_offered(tree: Settings) -> Iterator[Fault]:
                 ("listeners", name, "auth"),
                 'auth could never be offered: it requires TLS, and tls = "off"',
                 'set tls = "required", or auth_requires_tls = false to take passwords in the clear',
+                keys=("tls", "auth_requires_tls"),
             )
 
 
@@ -157,6 +182,7 @@ def tls_keys_have_tls(tree: Settings) -> Iterator[Fault]:
                     ("listeners", name, key),
                     f'{key} is not used with tls = "off"',
                     'set tls = "optional", or leave it out',
+                    keys=("tls",),
                 )
 
 
@@ -168,6 +194,7 @@ def mx_takes_mail_without_tls(tree: Settings) -> Iterator[Fault]:
                 ("listeners", name, "tls"),
                 "servers without TLS cannot send to you, which RFC 3207 section 4 forbids on a public mx",
                 'write tls = "optional", unless only servers that you know connect',
+                keys=("role",),
             )
 
 
@@ -193,24 +220,28 @@ def lmtp_is_for_delivery(tree: Settings) -> Iterator[Fault]:
                     ("listeners", name, "listen", number),
                     "LMTP may not be spoken on port 25 (RFC 2033 section 5)",
                     'use another port, such as "tcp:24", or protocol = "smtp"',
+                    keys=("protocol",),
                 )
         if listener.role == "submission":
             yield Fault(
                 ("listeners", name, "role"),
                 "LMTP cannot be used for submission",
                 'write role = "mx", or protocol = "smtp"',
+                keys=("protocol",),
             )
         elif listener.auth != "off":
             yield Fault(
                 ("listeners", name, "auth"),
                 "LMTP clients do not log in",
                 'write auth = "off", or protocol = "smtp"',
+                keys=("protocol",),
             )
         if listener.tls == "implicit":
             yield warning(
                 ("listeners", name, "tls"),
                 "few LMTP clients can begin with TLS",
                 'write tls = "optional", unless you know that yours do',
+                keys=("protocol",),
             )
 
 
@@ -222,4 +253,5 @@ def only_submission_hides_clients(tree: Settings) -> Iterator[Fault]:
                 ("listeners", name, "hide_client"),
                 "an mx listener must name the client in the Received line (RFC 5321 section 4.4)",
                 'leave it out; it is for role = "submission"',
+                keys=("role",),
             )

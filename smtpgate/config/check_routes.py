@@ -13,12 +13,14 @@ from collections.abc import Iterator, Sequence
 
 from smtpgate.config.entry import parse_address
 from smtpgate.config.model import Route, Settings
-from smtpgate.config.problem import Fault, Where, one_of, quoted, warning
+from smtpgate.config.problem import EACH, Fault, Where, one_of, quoted, warning
 
 #: What a route can ask besides the listener.
 CONDITIONS = ("client", "sni", "user", "sender", "recipient")
 
 _ROUTES: Where = ("routes",)
+#: All that says which listener's mail can come to which backend.
+WAYS: tuple[Where, ...] = (("routes", EACH, "listener"), ("routes", EACH, "backend"))
 
 
 def routes_for(tree: Settings, listener: str) -> list[Route]:
@@ -40,6 +42,7 @@ def backends_exist(tree: Settings) -> Iterator[Fault]:
                 f"no backend {quoted(route.backend)}",
                 one_of(route.backend, list(tree.backends), "write [backends.mail] and its servers"),
                 rests_on=(("backends", route.backend),),
+                keys=(),
             )
 
 
@@ -53,6 +56,7 @@ def listeners_exist(tree: Settings) -> Iterator[Fault]:
                     f"no listener {quoted(name)}",
                     one_of(name, list(tree.listeners), 'write [listeners.mx] and listen = ["tcp:25"]'),
                     rests_on=(("listeners", name),),
+                    keys=(),
                 )
 
 
@@ -122,6 +126,7 @@ def conditions_can_be_met(tree: Settings) -> Iterator[Fault]:
                 "no mail can reach this route: none of its listeners has auth",
                 'leave out user, or set auth = "relay" or "local" on the listener',
                 rests_on=rests_on,
+                keys=("listener",),
             )
         if route.sni and listeners and all(listener.tls == "off" for listener in listeners):
             yield Fault(
@@ -129,6 +134,7 @@ def conditions_can_be_met(tree: Settings) -> Iterator[Fault]:
                 "no mail can reach this route: none of its listeners has TLS",
                 'leave out sni, or set tls = "optional" on the listener',
                 rests_on=rests_on,
+                keys=("listener",),
             )
 
 
@@ -140,7 +146,8 @@ def listeners_are_served(tree: Settings) -> Iterator[Fault]:
                 ("listeners", name),
                 "no route serves this listener",
                 f'write [[routes]] with backend = "...", and listener = "{name}" if it is for this one only',
-                rests_on=(_ROUTES,),
+                rests_on=(("routes", EACH, "listener"),),
+                keys=(),
             )
 
 
@@ -150,7 +157,11 @@ def local_domains_are_served(tree: Settings) -> Iterator[Fault]:
     routes = [route for route in tree.routes if not route.listener or set(names).intersection(route.listener)]
     if not names or not routes:
         return
-    rests_on: tuple[Where, ...] = (_ROUTES, ("listeners",))
+    rests_on: tuple[Where, ...] = (
+        ("routes", EACH, "recipient"),
+        ("routes", EACH, "listener"),
+        ("listeners", EACH, "role"),
+    )
     for number, domain in enumerate(tree.local_domains):
         if any(not route.recipient or route.recipient.covers(domain) for route in routes):
             continue
@@ -180,18 +191,19 @@ def recipients_are_local(tree: Settings) -> Iterator[Fault]:
             continue
         outside = [place for place, entry in enumerate(route.recipient) if not _may_be_local(tree, entry)]
         hint = "add the domain to local_domains, or remove it here"
-        rests_on: tuple[Where, ...] = (("local_domains",), ("listeners",))
+        rests_on: tuple[Where, ...] = (("local_domains",), ("listeners", EACH, "role"))
         if outside and len(outside) == len(route.recipient):
             yield Fault(
                 ("routes", number, "recipient"),
                 "no mail can reach this route: mx takes mail for local_domains only, and these are outside",
                 hint,
                 rests_on=rests_on,
+                keys=("listener",),
             )
             continue
         for place in outside:
             message = f"{quoted(route.recipient.entries[place])} is not in local_domains: mx refuses mail for it"
-            yield warning(("routes", number, "recipient", place), message, hint, rests_on)
+            yield warning(("routes", number, "recipient", place), message, hint, rests_on, ("listener",))
 
 
 def _may_be_local(tree: Settings, entry: str) -> bool:
@@ -218,7 +230,7 @@ def login_has_one_backend(tree: Settings) -> Iterator[Fault]:
                 f" {asked} decides between {quoted(route.backend)} and {quoted(other.backend)}"
                 f" (line {(other if at is route else route).line})",
                 'let these routes differ by listener, client or sni only, or use auth = "local"',
-                rests_on=(("listeners", name), ("routes", route.number - 1), ("routes", other.number - 1)),
+                rests_on=(("listeners", name, "auth"), ("routes", route.number - 1), ("routes", other.number - 1)),
             )
         if not forks:
             yield from _nameless(name, routes)
@@ -236,7 +248,7 @@ def _nameless(listener: str, routes: Sequence[Route]) -> Iterator[Fault]:
                 f'no login can succeed: listener {quoted(listener)} has auth = "relay" and must know its backend'
                 " before the login, and no route leads to one without the user's name",
                 'leave out user, or use auth = "local"',
-                rests_on=(("listeners", listener), _ROUTES),
+                rests_on=(("listeners", listener, "auth"), _ROUTES),
             )
 
 
@@ -251,7 +263,7 @@ def user_has_one_backend(tree: Settings) -> Iterator[Fault]:
                 f"on submission (listener {quoted(name)}) the recipient may not decide between the backends"
                 f" {quoted(route.backend)} and {quoted(other.backend)} (line {other.line})",
                 "give each user one backend: let the routes differ by listener, client, sni, user or sender",
-                rests_on=(("listeners", name), ("routes", other.number - 1)),
+                rests_on=(("listeners", name, "role"), ("listeners", name, "auth"), ("routes", other.number - 1)),
             )
 
 
@@ -286,7 +298,8 @@ def logins_go_to_smtp(tree: Settings) -> Iterator[Fault]:
                     ("listeners", name, "auth"),
                     f'auth = "relay" leads to the LMTP backend {quoted(backend)}, which cannot check a login',
                     'route this listener to a backend with protocol = "smtp", or use auth = "local"',
-                    rests_on=(_ROUTES, ("backends", backend)),
+                    rests_on=(*WAYS, ("backends", backend, "protocol")),
+                    keys=(),
                 )
 
 
@@ -311,7 +324,8 @@ def relayed_login_is_the_only_one(tree: Settings) -> Iterator[Fault]:
                     f"the gateway would log in before the clients of listener {quoted(name)}, which has"
                     ' auth = "relay"; a server takes one login on a connection',
                     'leave credentials out, or use auth = "local" on the listener',
-                    rests_on=(("listeners", name), _ROUTES),
+                    rests_on=(*WAYS, ("listeners", name, "auth")),
+                    keys=(),
                 )
 
 
@@ -328,4 +342,5 @@ def somebody_takes_the_rest(tree: Settings) -> Iterator[Fault]:
                 ("routes", routes[-1].number - 1),
                 f"mail to listener {quoted(name)} that fits none of the conditions is refused with 550",
                 "add a last [[routes]] without client, sni, user and sender, unless that is meant",
+                rests_on=(("listeners", name, "role"), ("routes", EACH, "listener")),
             )

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import attrs
+
 from smtpgate.config.endpoint import Endpoint, is_address, parse_listen
 from smtpgate.config.entry import normal_domain
-from smtpgate.config.model import Settings
+from smtpgate.config.model import Settings, Timeouts
 from smtpgate.config.problem import Fault, Where, quoted, warning
 from smtpgate.config.surroundings import Surroundings
 from smtpgate.config.units import format_duration
@@ -19,6 +21,11 @@ from smtpgate.config.units import format_duration
 VERDICT_CAP_S = 300
 #: RFC 5321 section 4.5.3.2.6.
 DATA_DONE_S = 600
+#: Whoever was not served within a session tries again after half an hour (RFC 5321 section 4.5.4.1), and the longest
+#: wait that it asks for has ten minutes: behind a day there is no meaning in any of ours, only a slip of the unit.
+LONGEST_S = 86400.0
+#: Less than a second is shorter than one lost packet costs (RFC 6298 section 2.1), so it fails peers that are well.
+SHORTEST_S = 1.0
 #: RFC 5321 section 4.5.3.1.7.
 MESSAGE_OCTETS = 64 * 2**10
 #: RFC 5321 section 4.5.3.1.8.
@@ -76,6 +83,7 @@ def names_are_plain(tree: Settings) -> Iterator[Fault]:
                     (table, name),
                     f"{quoted(name)} cannot be a name",
                     "begin with a letter or digit; then letters, digits, dot, hyphen, underscore; 63 at most",
+                    keys=(),
                 )
 
 
@@ -99,6 +107,32 @@ def backend_gets_its_time(tree: Settings) -> Iterator[Fault]:
             f"{format_duration(given)} is short: a backend that is slower makes messages arrive twice",
             "RFC 5321 section 4.5.3.2.6 asks for 10m",
         )
+
+
+def times_have_sense(tree: Settings) -> Iterator[Fault]:
+    """A time of years is a limit that is not there, one of milliseconds a peer that can never be in time."""
+    for field in attrs.fields(Timeouts):
+        key, given = field.name.removesuffix("_s"), getattr(tree.timeouts, field.name)
+        usual = f"the default is {format_duration(field.default)}" if field.default else 'write it as in "30s"'
+        where: Where = ("timeouts", key)
+        if given is None:
+            continue
+        if given > LONGEST_S and key == "drain":
+            message = f"{format_duration(given)} is too long: one stuck session would hold up a stop for that time"
+            yield Fault(where, message, f"the most is {format_duration(LONGEST_S)}; {usual}")
+        elif given > LONGEST_S and key != "verdict":
+            message = f"{format_duration(given)} is as good as no limit: a dead peer would hold its connection"
+            yield Fault(where, message, f"the most is {format_duration(LONGEST_S)}; {usual}")
+        elif given < SHORTEST_S and key != "drain":
+            yield warning(where, f"{format_duration(given)} is too short for a peer that is well", usual)
+    for name, backend in tree.backends.items():
+        where, shown = ("backends", name, "probe"), format_duration(backend.probe_s)
+        if backend.probe_s > LONGEST_S:
+            message = f"{shown} is too long: a server that fails or comes back would not be noticed before"
+            yield Fault(where, message, f"the most is {format_duration(LONGEST_S)}; the default is 30s", keys=())
+        elif backend.probe_s < SHORTEST_S:
+            message = f"{shown} is too short: each server would get connections all the time"
+            yield warning(where, message, "the default is 30s", keys=())
 
 
 def messages_of_64_kib_pass(tree: Settings) -> Iterator[Fault]:
@@ -130,6 +164,7 @@ def admin_is_not_open(tree: Settings) -> Iterator[Fault]:
         ("admin", "listen"),
         "the network could reach the admin pages, which have no TLS",
         'write "tcp:8080:interface=127.0.0.1" and put a proxy with TLS before it, or set insecure = true',
+        rests_on=(("admin", "insecure"),),
     )
 
 
@@ -146,7 +181,8 @@ def nothing_is_listened_on_twice(tree: Settings) -> Iterator[Fault]:
                     where,
                     f"{shown} listens there already",
                     "give each its own port or address",
-                    rests_on=(table,),
+                    rests_on=(other_where,),
+                    keys=(),
                 )
                 break
         taken.append((where, one))
@@ -168,9 +204,12 @@ def filters_have_own_names(tree: Settings) -> Iterator[Fault]:
     first: dict[str, int] = {}
     for number, use in enumerate(tree.filters):
         if use.name in first:
+            other = first[use.name]
             yield Fault(
                 ("filters", number),
-                f"the filter of line {first[use.name]} is named {quoted(use.name)} too",
+                f"the filter of line {tree.filters[other].line} is named {quoted(use.name)} too",
                 'give one of them a name of its own with the key "name"',
+                rests_on=(("filters", other, "use"), ("filters", other, "name")),
+                keys=("use", "name"),
             )
-        first.setdefault(use.name, use.line)
+        first.setdefault(use.name, number)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from smtpgate.config import check_backends, check_files, check_listeners, check_routes, check_service
+from smtpgate.config import check_backends, check_files, check_folders, check_listeners, check_routes, check_service
 from smtpgate.config.model import Settings
-from smtpgate.config.problem import Fault, Where
+from smtpgate.config.problem import EACH, Fault, Where
 from smtpgate.config.surroundings import Surroundings
 
 #: Checks that need the tree alone.
@@ -22,6 +22,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_service.names_are_plain,
     check_service.verdict_is_in_time,
     check_service.backend_gets_its_time,
+    check_service.times_have_sense,
     check_service.messages_of_64_kib_pass,
     check_service.hundred_recipients_pass,
     check_service.admin_is_not_open,
@@ -32,6 +33,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_listeners.submission_knows_its_clients,
     check_listeners.required_auth_is_on,
     check_listeners.relay_from_is_narrow,
+    check_listeners.relay_from_leaves_balancers_out,
     check_listeners.trusted_peers_are_narrow,
     check_listeners.password_file_is_used,
     check_listeners.auth_can_be_offered,
@@ -49,6 +51,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_backends.backends_are_used,
     check_backends.backends_judge_the_client,
     check_backends.logins_go_over_safe_legs,
+    check_backends.logins_are_hidden_on_one_leg,
     check_routes.backends_exist,
     check_routes.listeners_exist,
     check_routes.routes_can_be_reached,
@@ -67,6 +70,11 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
 AROUND_CHECKS: tuple[Callable[[Settings, Surroundings], Iterator[Fault]], ...] = (
     check_service.state_dir_is_usable,
     check_service.log_file_is_usable,
+    check_folders.state_dir_is_our_own,
+    check_folders.state_dir_lasts,
+    check_folders.state_dir_is_beside_the_configuration,
+    check_folders.paths_have_one_use,
+    check_folders.sockets_are_not_our_own_door,
     check_files.certificates_are_good,
     check_files.authorities_are_readable,
     check_files.password_files_are_good,
@@ -81,15 +89,22 @@ def run(tree: Settings, around: Surroundings) -> list[Fault]:
 
 
 def untainted(faults: Iterable[Fault], tainted: Iterable[Where]) -> list[Fault]:
-    """Without the faults in or about parts of the file that are known to be wrong already."""
+    """Without the faults that rest on a part of the file that is known to be wrong already."""
     spoiled = list(tainted)
     return [fault for fault in faults if not any(map(_spoils(fault), spoiled))]
 
 
 def _spoils(fault: Fault) -> Callable[[Where], bool]:
+    table = fault.where[:2]
+    own = [table] if fault.keys is None else [(*table, key) for key in fault.keys]
+    rests = [*own, *fault.rests_on]
+
     def spoils(path: Where) -> bool:
-        if fault.where[: len(path)] == path:
-            return True
-        return any(rest[: len(path)] == path or path[: len(rest)] == rest for rest in fault.rests_on)
+        return fault.where[: len(path)] == path or any(_meets(rest, path) for rest in rests)
 
     return spoils
+
+
+def _meets(rest: Where, path: Where) -> bool:
+    """True when one of the two places is the other, or lies in it."""
+    return all(one in (EACH, other) for one, other in zip(rest, path, strict=False))

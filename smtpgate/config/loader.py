@@ -72,27 +72,28 @@ def loads(
         document = read(text)
     except BadSyntax as error:
         raise ConfigErrors([Problem(shown, error.line, error.column, "", error.reason, error.hint)]) from None
-    base = Path(path).absolute().parent if path is not None else Path.cwd()
-    settings, faults = _judge(document, base, Plugins(factories, failed_plugins))
+    place = Path(path).absolute() if path is not None else None
+    settings, faults = _judge(document, place, Plugins(factories, failed_plugins))
     problems = in_order(_problem(fault, document, shown) for fault in faults)
     if settings is None or any(problem.is_error for problem in problems):
         raise ConfigErrors(problems)
     return attrs.evolve(
         settings,
-        path=Path(path).absolute() if path is not None else None,
+        path=place,
         digest=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
         warnings=problems,
     )
 
 
-def _judge(document: Document, base: Path, plugins: Plugins) -> tuple[Settings | None, Iterable[Fault]]:
+def _judge(document: Document, place: Path | None, plugins: Plugins) -> tuple[Settings | None, Iterable[Fault]]:
     validated = validate(document.tree)
     if validated.file is None:
         return None, validated.faults
+    base = place.parent if place is not None else Path.cwd()
     files = {path: _read_file(path) for path in build.paths_in(validated.file, base)}
     settings, built = build.settings(validated.file, document, base, socket.gethostname(), files, plugins)
     folder, log = _look_at_folder(settings.state_dir), _look_at_log(settings.log.file)
-    around = Surroundings(datetime.now(UTC), files, folder, log)
+    around = Surroundings(datetime.now(UTC), files, folder, log, place)
     found = [*built, *checks.run(settings, around)]
     return settings, [*validated.faults, *checks.untainted(found, validated.tainted)]
 

@@ -8,8 +8,21 @@ from typing import Final
 
 #: The door of the command line; whoever may open it is the owner.
 CONTROL_SOCKET: Final = "control.sock"
+#: What the gateway makes in its state folder, beside keys (`*.key`), the database (`smtpgate.sqlite`, with the files
+#: that SQLite puts beside it), and each while it is written (`*.new`).
+STATE_NAMES: Final = frozenset({CONTROL_SOCKET, "lock", "layout", "selfsigned.pem", "spool", "Maildir"})
+_DATABASE: Final = "smtpgate.sqlite"
 #: Longest path of a socket (unix(7)).
 _SOCKET_OCTETS: Final = 107
+
+
+def kept_by_us(path: str, state_dir: str) -> str:
+    """The name in the state folder that the gateway makes itself and that a path is or lies in; '' for any other."""
+    if not path.startswith(f"{state_dir.rstrip('/')}/"):
+        return ""
+    name = os.path.relpath(path, state_dir).partition("/")[0]
+    is_ours = name in STATE_NAMES or name.startswith(_DATABASE) or name.endswith((".key", ".new"))
+    return name if is_ours else ""
 
 
 def control_socket(state_dir: Path) -> str:

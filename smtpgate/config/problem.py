@@ -12,7 +12,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -20,6 +20,9 @@ Severity = Literal["error", "warning"]
 
 #: Path of a key from the top of the file: table names, keys, and numbers (from 0) in arrays.
 Where = tuple[str | int, ...]
+
+#: Stands in a place of `Fault.rests_on` for any name or number: the key of every route, of every listener.
+EACH: Final = -1
 
 #: Longest piece of a value that a message repeats; enough to recognise it, too little to flood a log.
 QUOTED_CHARACTERS = 60
@@ -82,8 +85,13 @@ class BadValue(ValueError):
 class Fault:
     """Something wrong at a key.
 
+    A judgement is void where something that it rests on is at fault itself. A check that judges a given value, as one
+    that looks a name up, names the few keys that it rests on, so that it is heard beside any other mistake; what
+    judges that something is missing leaves `keys` alone, since an unknown key may be what is missed.
+
     :ivar is_key: points at the key's name instead of its value
-    :ivar rests_on: other places that the judgement rests on; where one of them is at fault, this one is void
+    :ivar rests_on: other places that the judgement rests on; what stands below them counts too
+    :ivar keys: the keys of the same table that it rests on besides its own; None: the table as a whole
     """
 
     where: Where
@@ -92,11 +100,18 @@ class Fault:
     severity: Severity = "error"
     is_key: bool = False
     rests_on: tuple[Where, ...] = ()
+    keys: tuple[str, ...] | None = None
 
 
-def warning(where: Where, message: str, hint: str = "", rests_on: tuple[Where, ...] = ()) -> Fault:
+def warning(
+    where: Where,
+    message: str,
+    hint: str = "",
+    rests_on: tuple[Where, ...] = (),
+    keys: tuple[str, ...] | None = None,
+) -> Fault:
     """A fault that does not keep the gateway from starting."""
-    return Fault(where, message, hint, "warning", rests_on=rests_on)
+    return Fault(where, message, hint, "warning", rests_on=rests_on, keys=keys)
 
 
 @attrs.frozen

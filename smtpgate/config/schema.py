@@ -113,7 +113,7 @@ class LimitsTable(Table):
 
 
 class TimeoutsTable(Table):
-    """How long each step may take: text with a unit, or seconds."""
+    """How long each step may take: text with a unit, or seconds; a day at most."""
 
     greeting: Wait = key("30s", "Backend: connect, greeting, TLS and EHLO, over all servers that are tried.")
     command: Wait = key("5m", "Client: time to its next command. RFC 5321 asks for 5 minutes at least.")

@@ -51,9 +51,13 @@ class Folder:
 
 @attrs.frozen
 class Surroundings:
-    """Everything outside the file that the checks may know."""
+    """Everything outside the file that the checks may know.
+
+    :ivar path: the configuration file itself; None for a text that belongs nowhere
+    """
 
     now: datetime
     files: Mapping[Path, ReadFile] = attrs.field(factory=dict)
     state_dir: Folder = Folder()
     log_file: Folder = Folder()
+    path: Path | None = None

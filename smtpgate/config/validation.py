@@ -4,8 +4,9 @@
 of filters too, so that a plugin's author gets the same messages with the right path.
 
 A file with one bad key shall still hear about its bad routes. So a bad value is taken out and the rest is
-judged again without it; what was taken out is remembered as tainted, and the checks hold their tongue about
-everything that rests on it. A fault that only follows from another one is worse than none.
+judged again without it; the key is remembered as tainted, and the checks hold their tongue about everything
+that rests on it. A fault that only follows from another one is worse than none. All else is told, in the same
+table too.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _WRONG_TYPE = {
 
 @attrs.frozen
 class Validated:
-    """The outcome: the tables as far as they make sense, all faults, and the paths that were taken out."""
+    """The outcome: the tables as far as they make sense, all faults, and the keys that may mean something else."""
 
     file: File | None
     faults: tuple[Fault, ...]
@@ -71,7 +72,7 @@ def validate(tree: dict[str, Any]) -> Validated:
         except ValidationError as error:
             if not faults:
                 faults = faults_of(error, File, tree)
-                tainted = {path for fault in faults for path in _tainted_by(fault, File)}
+                tainted = {path for fault in faults for path in _tainted_by(fault, tree)}
             rest = _without(error, rest)
     return Validated(None, tuple(faults), frozenset(tainted))
 
@@ -181,14 +182,24 @@ def _table_at(model: type[BaseModel], where: Where) -> type[BaseModel] | None:
     return next((one for one in reached if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
-def _tainted_by(fault: Fault, model: type[BaseModel]) -> Iterator[Where]:
-    """What is not to be judged because of a fault: its table, and at the top the key that was meant."""
-    table = fault.where[:2] if len(fault.where) > 1 else fault.where
-    yield table
-    if fault.is_key and len(fault.where) == 1 and fault.where[0] not in NOT_READ:
-        meant = nearest(str(fault.where[0]), model.model_fields)
-        if meant:
-            yield (meant,)
+def _tainted_by(fault: Fault, tree: dict[str, Any]) -> Iterator[Where]:
+    """What is not to be judged because of a fault: its key, and the one that was meant where that is not given."""
+    yield fault.where
+    *above, name = fault.where
+    table = _table_at(File, tuple(above)) if fault.is_key else None
+    if table is None or not above and name in NOT_READ:
+        return
+    meant = nearest(str(name), table.model_fields)
+    holder: Any = tree
+    for part in above:
+        holder = holder[part]
+    if not meant:
+        return
+    if meant not in holder or not above and isinstance(holder[name], list):
+        yield (*above, meant)
+    elif not above and isinstance(holder[name], dict):
+        # A [backend.mail] beside good [backends]: only what it holds is missed there.
+        yield from ((meant, inner) for inner in holder[name])
 
 
 def _without(error: ValidationError, tree: dict[str, Any]) -> dict[str, Any]:
