@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -19,6 +20,7 @@ from smtpgate.config.loader import ConfigErrors, load, loads
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.policy import event as told
+from smtpgate.policy.question import Question
 from smtpgate.policy.transaction import Session as Facts
 from smtpgate.proxy.pipeline import STAGES, Use
 from smtpgate.proxy.pool import Pool
@@ -26,10 +28,11 @@ from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.proxy.router import Step
 from smtpgate.proxy.server import ServerState
-from smtpgate.smtp.address import Path, parse_path
 
 #: Events that a slow watcher may fall behind before the oldest are dropped.
 WATCH_EVENTS = 1000
+#: Keys that a reload leaves as they were at the start.
+_FIXED = ("state_dir", "log.format", "log.file", "admin.listen", "admin.health_listen")
 
 
 class Refused(Exception):
@@ -38,6 +41,15 @@ class Refused(Exception):
 
 class Unknown(Refused):
     """The thing named does not exist."""
+
+
+@attrs.frozen
+class Way:
+    """What would become of a recipient: a sentence, and the routes that were asked."""
+
+    recipient: str
+    answer: str
+    steps: tuple[Step, ...]
 
 
 @attrs.frozen
@@ -387,20 +399,14 @@ class Control:
             await self._apply(settings)
         except ConfigErrors as errors:
             self.problems = tuple(errors.problems)
-            self.engine.tell(
-                told.Happened(
-                    "config.reload_failed",
-                    "error",
-                    f"{len(self.problems)} problems; the running configuration is unchanged",
-                    (("problems", [str(problem) for problem in self.problems]),),
-                )
-            )
+            message = f"{len(self.problems)} problems; the running configuration is unchanged"
+            listed = (("problems", [str(problem) for problem in self.problems]),)
+            self.engine.tell(told.Happened("config.reload_failed", "error", message, listed))
             return self.problems
         except Exception as error:
-            self.engine.tell(
-                told.Happened("config.reload_failed", "error", f"{error}; the running configuration is unchanged", ())
-            )
-            raise Refused(f"{error}; the running configuration is unchanged") from error
+            message = f"{error}; the running configuration is unchanged"
+            self.engine.tell(told.Happened("config.reload_failed", "error", message))
+            raise Refused(message) from error
         finally:
             self._is_reloading = False
         self.problems = ()
@@ -416,12 +422,7 @@ class Control:
         """The keys that differ from those at the start and hold until the end."""
         first = self._started_with
         assert first is not None
-        now = {"state_dir": settings.state_dir, "log.format": settings.log.format, "log.file": settings.log.file}
-        then = {"state_dir": first.state_dir, "log.format": first.log.format, "log.file": first.log.file}
-        for name in ("listen", "health_listen"):
-            now[f"admin.{name}"] = getattr(settings.admin, name)
-            then[f"admin.{name}"] = getattr(first.admin, name)
-        return [key for key, value in now.items() if then[key] != value]
+        return [key for key in _FIXED if attrgetter(key)(first) != attrgetter(key)(settings)]
 
     async def _apply(self, settings: Settings) -> None:
         """Build beside, bind, swap one reference; throw the new away where anything fails."""
@@ -479,36 +480,34 @@ class Control:
             return tuple(errors.problems)
         return settings.warnings
 
-    def explain_route(
-        self, listener: str, client_ip: str, sender: str, recipient: str, user: str = "", sni: str = ""
-    ) -> tuple[str, list[Step]]:
-        """What would become of a recipient: a sentence, and the routes that were asked."""
-        revision = self._current()
-        return explain_route(revision, listener, client_ip, sender, recipient, user, sni)
+    def explain_route(self, question: Question) -> list[Way]:
+        """What would become of each recipient of one message."""
+        return explain_route(self._current(), question)
 
 
-def explain_route(
-    revision: Revision, listener: str, client_ip: str, sender: str, recipient: str, user: str, sni: str
-) -> tuple[str, list[Step]]:
-    """The same for any revision (the command line builds one without a gateway)."""
-    if listener not in revision.settings.listeners:
-        raise Unknown(f"no listener {listener}; known: {', '.join(revision.settings.listeners)}")
-    facts = Facts("", listener, revision.settings.listeners[listener].role)
-    facts.client_ip, facts.user, facts.sni = client_ip, user, sni
-    paths = []
-    for text in (sender, recipient):
-        path, _ = parse_path(f"<{text}>".encode(), utf8=True)
-        if not isinstance(path, Path):
-            raise Refused(f"{text}: {path.reason}")
-        paths.append(path)
-    router = revision.router
-    if facts.role == "mx" and not router.is_local(paths[1]):
-        return "550 5.7.1: not in local_domains, and a listener of role mx relays for nobody", []
-    steps = router.explain(facts, paths[0], paths[1])
-    winner = next((step for step in steps if not step.failed), None)
-    if winner is None:
-        return "550 5.7.1: no route matches", steps
-    return f"route {winner.number}: backend {winner.backend}", steps
+def explain_route(revision: Revision, question: Question) -> list[Way]:
+    """The same for any revision (the command line builds one without a gateway), as if the backends took them all."""
+    listener, router = revision.settings.listeners.get(question.listener), revision.router
+    if listener is None:
+        raise Unknown(f"no listener {question.listener}; known: {', '.join(revision.settings.listeners)}")
+    facts = Facts("", listener.name, listener.role)
+    facts.client_ip, facts.user, facts.sni = question.client, question.user, question.sni
+    ways, taken = [], ""
+    for path in question.recipients:
+        steps = router.explain(facts, question.sender, path)
+        won = next((step for step in steps if not step.failed), None if path.domain else router.default(listener.name))
+        if facts.role == "mx" and not router.is_local(path):
+            answer, steps = "550 5.7.1: not in local_domains, and a listener of role mx relays for nobody", []
+        elif won is None:
+            answer = "550 5.7.1: no route matches"
+        elif taken and won.backend != taken:
+            answer = (
+                f"452 4.5.3: route {won.number}: backend {won.backend}, in another transaction than that to {taken}"
+            )
+        else:
+            taken, answer = won.backend, f"route {won.number}: backend {won.backend}"
+        ways.append(Way(str(path), answer, tuple(steps)))
+    return ways
 
 
 def _filter_view(use: Use) -> FilterView:

@@ -20,6 +20,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.admin.record import SessionRecord, of_facts
 from smtpgate.admin.site import Office
@@ -287,6 +288,25 @@ class Desk:
         """A JSON request."""
         headers = {"Content-Type": "application/json", **more.pop("headers", {})}
         return self.ask("POST", path, body=json.dumps(value).encode(), headers=headers, **more)
+
+
+class ApiCase(SynchronousTestCase):
+    """An owner's token, and ways to use it."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.desk.users.add_user("ann", "owner", PASSWORD)
+        self.owner = self.desk.token("owner")
+
+    def get(self, path: str) -> Any:
+        answer = self.desk.ask("GET", f"/api/v1{path}", token=self.owner)
+        self.assertEqual(answer.status, 200, answer.text)
+        return answer.json()
+
+    def post(self, path: str, value: Any, status: int = 200) -> Any:
+        answer = self.desk.post_json(f"/api/v1{path}", value, token=self.owner)
+        self.assertEqual(answer.status, status, answer.text)
+        return answer.json()
 
 
 def make_session(

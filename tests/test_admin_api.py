@@ -18,27 +18,10 @@ from smtpgate.admin.routes import Order
 from smtpgate.admin.site import ROUTES
 from smtpgate.config.model import Credentials, Secret
 from smtpgate.policy import event as told
-from tests.admin_kit import PASSWORD, Desk, make_session
+from tests.admin_kit import ApiCase, Desk, make_session
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SERVER = "/api/v1/backends/mail/servers/127.0.0.1:2600"
-
-
-class ApiCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.users.add_user("ann", "owner", PASSWORD)
-        self.owner = self.desk.token("owner")
-
-    def get(self, path: str) -> Any:
-        answer = self.desk.ask("GET", f"/api/v1{path}", token=self.owner)
-        self.assertEqual(answer.status, 200, answer.text)
-        return answer.json()
-
-    def post(self, path: str, value: Any, status: int = 200) -> Any:
-        answer = self.desk.post_json(f"/api/v1{path}", value, token=self.owner)
-        self.assertEqual(answer.status, status, answer.text)
-        return answer.json()
 
 
 class LookTests(ApiCase):
@@ -235,12 +218,19 @@ class CheckTests(ApiCase):
 
     def test_explain(self) -> None:
         """The way of a recipient, and why a strange one has none."""
-        found = self.post("/routes/explain", {"listener": "mx", "recipient": "bob@example.net"})
-        self.assertEqual(found["answer"], "route 1: backend mail")
-        found = self.post("/routes/explain", {"listener": "mx", "recipient": "bob@elsewhere.example"})
-        self.assertIn("relays for nobody", found["answer"])
-        self.post("/routes/explain", {"listener": "none", "recipient": "bob@example.net"}, 404)
-        self.post("/routes/explain", {"listener": "mx", "recipient": "bob@@x"}, 409)
+        question = {"listener": "mx", "recipients": ["bob@example.net", "bob@elsewhere.example"]}
+        near, far = self.post("/routes/explain", question)["items"]
+        self.assertEqual((near["recipient"], near["answer"]), ("bob@example.net", "route 1: backend mail"))
+        self.assertIn("relays for nobody", far["answer"])
+        self.post("/routes/explain", {**question, "listener": "none"}, 404)
+
+    def test_explain_takes_no_nonsense(self) -> None:
+        """Each fault with its place and in words."""
+        wrong = {"listener": "mx", "client": "x", "sender": "ann", "recipients": ["bob@example.net", "bob@@x", ""]}
+        found = {one["pointer"]: one["message"] for one in self.post("/routes/explain", wrong, 422)["errors"]}
+        self.assertEqual(set(found), {"/client", "/sender", "/recipients/1", "/recipients/2"})
+        self.assertEqual(found["/client"], "x is no IP address")
+        self.post("/routes/explain", {"listener": "mx", "recipients": []}, 422)
 
 
 class EventTests(ApiCase):
@@ -279,7 +269,9 @@ class EventTests(ApiCase):
         self.desk.clock.advance(0.3)
         self.assertNotIn(b"backend.changed", transport.value())
         channel.connectionLost(Failure(ConnectionLost()))
-        self.assertEqual(self.desk.ask("GET", "/api/v1/events?topics=x", token=self.owner).status, 422)
+        for topics in ("x", "config,x", ""):
+            answer = self.desk.ask("GET", f"/api/v1/events?topics={topics}", token=self.owner)
+            self.assertEqual(answer.status, 400, topics)
 
     def test_a_slow_reader_loses_the_oldest(self) -> None:
         """Its queue is bounded, and it is told what it missed."""

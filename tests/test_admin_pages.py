@@ -15,6 +15,7 @@ from smtpgate.admin.record import of_facts
 from smtpgate.config.problem import Problem
 from smtpgate.policy.verdict import Finding
 from smtpgate.smtp.reply import Reply
+from smtpgate.smtp.status import BACKEND_CLOSING, BACKEND_UNREACHABLE, SHUTTING_DOWN
 from tests.admin_kit import HOSTILE, PASSWORD, Desk, make_session
 
 
@@ -116,6 +117,16 @@ class HostileTests(PageCase):
             self.assertIsInstance(text.subject(raw), str)
 
 
+class HelpTests(PageCase):
+    """The page that explains the words."""
+
+    def test_a_drain_is_among_the_reasons(self) -> None:
+        """What clients hear while the gateway, or all of a backend, is drained."""
+        why = self.page("/help").partition("Why was this mail refused?")[2].partition("</section>")[0]
+        for heard in (SHUTTING_DOWN, BACKEND_UNREACHABLE, BACKEND_CLOSING):
+            self.assertIn(f"<dt>{heard.code} {heard.enhanced}</dt>", why)
+
+
 class WordTests(SynchronousTestCase):
     """The sentence over a message."""
 
@@ -147,6 +158,23 @@ class WordTests(SynchronousTestCase):
         self.assertIn("the backend accepted none", of_message(of_facts(facts, 1).messages[0]).sentence)
         transaction.server = ""
         self.assertIn("the gateway accepted none", of_message(of_facts(facts, 1).messages[0]).sentence)
+
+    def test_no_server_could_be_used(self) -> None:
+        """The gateway's own 451 4.4.1 before any link: the reader is sent to look for a drain."""
+        facts = make_session(outcome="deferred", reply=BACKEND_UNREACHABLE)
+        transaction = facts.transactions[0]
+        transaction.data_at = transaction.end_at = transaction.verdict_at = transaction.committed_at = 0.0
+        transaction.server = ""
+        transaction.recipients[0].state, transaction.recipients[0].reply = "deferred", BACKEND_UNREACHABLE
+        self.assertIn("each was drained, or could not be reached", of_message(of_facts(facts, 1).messages[0]).sentence)
+        transaction.recipients[0].reply = Reply(451, "4.3.0", ("Other",))
+        self.assertIn("the gateway accepted none", of_message(of_facts(facts, 1).messages[0]).sentence)
+
+    def test_a_draining_gateway(self) -> None:
+        """A session that it ended says so, with what the client heard."""
+        facts = make_session()
+        facts.transactions, facts.closed_by = [], "drain"
+        self.assertIn("421 4.3.2", of_session(of_facts(facts, 1)).sentence)
 
     def test_sessions(self) -> None:
         """Without mail, turned away, with several messages."""

@@ -141,13 +141,6 @@ class ErrorTests(SynchronousTestCase):
             self.assertIn(answer.header("x-request-id"), answer.text)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
-    def test_a_failing_audit_stops_changes(self) -> None:
-        """What cannot be written down is not done; mail is not touched."""
-        self.desk.users.fails_audit = True
-        answer = self.desk.post_json("/api/v1/backends/mail/servers/127.0.0.1:2600/drain", {}, role="owner")
-        self.assertEqual(answer.status, 503)
-        self.assertFalse(self.desk.control.servers()[0].is_drained)
-
     def test_head(self) -> None:
         """HEAD is GET without the body."""
         answer = self.desk.ask("HEAD", "/livez")

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
+import sqlite3
 import tempfile
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from argon2 import PasswordHasher
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from smtpgate import plugins
-from smtpgate.cli import main, offline
+from smtpgate.cli import main, offline, parser
 from smtpgate.cli.terminal import shown
+from smtpgate.control import Actor
 from smtpgate.policy.verdict import Finding
 from smtpgate.smtp.reply import Reply
+from smtpgate.state import folder as folder_module
+from smtpgate.state import passwords
+from smtpgate.state.folder import StateFolder
+from smtpgate.state.offline import DATABASE, open_users
 from tests.admin_kit import CONFIG, Desk, MemoryUsers, make_session
 
 
@@ -75,12 +84,104 @@ class AloneTests(SynchronousTestCase):
         code, out, _ = run(*self.place.config, *words, "--recipient", "bob@example.net")
         self.assertEqual((code, out.splitlines()[-1]), (0, "route 1: backend mail"))
         code, out, _ = run(*self.place.config, *words, "--recipient", "bob@elsewhere.example", "--json")
-        self.assertIn("relays for nobody", json.loads(out)["answer"])
+        self.assertIn("relays for nobody", json.loads(out)["items"][0]["answer"])
         code, _, err = run(*self.place.config, "explain", "--listener", "none", "--recipient", "bob@example.net")
         self.assertEqual(code, 1)
         self.assertIn("no listener none", err)
         self.place.file.write_text("x = 1")
         self.assertEqual(run(*self.place.config, *words, "--recipient", "bob@example.net")[0], 3)
+
+    def test_explain_several_recipients(self) -> None:
+        """Each gets its route; one that leads to another backend hears 452, and refused ones do not count."""
+        self.place.file.write_text(
+            CONFIG.replace(
+                "[[routes]]",
+                '[backends.list]\nservers = ["127.0.0.1:2601"]\ntls = "off"\n'
+                '[[routes]]\nrecipient = ["list@example.net"]\nbackend = "list"\n[[routes]]',
+            )
+        )
+        words = ("explain", "--listener", "mx", "--json", "--recipient")
+        for recipients, answers in (
+            (("a@example.net", "list@example.net", "b@example.net"), ("route 2", "452 4.5.3: route 1", "route 2")),
+            (("list@example.net", "a@example.net", "<list@example.net>"), ("route 1", "452 4.5.3: route 2", "route 1")),
+            (("x@elsewhere.example", "list@example.net", "postmaster"), ("550 5.7.1", "route 1", "452 4.5.3: route 2")),
+        ):
+            code, out, err = run(*self.place.config, *words, *recipients)
+            self.assertEqual(code, 0, err)
+            found = json.loads(out)["items"]
+            self.assertEqual([one["recipient"] for one in found], [text.strip("<>") for text in recipients])
+            for one, answer in zip(found, answers):
+                self.assertTrue(one["answer"].startswith(answer), f"{one} {answer}")
+        code, out, _ = run(
+            *self.place.config,
+            "explain",
+            "--listener",
+            "mx",
+            "--recipient",
+            "a@example.net",
+            "--recipient",
+            "b@example.net",
+        )
+        self.assertEqual([line for line in out.splitlines() if "@" in line], ["a@example.net:", "b@example.net:"])
+
+    def test_explain_a_bare_postmaster(self) -> None:
+        """Where no route matches it goes the way of the listener's first, as in a session."""
+        self.place.file.write_text(CONFIG.replace("[[routes]]", '[[routes]]\nrecipient = ["list@example.net"]'))
+        _, out, _ = run(*self.place.config, "explain", "--listener", "mx", "--recipient", "postmaster", "b@example.net")
+        self.assertIn("route 1: backend mail", out.splitlines())
+        self.assertEqual(out.splitlines()[-1], "550 5.7.1: no route matches")
+
+    def test_explain_takes_no_nonsense(self) -> None:
+        """What is no address is refused as wrong usage, by name and with the reason."""
+        good = {"--listener": "mx", "--recipient": "bob@example.net"}
+        for option, texts in (
+            ("--client", ("mail.example.org", "192.0.2", "192.0.2.1/24", "", "1")),
+            ("--sender", ("ann", "ann@", "a@b c@d", "<a@example.org", "a@example.org>x", "\udcff@example.org")),
+            (
+                "--recipient",
+                ("bob", "", "<>", "bob@@example.net", "bob@example.net,eve@example.net", "a b@example.net"),
+            ),
+        ):
+            for text in texts:
+                words = [word for pair in {**good, option: text}.items() for word in pair]
+                code, _, err = run(*self.place.config, "explain", *words)
+                self.assertEqual(code, 2, f"{option} {text!r}")
+                self.assertIn(f"argument {option}", err)
+                self.assertNotIn("Traceback", err)
+        for option, text in (("--client", "2001:db8::1"), ("--sender", "<>"), ("--sender", "<ann@example.org>")):
+            words = [word for pair in {**good, option: text}.items() for word in pair]
+            self.assertEqual(run(*self.place.config, "explain", *words)[0], 0, text)
+
+    def test_help(self) -> None:
+        """Every command says in a sentence what it does, and what each of its arguments is."""
+
+        def walk(parser: argparse.ArgumentParser, name: str) -> None:
+            self.assertTrue(name == "smtpgate" or (parser.description or "").endswith("."), name)
+            for action in parser._actions:
+                if isinstance(action, argparse._SubParsersAction):
+                    said = {choice.dest: choice.help for choice in action._choices_actions}
+                    for verb, made in action.choices.items():
+                        self.assertTrue(said[verb], f"{name} {verb}")
+                        walk(made, f"{name} {verb}")
+                elif action.dest not in ("file", "name"):
+                    self.assertTrue(action.help, f"{name}: {action.dest}")
+
+        walk(parser(), "smtpgate")
+        for words, text in (
+            (("drain", "--help"), "hear 451 4.4.1"),
+            (("ready", "--help"), "Put a drained server into service again."),
+            (("sessions", "--help"), "seconds since the client connected"),
+            (("backends", "--help"), "taken out of service by `drain`"),
+            (("--help",), "Exit codes: 0 done"),
+        ):
+            code, out, _ = run(*words)
+            self.assertEqual(code, 0)
+            self.assertIn(text, " ".join(out.split()))
+
+    def test_the_configuration_may_be_named_behind_the_command(self) -> None:
+        """Where people look for it first."""
+        self.assertEqual(run("filters", *self.place.config)[:2], (0, "none\n"))
+        self.assertEqual(run("-c", "/nowhere", "filters", "-c", str(self.place.file))[0], 0)
 
     def test_nobody_answers(self) -> None:
         """A clear sentence and exit code 1."""
@@ -147,6 +248,126 @@ class AloneTests(SynchronousTestCase):
         self.assertEqual(shown("a\x1b[2J\nb\u202e"), "a\\u001b[2J\\u000ab\\u202e")
 
 
+class OwnerTests(SynchronousTestCase):
+    """Whose the files are that a command makes in the state folder."""
+
+    #: A user that is in no passwd file.
+    SERVICE = 64999
+
+    def setUp(self) -> None:
+        self.place = Place(self)
+        self.var = self.place.folder / "var"
+        self.secret = self.place.folder / "password"
+        self.secret.write_text("a long enough phrase\n")
+        self.secret.chmod(0o600)
+        self.patch(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+    def give_away(self) -> None:
+        """The folder becomes the service's."""
+        if os.geteuid():
+            self.skipTest("only root can give a folder to another user")
+        # The Python of this test may lie where only root reads: what it loads late is loaded now.
+        self.patch(folder_module, "_PROGRAM", ())
+        for _ in range(2):
+            with open_users(self.place.folder / "other", maybeDeferred):
+                pass
+        self.place.folder.chmod(0o711)
+        os.chown(self.var, self.SERVICE, self.SERVICE)
+
+    def add(self) -> tuple[int, str, str]:
+        words = ("user", "add", "ann", "--role", "owner", "--password-file", str(self.secret))
+        return run(*self.place.config, *words)
+
+    def owners(self) -> dict[str, tuple[int, int]]:
+        return {path.name: (path.stat().st_uid, path.stat().st_gid) for path in self.var.iterdir()}
+
+    def test_root_makes_the_owners_files(self) -> None:
+        """Each file, those that SQLite keeps beside an open database too; and root is root again afterwards."""
+        self.give_away()
+        before = os.geteuid(), os.getegid(), os.getgroups()
+        code, out, err = self.add()
+        self.assertEqual((code, out), (0, "user ann added with role owner\n"), err)
+        self.assertEqual((os.geteuid(), os.getegid(), os.getgroups()), before)
+        with open_users(self.var, maybeDeferred) as users:
+            self.successResultOf(users.audit(Actor("cli", "x"), "x", "x", ""))
+            found = self.owners()
+        self.assertLessEqual({"lock", "layout", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"}, set(found))
+        self.assertEqual(set(found.values()), {(self.SERVICE, self.SERVICE)})
+        self.assertEqual(run(*self.place.config, "token", "add", "ci", "--role", "auditor")[0], 0)
+        self.assertEqual(set(self.owners().values()), {(self.SERVICE, self.SERVICE)})
+
+    def test_no_link_leads_root_out_of_the_folder(self) -> None:
+        """The service's user may have put one there; root's own files stay as they are."""
+        self.give_away()
+        own = self.place.folder / "own"
+        own.touch(0o600)
+        (self.var / DATABASE).symlink_to(own)
+        code, _, err = self.add()
+        self.assertEqual(code, 1)
+        self.assertIn(DATABASE, err)
+        self.assertEqual((own.stat().st_uid, own.stat().st_size), (0, 0))
+
+    def test_root_makes_no_folder(self) -> None:
+        """Nobody knows whose it would be; the text says what to do."""
+        self.var.rmdir()
+        self.patch(os, "geteuid", lambda: 0)
+        for words in (("user", "list"), ("token", "list"), ("token", "add", "ci", "--role", "owner")):
+            code, _, err = run(*self.place.config, *words)
+            self.assertEqual(code, 1)
+            self.assertIn(f"install -d -m 0700 -o USER {self.var}", err)
+        self.assertFalse(self.var.exists())
+
+    def test_root_without_the_right_to_change(self) -> None:
+        """In a container, perhaps: it is said who is to run the command, and nothing is made."""
+        self.give_away()
+
+        def seteuid(uid: int) -> None:
+            if uid:
+                raise PermissionError(1, "Operation not permitted")
+
+        self.patch(os, "seteuid", seteuid)
+        code, _, err = self.add()
+        self.assertEqual(code, 1)
+        self.assertIn(f"belongs to uid {self.SERVICE}; run this as that user", err)
+        self.assertEqual(self.owners(), {})
+
+    def test_a_program_that_the_owner_may_not_read(self) -> None:
+        """It is said before anything is made."""
+        self.give_away()
+        self.patch(folder_module, "_PROGRAM", (str(self.secret),))
+        code, _, err = self.add()
+        self.assertEqual(code, 1)
+        self.assertIn(f"belongs to uid {self.SERVICE}, who may not read {self.secret}", err)
+        self.assertEqual((self.owners(), os.geteuid()), ({}, 0))
+
+    def test_files_that_root_has_left(self) -> None:
+        """The owner hears whose they are, and what mends it."""
+        self.give_away()
+        for name in ("lock", "layout"):
+            (self.var / name).touch(0o600)
+        code, _, err = self.add()
+        self.assertEqual(code, 1)
+        self.assertIn(f"its files belong to root: chown -R {self.SERVICE} {self.var}", err)
+
+    def test_a_folder_in_use(self) -> None:
+        """By a gateway whose socket is gone, say: refused in words."""
+        held = StateFolder(self.var)
+        held.lock()
+        self.addCleanup(held.unlock)
+        code, _, err = self.add()
+        self.assertEqual(code, 1)
+        self.assertIn("is in use by another process", err)
+
+    def test_a_database_that_cannot_be_written(self) -> None:
+        """Refused in words too."""
+        self.assertEqual(self.add()[0], 0)
+        with closing(sqlite3.connect(self.var / DATABASE)) as connection:
+            connection.execute("CREATE TRIGGER full BEFORE INSERT ON tokens BEGIN SELECT RAISE(FAIL, 'no room'); END")
+        code, _, err = run(*self.place.config, "token", "add", "ci", "--role", "auditor")
+        self.assertEqual(code, 1)
+        self.assertIn("cannot be used: no room", err)
+
+
 class SocketTests(TestCase):
     """A gateway runs."""
 
@@ -188,6 +409,33 @@ class SocketTests(TestCase):
         code, _, err = await self.ask("drain", "mail", "nowhere:1")
         self.assertEqual((code, err), (1, "smtpgate: no server nowhere:1 in backend mail\n"))
         self.assertEqual({row["actor_kind"] for row in self.desk.users.rows}, {"cli"})
+
+    async def test_json_of_what_was_done(self) -> None:
+        """Programs get the answer, not the sentence."""
+        code, out, _ = await self.ask("drain", "mail", "127.0.0.1:2600", "--json")
+        self.assertEqual((code, json.loads(out)), (0, {"done": True, "is_audited": True}))
+
+    async def test_what_is_not_in_the_audit_is_said(self) -> None:
+        """It is done all the same; users are not changed."""
+        self.desk.users.fails_audit = True
+        code, out, err = await self.ask("drain", "mail", "127.0.0.1:2600")
+        self.assertEqual((code, out), (0, "mail 127.0.0.1:2600: drained\n"))
+        self.assertIn("the audit cannot be written", err)
+        self.assertTrue(self.desk.control.servers()[0].is_drained)
+        code, _, err = await self.ask("token", "add", "ci", "--role", "auditor")
+        self.assertEqual((code, err), (1, "smtpgate: the audit cannot be written, so nothing is changed\n"))
+
+    async def test_more_sessions_than_are_listed(self) -> None:
+        """It is said how many there are."""
+        control = self.desk.control
+        for number in range(3):
+            session = SimpleNamespace(facts=make_session(f"01J9UK7Q0000000000000000A{number}"))
+            session.facts.transaction = None
+            control.reception.sessions[session.facts.id] = session  # type: ignore[assignment]
+        code, out, err = await self.ask("sessions", "--limit", "2")
+        self.assertEqual((code, len(out.splitlines()), err), (0, 3, "smtpgate: 2 of 3 sessions; see --limit\n"))
+        self.assertEqual((await self.ask("sessions", "--limit", "501"))[0], 2)
+        control.reception.sessions.clear()
 
     async def test_a_broken_file_does_not_lock_out(self) -> None:
         """The gateway is found by a file whose other tables have faults; reload says what they are."""

@@ -186,6 +186,14 @@ class TokenTests(UsersCase):
             self.check(text)
             self.assertEqual(self.done(self.users.tokens())[0].last_used, noted)
 
+    def test_a_token_is_good_where_its_use_cannot_be_noted(self) -> None:
+        """A full disk locks nobody out."""
+        text = self.add()
+        self.execute("CREATE TRIGGER full BEFORE UPDATE ON tokens BEGIN SELECT RAISE(FAIL, 'no room'); END")
+        self.now = 1100.0
+        self.assertIsNotNone(self.check(text))
+        self.assertEqual(self.done(self.users.tokens())[0].last_used, 0.0)
+
 
 class AuditTests(UsersCase):
     """What was done, and by whom."""

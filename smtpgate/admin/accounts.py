@@ -16,10 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+from twisted.logger import Logger
 
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.permission import ROLES, Principal
 from smtpgate.admin.ports import Users
+from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate, Throttle, TooMany
 from smtpgate.control import Actor
 
@@ -48,6 +50,8 @@ class _WebSession:
 
 class Accounts:
     """Everybody who may come in."""
+
+    log = Logger(namespace="smtpgate.admin")
 
     def __init__(self, users: Users, wall: Callable[[], float], say: Callable[[str], None]) -> None:
         """
@@ -114,7 +118,7 @@ class Accounts:
         user = await self._gate.run(self.users.verify, name, password[:1024])
         if user is None:
             self._throttle.failed(name, caller.address)
-            await self.audit(Actor("user", name), "login.failed", caller.address)
+            await self.note(Actor("user", name), "login.failed", caller.address)
             raise Refusal("unauthenticated", 401, "name or password is wrong")
         self._throttle.passed(name, caller.address)
         self._forget(caller)
@@ -130,7 +134,7 @@ class Accounts:
         secret = secrets.token_urlsafe(32)
         session = _WebSession(secrets.token_hex(8), name, role, secrets.token_urlsafe(32), now, now)
         self._sessions[_hash(secret)] = session
-        await self.audit(Actor("user", name), "login", caller.address)
+        await self.note(Actor("user", name), "login", caller.address)
         return caller.cookie(caller.cookie_name, secret)
 
     def _forget(self, caller: Caller) -> None:
@@ -140,7 +144,7 @@ class Accounts:
         """End the session; the Set-Cookie line that takes the cookie away."""
         self._forget(caller)
         self._ended()
-        await self.audit(principal.actor, "logout", principal.name)
+        await self.note(principal.actor, "logout", principal.name)
         return caller.cookie(caller.cookie_name, "", 0)
 
     def end_sessions(self, name: str, but: str = "") -> None:
@@ -236,12 +240,34 @@ class Accounts:
         await self.users.revoke_token(id)
         self._ended()
 
+    # The audit
+
     async def audit(self, actor: Actor, action: str, target: str, detail: str = "") -> None:
-        """Write a change down; where that cannot be done the change is not made."""
+        """Write a change of users or tokens down; where that cannot be done the change is not made."""
         try:
             await self.users.audit(actor, action, target, detail)
         except Exception as error:
+            self.log.error("the audit cannot be written, {action} is refused: {reason}", action=action, reason=error)
             raise Refusal("audit", 503, "the audit cannot be written, so nothing is changed") from error
+
+    async def note(self, actor: Actor, action: str, target: str, detail: str = "") -> bool:
+        """Write down what goes on all the same: to come in, and to do what keeps mail flowing. False where it is only
+        in the log: a disk without room must not keep anybody from draining a server.
+        """
+        try:
+            await self.users.audit(actor, action, target, detail)
+        except Exception as error:
+            self.log.error(
+                "the audit cannot be written, {action} {target} {detail} by {kind} {name} goes on without: {reason}",
+                action=action,
+                target=target,
+                detail=visible(detail),
+                kind=actor.kind,
+                name=visible(actor.name),
+                reason=error,
+            )
+            return False
+        return True
 
 
 def _hash(secret: str) -> str:

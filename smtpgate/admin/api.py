@@ -1,7 +1,7 @@
 """The API under /api/v1: every route with its permission, its body and its answer.
 
-What the pages show and do, this does too. Bodies and answers are pydantic models (`models`); what they do not
-declare is refused on the way in. A GET changes nothing.
+What the pages show and do, this does too. Bodies and answers are pydantic models (`models`), parameters of the
+query are declared here (`params`); what is not declared is refused on the way in. A GET changes nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ from smtpgate.admin import api_look as look
 from smtpgate.admin import models as m
 from smtpgate.admin.api_look import MOST
 from smtpgate.admin.events import TOPICS
-from smtpgate.admin.numbers import Series
+from smtpgate.admin.numbers import KEPT_MINUTES, MINUTES, Series
+from smtpgate.admin.params import Free, OneOf, SomeOf, Whole
 from smtpgate.admin.record import SessionRecord
 from smtpgate.admin.routes import Route
+from smtpgate.admin.ways import RouteAnswer, RouteQuestion
 
 _BASE = "/api/v1"
-_LIMIT = {"limit": f"how many items, at most {MOST}"}
+_LIMIT = {"limit": Whole(f"how many items, at most {MOST}", MOST, 50)}
+#: What may become of a message.
+_OUTCOMES = ("delivered", "refused", "deferred", "aborted", "unacked", "unknown")
 _SERVER = f"{_BASE}/backends/<pool>/servers/<path:name>"
 
 ROUTES = (
@@ -35,7 +39,7 @@ ROUTES = (
         look.series,
         summary="Messages by the minute",
         answer=Series,
-        query={"minutes": "how many minutes back"},
+        query={"minutes": Whole("how many minutes back", KEPT_MINUTES, MINUTES)},
     ),
     Route(
         "GET",
@@ -72,8 +76,8 @@ ROUTES = (
         answer=m.MessageList,
         query={
             **_LIMIT,
-            "q": "text, a reference id, or a bounce that holds one",
-            "outcome": "delivered, refused, deferred, aborted, unacked or unknown",
+            "q": Free("text, a reference id, or a bounce that holds one"),
+            "outcome": OneOf("what became of it", _OUTCOMES),
         },
     ),
     Route(
@@ -152,7 +156,7 @@ ROUTES = (
         do.reload,
         summary="Read the file anew",
         body=m.Nothing,
-        answer=m.Verdict,
+        answer=m.Reloaded,
     ),
     Route(
         "POST",
@@ -160,8 +164,8 @@ ROUTES = (
         "config:read",
         look.explain,
         summary="Which way mail would go",
-        body=m.RouteQuestion,
-        answer=m.RouteAnswer,
+        body=RouteQuestion,
+        answer=RouteAnswer,
     ),
     Route("GET", f"{_BASE}/users", "access:write", do.users, summary="Users", answer=m.UserList),
     Route(
@@ -217,7 +221,7 @@ ROUTES = (
         do.audit,
         summary="Who changed what",
         answer=m.AuditList,
-        query={**_LIMIT, "cursor": "next_cursor of the page before"},
+        query={**_LIMIT, "cursor": Whole("next_cursor of the page before", 2**53, 0)},
     ),
     Route(
         "GET",
@@ -234,7 +238,7 @@ ROUTES = (
         "messages:read",
         look.events,
         summary="What happens, as server-sent events",
-        query={"topics": f"some of {', '.join(TOPICS)}, joined by commas"},
+        query={"topics": SomeOf("what is wanted; without it all", TOPICS)},
     ),
     Route(
         "POST",

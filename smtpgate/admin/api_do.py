@@ -1,5 +1,6 @@
 """The API's verbs. Each names its actor and is written to the audit before it is done, and so before it is
-answered.
+answered. Where the audit cannot be written users and tokens stay as they are; what is done to the running gateway
+is done all the same, told to the log, and answered with `is_audited` false.
 """
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from smtpgate.admin import models as m
-from smtpgate.admin.api_look import MOST, answer_of
+from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.text import moment
 from smtpgate.admin.wire import Answer
@@ -16,73 +17,72 @@ from smtpgate.control import Unknown
 
 async def kill_session(ask: Ask) -> Answer:
     """End a session; one whose message is being committed ends after that."""
-    await kill(ask, ask.args["id"])
-    return answer_of(m.Done())
+    return answer_of(m.Done(is_audited=await kill(ask, ask.args["id"])))
 
 
-async def kill(ask: Ask, id: str) -> None:
-    """The same for a page."""
+async def kill(ask: Ask, id: str) -> bool:
+    """The same for a page; whether it is in the audit."""
     if ask.office.control.session(id) is None:
         raise Unknown(f"no live session {id}")
-    await ask.office.accounts.audit(ask.who.actor, "session.kill", id)
+    is_audited: bool = await ask.office.accounts.note(ask.who.actor, "session.kill", id)
     ask.office.control.kill_session(id, ask.who.actor)
+    return is_audited
 
 
-async def server_verb(ask: Ask, verb: str, reason: str = "") -> None:
-    """drain, ready or probe for the server that the path names."""
+async def server_verb(ask: Ask, verb: str, reason: str = "") -> bool:
+    """drain, ready or probe for the server that the path names; whether it is in the audit."""
     control, pool, name = ask.office.control, ask.args["pool"], ask.args["name"]
     if not any(view.backend == pool and view.name == name for view in control.servers()):
         raise Unknown(f"no server {name} in backend {pool}")
-    await ask.office.accounts.audit(ask.who.actor, f"server.{verb}", f"{pool}/{name}", reason)
+    is_audited: bool = await ask.office.accounts.note(ask.who.actor, f"server.{verb}", f"{pool}/{name}", reason)
     if verb == "drain":
         control.drain_server(pool, name, ask.who.actor, reason)
     elif verb == "ready":
         control.ready_server(pool, name, ask.who.actor)
     else:
         control.probe_server(pool, name, ask.who.actor)
+    return is_audited
 
 
 async def drain(ask: Ask) -> Answer:
     """No new sessions for a server; those that run go on."""
-    await server_verb(ask, "drain", ask.body.reason)
-    return answer_of(m.Done())
+    return answer_of(m.Done(is_audited=await server_verb(ask, "drain", ask.body.reason)))
 
 
 async def ready(ask: Ask) -> Answer:
     """Sessions for it again."""
-    await server_verb(ask, "ready", ask.body.reason)
-    return answer_of(m.Done())
+    return answer_of(m.Done(is_audited=await server_verb(ask, "ready", ask.body.reason)))
 
 
 async def probe(ask: Ask) -> Answer:
     """Look at it now; the result is in the list a moment later."""
-    await server_verb(ask, "probe")
-    return answer_of(m.Done())
+    return answer_of(m.Done(is_audited=await server_verb(ask, "probe")))
 
 
 async def reload(ask: Ask) -> Answer:
     """Read the configuration file anew; where it has faults, nothing changes."""
-    problems = await reload_file(ask)
+    problems, is_audited = await reload_file(ask)
     return answer_of(
-        m.Verdict(
+        m.Reloaded(
             is_valid=not any(problem.is_error for problem in problems),
             problems=[m.problem_model(problem) for problem in problems],
+            is_audited=is_audited,
         )
     )
 
 
-async def reload_file(ask: Ask) -> Any:
-    """The same for a page."""
-    await ask.office.accounts.audit(ask.who.actor, "config.reload", str(ask.office.control.path))
-    return await ask.office.control.reload(ask.who.actor)
+async def reload_file(ask: Ask) -> tuple[Any, bool]:
+    """The same for a page: the problems, and whether it is in the audit."""
+    is_audited = await ask.office.accounts.note(ask.who.actor, "config.reload", str(ask.office.control.path))
+    return await ask.office.control.reload(ask.who.actor), is_audited
 
 
 async def stop(ask: Ask) -> Answer:
     """Drain and stop the gateway."""
-    await ask.office.accounts.audit(ask.who.actor, "stop", "gateway")
+    is_audited = await ask.office.accounts.note(ask.who.actor, "stop", "gateway")
     # After the answer has left: stopping closes this connection too.
     ask.office.clock.callLater(0.1, ask.office.control.shut_down, ask.who.actor)
-    return answer_of(m.Done(), 202)
+    return answer_of(m.Done(is_audited=is_audited), 202)
 
 
 async def users(ask: Ask) -> Answer:
@@ -142,8 +142,8 @@ async def revoke_token(ask: Ask) -> Answer:
 
 async def audit(ask: Ask) -> Answer:
     """Who changed what, newest first."""
-    limit = ask.number("limit", 50, MOST)
-    rows = await ask.office.users.audited(limit + 1, ask.number("cursor", 0, 2**53) if ask.query.get("cursor") else 0)
+    limit = ask.params["limit"]
+    rows = await ask.office.users.audited(limit + 1, ask.params["cursor"])
     items = [m.audit_model(row) for row in rows[:limit]]
     more = len(rows) > limit
     return answer_of(m.AuditList(items=items, has_more=more, next_cursor=str(items[-1].seq) if more else None))

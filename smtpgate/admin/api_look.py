@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from smtpgate.admin import models as m
 from smtpgate.admin import shown
-from smtpgate.admin.events import TOPICS
 from smtpgate.admin.explain import find_reference, of_message
-from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_message, find_session, recent_messages
 from smtpgate.admin.permission import ROLES
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Stream
 from smtpgate.admin.text import moment
+from smtpgate.admin.ways import RouteAnswer, question_of, way_model
 from smtpgate.admin.wire import Answer, WebRequest, as_json
 from smtpgate.control import Unknown
 
@@ -31,13 +30,13 @@ async def overview(ask: Ask) -> Answer:
 
 async def series(ask: Ask) -> Answer:
     """Messages by the minute."""
-    return answer_of(ask.office.numbers.series(ask.number("minutes", 60, 2880)))
+    return answer_of(ask.office.numbers.series(ask.params["minutes"]))
 
 
 async def sessions(ask: Ask) -> Answer:
     """Live sessions."""
     control = ask.office.control
-    views = control.sessions(ask.number("limit", 50, MOST))
+    views = control.sessions(ask.params["limit"])
     return answer_of(
         m.SessionList(items=[m.session_model(view) for view in views], total=len(control.reception.sessions))
     )
@@ -50,10 +49,9 @@ async def session(ask: Ask) -> Answer:
 
 async def messages(ask: Ask) -> Answer:
     """The newest messages. `q` may hold a reference or a whole bounce text."""
-    text = ask.query.get("q", "")
+    text = ask.params["q"]
     reference = find_reference(text)
-    limit = ask.number("limit", 50, MOST)
-    found = await recent_messages(ask.office, limit, reference or text, ask.query.get("outcome", ""))
+    found = await recent_messages(ask.office, ask.params["limit"], reference or text, ask.params["outcome"])
     return answer_of(found)
 
 
@@ -119,13 +117,10 @@ async def me(ask: Ask) -> Answer:
 
 async def events(ask: Ask) -> Stream:
     """What happens, as server-sent events."""
-    wanted = frozenset(ask.query.get("topics", ",".join(TOPICS)).split(",")) & frozenset(TOPICS)
-    if not wanted:
-        raise Refusal("validation", 422, f"topics are {', '.join(TOPICS)}")
     principal = ask.who
 
     async def run(request: WebRequest) -> None:
-        await ask.office.streams.serve(request, principal, wanted)
+        await ask.office.streams.serve(request, principal, ask.params["topics"])
 
     ask.office.streams.admit(principal)
     return Stream(run)
@@ -151,10 +146,6 @@ async def validate(ask: Ask) -> Answer:
 
 
 async def explain(ask: Ask) -> Answer:
-    """Which backend a recipient would go to, and which routes were asked."""
-    body = ask.body
-    answer, steps = ask.office.control.explain_route(
-        body.listener, body.client, body.sender, body.recipient, body.user, body.sni
-    )
-    asked = [m.StepModel(route=step.number, backend=step.backend, failed=step.failed) for step in steps]
-    return answer_of(m.RouteAnswer(answer=answer, steps=asked))
+    """Which backend each recipient of one message would go to, and which routes were asked."""
+    ways = ask.office.control.explain_route(question_of(ask.body))
+    return answer_of(RouteAnswer(items=[way_model(way) for way in ways]))

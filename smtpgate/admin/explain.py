@@ -13,6 +13,7 @@ import attrs
 
 from smtpgate.admin.record import MessageView, RecipientView, SessionRecord
 from smtpgate.admin.text import milliseconds
+from smtpgate.smtp.status import BACKEND_UNREACHABLE
 
 #: What a reference id looks like: 26 characters in base 32 (0-9, A-V), perhaps a dot and a message's number.
 _REFERENCE: Final = re.compile(r"(?<![0-9A-Za-z])([0-9A-V]{26})(?:\.([0-9]{1,6}))?(?![0-9A-Za-z])")
@@ -104,6 +105,8 @@ def _culprit(message: MessageView) -> str:
         return f"because our check \u201c{decided.filter}\u201d found \u201c{decided.reason}\u201d"
     recipients = [one for one in message.recipients if one.state in ("refused", "deferred")]
     if recipients and len(recipients) == len(message.recipients) and message.end_ms is None:
+        if not message.server and all(_is_unreachable(one) for one in recipients):
+            return "because no server of the backend could be used: each was drained, or could not be reached"
         who = "the backend" if message.server else "the gateway"
         return f"because {who} accepted none of its recipients"
     if not message.server:
@@ -111,6 +114,12 @@ def _culprit(message: MessageView) -> str:
     if message.end_ms is not None:
         return f"by the backend server {message.server}, after it had seen the whole message"
     return f"by the backend server {message.server} or on the way to it"
+
+
+def _is_unreachable(recipient: RecipientView) -> bool:
+    """Whether it heard the gateway's own word for a backend without a server (`smtp.status.BACKEND_UNREACHABLE`)."""
+    reply, ours = recipient.reply, BACKEND_UNREACHABLE
+    return reply is not None and (reply.code, reply.enhanced) == (ours.code, ours.enhanced)
 
 
 def _progress(message: MessageView) -> str:
@@ -135,7 +144,7 @@ _ENDS: Final = {
     "server": "The gateway closed the connection.",
     "timeout": "The client said nothing for too long.",
     "error": "The session was ended after errors.",
-    "drain": "The gateway was shutting down.",
+    "drain": "The gateway was draining to shut down, and told the client to come again soon (421 4.3.2).",
     "admin": "An administrator ended it.",
 }
 

@@ -36,17 +36,6 @@ class ConfigText(Order):
     text: Annotated[str, Field(max_length=900_000)] | None = None
 
 
-class RouteQuestion(Order):
-    """An envelope whose way is asked for."""
-
-    listener: Line
-    client: Line = "192.0.2.1"
-    sender: Line = ""
-    recipient: Line
-    user: Line = ""
-    sni: Line = ""
-
-
 class NewUser(Order):
     """A user to be."""
 
@@ -214,19 +203,10 @@ class Verdict(View):
     problems: list[ProblemModel]
 
 
-class StepModel(View):
-    """One route that was asked; `failed` names what did not match."""
+class Reloaded(Verdict):
+    """What became of a reload."""
 
-    route: int
-    backend: str
-    failed: str
-
-
-class RouteAnswer(View):
-    """What would become of a recipient."""
-
-    answer: str
-    steps: list[StepModel]
+    is_audited: bool = True
 
 
 class FilterModel(View):
@@ -322,9 +302,10 @@ class Me(View):
 
 
 class Done(View):
-    """It was done."""
+    """It was done. `is_audited` is false where the audit could not be written; the log has it then."""
 
     done: bool = True
+    is_audited: bool = True
 
 
 def problem_model(problem: Problem) -> ProblemModel:

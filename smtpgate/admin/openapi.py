@@ -18,6 +18,7 @@ from smtpgate.admin.routes import Route
 
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
 _WORDS = {
+    400: "a parameter of the query is unknown or will not do (`errors` names it), or the body is not JSON",
     401: "nobody is logged in, or the token is not valid",
     403: "the role has no such permission, or the request was made by another site's page",
     404: "there is no such thing, or not any more",
@@ -44,7 +45,8 @@ _PROBLEM: dict[str, Any] = {
             "items": {
                 "type": "object",
                 "properties": {
-                    "pointer": {"type": "string"},
+                    "pointer": {"type": "string", "description": "where in the body"},
+                    "parameter": {"type": "string", "description": "which parameter of the query"},
                     "code": {"type": "string"},
                     "message": {"type": "string"},
                 },
@@ -105,11 +107,11 @@ def _operation(route: Route) -> dict[str, Any]:
         for name in _VARIABLE.findall(route.path)
     ]
     parameters += [
-        {"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}
-        for name, meaning in route.query.items()
+        {"name": name, "in": "query", "description": param.meaning, **param.schema()}
+        for name, param in route.query.items()
     ]
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    statuses = [401, 403, 404, 421, 429]
+    statuses = [400, 401, 403, 404, 421, 429]
     if route.method != "GET":
         statuses += [409, 413, 415, 422, 503]
     operation: dict[str, Any] = {

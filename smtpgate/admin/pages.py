@@ -192,7 +192,7 @@ async def validate(ask: Ask) -> Answer:
 
 async def reload(ask: Ask) -> Answer:
     """Put the file to work."""
-    problems = await api_do.reload_file(ask)
+    problems, _ = await api_do.reload_file(ask)
     if problems:
         return await _config(ask, problems, "The file has errors; the running configuration is unchanged.", 422)
     return redirect("/config")

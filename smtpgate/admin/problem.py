@@ -22,6 +22,7 @@ TITLES = {
     "conflict": "Conflict",
     "media-type": "Wrong content type",
     "malformed": "Malformed request",
+    "parameter": "Wrong parameter",
     "misdirected": "Unknown host name",
     "validation": "Not valid",
     "rate-limited": "Too many requests",

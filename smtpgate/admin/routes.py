@@ -13,6 +13,7 @@ import attrs
 from pydantic import BaseModel, ConfigDict
 
 from smtpgate.admin.guard import Caller
+from smtpgate.admin.params import Param
 from smtpgate.admin.permission import PERMISSIONS, Principal
 from smtpgate.admin.wire import Answer, WebRequest
 
@@ -29,7 +30,8 @@ class Ask:
 
     :ivar principal: who asks; None on public routes for a stranger
     :ivar args: what the path names
-    :ivar query: the first value of each query parameter
+    :ivar query: the first value of each query parameter, on pages
+    :ivar params: the checked values of the parameters that the route declares, on the API
     :ivar form: the fields of a form, on pages
     :ivar body: the checked body, where the route declares one
     """
@@ -42,17 +44,13 @@ class Ask:
     query: Mapping[str, str]
     form: dict[str, str] = attrs.field(factory=dict)
     body: Any = None
+    params: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
     def who(self) -> Principal:
         """Who asks, on routes that need a login."""
         assert self.principal is not None
         return self.principal
-
-    def number(self, name: str, default: int, most: int) -> int:
-        """A whole number of the query, within bounds."""
-        text = self.query.get(name, "")
-        return max(1, min(int(text), most)) if text.isascii() and text.isdigit() and len(text) < 16 else default
 
 
 Serve = Callable[[Ask], Awaitable[Any]]
@@ -70,7 +68,7 @@ class Route:
     :ivar kind: how it answers where it refuses: "page", "api" or "word"
     :ivar doors: where it is served: "web", "local", "health"
     :ivar answer: the model of a good answer
-    :ivar query: parameters of the query, with what they mean
+    :ivar query: the parameters that its query may have; another one is refused where it is of kind "api"
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -82,7 +80,7 @@ class Route:
     body: type[BaseModel] | None = None
     answer: Any = None
     status: int = 200
-    query: Mapping[str, str] = attrs.field(factory=dict)
+    query: Mapping[str, Param] = attrs.field(factory=dict)
     doors: frozenset[str] = frozenset({"web", "local"})
 
     @property

@@ -5,8 +5,8 @@ unix socket for the command line (whoever may open the socket is the owner), "he
 holds the reactor: what hashes or reads a disk is awaited.
 
 Order of things for one request: caps (`wire`), host and origin (`guard`), who asks (`accounts`), the route's
-permission, CSRF, the body's form, then the route itself. Whoever is not logged in learns nothing of which
-routes exist: all unknown ones answer like known ones.
+permission, CSRF, the query's parameters, the body's form, then the route itself. Whoever is not logged in
+learns nothing of which routes exist: all unknown ones answer like known ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import api, health, pages
+from smtpgate.admin import api, health, pages, params
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.entry import login_place
@@ -178,12 +178,14 @@ class _Front:
         form = caller.form() if route.is_form else None
         if principal is not None and route.permission != "public":
             caller.check_csrf(principal, form)
-        query = {
-            name.decode("utf-8", "replace"): values[0].decode("utf-8", "replace")
+        given = {
+            name.decode("utf-8", "replace"): [value.decode("utf-8", "replace") for value in values]
             for name, values in (request.args or {}).items()
         }
+        query = {name: values[0] for name, values in given.items()}
+        checked = params.read(route.query, given) if route.kind == "api" else {}
         body = _body(route, request) if route.body is not None else None
-        return Ask(self._office, request, caller, principal, args, query, form or {}, body)
+        return Ask(self._office, request, caller, principal, args, query, form or {}, body, checked)
 
     async def _stranger(self, caller: Caller, kind: str, request: WebRequest | None = None) -> Answer:
         """Nobody is logged in: 401 for programs, the login page for people."""
@@ -222,7 +224,7 @@ def _body(route: Route, request: WebRequest) -> Any:
             {
                 "pointer": "/" + "/".join(str(part) for part in one["loc"]),
                 "code": one["type"],
-                "message": one["msg"],
+                "message": one["msg"].removeprefix("Value error, "),
             }
             for one in error.errors(include_url=False, include_input=False, include_context=False)
         ]

@@ -11,95 +11,176 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
 from smtpgate.cli import access, commands
-from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, shown
+from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
+from smtpgate.policy.question import client_address, recipient_path, sender_path
 
 ROLES = ("owner", "admin", "operator", "helpdesk", "auditor")
 
 
+#: What stands below a command's options.
+_MORE = {
+    "check-config": "Exit code 0: it can be put to work, perhaps with warnings. 3: it has errors.",
+    "explain": "Several recipients are those of one message, in their order. A transaction goes to one backend: a "
+    "recipient whose route leads to another one hears 452, and the sender gives it in its next transaction. It is "
+    "assumed that the backends take every recipient.",
+    "sessions": "ID: what `show` takes. STAGE: how far the client is. FROM, RCPT, SERVER: of the message under way. "
+    "AGE_S: seconds since the client connected.",
+    "backends": "BACKEND, SERVER: the names that `drain` and `ready` take. STATE: up, down or unknown, as last seen. "
+    "DRAINED: taken out of service by `drain`. READY: False where it lacks what the configuration asks for. "
+    "LINKS: connections now. SESSIONS, FAILURES: so far. PROBED: the last look. WHY: what is wrong.",
+    "drain": "While all servers of a backend are drained its recipients are deferred: clients hear 451 4.4.1 and try "
+    "again later. It holds over reloads, until `ready` or a restart. To drain the gateway itself, see `stop`.",
+    "ready": "It ends a `drain`. Whether a server is up the gateway finds out by itself.",
+    "stop": "Idle clients hear 421 4.3.2. What is in flight may finish within timeouts.drain.",
+    "show": "The id ends every reply to MAIL, RCPT, DATA and to a message, and bounces quote it.",
+}
+_CODES = "Exit codes: 0 done, 1 refused or unreachable, 2 usage, 3 configuration. `smtpgate COMMAND --help` says more."
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
-    top = argparse.ArgumentParser(prog="smtpgate", description="Look at and manage an smtpgate gateway.")
+    top = argparse.ArgumentParser(prog="smtpgate", description="Look at and manage an smtpgate gateway.", epilog=_CODES)
     top.add_argument("--version", action="version", version=f"smtpgate {__version__}")
-    top.add_argument("--config", "-c", type=Path, metavar="FILE", help="the configuration file of the gateway")
-    top.add_argument("--json", action="store_true", help="print JSON")
+    top.set_defaults(config=None, json=False)
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    for one in (top, common):
+        one.add_argument(
+            "--config",
+            "-c",
+            type=Path,
+            metavar="FILE",
+            default=argparse.SUPPRESS,
+            help="the configuration file of the gateway; it says where the gateway is found",
+        )
+        one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for programs")
     verbs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def verb(name: str, run: Any, into: Any = verbs) -> argparse.ArgumentParser:
         words = (run.__doc__ or "").strip()
-        made: argparse.ArgumentParser = into.add_parser(name, help=words, description=words, parents=[common])
+        more = _MORE.get(name, "") if into is verbs else ""
+        made: argparse.ArgumentParser = into.add_parser(
+            name, help=words, description=words, epilog=more, parents=[common]
+        )
         made.set_defaults(run=run)
         return made
 
-    verb("check-config", commands.check_config).add_argument("file", type=Path)
-    one = verb("explain", commands.explain)
-    one.add_argument("--listener", required=True)
-    one.add_argument("--client", default="192.0.2.1", help="address of the client")
-    one.add_argument("--sender", default="", help="envelope sender; empty for the null sender")
-    one.add_argument("--recipient", required=True)
-    one.add_argument("--user", default="")
-    one.add_argument("--sni", default="")
+    verb("check-config", commands.check_config).add_argument("file", type=Path, metavar="FILE")
+    _explain(verb("explain", commands.explain))
     one = verb("send-test", commands.send_test)
-    one.add_argument("--to", required=True, metavar="ADDR")
-    one.add_argument("--from", dest="sender", metavar="ADDR")
-    one.add_argument("--listener", default="", help="which listener; without it the first of role mx")
+    one.add_argument("--to", required=True, metavar="ADDR", help="whom to send to")
+    one.add_argument("--from", dest="sender", metavar="ADDR", help="sender; without it postmaster@ our hostname")
+    one.add_argument("--listener", default="", metavar="NAME", help="which listener; without it the first of role mx")
     verb("status", commands.status)
-    verb("sessions", commands.sessions)
+    verb("sessions", commands.sessions).add_argument(
+        "--limit", type=_whole(500), default=50, metavar="N", help="how many to list, at most 500; without it 50"
+    )
     verb("backends", commands.backends)
     verb("filters", commands.filters)
-    for name in ("drain", "ready"):
-        one = verb(name, commands.server_verb)
-        one.add_argument("backend")
-        one.add_argument("server")
-        one.add_argument("--reason", default="")
+    for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):
+        one = verb(name, run)
+        one.add_argument("backend", metavar="BACKEND", help="name of the backend, as `backends` lists it")
+        one.add_argument("server", metavar="SERVER", help="its server: 192.0.2.10:25, say, or unix:/run/mail.sock")
+        one.add_argument("--reason", default="", metavar="TEXT", help=f"why; kept in the audit{shown_too}")
     verb("reload", commands.reload)
     verb("stop", commands.stop)
-    verb("show", commands.show).add_argument("id", help="reference id of a session or a message")
+    verb("show", commands.show).add_argument("id", metavar="ID", help="reference id of a session or a message")
     _access(verbs, verb)
     return top
 
 
+def _explain(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--listener", required=True, metavar="NAME", help="the listener that the client comes to")
+    one.add_argument(
+        "--client",
+        type=_as(client_address),
+        default="192.0.2.1",
+        metavar="IP",
+        help="its address; without it 192.0.2.1",
+    )
+    one.add_argument(
+        "--sender",
+        type=_as(sender_path),
+        default="",
+        metavar="ADDR",
+        help="envelope sender; without it the null sender",
+    )
+    one.add_argument(
+        "--recipient",
+        type=_as(recipient_path),
+        required=True,
+        action="extend",
+        nargs="+",
+        metavar="ADDR",
+        help="envelope recipient, one or several; may be given more than once",
+    )
+    one.add_argument("--user", default="", metavar="NAME", help="who has logged in; without it nobody")
+    one.add_argument("--sni", default="", metavar="NAME", help="server name that the client gave to TLS")
+
+
 def _access(verbs: Any, verb: Any) -> None:
-    users = verbs.add_parser("user", help="who can log in").add_subparsers(required=True, metavar="ACTION")
+    users = _group(verbs, "user", "Who can log in to the pages and the API: add, list, remove.")
     one = verb("add", access.user_add, users)
-    one.add_argument("name")
-    one.add_argument("--role", required=True, choices=ROLES)
-    one.add_argument("--password-file", type=Path, help="file with the password; without it the terminal asks")
+    one.add_argument("name", metavar="NAME")
+    one.add_argument("--role", required=True, choices=ROLES, help="what it may do")
+    one.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="file with the password; without it the terminal asks"
+    )
     verb("list", access.user_list, users)
-    verb("remove", access.user_remove, users).add_argument("name")
-    tokens = verbs.add_parser("token", help="what programs log in with").add_subparsers(required=True, metavar="ACTION")
+    verb("remove", access.user_remove, users).add_argument("name", metavar="NAME")
+    tokens = _group(verbs, "token", "What programs log in with: add, list, revoke.")
     one = verb("add", access.token_add, tokens)
-    one.add_argument("name")
-    one.add_argument("--role", required=True, choices=ROLES)
-    one.add_argument("--days", type=_days, default=365, help="how long it holds, at most 3660")
+    one.add_argument("name", metavar="NAME", help="what it is for")
+    one.add_argument("--role", required=True, choices=ROLES, help="what it may do")
+    one.add_argument(
+        "--days", type=_whole(3660), default=365, metavar="N", help="how long it holds, at most 3660; without it 365"
+    )
     verb("list", access.token_list, tokens)
-    verb("revoke", access.token_revoke, tokens).add_argument("id")
+    verb("revoke", access.token_revoke, tokens).add_argument("id", metavar="ID", help="as `token list` shows it")
 
 
-def _days(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 3660:
-        raise argparse.ArgumentTypeError(f"{text} is no number of days from 1 to 3660")
-    return int(text)
+def _group(verbs: Any, name: str, words: str) -> Any:
+    more = "They work while the gateway runs and while it does not; root then acts as the owner of the state folder."
+    made = verbs.add_parser(name, help=words, description=words, epilog=more)
+    return made.add_subparsers(required=True, metavar="ACTION")
+
+
+def _as(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """For argparse, which keeps the words of its own kind of error only."""
+
+    def check(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(shown(error)) from None
+
+    return check
+
+
+def _whole(most: int) -> Callable[[str], int]:
+    def check(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{shown(text)} is no whole number from 1 to {most}")
+        return int(text)
+
+    return check
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     top = parser()
     args = top.parse_args(argv)
-    if args.command != "check-config" and args.config is None:
+    if args.config is None and args.command != "check-config":
         top.error("give the configuration file of the gateway with --config FILE")
     try:
         args.run(args)
     except Failed as failed:
-        for line in str(failed).splitlines():
-            sys.stderr.write(f"smtpgate: {shown(line)}\n")
+        complain(str(failed))
         return failed.code
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more can be said.

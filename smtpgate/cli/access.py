@@ -18,11 +18,19 @@ from smtpgate.cli.terminal import EXIT_USAGE, Failed, say, say_json, say_list
 
 
 def user_add(args: argparse.Namespace) -> None:
-    """A new user."""
+    """Make a user."""
     password = _password(args.password_file)
     body = {"name": args.name, "role": args.role, "password": password}
-    _either(args, lambda gateway: gateway.ask("POST", "/users", body), "add_user", args.name, args.role, password)
-    say(f"user {args.name} added with role {args.role}")
+    ask = lambda gateway: gateway.ask("POST", "/users", body)  # noqa: E731
+    found = _either(args, ask, "add_user", args.name, args.role, password)
+    _done(args, found, f"user {args.name} added with role {args.role}")
+
+
+def _done(args: argparse.Namespace, found: Any, text: str) -> None:
+    if args.json:
+        say_json(found)
+    else:
+        say(text)
 
 
 def _password(file: Path | None) -> str:
@@ -37,20 +45,20 @@ def _password(file: Path | None) -> str:
 
 
 def user_remove(args: argparse.Namespace) -> None:
-    """A user goes."""
+    """Remove a user; its sessions end."""
     place = f"/users/{quote(args.name, safe='')}"
-    _either(args, lambda gateway: gateway.ask("DELETE", place), "remove_user", args.name)
-    say(f"user {args.name} removed")
+    found = _either(args, lambda gateway: gateway.ask("DELETE", place), "remove_user", args.name)
+    _done(args, found, f"user {args.name} removed")
 
 
 def user_list(args: argparse.Namespace) -> None:
-    """Who can log in."""
+    """List the users."""
     found = _either(args, lambda gateway: gateway.ask("GET", "/users"), "list_users")
     say_list(found, (("NAME", "name"), ("ROLE", "role"), ("CREATED", "created")), args.json)
 
 
 def token_add(args: argparse.Namespace) -> None:
-    """A new token, printed once."""
+    """Make a token and print it, this once."""
     body: dict[str, Any] = {"name": args.name, "role": args.role, "days": args.days}
     found = _either(
         args,
@@ -67,7 +75,7 @@ def token_add(args: argparse.Namespace) -> None:
 
 
 def token_list(args: argparse.Namespace) -> None:
-    """Tokens in force."""
+    """List the tokens in force."""
     found = _either(args, lambda gateway: gateway.ask("GET", "/tokens"), "list_tokens")
     columns = (
         ("ID", "id"),
@@ -80,10 +88,10 @@ def token_list(args: argparse.Namespace) -> None:
 
 
 def token_revoke(args: argparse.Namespace) -> None:
-    """A token holds no more."""
+    """Revoke a token at once."""
     place = f"/tokens/{quote(args.id, safe='')}"
-    _either(args, lambda gateway: gateway.ask("DELETE", place), "revoke_token", args.id)
-    say(f"token {args.id} revoked")
+    found = _either(args, lambda gateway: gateway.ask("DELETE", place), "revoke_token", args.id)
+    _done(args, found, f"token {args.id} revoked")
 
 
 def _either(args: argparse.Namespace, ask: Callable[[Gateway], Any], call: str, *values: Any) -> Any:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from smtpgate.cli.gateway import Gateway, Unreachable, settings_of
-from smtpgate.cli.terminal import EXIT_CONFIG, Failed, say, say_json, say_list
+from smtpgate.cli.terminal import EXIT_CONFIG, Failed, complain, say, say_json, say_list
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.problem import count
 
@@ -17,7 +16,7 @@ from smtpgate.config.problem import count
 
 
 def check_config(args: argparse.Namespace) -> None:
-    """Every problem of a file at once."""
+    """Say everything that is wrong with a configuration file; no gateway is needed."""
     from smtpgate.plugins import find_factories
 
     factories, failed = find_factories()
@@ -39,34 +38,40 @@ def check_config(args: argparse.Namespace) -> None:
 
 
 def explain(args: argparse.Namespace) -> None:
-    """Which way mail would go."""
+    """Which backend each recipient of a message would go to, by the file; no gateway is asked."""
     from smtpgate.control import Refused, explain_route
+    from smtpgate.policy.question import Question
     from smtpgate.proxy.revision import Revision
     from smtpgate.proxy.router import Router
 
     settings = settings_of(args.config)
     revision = Revision(settings.digest[:12], settings, Router(settings), {}, {})
+    question = Question(args.listener, args.client, args.sender, tuple(args.recipient), args.user, args.sni)
     try:
-        answer, steps = explain_route(
-            revision, args.listener, args.client, args.sender, args.recipient, args.user, args.sni
-        )
+        ways = explain_route(revision, question)
     except Refused as refused:
         raise Failed(str(refused)) from None
     if args.json:
-        asked = [{"route": step.number, "backend": step.backend, "failed": step.failed} for step in steps]
-        say_json({"answer": answer, "steps": asked})
+        items = []
+        for way in ways:
+            asked = [{"route": step.number, "backend": step.backend, "failed": step.failed} for step in way.steps]
+            items.append({"recipient": way.recipient, "answer": way.answer, "steps": asked})
+        say_json({"items": items})
         return
-    for step in steps:
-        why = f"does not match: {step.failed}" if step.failed else "matches"
-        say(f"route {step.number} to backend {step.backend}: {why}")
-    say(answer)
+    for way in ways:
+        if len(ways) > 1:
+            say(f"{way.recipient}:")
+        for step in way.steps:
+            why = f"does not match: {step.failed}" if step.failed else "matches"
+            say(f"route {step.number} to backend {step.backend}: {why}")
+        say(way.answer)
 
 
 # Commands for the running gateway
 
 
 def status(args: argparse.Namespace) -> None:
-    """Is mail flowing?"""
+    """Is mail flowing? State, sessions, servers, messages so far."""
     view = Gateway(args.config).ask("GET", "/overview")
     if args.json:
         say_json(view)
@@ -80,12 +85,17 @@ def status(args: argparse.Namespace) -> None:
     say(f"revision {view['revision']}, at work since {view['revision_time']}, {len(view['warnings'])} warnings")
 
 
-def listing(path: str, columns: Sequence[tuple[str, str]]) -> Callable[[argparse.Namespace], None]:
-    def show(args: argparse.Namespace) -> None:
-        found = Gateway(args.config).ask("GET", path)
-        say_list(found, columns, args.json)
+def sessions(args: argparse.Namespace) -> None:
+    """Who is connected now: one line for each session, the oldest first."""
+    found = Gateway(args.config).ask("GET", f"/sessions?limit={args.limit}")
+    say_list(found, _SESSIONS, args.json)
+    if found["total"] > len(found["items"]):
+        complain(f"{len(found['items'])} of {found['total']} sessions; see --limit")
 
-    return show
+
+def backends(args: argparse.Namespace) -> None:
+    """The servers behind the gateway: up or down, drained or not, and why."""
+    say_list(Gateway(args.config).ask("GET", "/backends"), _BACKENDS, args.json)
 
 
 _SESSIONS = (("ID", "id"), ("CLIENT", "client_ip"), ("STAGE", "stage"), ("FROM", "sender"), ("RCPT", "recipients"),
@@ -98,7 +108,7 @@ _BACKENDS = (("BACKEND", "backend"), ("SERVER", "name"), ("STATE", "state"), ("D
 
 
 def filters(args: argparse.Namespace) -> None:
-    """The chain of filters: of the running gateway, else as the file would make it."""
+    """The chain of filters: of the running gateway, or else as the file would make it."""
     try:
         found = Gateway(args.config).ask("GET", "/filters")
     except Unreachable:
@@ -122,16 +132,38 @@ def filters(args: argparse.Namespace) -> None:
     say_list(found, _FILTERS, args.json)
 
 
-def server_verb(args: argparse.Namespace) -> None:
-    """drain or ready."""
-    place = f"/backends/{quote(args.backend, safe='')}/servers/{quote(args.server, safe='')}/{args.command}"
-    Gateway(args.config).ask("POST", place, {"reason": args.reason} if args.reason else {})
-    say(f"{args.backend} {args.server}: {'drained' if args.command == 'drain' else 'ready'}")
+def drain(args: argparse.Namespace) -> None:
+    """Take a server out of service: no new sessions; those that run go on."""
+    _change(args, _server_place(args, "drain"), {"reason": args.reason}, f"{args.backend} {args.server}: drained")
+
+
+def ready(args: argparse.Namespace) -> None:
+    """Put a drained server into service again."""
+    _change(args, _server_place(args, "ready"), {"reason": args.reason}, f"{args.backend} {args.server}: ready")
+
+
+def _server_place(args: argparse.Namespace, verb: str) -> str:
+    return f"/backends/{quote(args.backend, safe='')}/servers/{quote(args.server, safe='')}/{verb}"
+
+
+def _change(args: argparse.Namespace, place: str, body: dict[str, Any], done: str) -> None:
+    found = Gateway(args.config).ask("POST", place, body)
+    _tell_unaudited(found)
+    if args.json:
+        say_json(found)
+    else:
+        say(done)
+
+
+def _tell_unaudited(found: dict[str, Any]) -> None:
+    if not found.get("is_audited", True):
+        complain("done, but the audit cannot be written; the gateway's log has why")
 
 
 def reload(args: argparse.Namespace) -> None:
-    """Put the file to work."""
+    """Put the configuration file to work; where it has errors nothing changes."""
     found = Gateway(args.config).ask("POST", "/config/reload", {})
+    _tell_unaudited(found)
     if args.json:
         say_json(found)
     for problem in found["problems"] if not args.json else ():
@@ -144,13 +176,12 @@ def reload(args: argparse.Namespace) -> None:
 
 
 def stop(args: argparse.Namespace) -> None:
-    """Drain and stop."""
-    Gateway(args.config).ask("POST", "/system/stop", {})
-    say("draining, then stopping")
+    """Drain and stop the gateway: messages in flight are finished first."""
+    _change(args, "/system/stop", {}, "draining, then stopping")
 
 
 def show(args: argparse.Namespace) -> None:
-    """A session or a message, step by step."""
+    """What became of a session or a message, step by step, and why."""
     _show(Gateway(args.config), args.id.strip(), args.json)
 
 
@@ -181,7 +212,7 @@ def _show(gateway: Gateway, reference: str, as_json: bool) -> None:
 
 
 def send_test(args: argparse.Namespace) -> None:
-    """A message through the gateway's own listener."""
+    """Send a test message through one of the gateway's listeners, and show the dialogue and its timeline."""
     from smtpgate.cli.sendtest import run
 
     settings = settings_of(args.config)
@@ -204,7 +235,3 @@ def send_test(args: argparse.Namespace) -> None:
         except Failed:
             # The history writes in batches.
             time.sleep(0.1)
-
-
-sessions = listing("/sessions", _SESSIONS)
-backends = listing("/backends", _BACKENDS)

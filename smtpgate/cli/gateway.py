@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -55,7 +56,9 @@ class Gateway:
             answer = connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            reason = "you may not open its socket" if isinstance(error, PermissionError) else "is it running?"
+            reason = (
+                "only root and the gateway's own user may" if isinstance(error, PermissionError) else "is it running?"
+            )
             raise Unreachable(f"no gateway answers at {self.state_dir / CONTROL_SOCKET}: {reason}") from error
         finally:
             connection.close()
@@ -64,9 +67,14 @@ class Gateway:
         except ValueError:
             raise Failed(f"the gateway answers with something that is not JSON (status {answer.status})") from None
         if answer.status >= 400:
-            faults = "; ".join(f"{one['pointer'].strip('/')}: {one['message']}" for one in value.get("errors", ()))
+            faults = "; ".join(f"{_place(one)}: {one['message']}" for one in value.get("errors", ()))
             raise Failed(": ".join(filter(None, (value.get("detail") or value.get("title", "refused"), faults))))
         return value
+
+
+def _place(fault: Mapping[str, str]) -> str:
+    """Where a fault of a request is."""
+    return fault.get("parameter") or fault.get("pointer", "").strip("/") or "request"
 
 
 def state_dir(config: Path) -> Path:
@@ -77,7 +85,7 @@ def state_dir(config: Path) -> Path:
     except (OSError, ValueError) as error:
         raise Failed(f"{config}: cannot be read: {error}", EXIT_CONFIG) from None
     named = tree.get("state_dir", "var")
-    return config.absolute().parent / (named if isinstance(named, str) else "var")
+    return Path(os.path.normpath(config.absolute().parent / (named if isinstance(named, str) else "var")))
 
 
 def settings_of(config: Path) -> Settings:

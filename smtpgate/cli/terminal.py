@@ -29,6 +29,12 @@ def say(*parts: object) -> None:
     sys.stdout.write(" ".join(shown(part) for part in parts) + "\n")
 
 
+def complain(text: str) -> None:
+    """Print what is wrong beside the output."""
+    for line in text.splitlines():
+        sys.stderr.write(f"smtpgate: {shown(line)}\n")
+
+
 def say_json(value: object) -> None:
     """Print a value for programs."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -12,10 +12,12 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 
 from smtpgate.state.database import Database
@@ -91,9 +93,16 @@ class Users:
 
     # Tokens
 
-    def check_token(self, text: str, address: str) -> Deferred[Token | None]:
-        """Whose token it is; None where it is nobody's, revoked or expired."""
-        return self._database.run(_check_token, text, self._wall())
+    async def check_token(self, text: str, address: str) -> Token | None:
+        """Whose token it is; None where it is nobody's, revoked or expired. That it was used is noted where it can be:
+        a disk without room must not lock anybody out.
+        """
+        now = self._wall()
+        found: Token | None = await self._database.run(_check_token, text, now)
+        if found is not None and now - found.last_used > _NOTED_S:
+            with suppress(SQLAlchemyError):
+                await self._database.run(_note_use, found.id, now)
+        return found
 
     def tokens(self) -> Deferred[Sequence[Token]]:
         """Those in force."""
@@ -185,9 +194,11 @@ def _check_token(connection: sa.Connection, text: str, now: float) -> Token | No
     row = connection.execute(sa.select(tokens).where(tokens.c.id == id)).first()
     if row is None or not hmac.compare_digest(row.digest, _digest(secret)) or row.expires and row.expires <= now:
         return None
-    if now - row.last_used > _NOTED_S:
-        connection.execute(sa.update(tokens).where(tokens.c.id == id).values(last_used=now))
     return _token(row)
+
+
+def _note_use(connection: sa.Connection, id: str, now: float) -> None:
+    connection.execute(sa.update(tokens).where(tokens.c.id == id).values(last_used=now))
 
 
 def _tokens(connection: sa.Connection, now: float) -> list[Token]:
