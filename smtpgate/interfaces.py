@@ -200,11 +200,11 @@ class ISpoolStore(Interface):
 class IHistoryStore(Interface):
     """Where ended sessions are kept. Each call gives a Deferred."""
 
-    def write(rows):
-        """Keep a batch of session rows."""
+    def write(ended):
+        """Keep a batch of ended sessions (`policy.transaction.Session`), whose facts change no more."""
 
     def session(id):
-        """One session's row, or None."""
+        """One session's record as `policy.record.plain` makes it, or None."""
 
     def recent(limit, before):
         """The newest sessions."""

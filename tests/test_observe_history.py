@@ -63,19 +63,19 @@ class Door:
         if shut is not None:
             shut.callback(None)
 
-    def write_facts(self, facts: list[Session], plain: Any) -> Deferred[None]:
+    def write(self, facts: list[Session]) -> Deferred[None]:
         """A batch."""
         self.batches.append(list(facts))
         done: Deferred[None] = Deferred() if self._shut is None else self._shut
-        done.addCallback(lambda _: self._write(facts, plain))
+        done.addCallback(lambda _: self._write(facts))
         if self._shut is None:
             done.callback(None)
         return done
 
-    def _write(self, facts: list[Session], plain: Any) -> Deferred[None]:
+    def _write(self, facts: list[Session]) -> Deferred[None]:
         if self.is_broken:
             raise OSError("no such disk")
-        return self._store.write_facts(facts, plain)
+        return self._store.write(facts)
 
 
 class HistoryCase(SynchronousTestCase):
@@ -364,7 +364,7 @@ class WritingTests(HistoryCase):
 
     def test_a_store_that_raises_is_one_that_fails(self) -> None:
         """Mail goes on."""
-        self.patch(self.store, "write_facts", lambda *_: 1 / 0)
+        self.patch(self.store, "write", lambda *_: 1 / 0)
         self.end(self.erring(1))
         self.clock.advance(BATCH_S)
         self.assertEqual(self.history.dropped, 1)

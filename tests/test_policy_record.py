@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.policy.record import plain
+from smtpgate.policy.record import compact, expand, plain
 from smtpgate.policy.transaction import TIMELINE_STEPS
 from smtpgate.smtp.reply import Reply
 from tests.observe_kit import REFUSED, WALL, finding, session, transaction, verdict
@@ -37,6 +37,18 @@ class PlainTests(SynchronousTestCase):
         self.assertAlmostEqual(message["begun_ms"], 100.0)
         self.assertAlmostEqual(message["ended_ms"], 270.0)
         self.assertEqual([message[name] for name in ("data_ms", "end_ms", "verdict_ms", "committed_ms")], [None] * 4)
+
+    def test_lists_without_names_say_the_same(self) -> None:
+        """As JSON, with and without whatever may be absent; what is added later is absent from what was kept before."""
+        found = finding()
+        for facts, given in (
+            (session(), {"reply": REFUSED, "findings": [found], "verdict": verdict(found), "notes": ["bare_newline"]}),
+            (session(tls=None), {"reply": None, "data_at": 0.0}),
+        ):
+            transaction(facts, "refused", **given)
+            kept = json.loads(json.dumps(compact(facts, facts.ended)))
+            self.assertEqual(expand(kept), plain(facts, facts.ended))
+            self.assertNotIn("dropped_steps", expand(kept[:-1]))
 
     def test_a_session_that_runs(self) -> None:
         """With the transaction that is under way, and its age by the clock."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,13 @@ def record(facts: Session) -> dict[str, Any]:
     return plain(facts, facts.ended)
 
 
-def sessions(count: int, first: int = 1) -> list[dict[str, Any]]:
+def sessions(count: int, first: int = 1) -> list[Session]:
     """So many sessions of one message each, a second apart."""
     made = []
     for number in range(first, first + count):
         facts = session(number)
         transaction(facts)
-        made.append(record(facts))
+        made.append(facts)
     return made
 
 
@@ -74,16 +76,34 @@ class KeepingTests(HistoryCase):
         """By its id; another id is nobody's."""
         (one,) = sessions(1)
         await self.store.write([one])
-        self.assertEqual(await self.store.session(one["id"]), one)
-        for id in ("", "x", one["id"][:-1], one["id"] + ".1", "\ud800"):
+        self.assertEqual(await self.store.session(one.id), record(one))
+        for id in ("", "x", one.id[:-1], one.id + ".1", "\ud800"):
             self.assertIsNone(await self.store.session(id), id)
 
-    async def test_facts_become_records_in_the_thread(self) -> None:
-        """The reactor only hands them over."""
-        facts = session()
-        transaction(facts)
-        await self.store.write_facts([facts], plain)
-        self.assertEqual(await self.store.session(facts.id), record(facts))
+    async def test_a_batch_of_any_size(self) -> None:
+        """Rows go in by statements of several; each is kept, with its messages, and none of another."""
+        total = 0
+        for count in (1, 3, 4, 5, 20, 63, 64, 65, 84, 85, 500):
+            batch = sessions(count, total + 1)
+            transaction(batch[-1])
+            await self.store.write(batch)
+            total += count
+            for one in (batch[0], batch[count // 2], batch[-1]):
+                self.assertEqual(await self.store.session(one.id), record(one))
+        self.assertEqual(await self.counts(), (total, total + 11))
+
+    async def test_what_an_earlier_version_kept_is_read(self) -> None:
+        """Records with names, beside those of today."""
+        one, two = sessions(2)
+        await self.store.write([one, two])
+        named = zlib.compress(json.dumps(record(one)).encode())
+
+        def age(connection: Any) -> None:
+            connection.exec_driver_sql("UPDATE sessions SET record = ? WHERE id = ?", (named, one.id))
+
+        await self.database.run(age)
+        self.assertEqual(await self.store.session(one.id), record(one))
+        self.assertEqual(await self.store.recent(9), [record(two), record(one)])
 
     async def test_nothing_to_write(self) -> None:
         """Is no error."""
@@ -110,7 +130,7 @@ class KeepingTests(HistoryCase):
         for number, text in enumerate(HOSTILE, 1):
             facts = session(number, helo=text)
             transaction(facts, sender=f"{text}@example.org")
-            await self.store.write([record(facts)])
+            await self.store.write([facts])
             kept: Any = await self.store.session(facts.id)
             self.assertEqual(kept["helo"], text)
         self.assertEqual(await self.counts(), (len(HOSTILE), len(HOSTILE)))
@@ -133,7 +153,7 @@ class SearchTests(HistoryCase):
         three = session(3)
         transaction(three, sender="50%_off@example.com", recipients=("bob@example.net",))
         transaction(three, "deferred", recipients=tuple(f"r{number}@example.net" for number in range(SEARCHED + 5)))
-        await self.store.write([record(facts) for facts in (one, two, three)])
+        await self.store.write([one, two, three])
 
     async def test_every_way_to_ask(self) -> None:
         """Alone and together; newest first."""
@@ -180,7 +200,7 @@ class SearchTests(HistoryCase):
         for number in range(1, 12):
             facts = session(number, started=WALL, begun=1000.0)
             transaction(facts, begun=1000.5)
-            made.append(record(facts))
+            made.append(facts)
         await self.store.write(made)
         seen: list[str] = []
         before = ""

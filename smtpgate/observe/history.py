@@ -57,7 +57,7 @@ class History:
     def __init__(self, clock: Any, store: Any, tell: Callable[[Any], None] = lambda event: None) -> None:
         """
         :param clock: IReactorTime
-        :param store: an `interfaces.IHistoryStore` with `write_facts`
+        :param store: an `interfaces.IHistoryStore`
         """
         self.dropped = 0
         self._clock = clock
@@ -120,7 +120,7 @@ class History:
             self._queue_octets -= octets
             batch.append(session)
         self._is_writing = True
-        writing = maybeDeferred(self._store.write_facts, batch, plain)
+        writing = maybeDeferred(self._store.write, batch)
         writing.addCallbacks(self._written, self._failed, errbackArgs=(len(batch),))
         writing.addBoth(self._go_on)
 

@@ -2,62 +2,130 @@
 
 Made from the facts when somebody asks, never while mail moves. Times are seconds since the epoch; `at_ms` and its like
 are milliseconds since the session began.
+
+There are two forms. `compact` gives bare lists, in the order of the names below, times in whole microseconds: half the
+work and the room, for what is kept by the thousand and seldom read. `expand` puts the names to them. Fields are added
+at the end of a list and never taken away: what was kept before lacks the new ones.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.smtp.reply import Reply
 
+_SESSION: Final = (
+    "id",
+    "is_live",
+    "listener",
+    "role",
+    "revision",
+    "started",
+    "duration_ms",
+    "client_ip",
+    "client_port",
+    "client_name",
+    "peer_ip",
+    "helo",
+    "protocol",
+    "tls",
+    "user",
+    "mechanism",
+    "stage",
+    "closed_by",
+    "errors",
+    "octets_in",
+    "octets_out",
+    "findings",
+    "messages",
+    "timeline",
+    "dropped_steps",
+)
+_TLS: Final = ("version", "cipher", "sni", "peer_name", "is_verified")
+_MESSAGE: Final = (
+    "id",
+    "session_id",
+    "sender",
+    "recipients",
+    "route",
+    "backend",
+    "server",
+    "backend_tls",
+    "size_octets",
+    "message_id",
+    "subject",
+    "outcome",
+    "reply",
+    "verdict",
+    "findings",
+    "notes",
+    "begun_ms",
+    "data_ms",
+    "end_ms",
+    "verdict_ms",
+    "committed_ms",
+    "ended_ms",
+)
+_RECIPIENT: Final = ("address", "state", "reply", "final")
+_REPLY: Final = ("code", "enhanced", "text")
+_FINDING: Final = ("filter", "reason", "action", "score", "public", "detail", "is_shadow", "duration_ms")
+_VERDICT: Final = ("action", "score", "would", "decided_by")
+_STEP: Final = ("at_ms", "who", "what", "detail")
+
+#: Whole microseconds in a list, milliseconds under a name.
+_TIMES: Final = {name for names in (_SESSION, _MESSAGE, _FINDING, _STEP) for name in names if name.endswith("_ms")}
+
 
 def plain(facts: Session, now: float) -> dict[str, Any]:
-    """A session as it stands.
+    """A session as it stands, with names.
 
     :param now: of the clock that the session's times are of
     """
-    running = [facts.transaction] if facts.transaction is not None else []
-    tls = facts.tls
-    return {
-        "id": facts.id,
-        "is_live": not facts.ended,
-        "listener": facts.listener,
-        "role": facts.role,
-        "revision": facts.revision,
-        "started": facts.started,
-        "duration_ms": ((facts.ended or now) - facts.begun) * 1000,
-        "client_ip": facts.client_ip,
-        "client_port": facts.client_port,
-        "client_name": facts.client_name,
-        "peer_ip": facts.peer_ip,
-        "helo": facts.helo,
-        "protocol": facts.protocol,
-        "tls": {
-            "version": tls.version,
-            "cipher": tls.cipher,
-            "sni": tls.sni,
-            "peer_name": tls.peer_name,
-            "is_verified": tls.is_verified,
-        }
-        if tls is not None
-        else None,
-        "user": facts.user,
-        "mechanism": facts.mechanism,
-        "stage": facts.stage,
-        "closed_by": facts.closed_by,
-        "errors": facts.errors,
-        "octets_in": facts.octets_in,
-        "octets_out": facts.octets_out,
-        "findings": [_finding(finding) for finding in facts.findings],
-        "messages": [_message(transaction, facts.begun) for transaction in (*facts.transactions, *running)],
-        "timeline": [
-            {"at_ms": at * 1000, "who": who, "what": what, "detail": _detail(detail)}
+    return expand(compact(facts, now))
+
+
+# Without names
+
+
+def compact(facts: Session, now: float) -> list[Any]:
+    """The same as lists of values.
+
+    :param now: of the clock that the session's times are of
+    """
+    begun, id, tls, running = facts.begun, facts.id, facts.tls, facts.transaction
+    transactions = facts.transactions if running is None else [*facts.transactions, running]
+    return [
+        id,
+        not facts.ended,
+        facts.listener,
+        facts.role,
+        facts.revision,
+        facts.started,
+        round(((facts.ended or now) - begun) * 1_000_000),
+        facts.client_ip,
+        facts.client_port,
+        facts.client_name,
+        facts.peer_ip,
+        facts.helo,
+        facts.protocol,
+        [tls.version, tls.cipher, tls.sni, tls.peer_name, tls.is_verified] if tls is not None else None,
+        facts.user,
+        facts.mechanism,
+        facts.stage,
+        facts.closed_by,
+        facts.errors,
+        facts.octets_in,
+        facts.octets_out,
+        [_finding(finding) for finding in facts.findings],
+        [_message(transaction, id, begun) for transaction in transactions],
+        [
+            [round(at * 1_000_000), who, what, detail if type(detail) is str else _detail(detail)]
             for at, who, what, detail in facts.timeline
         ],
-        "dropped_steps": facts.dropped_steps,
-    }
+        facts.dropped_steps,
+    ]
 
 
 def _detail(detail: object) -> str:
@@ -67,62 +135,89 @@ def _detail(detail: object) -> str:
     return str(detail)
 
 
-def _reply(reply: Reply | None) -> dict[str, Any] | None:
-    return {"code": reply.code, "enhanced": reply.enhanced, "text": reply.text} if reply is not None else None
+def _reply(reply: Reply | None) -> list[Any] | None:
+    return [reply.code, reply.enhanced, reply.text] if reply is not None else None
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "filter": finding.filter,
-        "reason": finding.reason,
-        "action": finding.action,
-        "score": finding.score,
-        "public": finding.public,
-        "detail": finding.detail,
-        "is_shadow": finding.is_shadow,
-        "duration_ms": finding.seconds * 1000,
-    }
+def _finding(finding: Finding) -> list[Any]:
+    return [
+        finding.filter,
+        finding.reason,
+        finding.action,
+        finding.score,
+        finding.public,
+        finding.detail,
+        finding.is_shadow,
+        round(finding.seconds * 1_000_000),
+    ]
 
 
-def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
-    if verdict is None:
-        return None
-    return {
-        "action": verdict.action,
-        "score": verdict.score,
-        "would": verdict.would,
-        "decided_by": _finding(verdict.decided_by) if verdict.decided_by is not None else None,
-    }
+def _verdict(verdict: Verdict) -> list[Any]:
+    decided = verdict.decided_by
+    return [verdict.action, verdict.score, verdict.would, _finding(decided) if decided is not None else None]
 
 
-def _message(facts: Transaction, begun: float) -> dict[str, Any]:
-    def since(seconds: float) -> float | None:
-        return (seconds - begun) * 1000 if seconds else None
+def _message(facts: Transaction, session_id: str, begun: float) -> list[Any]:
+    return [
+        facts.id,
+        session_id,
+        f"<{facts.sender}>",
+        [[f"<{one.path}>", one.state, _reply(one.reply), _reply(one.final)] for one in facts.recipients],
+        facts.route,
+        facts.backend,
+        facts.server,
+        facts.backend_tls,
+        facts.octets,
+        facts.message_id,
+        facts.subject,
+        facts.outcome,
+        _reply(facts.reply),
+        _verdict(facts.verdict) if facts.verdict is not None else None,
+        [_finding(finding) for finding in facts.findings] if facts.findings else [],
+        list(facts.notes),
+        round((facts.begun - begun) * 1_000_000) if facts.begun else 0,
+        round((facts.data_at - begun) * 1_000_000) if facts.data_at else None,
+        round((facts.end_at - begun) * 1_000_000) if facts.end_at else None,
+        round((facts.verdict_at - begun) * 1_000_000) if facts.verdict_at else None,
+        round((facts.committed_at - begun) * 1_000_000) if facts.committed_at else None,
+        round((facts.ended - begun) * 1_000_000) if facts.ended else None,
+    ]
 
-    return {
-        "id": facts.id,
-        "session_id": facts.session.id,
-        "sender": f"<{facts.sender}>",
-        "recipients": [
-            {"address": f"<{one.path}>", "state": one.state, "reply": _reply(one.reply), "final": _reply(one.final)}
-            for one in facts.recipients
-        ],
-        "route": facts.route,
-        "backend": facts.backend,
-        "server": facts.server,
-        "backend_tls": facts.backend_tls,
-        "size_octets": facts.octets,
-        "message_id": facts.message_id,
-        "subject": facts.subject,
-        "outcome": facts.outcome,
-        "reply": _reply(facts.reply),
-        "verdict": _verdict(facts.verdict),
-        "findings": [_finding(finding) for finding in facts.findings],
-        "notes": list(facts.notes),
-        "begun_ms": since(facts.begun) or 0.0,
-        "data_ms": since(facts.data_at),
-        "end_ms": since(facts.end_at),
-        "verdict_ms": since(facts.verdict_at),
-        "committed_ms": since(facts.committed_at),
-        "ended_ms": since(facts.ended),
-    }
+
+# With names
+
+
+def expand(values: list[Any]) -> dict[str, Any]:
+    """Names to what `compact` made, now or at an earlier version."""
+    record = _named(_SESSION, values)
+    record["tls"] = _named_or_none(_TLS, record["tls"])
+    record["findings"] = [_named(_FINDING, one) for one in record["findings"]]
+    record["messages"] = [_named_message(one) for one in record["messages"]]
+    record["timeline"] = [_named(_STEP, one) for one in record["timeline"]]
+    return record
+
+
+def _named(names: tuple[str, ...], values: list[Any]) -> dict[str, Any]:
+    named = dict(zip(names, values, strict=False))
+    for name in _TIMES & named.keys():
+        if named[name] is not None:
+            named[name] /= 1000
+    return named
+
+
+def _named_or_none(names: tuple[str, ...], values: list[Any] | None) -> dict[str, Any] | None:
+    return None if values is None else _named(names, values)
+
+
+def _named_message(values: list[Any]) -> dict[str, Any]:
+    message = _named(_MESSAGE, values)
+    message["reply"] = _named_or_none(_REPLY, message["reply"])
+    message["findings"] = [_named(_FINDING, one) for one in message["findings"]]
+    verdict = message["verdict"] = _named_or_none(_VERDICT, message["verdict"])
+    if verdict is not None:
+        verdict["decided_by"] = _named_or_none(_FINDING, verdict["decided_by"])
+    message["recipients"] = [_named(_RECIPIENT, one) for one in message["recipients"]]
+    for recipient in message["recipients"]:
+        for name in ("reply", "final"):
+            recipient[name] = _named_or_none(_REPLY, recipient[name])
+    return message

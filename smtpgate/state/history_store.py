@@ -8,16 +8,17 @@ nothing comes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite import insert
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from smtpgate.interfaces import IHistoryStore
+from smtpgate.policy.record import compact, expand
+from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.state.database import Database
 from smtpgate.state.packing import pack, unpack
 from smtpgate.state.tables import messages, sessions
@@ -39,7 +40,7 @@ Record = dict[str, Any]
 
 @implementer(IHistoryStore)
 class HistoryStore:
-    """Records are mappings as `policy.record.plain` makes them."""
+    """What is written are the facts of sessions; what is read are mappings, as `policy.record.plain` makes them."""
 
     def __init__(
         self,
@@ -61,13 +62,9 @@ class HistoryStore:
         self._count: int | None = None
         self._counted_in: sa.Engine | None = None
 
-    def write(self, rows: Sequence[Record]) -> Deferred[None]:
-        """Keep a batch of records."""
-        return self._database.run(self._write, rows)
-
-    def write_facts(self, facts: Sequence[Any], plain: Callable[[Any, float], Record]) -> Deferred[None]:
-        """The same for facts that become records in the thread."""
-        return self._database.run(self._write_facts, facts, plain)
+    def write(self, ended: Sequence[Session]) -> Deferred[None]:
+        """Keep a batch of ended sessions; they become records in the thread."""
+        return self._database.run(self._write, ended)
 
     def session(self, id: str) -> Deferred[Record | None]:
         """One session's record."""
@@ -111,27 +108,19 @@ class HistoryStore:
 
     # In the database's thread
 
-    def _write_facts(
-        self, connection: sa.Connection, facts: Sequence[Any], plain: Callable[[Any, float], Record]
-    ) -> None:
-        # One record at a time: five hundred at once would be walked through by the collector again and again.
-        self._write(connection, (plain(session, session.ended) for session in facts))
-
-    def _write(self, connection: sa.Connection, records: Iterable[Record]) -> None:
-        rows: list[Record] = []
+    def _write(self, connection: sa.Connection, ended: Sequence[Session]) -> None:
+        kept: list[tuple[object, ...]] = []
         found: list[tuple[object, ...]] = []
-        for number, record in enumerate(records, 1):
-            rows.append({"id": record["id"], "started": record["started"], "record": pack(record)})
-            found += [_searchable(record, message) for message in record["messages"]]
+        for number, session in enumerate(ended, 1):
+            kept.append((session.id, session.started, pack(compact(session, session.ended))))
+            found += [_searchable(session, message) for message in session.transactions]
             _breathe(number)
-        if not rows:
+        if not kept:
             return
         before = self._counted(connection)
-        added = connection.execute(insert(sessions).on_conflict_do_nothing(), rows).rowcount
-        if found:
-            connection.exec_driver_sql(_INSERT, found)
-        self._count = before + (added if added >= 0 else len(rows))
-        self._expire(connection, self._wall(), min(SLICE, 2 * len(rows)))
+        self._count = before + _insert(connection, _SESSIONS, kept)
+        _insert(connection, _MESSAGES, found)
+        self._expire(connection, self._wall(), min(SLICE, 2 * len(kept)))
 
     def _counted(self, connection: sa.Connection) -> int:
         if self._count is None or self._counted_in is not connection.engine:
@@ -164,35 +153,66 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def _searchable(record: Record, message: Record) -> tuple[object, ...]:
+def _searchable(session: Session, message: Transaction) -> tuple[object, ...]:
     """A row of `messages`, its columns in the order of the table."""
+    begun = message.begun - session.begun if message.begun else 0.0
     return (
-        message["id"],
-        record["id"],
-        record["started"] + message["begun_ms"] / 1000,
-        record["client_ip"],
-        _clean(message["sender"]),
-        _clean(" ".join([one["address"] for one in message["recipients"][:SEARCHED]])),
-        _clean(message["message_id"]),
-        _clean(message["subject"]),
-        message["outcome"],
+        message.id,
+        session.id,
+        session.started + begun,
+        session.client_ip,
+        _clean(f"<{message.sender}>"),
+        _clean(" ".join([f"<{one.path}>" for one in message.recipients[:SEARCHED]])),
+        _clean(message.message_id),
+        _clean(message.subject),
+        message.outcome,
     )
 
 
-#: Made once: to put names to the values of each row anew would cost as much as the row.
-_INSERT: Final = str(insert(messages).on_conflict_do_nothing().compile(dialect=sqlite.dialect()))
+#: Rows of one statement; the largest has fewer parameters than any SQLite takes (SQLITE_MAX_VARIABLE_NUMBER, 999).
+_ROWS: Final = (64, 16, 4, 1)
+
+
+class _Insert:
+    """One statement for several rows: each execution takes the interpreter's lock anew, however little it does."""
+
+    def __init__(self, table: sa.Table) -> None:
+        names = [column.name for column in table.columns]
+        head = f"INSERT OR IGNORE INTO {table.name} ({', '.join(names)}) VALUES "
+        row = f"({', '.join('?' * len(names))})"
+        self.texts = {rows: head + ", ".join([row] * rows) for rows in _ROWS}
+
+
+_SESSIONS: Final = _Insert(sessions)
+_MESSAGES: Final = _Insert(messages)
+
+
+def _insert(connection: sa.Connection, insert: _Insert, rows: list[tuple[object, ...]]) -> int:
+    """Insert rows in few statements; how many were new."""
+    added = at = 0
+    for size in _ROWS:
+        while len(rows) - at >= size:
+            values = tuple(chain.from_iterable(rows[at : at + size]))
+            added += connection.exec_driver_sql(insert.texts[size], values).rowcount
+            at += size
+    return added
+
+
+def _record(octets: bytes) -> Record:
+    kept = unpack(octets)
+    return expand(kept) if isinstance(kept, list) else kept
 
 
 def _session(connection: sa.Connection, id: str) -> Record | None:
     found = connection.execute(sa.select(sessions.c.record).where(sessions.c.id == _clean(id))).scalar()
-    return unpack(found) if found is not None else None
+    return _record(found) if found is not None else None
 
 
 def _recent(connection: sa.Connection, limit: int, before: float | None) -> list[Record]:
     query = sa.select(sessions.c.record).order_by(sessions.c.started.desc()).limit(limit)
     if before is not None:
         query = query.where(sessions.c.started < before)
-    return [unpack(row[0]) for row in connection.execute(query)]
+    return [_record(row[0]) for row in connection.execute(query)]
 
 
 def _search(

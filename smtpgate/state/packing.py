@@ -1,8 +1,11 @@
 """One session's record as a few octets.
 
-JSON, compressed against a sample that has all the names and usual words: a record of 2 KB becomes some 250
-octets in a quarter of the time that plain compression takes. The sample is part of the format and is never
-changed; another one gets another mark.
+A record is written as JSON: the lists of `policy.record.compact`, some 700 octets for a session of one message. Only
+a long one is compressed, one pass for all its messages: for short ones that cost more than all else that is kept of
+them, and every pass takes the interpreter's lock from the session that is at work and gives it back.
+
+Earlier versions wrote records with names, compressed against a sample of them, and before that without one. They are
+read as they were.
 """
 
 from __future__ import annotations
@@ -13,10 +16,14 @@ from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-#: First octet of what is packed against the sample. Records of plain zlib begin with 0x78.
-_MARK: Final = b"\x01"
+#: First octet of each form. Records of plain zlib begin with 0x78.
+_SAMPLED: Final = b"\x01"
+_PLAIN: Final = b"\x02"
+_DEFLATED: Final = b"\x03"
+#: Records of more octets are compressed.
+_LONG: Final = 4096
 _LEVEL: Final = 1
-#: The usual ends last: zlib finds what is near with fewer bits.
+#: What the first form was compressed against. It is part of that form and never changes.
 _SAMPLE: Final = (
     b'"client_name":"mail.unknown","sni":"mx.","peer_name":"","is_verified":true,"mechanism":"PLAIN","LOGI'
     b'N","protocol":"ESMTPS","closed_by":"timeout","server","error","drain","client","stage":"connect","au'
@@ -45,25 +52,28 @@ _SAMPLE: Final = (
     b"}"
 )
 
-_compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -13, 6, zlib.Z_DEFAULT_STRATEGY, _SAMPLE)
 
-
-def pack(record: dict[str, Any]) -> bytes:
-    """A record as octets. Raises nothing for what `policy.record.plain` makes."""
+def pack(record: Any) -> bytes:
+    """A record as octets. Raises nothing for what `policy.record.compact` makes."""
     try:
         octets = to_json(record)
     except (PydanticSerializationError, ValueError):
         # Half a surrogate pair cannot be UTF-8; as an escape it can.
         octets = json.dumps(record, separators=(",", ":"), default=str).encode("ascii")
-    # To copy a compressor that has read the sample costs a third of making one.
-    compressor = _compressor.copy()
-    return _MARK + compressor.compress(octets) + compressor.flush()
+    if len(octets) <= _LONG:
+        return _PLAIN + octets
+    return _DEFLATED + zlib.compress(octets, _LEVEL)
 
 
-def unpack(octets: bytes) -> dict[str, Any]:
-    """The record. Raises ValueError where the octets are damaged."""
+def unpack(octets: bytes) -> Any:
+    """The record: lists, or of earlier versions a mapping. Raises ValueError where the octets are damaged."""
+    mark = octets[:1]
     try:
-        if octets[:1] == _MARK:
+        if mark == _PLAIN:
+            text = octets[1:]
+        elif mark == _DEFLATED:
+            text = zlib.decompress(octets[1:])
+        elif mark == _SAMPLED:
             reader = zlib.decompressobj(-13, _SAMPLE)
             text = reader.decompress(octets[1:]) + reader.flush()
         else:
@@ -71,8 +81,7 @@ def unpack(octets: bytes) -> dict[str, Any]:
     except zlib.error as error:
         raise ValueError(f"damaged record: {error}") from error
     try:
-        record: dict[str, Any] = from_json(text)
+        return from_json(text)
     except ValueError:
         # What only the standard library wrote, only it reads.
-        record = json.loads(text)
-    return record
+        return json.loads(text)
