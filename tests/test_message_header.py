@@ -110,7 +110,7 @@ class SectionTests(SynchronousTestCase):
         if not plain:
             return
         line = plain[0].raw.partition(b":")[2].partition(b"\r\n")[0]
-        self.assertEqual(section.text("subject"), line.strip().decode("utf-8", "replace"))
+        self.assertEqual(section.text("subject"), line.strip().decode("utf-8", "backslashreplace"))
 
 
 class ReaderTests(SynchronousTestCase):

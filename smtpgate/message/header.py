@@ -9,6 +9,7 @@ RFC 5322 section 2.2; RFC 5321 section 6.3 (loops).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import attrs
 
@@ -32,17 +33,25 @@ class Field:
         return self.raw.partition(b":")[2].replace(b"\r\n", b"").strip()
 
 
+#: Names as most programs spell them, at the beginning of a line.
+_USUAL: Final = {
+    "message-id": (b"\r\nMessage-ID:", b"\r\nMessage-Id:"),
+    "subject": (b"\r\nSubject:",),
+}
+
+
 class HeaderSection:
     """A whole header section.
 
     :ivar octets: with the empty line that ends it, where there is one
     """
 
-    __slots__ = ("octets", "_fields")
+    __slots__ = ("octets", "_fields", "_texts")
 
     def __init__(self, octets: bytes) -> None:
         self.octets = octets
         self._fields: list[Field] | None = None
+        self._texts: dict[str, str] | None = None
 
     @property
     def fields(self) -> list[Field]:
@@ -73,13 +82,30 @@ class HeaderSection:
 
     def text(self, name: str) -> str:
         """The first line of the topmost field of that name (lower case), found without parsing the others."""
+        texts = self._texts
+        if texts is None:
+            texts = self._texts = {}
+        text = texts.get(name)
+        if text is None:
+            text = texts[name] = self._find(name)
+        return text
+
+    def _find(self, name: str) -> str:
         octets = self.octets
-        lower = octets.lower()
         mark = name.encode("ascii") + b":"
-        if lower.startswith(mark):
+        found = -1
+        for usual in _USUAL.get(name, ()):
+            found = octets.find(usual)
+            if found >= 0:
+                break
+        # One that is spelt otherwise may stand above it.
+        above = (octets[:found] if found >= 0 else octets).lower()
+        if above.startswith(mark):
             start = len(mark)
         else:
-            start = lower.find(b"\r\n" + mark)
+            start = above.find(b"\r\n" + mark)
+            if start < 0:
+                start = found
             if start < 0:
                 return ""
             start += 2 + len(mark)
@@ -88,7 +114,7 @@ class HeaderSection:
         if not value and end >= 0 and octets[end + 2 : end + 3] in (b" ", b"\t"):
             # Long ones stand on a line of their own.
             value = octets[end + 2 :].partition(b"\r\n")[0].strip()
-        return value.decode("utf-8", "replace")
+        return value.decode("utf-8", "backslashreplace")
 
     def all(self, name: str) -> list[bytes]:
         """The values of every field of that name (lower case), top first."""

@@ -200,8 +200,17 @@ class Edge:
     def send_late(self) -> None:
         """For the poller: all that was ready has been served."""
         data, self._late = self._late, b""
-        if data:
-            self._send_raw(data)
+        if data and not self._unsent_octets:
+            try:
+                sent = self._send(data)
+            except OSError:
+                # What is wrong, if it is more than a full buffer, is found again below.
+                sent = 0
+            self.octets_out += sent
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._send_raw(data)
 
     def _send_raw(self, data: bytes) -> None:
         if not data:

@@ -54,29 +54,6 @@ def _address(path: Path) -> str:
     return path.raw[:ADDRESS].decode("utf-8", "backslashreplace")
 
 
-def _message_id(octets: bytes) -> str:
-    # As most programs spell it: to compare without case costs ten times as much.
-    start = octets.find(b"\nMessage-ID:")
-    if start < 0:
-        start = octets.find(b"\nMessage-Id:")
-        if start < 0:
-            start = (b"\n" + octets).lower().find(b"\nmessage-id:") - 1
-            if start < -1:
-                return ""
-    start += 12
-    end = octets.find(b"\r", start)
-    if end < 0:
-        end = len(octets)
-    value = octets[start:end].strip()
-    if not value and octets[end + 2 : end + 3] in (b" ", b"\t"):
-        # Long ones stand on a line of their own. Another field does not begin with a blank.
-        value = octets[end + 2 :].partition(b"\r")[0].strip()
-    try:
-        return value[:TEXT].decode()
-    except UnicodeDecodeError:
-        return value[:TEXT].decode("utf-8", "backslashreplace")
-
-
 def _whole(line: str) -> str:
     """The line without halves of surrogate pairs, which no strict reader takes: they become words."""
     return _SURROGATES.sub(lambda found: f"\\{found[1]}" if found[1] else found[0], line)
@@ -122,7 +99,7 @@ def message(at: str, level: str, who: str, client: str, transaction: Transaction
         tail = _why(transaction)
     header = transaction.header
     if header is not None:
-        tail += f',"header_message_id":{quote(_message_id(header.octets))}'
+        tail += f',"header_message_id":{quote(header.text("message-id")[:TEXT])}'
     if transaction.findings:
         tail += _findings(transaction.findings)
     if count > LISTED:

@@ -77,7 +77,8 @@ class Reply:
     @property
     def text(self) -> str:
         """All lines as one, for logs and pages."""
-        return " ".join(line for line in self.lines if line)
+        lines = self.lines
+        return lines[0] if len(lines) == 1 else " ".join([line for line in lines if line])
 
     def octets(self, reference: str = "") -> bytes:
         """The reply as it goes to a client, every line at most 512 octets.
