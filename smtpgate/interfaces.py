@@ -134,9 +134,10 @@ class ILinkEdge(Interface):
 
     is_open = Attribute("True while octets can be written")
     is_full = Attribute("True while more is queued than should be")
+    is_connected = Attribute("True once the connection stands, though the server may have said nothing yet")
 
     def write(octets):
-        """Queue octets; what the kernel takes is sent at once."""
+        """Queue octets; what the kernel takes is sent at once, or at the end of the round."""
 
     def start_tls(tls):
         """Begin a client handshake; the owner hears `tls_started` or `lost`."""
@@ -170,8 +171,11 @@ class ILinkOwner(Interface):
 class IConnector(Interface):
     """Opens edges to backend servers."""
 
-    def connect(address, owner, bind):
-        """Begin to connect to a resolved address; the owner hears what happens. Gives an ILinkEdge."""
+    def connect(address, owner, host, server_first):
+        """Begin to connect to a resolved address; the owner hears what happens. Gives an ILinkEdge.
+
+        Where the server speaks first, the owner may hear of the connection as late as that.
+        """
 
     def resolve(host, port):
         """A Deferred with a list of addresses, as socket.getaddrinfo orders them."""

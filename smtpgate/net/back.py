@@ -28,16 +28,24 @@ class BackEdge(Edge):
 
     __slots__ = ("_owner", "_connected", "_host")
 
-    def __init__(self, sock: socket.socket, poller: Any, clock: Any, owner: ILinkOwner, host: str) -> None:
+    def __init__(
+        self, sock: socket.socket, poller: Any, clock: Any, owner: ILinkOwner, host: str, server_first: bool
+    ) -> None:
         self._owner: Any = owner
         self._connected = False
         self._host = host
-        super().__init__(sock, poller, clock, WRITE)
+        # Where the server speaks first, that it does so says that the connection stands: one wake-up for both.
+        super().__init__(sock, poller, clock, READ if server_first else WRITE)
 
     def ready(self, events: int) -> None:
         """For the poller."""
         if events == READ and self._tls is None and self._lingering is None:
-            # The usual case in one piece; only what is connected is watched for reading.
+            # The usual case in one piece.
+            if not self._connected:
+                self._connected = True
+                self._owner.connected()
+                if not self.is_open:
+                    return
             try:
                 data = self._recv(self.read_octets)
             except OSError as error:
@@ -53,12 +61,24 @@ class BackEdge(Edge):
             Edge.ready(self, events)
             return
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code or events & BROKEN and not events & WRITE:
+        if code or events & BROKEN and not events & (READ | WRITE):
             self._end(errno.errorcode.get(code, "refused"), is_reset=True)
             return
         self._connected = True
         self._watch(READ)
         self._owner.connected()
+        if events & READ and self.is_open:
+            Edge.ready(self, events & ~WRITE)
+
+    @property
+    def is_connected(self) -> bool:
+        """The connection stands, though the server may have said nothing yet."""
+        if not self._connected and self.is_open:
+            try:
+                self.sock.getpeername()
+            except OSError:
+                return False
+        return self.is_open
 
     def local(self) -> tuple[str, int]:
         """Our own address on this connection; ("", 0) on a unix socket."""
@@ -104,8 +124,11 @@ class Connector:
         self._poller = poller
         self._reactor = reactor
 
-    def connect(self, address: Address, owner: ILinkOwner, host: str) -> BackEdge:
-        """Begin to connect. Raises OSError where the kernel refuses at once (no descriptor, no route)."""
+    def connect(self, address: Address, owner: ILinkOwner, host: str, server_first: bool) -> BackEdge:
+        """Begin to connect. Raises OSError where the kernel refuses at once (no descriptor, no route).
+
+        :param server_first: nothing will be written before the server has spoken
+        """
         family, where = address
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -115,7 +138,7 @@ class Connector:
             code = sock.connect_ex(where)
             if code not in (0, errno.EINPROGRESS, errno.EAGAIN):
                 raise OSError(code, errno.errorcode.get(code, str(code)))
-            return BackEdge(sock, self._poller, self._reactor, owner, host)
+            return BackEdge(sock, self._poller, self._reactor, owner, host, server_first)
         except OSError:
             sock.close()
             raise

@@ -343,15 +343,15 @@ class Link:
         :param session: for whom; None for a probe
         :param use_tls: False on the one second try in clear that `optional` allows (P-157)
         """
-        mode = self.backend.tls
+        mode, info = self.backend.tls, self.backend.client_info
+        has_header = info in ("proxy-v1", "proxy-v2")
         try:
-            self._edge = connector.connect(address, self, host)
+            self._edge = connector.connect(address, self, host, not has_header and mode != "implicit")
         except OSError as error:
             raise LinkFailed("connect", status.BACKEND_UNREACHABLE, str(error)) from error
         await self._event(deadline, "connect")
         self.opened = self._clock.seconds()
-        info = self.backend.client_info
-        if info in ("proxy-v1", "proxy-v2"):
+        if has_header:
             self._edge.write(self._proxy_header(session, info))
             self.has_client_info = True
         if mode == "implicit":
@@ -384,6 +384,8 @@ class Link:
             await self._signal
         except TimeUp:
             reply = status.BACKEND_UNREACHABLE if stage == "connect" else status.BACKEND_TLS_FAILED
+            if stage == "connect" and self._edge.is_connected:
+                stage = "greeting"
             self._give_up(LinkFailed(stage, reply, f"no answer in time at {stage}"))
 
     async def _hello(self, name: bytes, deadline: float) -> None:

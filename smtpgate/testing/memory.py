@@ -141,7 +141,7 @@ class Connector:
         self._turns = turns
         self._backend = backend
 
-    def connect(self, address: Any, owner: Any, bind: Any) -> Back:
+    def connect(self, address: Any, owner: Any, host: str, server_first: bool) -> Back:
         return Back(self._turns, self._backend, owner)
 
     def resolve(self, host: str, port: int) -> Deferred[list[Any]]:
@@ -155,6 +155,7 @@ class Back:
     def __init__(self, turns: Turns, backend: Backend, owner: Any) -> None:
         self.is_open = True
         self.is_full = False
+        self.is_connected = True
         self._turns = turns
         self._backend = backend
         self._owner = owner
