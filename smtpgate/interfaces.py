@@ -181,8 +181,15 @@ class IConnector(Interface):
         """A Deferred with a list of addresses, as socket.getaddrinfo orders them."""
 
 
+class StoreFailed(Exception):
+    """A store could not do what it was asked; the text says why."""
+
+
 class ILedgerStore(Interface):
-    """Where the commit ledger keeps its rows. Each call gives a Deferred; a row is durable when it fires."""
+    """Where the commit ledger keeps its rows. Each call gives a Deferred; a row is durable when it fires.
+
+    It fails with `StoreFailed`, whatever the engine behind it raises.
+    """
 
     def load(now):
         """All rows not yet expired: a list of (key, recipient, state, server, expires, transaction id, reply)."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.interfaces import StoreFailed
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.proxy import ledger as book
 from smtpgate.proxy.ledger import COMMITTED, KEEP_ANONYMOUS_S, KEEP_S, REFUSED, UNKNOWN, Ledger
+from smtpgate.smtp import status
 from smtpgate.smtp.address import NULL_SENDER, Path, parse_path
 from smtpgate.smtp.reply import Reply
 
 BOB, EVE = "bob@example.net", "eve@example.net"
 OK = Reply(250, "2.0.0", ("queued as 1",))
 NO = Reply(550, "5.1.1", ("No such", "user"))
+#: The same as the ledger gives it back.
+SAID = Reply(550, "5.1.1", ("No such user",))
 HEADER = HeaderSection(
     b"Received: from a\r\nFrom: a@example.org\r\nTo: b\r\nDate: today\r\nMessage-ID: <1@a>\r\nSubject: x\r\n\r\n"
 )
@@ -80,7 +84,7 @@ class KnowledgeTests(LedgerCase):
         self.assertFalse(self.ledger.may_know(BOB))
         self.assertEqual(self.ledger.hint(BOB), "")
         self.assertIsNone(self.ledger.find("k", BOB))
-        self.assertIsNone(self.ledger.refusal(transaction(), BOB))
+        self.assertIsNone(self.ledger.word(transaction(), BOB, [EVE], [EVE]))
 
     def test_committed_is_known_by_message_and_recipient(self) -> None:
         """Of that one message, for that one recipient, with what the server said."""
@@ -93,65 +97,12 @@ class KnowledgeTests(LedgerCase):
         self.assertIsNone(self.ledger.find("k", EVE))
         self.assertIsNone(self.ledger.find("other", BOB))
 
-    def test_a_newer_fate_takes_the_envelope_of_the_older_with_it(self) -> None:
-        """What was refused at one try and delivered at the next is not refused at a third."""
-        first = transaction(params={"SIZE": b"100"})
-        self.write(REFUSED, reply=NO, of=first)
-        self.assertIsNotNone(self.ledger.refusal(first, BOB))
-        self.write(COMMITTED, of=transaction(ip="192.0.2.9", params={"SIZE": b"120"}))
-        self.assertIsNone(self.ledger.refusal(first, BOB))
-
     def test_an_unknown_fate_names_its_server(self) -> None:
         """There the retry goes first; a committed one needs no server."""
         self.write(COMMITTED, server="one:25")
         self.assertEqual(self.ledger.hint(BOB), "")
         self.write(UNKNOWN, key="k2", server="two:25")
         self.assertEqual(self.ledger.hint(BOB), "two:25")
-
-    def test_a_refused_recipient_is_known_by_the_envelope(self) -> None:
-        """At RCPT there is no content yet: client, sender and SIZE or ENVID have to do."""
-        tried = transaction(params={"SIZE": b"1234"})
-        self.write(REFUSED, EVE, NO, of=tried)
-        row = self.ledger.refusal(transaction(params={"SIZE": b"1234"}), EVE)
-        assert row is not None
-        self.assertEqual((row.reply.code, row.reply.enhanced, row.reply.text), (550, "5.1.1", "No such user"))
-        for other in (
-            transaction(),
-            transaction(params={"SIZE": b"1235"}),
-            transaction(params={"SIZE": b"1234", "ENVID": b"x"}),
-            transaction("carol@example.org", params={"SIZE": b"1234"}),
-            transaction(ip="192.0.2.2", params={"SIZE": b"1234"}),
-        ):
-            self.assertIsNone(self.ledger.refusal(other, EVE))
-        self.assertIsNone(self.ledger.refusal(transaction(params={"SIZE": b"1234"}), BOB))
-
-    def test_without_size_or_envid_no_recipient_is_refused_again(self) -> None:
-        """Nothing tells the message from another of the same sender."""
-        self.write(REFUSED, EVE, NO)
-        self.assertIsNone(self.ledger.refusal(transaction(), EVE))
-        self.assertTrue(self.ledger.must_come_alone(transaction(), EVE))
-        for other, recipient in (
-            (transaction(), BOB),
-            (transaction("carol@example.org"), EVE),
-            (transaction(ip="192.0.2.2"), EVE),
-            (transaction(params={"SIZE": b"5"}), EVE),
-        ):
-            self.assertFalse(self.ledger.must_come_alone(other, recipient))
-        self.now += KEEP_S
-        self.assertFalse(self.ledger.must_come_alone(transaction(), EVE))
-
-    def test_a_refusal_with_size_needs_no_transaction_of_its_own(self) -> None:
-        """It is answered at RCPT."""
-        tried = transaction(params={"SIZE": b"5"})
-        self.write(REFUSED, EVE, NO, of=tried)
-        self.assertFalse(self.ledger.must_come_alone(tried, EVE))
-
-    def test_only_a_refusal_is_told_at_the_recipient(self) -> None:
-        """A committed or unknown one is a matter of the whole message."""
-        for state in (COMMITTED, UNKNOWN):
-            tried = transaction(params={"ENVID": b"e"})
-            self.write(state, EVE, of=tried)
-            self.assertIsNone(self.ledger.refusal(tried, EVE), state)
 
     def test_what_is_learned_later_holds(self) -> None:
         """Unknown at first, committed at the retry; one row in memory."""
@@ -161,6 +112,102 @@ class KnowledgeTests(LedgerCase):
         row = self.ledger.find("k", BOB)
         assert row is not None
         self.assertEqual((row.state, len(self.ledger), self.ledger.hint(BOB)), (COMMITTED, 1, ""))
+
+
+class WordTests(LedgerCase):
+    """`Ledger.word`: what a recipient hears at RCPT, where there is no content yet."""
+
+    def mixed(self, params: dict[str, bytes | None] | None = None, key: str = "k") -> None:
+        """An earlier try, which one had and the other was refused."""
+        self.write(COMMITTED, BOB, of=transaction(params=params), key=key)
+        self.write(REFUSED, EVE, NO, of=transaction(params=params), key=key)
+
+    def word(
+        self,
+        recipient: str,
+        here: tuple[str, ...] = (),
+        beside: tuple[str, ...] = (),
+        *,
+        of: Transaction | None = None,
+    ) -> Reply | None:
+        """What it hears."""
+        return self.ledger.word(of or transaction(params={"SIZE": b"5"}), recipient, here, beside)
+
+    def test_size_and_one_who_has_it_prove_the_message(self) -> None:
+        """Whether that one came before or was sent along; the refused one hears its own refusal."""
+        for here, beside in (((BOB,), ()), ((), (EVE, BOB))):
+            self.mixed({"SIZE": b"5"})
+            word = self.word(EVE, here, beside)
+            assert word is not None
+            self.assertEqual((word.code, word.enhanced, word.text), (550, "5.1.1", "No such user"))
+
+    def test_it_is_told_once(self) -> None:
+        """Another message of the same sender, size and recipients is not refused for it, too."""
+        self.mixed({"SIZE": b"5"})
+        self.assertIsNotNone(self.word(EVE, (BOB,)))
+        self.assertIsNone(self.word(EVE, (BOB,)))
+        self.assertIsNone(self.word(BOB, (EVE,)))
+        # The message itself is known still.
+        row = self.ledger.find("k", EVE)
+        assert row is not None
+        self.assertEqual(row.state, REFUSED)
+
+    def test_size_alone_proves_nothing(self) -> None:
+        """Many messages of one sender have the same size."""
+        self.mixed({"SIZE": b"5"})
+        self.assertIsNone(self.word(EVE))
+        self.assertIsNone(self.word(EVE, ("other@example.net",), ("third@example.net",)))
+
+    def test_an_envid_proves_the_message(self) -> None:
+        """It names it."""
+        self.mixed({"ENVID": b"x"})
+        self.assertIsNone(self.word(EVE, of=transaction(params={"ENVID": b"y"})))
+        self.assertEqual(self.word(EVE, of=transaction(params={"ENVID": b"x"})), SAID)
+
+    def test_a_retry_from_another_address_is_the_same(self) -> None:
+        """Large senders have pools of them."""
+        self.mixed({"SIZE": b"5"})
+        self.assertIsNotNone(self.word(EVE, (BOB,), of=transaction(ip="192.0.2.9", params={"SIZE": b"5"})))
+
+    def test_without_proof_the_two_kinds_are_kept_apart(self) -> None:
+        """In whichever order they come: the one reply to the end of data must be true of all."""
+        for first, second in ((EVE, BOB), (BOB, EVE)):
+            for params in (None, {"SIZE": b"5"}):
+                self.mixed(params)
+                of = transaction() if first == BOB else transaction(params=params)
+                self.assertIsNone(self.word(first, of=of))
+                self.assertIs(self.word(second, (first,), of=of), status.OTHER_DESTINATION)
+
+    def test_who_was_not_accepted_keeps_nobody_out(self) -> None:
+        """Only recipients that share the reply count."""
+        self.mixed()
+        self.assertIsNone(self.word(BOB, of=transaction()))
+
+    def test_other_messages_know_nothing_of_it(self) -> None:
+        """Of another sender, of another size; and two messages are not mixed up."""
+        self.mixed({"SIZE": b"5"})
+        for other in (transaction("carol@example.org", params={"SIZE": b"5"}), transaction(params={"SIZE": b"6"})):
+            self.assertIsNone(self.word(EVE, (BOB,), (BOB,), of=other))
+            self.assertIsNone(self.word(BOB, (EVE,), (EVE,), of=other))
+        self.setUp()
+        self.write(COMMITTED, BOB, key="k")
+        self.write(REFUSED, EVE, NO, key="l")
+        self.assertIsNone(self.word(EVE, (BOB,), of=transaction()))
+
+    def test_only_what_is_certain_counts(self) -> None:
+        """Not what is unknown, nor what is over."""
+        self.write(UNKNOWN, BOB)
+        self.write(REFUSED, EVE, NO)
+        self.assertIsNone(self.word(EVE, (BOB,), of=transaction()))
+        self.mixed({"SIZE": b"5"}, "m")
+        self.now += KEEP_S
+        self.assertIsNone(self.word(EVE, (BOB,)))
+
+    def test_what_was_refused_once_and_delivered_then_is_not_refused(self) -> None:
+        """The newer fate holds."""
+        self.mixed({"SIZE": b"5"})
+        self.write(COMMITTED, EVE, of=transaction(params={"SIZE": b"5"}))
+        self.assertIsNone(self.word(EVE, (BOB,)))
 
 
 class WaitingTests(LedgerCase):
@@ -200,11 +247,10 @@ class TimeTests(LedgerCase):
         """Up to the last second, by every way of asking; then by none, also where nobody swept."""
         tried = transaction(params={"SIZE": b"1"})
         self.write(UNKNOWN, of=tried)
-        self.write(REFUSED, EVE, NO, of=tried)
         self.now += KEEP_S - 1
-        self.assertTrue(self.ledger.find("k", BOB) and self.ledger.hint(BOB) and self.ledger.refusal(tried, EVE))
+        self.assertTrue(self.ledger.find("k", BOB) and self.ledger.hint(BOB))
         self.now += 1
-        self.assertFalse(self.ledger.find("k", BOB) or self.ledger.hint(BOB) or self.ledger.refusal(tried, EVE))
+        self.assertFalse(self.ledger.find("k", BOB) or self.ledger.hint(BOB))
 
     def test_without_a_message_id_for_an_hour(self) -> None:
         """Two such messages are told apart less surely."""
@@ -237,14 +283,14 @@ class TimeTests(LedgerCase):
 
     def test_after_a_restart_what_still_holds_is_known(self) -> None:
         """The store's rows go in as they were."""
-        tried = transaction(params={"SIZE": b"1"})
+        tried = transaction(params={"ENVID": b"1"})
         self.write(REFUSED, EVE, NO, of=tried)
         self.write(COMMITTED, has_id=False)
         fresh = Ledger(bytes(32), lambda: self.now, Store())
         self.now += KEEP_ANONYMOUS_S
         fresh.load(self.store.rows)
         self.assertEqual(len(fresh), 1)
-        self.assertIsNotNone(fresh.refusal(tried, EVE))
+        self.assertEqual(fresh.word(tried, EVE, [], []), SAID)
 
 
 class WritingTests(LedgerCase):
@@ -263,9 +309,23 @@ class WritingTests(LedgerCase):
         """The caller decides; what is in memory stays."""
         self.store.ready = Deferred()
         done = self.ledger.write(transaction(), "k", True, [(BOB, COMMITTED, "mail:25", OK)])
-        self.store.ready.errback(OSError("full"))
-        self.failureResultOf(done, OSError)
+        self.store.ready.errback(StoreFailed("full"))
+        self.failureResultOf(done, StoreFailed)
         self.assertIsNotNone(self.ledger.find("k", BOB))
+
+    def test_what_the_store_did_not_take_is_tried_again(self) -> None:
+        """Until it is there: a restart must not forget it."""
+        self.store.ready = fail(StoreFailed("full"))
+        self.failureResultOf(self.ledger.write(transaction(), "k", True, [(BOB, COMMITTED, "mail:25", OK)]))
+        self.store.rows.clear()
+        self.store.ready = fail(StoreFailed("still"))
+        self.ledger.expire()
+        self.store.rows.clear()
+        self.store.ready = None
+        self.ledger.expire()
+        self.assertEqual([row.recipient for row in self.store.rows], [BOB])
+        self.ledger.expire()
+        self.assertEqual(len(self.store.rows), 1)
 
     def test_replies_come_back_as_they_were(self) -> None:
         """With and without an enhanced code, of several lines as one."""
@@ -351,7 +411,11 @@ class KeyTests(LedgerCase):
         other = Ledger(b"x" * 32, lambda: self.now, Store())
         self.assertNotEqual(other.key(transaction(), HEADER, 100, 7), self.key())
         self.assertRegex(self.key(), r"\A[0-9a-f]{40}\Z")
-        tried = transaction(params={"SIZE": b"1"})
-        self.assertNotEqual(other.envelope(tried), self.ledger.envelope(tried))
-        self.assertRegex(self.ledger.envelope(tried), r"\A[0-9a-f]{32}\Z")
-        self.assertNotEqual(other.envelope(transaction()), self.ledger.envelope(transaction()))
+        for ledger in (self.ledger, other):
+            self.successResultOf(
+                ledger.write(transaction(params={"SIZE": b"1"}), "k", True, [(BOB, COMMITTED, "mail:25", OK)])
+            )
+        one, two = (ledger.find("k", BOB) for ledger in (self.ledger, other))
+        assert one is not None and two is not None
+        self.assertRegex(one.envelope, r"\A[0-9a-f]{32}\.[0-9a-f]{32}\Z")
+        self.assertFalse({one.sender, one.mark} & {two.sender, two.mark})

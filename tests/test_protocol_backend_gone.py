@@ -289,6 +289,31 @@ class BackendGoneTests(GatewayCase):
 
         return self.each(script)
 
+    def test_drained(self) -> Deferred:
+        """A server that is drained gets no further transaction, of a session that has a link there neither."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            pool = gateway.control.revision.pools["mail"]  # type: ignore[union-attr]
+            (server,) = pool.servers
+            with Client(gateway.port()) as resting, Client(gateway.port()) as running:
+                resting.hello()
+                self.assertRegex(resting.reply_at("DOT"), rb"^250 ")
+                running.hello()
+                self.assertRegex(running.reply_at("DATA"), rb"^354 ")
+                gateway.in_reactor(pool.drain, server, "why not")
+                running.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+                self.assertRegex(running.read(), rb"\A250 2\.0\.0 queued")
+                for client in (resting, running):
+                    self.assertRegex(client.reply_at("RCPT"), rb"^451 4\.4\.1 ")
+                    self.assertRegex(client.say(b"RSET"), rb"\A250 ")
+                self.assertTrue(backend.all_closed())
+                self.assertEqual(server.links, 0)
+                gateway.in_reactor(pool.ready, server)
+                self.assertRegex(resting.reply_at("DOT"), rb"^250 ")
+            self.assertEqual(len(backend.messages), 3)
+
+        return self.drive(run)
+
     def test_P_232_at_quit(self) -> Deferred:
         """What a backend does on QUIT has no effect on the client."""
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
+from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.event import Happened, SessionEnded, TransactionEnded
 from smtpgate.proxy.pipeline import Use
 from tests.gateway_kit import GatewayCase, TestGateway
@@ -273,7 +274,7 @@ class ClientGoneTests(GatewayCase):
                 gateway.settle()
                 with Client(gateway.port()) as again:
                     again.hello()
-                    self.assertRegex(again.message(content), rb"\A451 4\.3\.0 An earlier try of this message")
+                    self.assertRegex(again.message(content), rb"\A451 4\.3\.0 An earlier try of this message is not")
                     # Another message of the same people is not held up.
                     self.assertRegex(again.message(other), rb"\A250 ")
                 go.set()
@@ -287,6 +288,141 @@ class ClientGoneTests(GatewayCase):
                 self.assertEqual(len(backend.messages) - before, 0 if is_taken else 1)
                 taken += 1
             self.assertEqual(taken, 6)
+
+        return self.drive(run)
+
+    def test_P_238_retry_in_other_pieces(self) -> Deferred:
+        """However a message is cut, stuffed or sent, it is the same."""
+        content = b"Subject: x\r\nMessage-ID: <1@example.org>\r\n\r\nfirst\r\n.dots\r\n..more\r\nlast\r\n"
+        stuffed = content.replace(b"\r\n.", b"\r\n..")
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            asked, go = threading.Event(), threading.Event()
+
+            def hold(connection: Connection) -> bytes:
+                asked.set()
+                go.wait(15)
+                return b"250 2.0.0 taken"
+
+            backend.once.append((b"^DOT", hold))
+            client = Client(gateway.port())
+            client.hello()
+            self.assertRegex(client.reply_at("DATA"), rb"^354 ")
+            client.send(stuffed + b".\r\n")
+            self.assertTrue(asked.wait(15))
+            client.close()
+            gateway.settle()
+            go.set()
+            self.assertTrue(gateway.idle())
+            for cut in range(0, len(stuffed), 7):
+                with Client(gateway.port()) as again:
+                    again.hello()
+                    self.assertRegex(again.reply_at("DATA"), rb"^354 ")
+                    again.send(stuffed[:cut])
+                    gateway.settle()
+                    again.send(stuffed[cut:] + b".\r\n")
+                    self.assertRegex(again.read(), rb"\A250 2\.0\.0 Ok: this message was delivered", cut)
+            with Client(gateway.port()) as again:
+                again.hello()
+                self.assertRegex(again.reply_at("RCPT"), rb"^250 ")
+                again.send(b"BDAT %d LAST\r\n" % len(content) + content)
+                self.assertRegex(again.read(), rb"\A250 2\.0\.0 Ok: this message was delivered")
+            self.assertEqual(len(backend.messages), 1)
+
+        return self.drive(run)
+
+    def test_P_238_quit_before_the_answer(self) -> Deferred:
+        """Who lost patience, said QUIT and closed has heard nothing; who had sent QUIT along may still listen."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            for number, (is_piped, copies) in enumerate(((False, 1), (True, 2))):
+                content = b"X-Try: %d\r\n" % number + CORPUS
+                asked, go = threading.Event(), threading.Event()
+
+                def hold(connection: Connection, asked: Any = asked, go: Any = go) -> bytes:
+                    asked.set()
+                    go.wait(15)
+                    return b"250 2.0.0 taken"
+
+                backend.once.append((b"^DOT", hold))
+                before = len(backend.messages)
+                client = Client(gateway.port())
+                client.hello()
+                self.assertRegex(client.reply_at("DATA"), rb"^354 ")
+                client.send(content + b".\r\n" + (b"QUIT\r\n" if is_piped else b""))
+                self.assertTrue(asked.wait(15))
+                if not is_piped:
+                    client.send(b"QUIT\r\n")
+                client.sock.shutdown(socket.SHUT_WR)
+                gateway.settle()
+                go.set()
+                self.assertTrue(gateway.idle())
+                client.close()
+                with Client(gateway.port()) as again:
+                    again.hello()
+                    self.assertRegex(again.message(content), rb"\A250 ")
+                self.assertEqual(len(backend.messages) - before, copies)
+
+        return self.drive(run)
+
+    def test_P_238_retry_that_had_begun(self) -> Deferred:
+        """A second try within its content when the first loses its client: it waits, and is not delivered beside it."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            for number, is_answered in enumerate((False, True)):
+                content = b"X-Try: %d\r\n" % number + CORPUS
+                asked, go = threading.Event(), threading.Event()
+
+                def hold(connection: Connection, asked: Any = asked, go: Any = go) -> bytes:
+                    asked.set()
+                    go.wait(15)
+                    return b"250 2.0.0 taken"
+
+                backend.once.append((b"^DOT", hold))
+                before = len(backend.messages)
+                client, again = Client(gateway.port()), Client(gateway.port())
+                client.hello()
+                self.assertRegex(client.reply_at("DATA"), rb"^354 ")
+                client.send(content + b".\r\n")
+                self.assertTrue(asked.wait(15))
+                gateway.events.clear()
+                again.hello()
+                self.assertRegex(again.reply_at("DATA"), rb"^354 ")
+                again.send(content[:40])
+                gateway.settle()
+                client.reset()
+                gateway.settle()
+                if is_answered:
+                    go.set()
+                    self.assertTrue(gateway.until(lambda: gateway.told(TransactionEnded)))
+                again.send(content[40:] + b".\r\n")
+                self.assertRegex(again.read(), rb"\A250 .*delivered" if is_answered else rb"\A451 4\.3\.0 An earlier")
+                go.set()
+                again.close()
+                self.assertTrue(gateway.idle())
+                self.assertEqual(len(backend.messages) - before, 1)
+
+        return self.drive(run)
+
+    def test_P_238_store_that_fails(self) -> Deferred:
+        """The ledger's disk is full: the answer is what it is, the failure is told, and the session goes on."""
+
+        class Full:
+            """A store without room."""
+
+            def put(self, rows: Any) -> Deferred[None]:
+                return fail(StoreFailed("disk is full"))
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            ledger = gateway.control.engine.ledger  # type: ignore[union-attr]
+            ledger._store = Full()
+            backend.once.append((b"^DOT", lambda connection: connection.sock.close() or b""))
+            with Client(gateway.port()) as client:
+                client.hello()
+                self.assertRegex(client.message(CORPUS), rb"\A451 4\.4\.2 ")
+                self.assertRegex(client.message(b"X: y\r\n" + CORPUS), rb"\A250 ")
+            told = [event for event in gateway.told(Happened) if event.name == "ledger.failed"]
+            self.assertEqual([event.message for event in told], ["disk is full"])
 
         return self.drive(run)
 

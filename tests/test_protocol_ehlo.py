@@ -113,6 +113,31 @@ backend = "second"
 
             yield self.before(run, [line] if line else [])
 
+    def test_P_183_only_backends_that_are_reached(self) -> Deferred[Any]:
+        """A backend behind a route that takes all of a listener's mail has no say in what that listener offers."""
+        one, other = Backend((), ["DSN", "8BITMIME"]), Backend((), ["8BITMIME"])
+        for backend in (one, other):
+            self.addCleanup(backend.close)
+        text = self.config(one.port).replace(
+            "[backends.mail]",
+            f"""[listeners.side]
+listen = ["tcp:0:interface=127.0.0.1"]
+role = "mx"
+tls = "off"
+[backends.second]
+servers = ["127.0.0.1:{other.port}"]
+tls = "off"
+[backends.mail]""",
+        )
+        text = text.replace("[[routes]]", '[[routes]]\nlistener = "front"') + '[[routes]]\nbackend = "second"\n'
+
+        def run(gateway: TestGateway) -> None:
+            for listener, has_dsn in (("front", True), ("side", False)):
+                with Client(gateway.port(listener)) as client:
+                    self.assertEqual("DSN" in offered(client.hello()), has_dsn, listener)
+
+        return self.run_script(text, run)
+
     def test_P_183_utf8(self) -> Deferred[Any]:
         """SMTPUTF8 passes with the 8BITMIME that it needs."""
 

@@ -197,6 +197,39 @@ class LmtpBackendTests(LmtpCase):
 
         return self.behind(run)
 
+    def test_P_272_another_message_of_the_same_size(self) -> Deferred:
+        """It is not refused for what an earlier one held: it goes to the backend, whose word it is."""
+        mail = MAIL + b" SIZE=%d" % len(CONTENT)
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            backend.rules = [(b"^DOT", by_recipient(b=b"250 2.0.0 stored", c=b"550 5.7.1 content refused"))]
+            with Client(gateway.port()) as client:
+                client.hello()
+                self.assertRegex(self.send(client, "b", "c", mail=mail), rb"\A451 4\.3\.0 ")
+                backend.rules = []
+                other = CONTENT.replace(b"Subject: ", b"Subjekt: ")
+                self.assertNotEqual(other, CONTENT)
+                self.assertRegex(self.send(client, "c", mail=mail, content=other), rb"\A250 2\.0\.0 queued")
+
+        return self.behind(run)
+
+    def test_P_272_nobody_waits_for_who_was_not_accepted(self) -> Deferred:
+        """The refused one of an earlier try is not accepted now: the others need not go without it."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            backend.rules = [(b"^DOT", by_recipient(b=b"250 2.0.0 stored", c=b"550 5.2.1 closed"))]
+            with Client(gateway.port()) as client:
+                client.hello()
+                self.assertRegex(self.send(client, "b", "c"), rb"\A451 4\.3\.0 ")
+                backend.rules = [(b"^" + rcpt("c"), b"452 4.2.2 over quota")]
+                replies = self.envelope(client, "c", "b")
+                self.assertEqual([reply[:9] for reply in replies], [b"452 4.2.2", b"250 2.1.5"])
+                self.assertRegex(client.say(b"DATA"), rb"\A354 ")
+                self.assertRegex(client.say(CONTENT + b"."), rb"\A250 2\.0\.0 ")
+            self.assertEqual(len(backend.messages), 2)
+
+        return self.behind(run)
+
     def test_P_275_no_recipient(self) -> Deferred:
         """DATA without an accepted recipient never brings a 354; LMTP on the front says 503 5.5.1."""
 

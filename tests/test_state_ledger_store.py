@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from smtpgate.interfaces import ILedgerStore
+from smtpgate.interfaces import ILedgerStore, StoreFailed
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.proxy.ledger import COMMITTED, REFUSED, UNKNOWN, Ledger, Row
 from smtpgate.smtp.address import NULL_SENDER
@@ -101,5 +103,22 @@ class LedgerStoreTests(TestCase):
         fresh.load(Row(**row) for row in self.store.load_now(20.0))
         found: Any = fresh.find("key", "bob@example.net")
         self.assertEqual(found.reply, Reply(250, "2.0.0", ("ok",)))
-        refused: Any = fresh.refusal(transaction, "eve@example.net")
-        self.assertEqual(refused.reply.code, 550)
+        refused: Any = fresh.word(transaction, "eve@example.net", ["bob@example.net"], [])
+        self.assertEqual(refused.code, 550)
+
+    async def test_whatever_is_wrong_is_one_error(self) -> None:
+        """A database that another program holds, or that is closed: the engine knows no errors of SQL."""
+        await self.store.put([ROW])
+        with closing(sqlite3.connect(self.path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            def impatient(connection: Any) -> None:
+                connection.exec_driver_sql("PRAGMA busy_timeout=1")
+
+            await self.database.run(impatient)
+            await self.assertFailure(self.store.put([ROW]), StoreFailed)
+            await self.assertFailure(self.store.expire(0.0), StoreFailed)
+        await self.store.put([ROW])
+        self.database.close()
+        for call in (self.store.put([ROW]), self.store.load(0.0), self.store.expire(0.0)):
+            await self.assertFailure(call, StoreFailed)

@@ -21,8 +21,10 @@ WRITE = 4
 #: Error or hang-up: always watched.
 BROKEN = 8 | 16
 
-#: Sockets served in one go, so that other readers of the reactor get their turn.
+#: Sockets served in one go, and so often before the reactor and its other readers get their turn: a turn of the
+#: reactor costs as much as an event.
 _BATCH = 64
+_ROUNDS = 8
 
 
 class Descriptor(Protocol):
@@ -72,14 +74,21 @@ class EpollPoller:
         return "smtpgate"
 
     def doRead(self) -> None:
-        """Serve what is ready."""
+        """Serve what is ready, and while there is much of it what has become so meanwhile."""
+        for _ in range(_ROUNDS):
+            batch = self._epoll.poll(0, _BATCH)
+            self._serve(batch)
+            if len(batch) < 2:
+                return
+
+    def _serve(self, batch: list[tuple[int, int]]) -> None:
         descriptors = self._descriptors
-        batch = self._epoll.poll(0, _BATCH)
+        # A number may be closed and given anew while the batch is served: its event was for whom was watched then.
+        ready = [(fd, events, descriptors.get(fd)) for fd, events in batch]
         late: list[Sender] | None
         late = self.late = [] if len(batch) > 1 else None
-        for fd, events in batch:
-            descriptor = descriptors.get(fd)
-            if descriptor is None:
+        for fd, events, descriptor in ready:
+            if descriptor is None or descriptors.get(fd) is not descriptor:
                 continue
             try:
                 descriptor.ready(events)

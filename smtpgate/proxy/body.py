@@ -22,7 +22,7 @@ from smtpgate.smtp import status
 from smtpgate.smtp.framing import Chunk, Content
 from smtpgate.smtp.reply import Reply
 
-#: The ledger's checksum covers so much of the content, as it came: with sender, identifying fields and size that
+#: The ledger's checksum covers so much of the content: with sender, identifying fields and size that
 #: tells messages apart, and costs large ones nothing.
 SUMMED_OCTETS = 16384
 
@@ -185,9 +185,9 @@ class Body:
         await self._forward(chunk)
 
     def _look(self, chunk: Chunk) -> None:
-        """Content as it came, for checksum and filters."""
+        """Content for checksum and filters."""
         if self._unsummed > 0:
-            octets = chunk.octets[: self._unsummed]
+            octets = chunk.opening(self._unsummed)
             self._checksum = zlib.crc32(octets, self._checksum)
             self._unsummed -= len(octets)
         if self._door.chain.has_body:
@@ -283,10 +283,14 @@ class Body:
     async def _commit(self) -> Reply:
         """The passing verdict is there: terminators go out, and the answers make the reply."""
         if self.fate.is_tried_elsewhere:
-            self._refuse(status.EARLIER_TRY_WAITS)
-            return status.EARLIER_TRY_WAITS
+            self._refuse(status.EARLIER_TRY)
+            return status.EARLIER_TRY
         committed = self.fate.committed()
         if committed:
+            if self._spool is None and len(committed) < self._transaction.accepted:
+                # What is known now was not known at DATA, and the others' content cannot be sent anew.
+                self._refuse(status.EARLIER_TRY)
+                return status.EARLIER_TRY
             answered = await self._beside(committed)
             if answered is not None:
                 return answered

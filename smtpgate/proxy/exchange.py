@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from smtpgate.interfaces import StoreFailed
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import merge
@@ -119,7 +120,7 @@ class Exchange:
             assert command.path is not None
             recipient = Recipient(command.path, command.params)
             place = len(out)
-            found = self._doom or self._own_word(recipient, len(batch))
+            found = self._doom or self._known_word(recipient, batch, group) or self._own_word(recipient, len(batch))
             if not isinstance(found, Reply) and self.run.wants("rcpt"):
                 found = await self._filter("rcpt", recipient, recipient=place) or found
             facts.recipients.append(recipient)
@@ -144,6 +145,20 @@ class Exchange:
         await self._relay(batch, out)
         return [answer for answer in out if answer is not None]
 
+    def _known_word(
+        self, recipient: Recipient, batch: Sequence[tuple[int, Recipient]], group: Sequence[Command]
+    ) -> Reply | None:
+        """What the commit ledger has to say of a recipient."""
+        ledger, facts, name = self._engine.ledger, self.facts, str(recipient.path)
+        if not len(ledger) or not ledger.may_know(name):
+            return None
+        here = [str(one.path) for one in facts.recipients if one.state == "accepted"]
+        here += [str(one.path) for _, one in batch]
+        word: Reply | None = ledger.word(facts, name, here, [str(one.path) for one in group])
+        if word is not None and word is not status.OTHER_DESTINATION:
+            facts.note("known_from_ledger")
+        return word
+
     def _own_word(self, recipient: Recipient, pending: int) -> Reply | Pool:
         """Our own checks of a recipient; the pool that it goes to where they pass."""
         session, facts = self._session, self.facts
@@ -158,16 +173,6 @@ class Exchange:
             route = router.default(session.facts.listener)
         if route is None:
             return status.NO_ROUTE
-        ledger = self._engine.ledger
-        row = ledger.refusal(facts, str(path)) if len(ledger) else None
-        if row is not None:
-            facts.note("known_from_ledger")
-            refusal: Reply = row.reply
-            return refusal
-        if len(ledger) and ledger.must_come_alone(facts, str(path)):
-            if facts.accepted + pending:
-                return status.OTHER_DESTINATION
-            self._doom = status.OTHER_DESTINATION
         pool: Pool = session.revision.pools[route.backend]
         if (
             session.kept.is_pinned
@@ -317,8 +322,11 @@ class Exchange:
     async def _finish(self, end: EndOfData, body: Body) -> None:
         """The client's end of data: verdict, commit, reply."""
         facts, session = self.facts, self._session
-        if session.front.gone is not None:
+        front = session.front
+        if front.gone is not None:
             body.fate.client_left()
+        # Who has sent QUIT along and then stops sending may still read; so P-236.
+        is_piped = front.wire.has_input
         reply = await body.end()
         facts.committed_at = self._now()
         if self._is_delivered_at_once(reply, end):
@@ -338,8 +346,8 @@ class Exchange:
         has_part = bool(done) or any(recipient.state == "known" for recipient in facts.recipients)
         is_mixed = has_part and len(done) < len([leg for leg in legs if leg.recipients]) and not is_lmtp_front
         is_gone = session.front.is_gone
-        # A client that has closed by FIN and left no QUIT may have gone for good: it sends again what it did not hear.
-        has_left = is_gone or session.front.gone is not None and not session.front.wire.has_input
+        # A client that has closed by FIN may have gone for good: it sends again what it did not hear.
+        has_left = is_gone or session.front.gone is not None and not is_piped
         is_late = facts.committed_at - facts.end_at > PATIENCE_S
         if unknown or is_mixed or done and (has_left or is_late):
             await self._remember(body, legs if is_mixed or has_left or is_late else unknown, is_mixed)
@@ -381,7 +389,7 @@ class Exchange:
         clock = self._engine.clock
         try:
             await within(self._engine.start(body.fate.note(legs, only_mixed=is_mixed)), clock.seconds() + _DURABLE_S)
-        except (OSError, TimeUp) as error:
+        except (StoreFailed, TimeUp) as error:
             self._engine.tell(told.Happened("ledger.failed", "error", str(error) or "the store is slow", ()))
 
     def _answer(self, end: EndOfData, reply: Reply, is_lmtp: bool) -> None:

@@ -20,7 +20,7 @@ from smtpgate.smtp import status
 class Fate:
     """What became of one message.
 
-    :ivar is_asked: the ledger may know it, so it must be seen whole before a backend sees it
+    :ivar is_asked: the ledger may know it, so it must be seen whole before a backend sees it; as known at DATA
     """
 
     __slots__ = (
@@ -37,11 +37,9 @@ class Fate:
     )
 
     def __init__(self, ledger: Ledger, transaction: Transaction, tell: Callable[[Any], None]) -> None:
-        self.is_asked = len(ledger) > 0 and any(
-            ledger.may_know(str(recipient.path)) for recipient in transaction.recipients
-        )
         self._ledger = ledger
         self._transaction = transaction
+        self.is_asked = self._is_known_of()
         self._tell = tell
         self._section: HeaderSection | None = None
         self._octets = 0
@@ -49,6 +47,10 @@ class Fate:
         self._key = ""
         self._has_no_client = False
         self._waiting: list[str] = []
+
+    def _is_known_of(self) -> bool:
+        ledger = self._ledger
+        return len(ledger) > 0 and any(ledger.may_know(str(one.path)) for one in self._transaction.recipients)
 
     def see(self, section: HeaderSection | None, octets: int, checksum: int) -> None:
         """The message is there whole."""
@@ -70,7 +72,7 @@ class Fate:
     @property
     def is_tried_elsewhere(self) -> bool:
         """An earlier try still waits for its backend: this one must not go beside it."""
-        if not self.is_asked or self._section is None:
+        if self._section is None or not self._is_known_of():
             return False
         key = self._make_key(self._section)
         return any(
@@ -92,7 +94,7 @@ class Fate:
 
     def committed(self) -> frozenset[str]:
         """The recipients that have it already. One whose fate is unknown is told of as a possible duplicate."""
-        if not self.is_asked or self._section is None:
+        if self._section is None or not self._is_known_of():
             return frozenset()
         key = self._make_key(self._section)
         rows: dict[str, Row] = {}

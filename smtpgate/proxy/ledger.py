@@ -16,13 +16,14 @@ retry of such a one is asked to come later.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
 
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy.transaction import Transaction
+from smtpgate.smtp import status
 from smtpgate.smtp.reply import Reply
 
 #: How long a retry is recognised.
@@ -38,8 +39,8 @@ COMMITTED = "committed"
 REFUSED = "refused"
 UNKNOWN = "unknown"
 
-#: Begins an envelope without SIZE and ENVID.
-_VAGUE = "?"
+#: Begins the mark of a message that has an ENVID.
+_SURE = "!"
 
 #: Header fields that say which message this is.
 _IDENTITY = ("from", "to", "cc", "date", "message-id", "subject")
@@ -50,7 +51,8 @@ class Row:
     """One recipient of one message.
 
     :ivar key: keyed digest of sender and message
-    :ivar envelope: keyed digest of client, sender, SIZE and ENVID, by which a retry shows at RCPT
+    :ivar envelope: keyed digests of the sender, and of SIZE and ENVID where they were given, by which a retry may show
+        at RCPT
     """
 
     key: str
@@ -62,6 +64,16 @@ class Row:
     code: int
     text: str
     envelope: str = ""
+
+    @property
+    def sender(self) -> str:
+        """The sender's part of the envelope."""
+        return self.envelope.partition(".")[0]
+
+    @property
+    def mark(self) -> str:
+        """What SIZE and ENVID say of the message; "" for nothing."""
+        return self.envelope.partition(".")[2]
 
     @property
     def reply(self) -> Reply:
@@ -84,7 +96,9 @@ class Ledger:
         self._store = store
         self._rows: dict[tuple[str, str], Row] = {}
         self._hints: dict[str, set[tuple[str, str]]] = {}
-        self._envelopes: dict[tuple[str, str], Row] = {}
+        #: By sender (as in `Row.envelope`) and recipient.
+        self._senders: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
+        self._unwritten: list[Row] = []
         #: By recipient: the messages that wait for their backend and have no client any more, and whose try it is.
         self._waiting: dict[str, dict[str, str]] = {}
 
@@ -104,8 +118,7 @@ class Ledger:
             self._drop(place)
         self._rows[place] = row
         self._hints.setdefault(row.recipient, set()).add(place)
-        if row.envelope:
-            self._envelopes[row.envelope, row.recipient] = row
+        self._senders.setdefault((row.sender, row.recipient), {})[place] = None
         while len(self._rows) > ROWS:
             self._drop(next(iter(self._rows)))
 
@@ -116,12 +129,17 @@ class Ledger:
             places.discard(place)
             if not places:
                 del self._hints[row.recipient]
-        if self._envelopes.get((row.envelope, row.recipient)) is row:
-            del self._envelopes[row.envelope, row.recipient]
+        pair = (row.sender, row.recipient)
+        del self._senders[pair][place]
+        if not self._senders[pair]:
+            del self._senders[pair]
 
     def expire(self) -> None:
-        """Forget what is past its time."""
+        """Forget what is past its time, and write what the store did not take."""
         now = self._now()
+        if self._unwritten:
+            rows, self._unwritten = self._unwritten, []
+            self._put(rows).addErrback(lambda failure: None)
         for place in [place for place, row in self._rows.items() if row.expires <= now]:
             self._drop(place)
 
@@ -139,25 +157,41 @@ class Ledger:
                 return row.server
         return ""
 
-    def refusal(self, transaction: Transaction, recipient: str) -> Row | None:
-        """The row by which a recipient of a retry was refused at an earlier try, as far as the envelope shows it."""
-        row = self._refused(transaction, recipient)
-        return None if row is None or row.envelope.startswith(_VAGUE) else row
+    def word(
+        self, transaction: Transaction, recipient: str, here: Sequence[str], beside: Sequence[str]
+    ) -> Reply | None:
+        """What a recipient hears at RCPT where the ledger has a word on it; None where it has none.
 
-    def must_come_alone(self, transaction: Transaction, recipient: str) -> bool:
-        """True where an earlier try of this sender ended in a refusal of that recipient beside others that had it.
+        A recipient that was refused at the end of data of an earlier try, beside others that were served, hears its own
+        refusal, once. ENVID proves that this is that message; SIZE does so only in company of one who has it already,
+        for many messages of a sender have the same size. Without such proof the two kinds are kept apart: at the end of
+        data it shows who has the message, and the one reply must be true of all.
 
-        Without SIZE and ENVID nothing tells at RCPT whether this is that message. At the end of data it shows, and
-        then the one reply must be true of all recipients: so this one has a transaction for itself.
+        :param here: recipients of the transaction that were accepted, or are about to be asked for
+        :param beside: all that the client has sent along with this one
         """
-        row = self._refused(transaction, recipient)
-        return row is not None and row.envelope.startswith(_VAGUE)
+        sender, mark = self._envelope(transaction)
+        now = self._now()
+        rows, places = self._rows, self._senders.get((sender, recipient), ())
+        for place in places:
+            row = rows[place]
+            if row.state != REFUSED or row.mark != mark or not mark or row.expires <= now:
+                continue
+            if mark.startswith(_SURE) or any(self._is(row.key, other, COMMITTED) for other in (*here, *beside)):
+                self._index(attrs.evolve(row, envelope=""))
+                return row.reply
+        for place in places:
+            row = rows[place]
+            if row.expires <= now or mark and row.mark and row.mark != mark or row.state == UNKNOWN:
+                continue
+            other_state = COMMITTED if row.state == REFUSED else REFUSED
+            if any(self._is(row.key, other, other_state) for other in here):
+                return status.OTHER_DESTINATION
+        return None
 
-    def _refused(self, transaction: Transaction, recipient: str) -> Row | None:
-        if not self._envelopes:
-            return None
-        row = self._envelopes.get((self.envelope(transaction), recipient))
-        return row if row is not None and row.state == REFUSED and row.expires > self._now() else None
+    def _is(self, key: str, recipient: str, state: str) -> bool:
+        row = self._rows.get((key, recipient))
+        return row is not None and row.state == state and bool(row.envelope)
 
     def find(self, key: str, recipient: str) -> Row | None:
         """What is known of that message for that recipient."""
@@ -181,18 +215,18 @@ class Ledger:
             digest.update(b"%d:" % len(part) + part)
         return digest.hexdigest()
 
-    def envelope(self, transaction: Transaction) -> str:
-        """What shows of a message before its content; vague where nothing tells it from others of the same sender."""
+    def _envelope(self, transaction: Transaction) -> tuple[str, str]:
+        """What shows of a message before its content: its sender, and SIZE and ENVID. The client is not in it, for a
+        retry may come from another address of its pool."""
         size, envid = transaction.params.get("SIZE"), transaction.params.get("ENVID")
+        mark = self._digest((size or b"", envid or b"")) if size or envid else ""
+        return self._digest((transaction.sender.raw,)), _SURE + mark if envid else mark
+
+    def _digest(self, parts: Iterable[bytes]) -> str:
         digest = hashlib.blake2b(key=self._secret, digest_size=16)
-        for part in (
-            transaction.session.client_ip.encode("ascii", "replace"),
-            transaction.sender.raw,
-            size or b"",
-            envid or b"",
-        ):
+        for part in parts:
             digest.update(b"%d:" % len(part) + part)
-        return digest.hexdigest() if size or envid else _VAGUE + digest.hexdigest()
+        return digest.hexdigest()
 
     # Messages that wait without a client
 
@@ -221,7 +255,7 @@ class Ledger:
     ) -> Any:
         """Note the fate of recipients: (recipient, state, server, reply). A Deferred that fires once durable."""
         expires = self._now() + (KEEP_S if has_id else KEEP_ANONYMOUS_S)
-        envelope = self.envelope(transaction)
+        envelope = ".".join(self._envelope(transaction))
         rows = [
             Row(
                 key,
@@ -238,4 +272,11 @@ class Ledger:
         ]
         for row in rows:
             self._index(row)
-        return self._store.put(rows)
+        return self._put(rows)
+
+    def _put(self, rows: list[Row]) -> Any:
+        def failed(failure: Any) -> Any:
+            self._unwritten = (self._unwritten + rows)[-ROWS:]
+            return failure
+
+        return self._store.put(rows).addErrback(failed)

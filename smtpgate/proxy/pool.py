@@ -60,6 +60,7 @@ class Pool:
         self._probes: dict[ServerState, Task] = {}
         self._first: list[Signal] = []
         self._resting: dict[Link, Callable[[], None]] = {}
+        self._drained: set[str] = set()
         self._is_closed = False
         self._merged: tuple[tuple[Capabilities, ...], Capabilities] | None = None
         self._alerted: set[str] = set()
@@ -83,7 +84,8 @@ class Pool:
             known = before.get(server.name)
             if known is None:
                 continue
-            server.is_drained, server.drain_reason = known.is_drained, known.drain_reason
+            if known.is_drained:
+                self.drain(server, known.drain_reason)
             if old.backend == self.backend:
                 for name in (
                     "addresses",
@@ -345,8 +347,13 @@ class Pool:
     # Links that rest between two transactions of their session
 
     def rest(self, link: Link, give_up: Callable[[], None]) -> None:
-        """A session keeps this link for its next transaction, and gives it up when others need the slot."""
+        """A session keeps this link for its next transaction, and gives it up when others need the slot.
+
+        To a server that is drained no further transaction goes.
+        """
         self._resting[link] = give_up
+        if link.server in self._drained:
+            give_up()
 
     def wake(self, link: Link) -> None:
         """It is at work again."""
@@ -371,9 +378,14 @@ class Pool:
         return next((server for server in self.servers if server.name == name), None)
 
     def drain(self, server: ServerState, reason: str) -> None:
-        """No new sessions for it; those that run go on."""
+        """No new transactions for it; those that run go on. A session that has logged in there keeps its link."""
         server.is_drained, server.drain_reason = True, reason
+        self._drained.add(server.name)
+        for link, give_up in list(self._resting.items()):
+            if link.server == server.name:
+                give_up()
 
     def ready(self, server: ServerState) -> None:
-        """Sessions for it again."""
+        """Transactions for it again."""
         server.is_drained, server.drain_reason = False, ""
+        self._drained.discard(server.name)

@@ -6,7 +6,7 @@ matches wins. `explain` tells the same walk step by step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -37,10 +37,7 @@ class Router:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._local = settings.local_domains
-        self._by_listener: dict[str, tuple[Route, ...]] = {
-            name: tuple(route for route in settings.routes if not route.listener or name in route.listener)
-            for name in settings.listeners
-        }
+        self._by_listener = {name: _reachable(settings.routes, name) for name in settings.listeners}
 
     def is_local(self, path: Path) -> bool:
         """Whether mail to that address is for us: its domain is ours and its local part names no other host.
@@ -100,6 +97,17 @@ class Router:
         """Whether two recipients of one message may go to two backends."""
         routes = self._by_listener[listener]
         return any(route.recipient for route in routes) and len({route.backend for route in routes}) > 1
+
+
+def _reachable(routes: Iterable[Route], listener: str) -> tuple[Route, ...]:
+    """The routes that a listener's mail is asked for, up to the one that takes all that comes to it."""
+    found = []
+    for route in routes:
+        if not route.listener or listener in route.listener:
+            found.append(route)
+            if not (route.client or route.sni or route.user or route.sender or route.recipient):
+                break
+    return tuple(found)
 
 
 def _failed(route: Route, session: Session, sender: Path, recipient: Path) -> str:

@@ -49,6 +49,15 @@ class Chunk:
             self._content = self.wire.replace(b"\r\n.", b"\r\n")
         return self._content
 
+    def opening(self, octets: int) -> bytes:
+        """The first so many octets of the message itself, whichever form is there."""
+        if self._content is not None:
+            return self._content[:octets]
+        assert self.wire is not None
+        if not self.dots:
+            return self.wire[:octets]
+        return self.wire[: octets + self.dots].replace(b"\r\n.", b"\r\n")[:octets]
+
     @property
     def octets(self) -> bytes:
         """Whichever form is there already: the same line ends, and but for the stuffing the same octets."""

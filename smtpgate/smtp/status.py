@@ -118,7 +118,5 @@ BACKEND_NO_XCLIENT = _reply(451, "4.3.5", "Destination is not ready; try again l
 BACKEND_CHANGED = _reply(451, "4.3.0", "Destination no longer takes this parameter; try again")
 BACKEND_LOGIN = _reply(451, "4.7.0", "Destination refuses the gateway; try again later")
 PARTLY_DELIVERED = _reply(451, "4.3.0", "Delivered to some recipients; the rest follows at your next try")
-EARLIER_TRY_WAITS = _reply(
-    451, "4.3.0", "An earlier try of this message still waits for its destination; try again later"
-)
+EARLIER_TRY = _reply(451, "4.3.0", "An earlier try of this message is not settled yet; try again later")
 DISK_FULL = _reply(452, "4.3.1", "Insufficient storage; try again later")

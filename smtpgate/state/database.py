@@ -137,17 +137,15 @@ class Database:
             found = self.path.stat()
         except FileNotFoundError:
             self._stranger = None
-            try:
-                self._restore()
-            except (OSError, SQLAlchemyError, sqlite3.Error) as error:
-                raise StateError(f"{self.path} was deleted, and cannot be written anew: {error}") from error
-            self._reopen()
-            return "restored"
+            return self._anew()
         except OSError as error:
             raise StateError(f"{self.path} cannot be looked at: {error.strerror}") from error
         if (found.st_dev, found.st_ino) == self._files[""]:
             self._stranger = None
-            return ""
+            if self._has_all():
+                return ""
+            # What was committed last is in the file that was taken away: the copy has it.
+            return self._anew()
         stranger = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         if stranger != self._stranger:
             self._stranger = stranger
@@ -159,6 +157,24 @@ class Database:
         self._reopen()
         self._stranger = None
         return "replaced"
+
+    def _has_all(self) -> bool:
+        """The files beside the database are those that are open; SQLite may have made one since the last look."""
+        for suffix in _BESIDE:
+            now = _identity(self._beside(suffix))
+            if self._files[suffix] is None:
+                self._files[suffix] = now
+            elif self._files[suffix] != now:
+                return False
+        return True
+
+    def _anew(self) -> Mended:
+        try:
+            self._restore()
+        except (OSError, SQLAlchemyError, sqlite3.Error) as error:
+            raise StateError(f"{self.path} was deleted, and cannot be written anew: {error}") from error
+        self._reopen()
+        return "restored"
 
     def _restore(self) -> None:
         """A copy of all that is in the open file, put in its place; there whole or not at all."""

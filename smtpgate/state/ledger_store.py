@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smtpgate.interfaces import ILedgerStore
-from smtpgate.state.database import Database
+from smtpgate.interfaces import ILedgerStore, StoreFailed
+from smtpgate.state.database import Database, DatabaseClosed
 from smtpgate.state.tables import ledger
 
 _NAMES = [column.name for column in ledger.columns]
@@ -30,15 +32,22 @@ class LedgerStore:
 
     def load(self, now: float) -> Deferred[list[dict[str, Any]]]:
         """The same in the database's thread."""
-        return self._database.run(_load, now)
+        return self._database.run(_load, now).addErrback(_failed)
 
     def put(self, rows: Iterable[Any]) -> Deferred[None]:
         """Write rows; they are durable when this fires."""
-        return self._database.run(_put, [{name: getattr(row, name) for name in _NAMES} for row in rows])
+        values = [{name: getattr(row, name) for name in _NAMES} for row in rows]
+        return self._database.run(_put, values).addErrback(_failed)
 
     def expire(self, now: float) -> Deferred[None]:
         """Forget the rows past their time."""
-        return self._database.run(_expire, now)
+        return self._database.run(_expire, now).addErrback(_failed)
+
+
+def _failed(failure: Failure) -> NoReturn:
+    if failure.check(SQLAlchemyError, DatabaseClosed, OSError):
+        raise StoreFailed(str(failure.value)) from failure.value
+    failure.raiseException()
 
 
 def _load(connection: sa.Connection, now: float) -> list[dict[str, Any]]:
