@@ -133,7 +133,7 @@ def filters(args: argparse.Namespace) -> None:
 
 
 def drain(args: argparse.Namespace) -> None:
-    """Take a server out of service: no new sessions; those that run go on."""
+    """Take a server out of service: no further messages; those that are under way go on."""
     _change(args, _server_place(args, "drain"), {"reason": args.reason}, f"{args.backend} {args.server}: drained")
 
 

@@ -22,7 +22,7 @@ class ServerState:
     """What is known of one server.
 
     :ivar state: "unknown" before the first look, "up", "down"
-    :ivar is_drained: takes no new sessions, by an administrator's word
+    :ivar is_drained: takes no further messages, by an administrator's word
     :ivar why: the last reason it was seen down, or not ready
     """
 
