@@ -30,8 +30,8 @@ KEEP_ROWS: Final = 1_000_000
 SLICE: Final = 2000
 #: Recipients of one message that a search finds.
 SEARCHED: Final = 100
-#: After so many records the thread sleeps a moment: the interpreter's lock goes back to the reactor, which would
-#: otherwise get it every five milliseconds only.
+#: After so many sessions and messages the thread sleeps a moment: the interpreter's lock goes back to the reactor,
+#: which would otherwise get it every five milliseconds only.
 _BREATH: Final = 20
 _BREATH_S: Final = 0.0002
 
@@ -111,10 +111,14 @@ class HistoryStore:
     def _write(self, connection: sa.Connection, ended: Sequence[Session]) -> None:
         kept: list[tuple[object, ...]] = []
         found: list[tuple[object, ...]] = []
-        for number, session in enumerate(ended, 1):
+        work = 0
+        for session in ended:
             kept.append((session.id, session.started, pack(compact(session, session.ended))))
             found += [_searchable(session, message) for message in session.transactions]
-            _breathe(number)
+            work += 1 + len(session.transactions)
+            if work > _BREATH:
+                work = 0
+                time.sleep(_BREATH_S)
         if not kept:
             return
         before = self._counted(connection)
@@ -141,11 +145,6 @@ class HistoryStore:
             connection.execute(sa.delete(sessions).where(sessions.c.id.in_(ids)))
             self._count = count - len(ids)
         return len(ids)
-
-
-def _breathe(number: int) -> None:
-    if not number % _BREATH:
-        time.sleep(_BREATH_S)
 
 
 def _clean(text: str) -> str:
