@@ -116,6 +116,22 @@ class RelayTests(RealCase):
         client.send(b"\r\n".join(lines) + b"\r\n")
         return [client.read() for _ in lines]
 
+    def bait(self, postfix: Postfix) -> None:
+        """Ask it directly. A Postfix that has just begun may need more than one try: its parts start when asked."""
+        for patience in (True, True, False):
+            try:
+                with Client(postfix.port) as client:
+                    client.hello()
+                    client.say(b"MAIL FROM:<spammer@foreign.example>")
+                    for recipient in RECIPIENTS[0], b"victim%foreign.example@example.net":
+                        reply = client.say(b"RCPT TO:<" + recipient + b">")
+                        self.assertTrue(reply.startswith(b"250"), reply)
+                    client.say(b"QUIT")
+                return
+            except TimeoutError:
+                if not patience:
+                    raise
+
     def test_two_hundred_envelopes(self) -> None:
         """200 refusals with 5yz at RCPT; the backend has seen none of them; one honest message goes through."""
         main = """
@@ -129,13 +145,9 @@ smtpd_tls_security_level = none
 """
         postfix: Postfix = self.start(Postfix(self.folder, "trusting", main, ["bob@example.net"]))
         # The bait is real: asked directly, this Postfix takes a foreign recipient, by name and by hack.
-        with Client(postfix.port) as client:
-            client.hello()
-            client.say(b"MAIL FROM:<spammer@foreign.example>")
-            for recipient in RECIPIENTS[0], b"victim%foreign.example@example.net":
-                reply = client.say(b"RCPT TO:<" + recipient + b">")
-                self.assertTrue(reply.startswith(b"250"), reply)
-            client.say(b"QUIT")
+        self.bait(postfix)
+        until(lambda: commands(postfix, "rcpt") >= 2, "Postfix tells of the bait")
+        asked = commands(postfix, "rcpt"), commands(postfix, "data")
         gate = self.gateway(f"""
 local_domains = ["example.net", "*.example.org"]
 [listeners.front]
@@ -166,9 +178,9 @@ backend = "mail"
             reply = client.message(b"Subject: honest\r\n\r\nhello\r\n", recipients=[b"bob@example.net"])
             self.assertTrue(reply.startswith(b"250 2.0.0"), reply)
         until(lambda: postfix.messages("bob@example.net") and not postfix.queued(), "the honest one is delivered")
-        # Postfix counts the commands of each connection. Two RCPT were the bait, one is honest, and there is no other.
-        until(lambda: commands(postfix, "mail") >= 2, "Postfix tells of the last connection")
-        self.assertEqual((commands(postfix, "mail"), commands(postfix, "rcpt"), commands(postfix, "data")), (2, 3, 1))
+        # Postfix counts the commands of each connection. One RCPT is honest, and behind the bait there is no other.
+        until(lambda: commands(postfix, "data") > asked[1], "Postfix tells of the last connection")
+        self.assertEqual((commands(postfix, "rcpt") - asked[0], commands(postfix, "data") - asked[1]), (1, 1))
         queued = postfix.logged("smtpd.*: client=")
         self.assertEqual(len(queued) - before, 1, queued)
         self.assertEqual(postfix.logged("NOQUEUE"), [])
