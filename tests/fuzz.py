@@ -133,7 +133,7 @@ class Front:
                 if not self.open:
                     hold(event is NEED_DATA, "paused, and everything was answered")
                     break
-                self.answer(self.open.pop(self.late.randrange(len(self.open)) if self.late is not None else 0))
+                self.answer(self.open.pop(self.which()))
             elif isinstance(event, Chunk):
                 content = event.content
                 hold(content, "an empty chunk")
@@ -149,6 +149,13 @@ class Front:
             while self.open and (self.late is None or self.late.randrange(3) == 0):
                 self.answer(self.open.pop(0))
         self.out += self.wire.take_output()
+
+    def which(self) -> int:
+        """Which open slot is answered next. The answers to one end of data, of LMTP, have the order of recipients."""
+        if self.late is None:
+            return 0
+        slot = self.open[self.late.randrange(len(self.open))][0]
+        return next(number for number, (other, _) in enumerate(self.open) if other is slot)
 
     def take(self, event: Any, more: bool) -> None:
         """A command, a violation or an end of data."""
