@@ -216,23 +216,33 @@ class ClientGoneTests(GatewayCase):
 
         return self.drive(run, Backend([(b"^DOT", hold)]))
 
+    def first_try(
+        self, gateway: TestGateway, backend: Backend, sent: bytes, answer: bytes = b"250 2.0.0 taken"
+    ) -> tuple[Client, threading.Event]:
+        """A client whose end of data the backend has, and an event for which the backend's answer waits.
+
+        :param sent: content as it goes over the wire, and what is sent along behind its end
+        """
+        asked, go = threading.Event(), threading.Event()
+
+        def hold(connection: Connection) -> bytes:
+            asked.set()
+            go.wait(15)
+            return answer
+
+        backend.once.append((b"^DOT", hold))
+        client = Client(gateway.port())
+        client.hello()
+        self.assertRegex(client.reply_at("DATA"), rb"^354 ")
+        client.send(sent)
+        self.assertTrue(asked.wait(15))
+        return client, go
+
     def test_P_238_closed_behind_dot(self) -> Deferred:
         """The same by an ordinary close: who gave up waiting has not heard the answer, and its retry is answered."""
 
         def run(gateway: TestGateway, backend: Backend) -> None:
-            asked, go = threading.Event(), threading.Event()
-
-            def hold(connection: Connection) -> bytes:
-                asked.set()
-                go.wait(15)
-                return b"250 2.0.0 taken"
-
-            backend.once.append((b"^DOT", hold))
-            client = Client(gateway.port())
-            client.hello()
-            self.assertRegex(client.reply_at("DATA"), rb"^354 ")
-            client.send(CORPUS + b".\r\n")
-            self.assertTrue(asked.wait(15))
+            client, go = self.first_try(gateway, backend, CORPUS + b".\r\n")
             client.close()
             gateway.settle()
             go.set()
@@ -246,30 +256,14 @@ class ClientGoneTests(GatewayCase):
 
     def test_P_238_retry_before_the_answer(self) -> Deferred:
         """Gone behind the dot and back before the backend has answered: told to wait, and never delivered twice."""
-        asked, go = threading.Event(), threading.Event()
-        outcome = [b"250 2.0.0 taken"]
-
-        def hold(connection: Connection) -> bytes:
-            asked.set()
-            go.wait(15)
-            return outcome[0]
 
         def run(gateway: TestGateway, backend: Backend) -> None:
             ledger = gateway.control.engine.ledger  # type: ignore[union-attr]
-            taken = 0
-            for number, (leave, outcome[0]) in enumerate(
-                (leave, answer) for leave in LEAVE for answer in (b"250 2.0.0 taken", b"451 4.3.0 not now", b"")
-            ):
+            answers = (b"250 2.0.0 taken", b"451 4.3.0 not now", b"")
+            for number, (leave, answer) in enumerate((leave, answer) for leave in LEAVE for answer in answers):
                 content = b"X-Try: %d\r\n" % number + CORPUS
                 other = b"X-Other: %d\r\n" % number + CORPUS
-                asked.clear()
-                go.clear()
-                backend.once.append((b"^DOT", hold))
-                client = Client(gateway.port())
-                client.hello()
-                self.assertRegex(client.reply_at("DATA"), rb"^354 ")
-                client.send(content + b".\r\n")
-                self.assertTrue(asked.wait(15))
+                client, go = self.first_try(gateway, backend, content + b".\r\n", answer)
                 leave(client)
                 gateway.settle()
                 with Client(gateway.port()) as again:
@@ -284,10 +278,7 @@ class ClientGoneTests(GatewayCase):
                 with Client(gateway.port()) as again:
                     again.hello()
                     self.assertRegex(again.message(content), rb"\A250 ")
-                is_taken = outcome[0].startswith(b"250")
-                self.assertEqual(len(backend.messages) - before, 0 if is_taken else 1)
-                taken += 1
-            self.assertEqual(taken, 6)
+                self.assertEqual(len(backend.messages) - before, 0 if answer.startswith(b"250") else 1)
 
         return self.drive(run)
 
@@ -297,19 +288,7 @@ class ClientGoneTests(GatewayCase):
         stuffed = content.replace(b"\r\n.", b"\r\n..")
 
         def run(gateway: TestGateway, backend: Backend) -> None:
-            asked, go = threading.Event(), threading.Event()
-
-            def hold(connection: Connection) -> bytes:
-                asked.set()
-                go.wait(15)
-                return b"250 2.0.0 taken"
-
-            backend.once.append((b"^DOT", hold))
-            client = Client(gateway.port())
-            client.hello()
-            self.assertRegex(client.reply_at("DATA"), rb"^354 ")
-            client.send(stuffed + b".\r\n")
-            self.assertTrue(asked.wait(15))
+            client, go = self.first_try(gateway, backend, stuffed + b".\r\n")
             client.close()
             gateway.settle()
             go.set()
@@ -335,24 +314,11 @@ class ClientGoneTests(GatewayCase):
         """Who lost patience, said QUIT and closed has heard nothing; who had sent QUIT along may still listen."""
 
         def run(gateway: TestGateway, backend: Backend) -> None:
-            for number, (is_piped, copies) in enumerate(((False, 1), (True, 2))):
+            for number, (along, later, copies) in enumerate(((b"", b"QUIT\r\n", 1), (b"QUIT\r\n", b"", 2))):
                 content = b"X-Try: %d\r\n" % number + CORPUS
-                asked, go = threading.Event(), threading.Event()
-
-                def hold(connection: Connection, asked: Any = asked, go: Any = go) -> bytes:
-                    asked.set()
-                    go.wait(15)
-                    return b"250 2.0.0 taken"
-
-                backend.once.append((b"^DOT", hold))
                 before = len(backend.messages)
-                client = Client(gateway.port())
-                client.hello()
-                self.assertRegex(client.reply_at("DATA"), rb"^354 ")
-                client.send(content + b".\r\n" + (b"QUIT\r\n" if is_piped else b""))
-                self.assertTrue(asked.wait(15))
-                if not is_piped:
-                    client.send(b"QUIT\r\n")
+                client, go = self.first_try(gateway, backend, content + b".\r\n" + along)
+                client.send(later)
                 client.sock.shutdown(socket.SHUT_WR)
                 gateway.settle()
                 go.set()
@@ -371,21 +337,10 @@ class ClientGoneTests(GatewayCase):
         def run(gateway: TestGateway, backend: Backend) -> None:
             for number, is_answered in enumerate((False, True)):
                 content = b"X-Try: %d\r\n" % number + CORPUS
-                asked, go = threading.Event(), threading.Event()
-
-                def hold(connection: Connection, asked: Any = asked, go: Any = go) -> bytes:
-                    asked.set()
-                    go.wait(15)
-                    return b"250 2.0.0 taken"
-
-                backend.once.append((b"^DOT", hold))
                 before = len(backend.messages)
-                client, again = Client(gateway.port()), Client(gateway.port())
-                client.hello()
-                self.assertRegex(client.reply_at("DATA"), rb"^354 ")
-                client.send(content + b".\r\n")
-                self.assertTrue(asked.wait(15))
+                client, go = self.first_try(gateway, backend, content + b".\r\n")
                 gateway.events.clear()
+                again = Client(gateway.port())
                 again.hello()
                 self.assertRegex(again.reply_at("DATA"), rb"^354 ")
                 again.send(content[:40])

@@ -96,7 +96,7 @@ class Body:
         self._prefix = b""
         self._spool: Spool | None = None
         self.fate = Fate(engine.ledger, transaction, engine.tell)
-        self._is_spooled = door.chain.spools or door.listener.body == "spool" or self.fate.is_asked
+        self._is_spooled = door.chain.spools or door.listener.body == "spool" or self.fate.may_be_known
         self._started = False
 
     async def start(self) -> Reply | None:
@@ -282,16 +282,8 @@ class Body:
 
     async def _commit(self) -> Reply:
         """The passing verdict is there: terminators go out, and the answers make the reply."""
-        if self.fate.is_tried_elsewhere:
-            self._refuse(status.EARLIER_TRY)
-            return status.EARLIER_TRY
-        committed = self.fate.committed()
-        if committed:
-            if self._spool is None and len(committed) < self._transaction.accepted:
-                # What is known now was not known at DATA, and the others' content cannot be sent anew.
-                self._refuse(status.EARLIER_TRY)
-                return status.EARLIER_TRY
-            answered = await self._beside(committed)
+        if self.fate.may_be_known:
+            answered = await self._beside()
             if answered is not None:
                 return answered
         delivery = self._delivery
@@ -304,9 +296,10 @@ class Body:
         legs = delivery.commit(held, prefix)
         self.is_committing = bool(legs)
         reply = await delivery.outcome(legs)
-        if committed and reply.is_permanent and not self._door.rules.is_lmtp:
-            # The one reply is for those too that have it already.
-            return status.PARTLY_DELIVERED
+        if reply.is_permanent and not self._door.rules.is_lmtp:
+            if any(recipient.state == "known" for recipient in self._transaction.recipients):
+                # The one reply is for those too that have it already.
+                return status.PARTLY_DELIVERED
         return reply
 
     async def _unspool(self, spool: Spool) -> Reply | None:
@@ -340,9 +333,19 @@ class Body:
         self._held = held
         return None
 
-    async def _beside(self, committed: frozenset[str]) -> Reply | None:
-        """Some recipients have it from an earlier try: go on with the others. A Reply where that is the end."""
+    async def _beside(self) -> Reply | None:
+        """Some recipients may have it from an earlier try: go on with the others. A Reply where that is the end."""
         transaction = self._transaction
+        if self.fate.is_tried_elsewhere:
+            self._refuse(status.EARLIER_TRY)
+            return status.EARLIER_TRY
+        committed = self.fate.committed()
+        if not committed:
+            return None
+        if self._spool is None and len(committed) < transaction.accepted:
+            # More is known now than at DATA, and of content that was streamed no part can be sent anew.
+            self._refuse(status.EARLIER_TRY)
+            return status.EARLIER_TRY
         for recipient in transaction.recipients:
             if str(recipient.path) in committed:
                 recipient.state = "known"

@@ -18,13 +18,9 @@ from smtpgate.smtp import status
 
 
 class Fate:
-    """What became of one message.
-
-    :ivar is_asked: the ledger may know it, so it must be seen whole before a backend sees it; as known at DATA
-    """
+    """What became of one message."""
 
     __slots__ = (
-        "is_asked",
         "_ledger",
         "_transaction",
         "_tell",
@@ -39,7 +35,6 @@ class Fate:
     def __init__(self, ledger: Ledger, transaction: Transaction, tell: Callable[[Any], None]) -> None:
         self._ledger = ledger
         self._transaction = transaction
-        self.is_asked = self._is_known_of()
         self._tell = tell
         self._section: HeaderSection | None = None
         self._octets = 0
@@ -48,7 +43,9 @@ class Fate:
         self._has_no_client = False
         self._waiting: list[str] = []
 
-    def _is_known_of(self) -> bool:
+    @property
+    def may_be_known(self) -> bool:
+        """The ledger knows one of the recipients. At DATA: the message must be seen whole before a backend sees it."""
         ledger = self._ledger
         return len(ledger) > 0 and any(ledger.may_know(str(one.path)) for one in self._transaction.recipients)
 
@@ -72,7 +69,7 @@ class Fate:
     @property
     def is_tried_elsewhere(self) -> bool:
         """An earlier try still waits for its backend: this one must not go beside it."""
-        if self._section is None or not self._is_known_of():
+        if self._section is None:
             return False
         key = self._make_key(self._section)
         return any(
@@ -94,7 +91,7 @@ class Fate:
 
     def committed(self) -> frozenset[str]:
         """The recipients that have it already. One whose fate is unknown is told of as a possible duplicate."""
-        if self._section is None or not self._is_known_of():
+        if self._section is None:
             return frozenset()
         key = self._make_key(self._section)
         rows: dict[str, Row] = {}

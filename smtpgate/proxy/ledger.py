@@ -5,7 +5,8 @@ answer came past its patience, the answer was lost, or one of several legs was c
 path writes nothing. All rows live in memory too (they are few), so asking costs a dictionary look-up, and nothing
 while the ledger is empty.
 
-Known *committed*: answered, never sent again. *Refused*: that recipient gets its own 5yz at RCPT. *Unknown*: sent
+Known *committed*: answered, never sent again. *Refused*: that recipient gets its own 5yz, at RCPT where the envelope
+proves which message it is (`Ledger.word`), else at the end of data of a transaction of its own. *Unknown*: sent
 again, same server first, and logged as a possible duplicate; a duplicate can be mended, a loss cannot (DESIGN
 promise 7, RFC 1047).
 

@@ -172,27 +172,25 @@ def _searchable(session: Session, message: Transaction) -> tuple[object, ...]:
 _ROWS: Final = (64, 16, 4, 1)
 
 
-class _Insert:
-    """One statement for several rows: each execution takes the interpreter's lock anew, however little it does."""
-
-    def __init__(self, table: sa.Table) -> None:
-        names = [column.name for column in table.columns]
-        head = f"INSERT OR IGNORE INTO {table.name} ({', '.join(names)}) VALUES "
-        row = f"({', '.join('?' * len(names))})"
-        self.texts = {rows: head + ", ".join([row] * rows) for rows in _ROWS}
+def _inserts(table: sa.Table) -> dict[int, str]:
+    """A statement for each number of rows: each execution takes the interpreter's lock anew, however little it does."""
+    names = [column.name for column in table.columns]
+    head = f"INSERT OR IGNORE INTO {table.name} ({', '.join(names)}) VALUES "
+    row = f"({', '.join('?' * len(names))})"
+    return {rows: head + ", ".join([row] * rows) for rows in _ROWS}
 
 
-_SESSIONS: Final = _Insert(sessions)
-_MESSAGES: Final = _Insert(messages)
+_SESSIONS: Final = _inserts(sessions)
+_MESSAGES: Final = _inserts(messages)
 
 
-def _insert(connection: sa.Connection, insert: _Insert, rows: list[tuple[object, ...]]) -> int:
+def _insert(connection: sa.Connection, statements: dict[int, str], rows: list[tuple[object, ...]]) -> int:
     """Insert rows in few statements; how many were new."""
     added = at = 0
-    for size in _ROWS:
+    for size, statement in statements.items():
         while len(rows) - at >= size:
             values = tuple(chain.from_iterable(rows[at : at + size]))
-            added += connection.exec_driver_sql(insert.texts[size], values).rowcount
+            added += connection.exec_driver_sql(statement, values).rowcount
             at += size
     return added
 
