@@ -118,26 +118,24 @@ class BatchTests(SynchronousTestCase):
         fresh: list[Noted] = []
 
         def replace() -> None:
-            # Whichever is served first does away with the other, whose event waits.
-            for edge in (self.edges[0], self.edges[1]):
-                edge.then = lambda: None
-            gone = self.edges[1] if self.edges[0].came else self.edges[0]
-            number = gone.fileno()
-            gone.abort()
+            number = self.edges[1].fileno()
+            self.edges[1].abort()
             ours, other = socket.socketpair()
             self.addCleanup(other.close)
             self.addCleanup(ours.close)
+            ours.setblocking(False)
             self.assertEqual(ours.fileno(), number)
             fresh.append(Noted(ours, self.poller, self.clock))
 
-        for edge in (self.edges[0], self.edges[1]):
-            edge.then = replace
-        for number in (0, 1):
-            self.others[number].send(b"x")
-            self.others[number].shutdown(socket.SHUT_RDWR)
+        self.edges[0].then = replace
+        # One that is not read for now, and whose other side has gone: its event is the end, and comes second.
+        self.edges[1].pause()
+        self.others[0].send(b"x")
+        self.others[1].close()
         self.poller.doRead()
         (edge,) = fresh
         self.assertEqual((edge.came, edge.ends, edge.is_open), ([], [], True))
+        self.assertEqual(self.edges[1].ends, [])
 
     def test_last_words_go_before_the_end(self) -> None:
         """Close and abort send what waits; what is written after them goes nowhere."""
