@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test check format lint types docs protocol faults cases fuzz bench clean
+.PHONY: help venv run test check format lint types docs protocol faults cases fuzz hostile accuracy bench clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -14,6 +14,8 @@ help:
 	@echo "make faults    each leg broken at each step, the gateway killed: what was heard"
 	@echo "make cases     the session scripts and mails of ../shared/cases"
 	@echo "make fuzz      random input to every parser and engine for ten minutes"
+	@echo "make hostile   messages made to hurt, others' mail beside them"
+	@echo "make accuracy  how much spam and phishing is found, at how many false alarms"
 	@echo "make bench     speed beside other gateways, where the bench is there"
 	@echo "make docs      write the generated documents anew"
 
@@ -46,6 +48,7 @@ docs: venv
 	$(BIN)/python -m smtpgate.config.reference --docs
 	$(BIN)/python -m smtpgate.config.reference --sample
 	$(BIN)/python -m smtpgate.observe.names > docs/operation-events.md
+	$(BIN)/python -m smtpgate.cli.reference > docs/filters.md
 
 protocol: venv
 	$(BIN)/python -m tests.protocol_report
@@ -61,6 +64,9 @@ cases: venv
 
 fuzz: venv
 	$(BIN)/python -m tests.fuzz --seconds 600
+
+hostile: venv
+	$(BIN)/python -m tests.hostile
 
 # Peers that are not set up on this machine make the run end with 1; name fewer: make bench PEERS=direct,haproxy
 BENCH ?= ../shared/bench

@@ -125,6 +125,7 @@ class FilterView:
     budget_s: float
     on_error: str
     needs_message: bool
+    category: str
 
 
 @attrs.frozen
@@ -456,6 +457,8 @@ class Control:
                 use.filter.close()
             except BaseException as error:
                 self.engine.tell(told.FilterFailed(use.name, "close", "raised", repr(error)[:500], "none", ""))
+        if revision.at_close is not None:
+            revision.at_close()
 
     def shut_down(self, actor: Actor) -> None:
         """Drain and stop."""
@@ -512,8 +515,9 @@ def explain_route(revision: Revision, question: Question) -> list[Way]:
 
 def _filter_view(use: Use) -> FilterView:
     stages = tuple(stage for stage in STAGES if stage in use.stages)
+    roles = tuple(sorted(use.roles))
     return FilterView(
-        use.name, tuple(sorted(use.roles)), stages, use.mode, use.budget_s, use.on_error, use.needs_message
+        use.name, roles, stages, use.mode, use.budget_s, use.on_error, use.needs_message, use.category
     )
 
 

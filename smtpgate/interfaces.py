@@ -29,6 +29,27 @@ class Unavailable(Exception):
     """What was asked for cannot be had now, and may be had later: the client hears a 4yz."""
 
 
+class ChildFailed(Exception):
+    """A child process did not do its job; the gateway and everybody else's jobs go on.
+
+    :ivar kind: busy, timeout, died, lied, error or closed
+    :ivar text: what is known of it, for the administrator
+    """
+
+    def __init__(self, kind: str, text: str = "") -> None:
+        super().__init__(f"{kind}: {text}" if text else kind)
+        self.kind = kind
+        self.text = text
+
+
+class StreamClosed(Exception):
+    """The other side of a stream is gone, or could not be reached."""
+
+
+class HTTPFailed(Exception):
+    """A request over HTTP got no answer that could be used; the text says why."""
+
+
 class SessionClosing(Exception):
     """The session ends now.
 
@@ -50,7 +71,9 @@ class IFilterFactory(IPlugin):
     roles = Attribute("frozenset of listener roles it is meant for: mx, submission")
     stages = Attribute("frozenset of stage names it wants to be called at")
     on_error = Attribute("its default failure policy: tempfail, reject or continue")
+    category = Attribute("what it guards against, one of policy.verdict.CATEGORIES; spam and sender have mercy")
     needs_message = Attribute("True when the backend may not see the start of a message before the `end` stage")
+    needs_content = Attribute("True when it asks for `services.content` or `services.examine` at `end`")
     budget_s = Attribute("longest it may hold the verdict, seconds; over 5 the message is spooled")
 
     def build(options, services):
@@ -63,8 +86,8 @@ class IFilterFactory(IPlugin):
 class IFilter(Interface):
     """One configured filter. Session and transaction objects have stage methods, each optional, plain or async.
 
-    A stage method gives None or one Finding; anything else, an exception and a time-out are its failure, and follow
-    its failure policy. `closed()` comes once, always, and answers nothing.
+    A stage method gives None, one Finding, or a list of them; anything else, an exception and a time-out are its
+    failure, and follow its failure policy. `closed()` comes once, always, and answers nothing.
     """
 
     def session(session):
@@ -82,6 +105,9 @@ class IServices(Interface):
     """What a filter may use of the gateway, and nothing else."""
 
     clock = Attribute("IReactorTime")
+    settings = Attribute("hostname, local_domains (DomainList) and trusted_relays (NetworkList) of the configuration")
+    resolver = Attribute("IResolver")
+    http = Attribute("IHTTPClient")
     edits = Attribute("edits(transaction) gives the EditList of a running transaction")
 
     def run_in_worker(function, *args):
@@ -89,6 +115,119 @@ class IServices(Interface):
 
     def tell(event):
         """Tell a fact to the witnesses."""
+
+    def once(transaction, key, make):
+        """What several filters need of one transaction, made once.
+
+        `make()` gives a coroutine; it goes on when one who waits is cancelled, and is cancelled when the transaction
+        closes. A Deferred of one's own for each who asks.
+        """
+
+    def cached(key, make, keep_s):
+        """What holds over transactions: one at work for each key, its result kept for `keep_s` seconds.
+
+        It goes on when all who waited are gone, so that a late result serves the next try. A failure is not kept.
+
+        :param key: a tuple of texts and numbers that begins with the filter's name
+        """
+
+    def content(transaction):
+        """The content of a transaction (IContent), at stage `end`, for a factory with `needs_content`."""
+
+    def examine(transaction):
+        """A Deferred with the `examine.facts.Facts` of the content, the same for all filters; at stage `end`, for a
+        factory with `needs_content`. Fails with ChildFailed."""
+
+    def in_child(job, transaction, request):
+        """Run a job on the content in a limited child process.
+
+        :param job: one of `examine.jobs.JOBS`
+        :param request: what the job is told; plain values as JSON takes them
+        :return: a Deferred with the job's plain answer; fails with ChildFailed
+        """
+
+    def connect(endpoint, timeout_s):
+        """Connect to "host:port", "[v6]:port" or "unix:/path"; a Deferred with an IStream."""
+
+    def table(name):
+        """A small store that outlives the process (ITable); filters of one name share it."""
+
+
+class IChildren(Interface):
+    """Limited child processes (net.children)."""
+
+    def run(job, descriptor, request, timeout_s):
+        """Run a job on the content behind a descriptor; a Deferred with its plain answer, fails with ChildFailed."""
+
+
+class IResolver(Interface):
+    """The one resolver for all filters."""
+
+    def lookup(name, kind):
+        """Ask for records, as ("example.net", "MX").
+
+        :return: a Deferred with `policy.names.Answer`; it never fails but by cancellation
+        """
+
+
+class IContent(Interface):
+    """The octets of one message as the client sent them, header section first, dots undone."""
+
+    octets = Attribute("their number")
+    digest = Attribute("SHA-256 of them all, in hex")
+
+    def pieces():
+        """An async iterator over all of it, from the start."""
+
+    def read():
+        """Await all of it; for messages that are known to be small."""
+
+    def descriptor():
+        """Await a descriptor of a nameless file that holds all of it; it is closed with the transaction."""
+
+
+class IStream(Interface):
+    """A connection to an engine (net.stream). Each call that waits raises StreamClosed where the peer is gone."""
+
+    is_open = Attribute("True until it was closed by either side")
+
+    def write(octets):
+        """Queue octets."""
+
+    def drained():
+        """Await that little is queued."""
+
+    def read(n_max):
+        """Await octets, at most so many; b"" at the end."""
+
+    def read_exactly(n):
+        """Await so many octets."""
+
+    def read_until(mark, cap):
+        """Await all octets up to and with `mark`; raises ValueError where that is more than `cap`."""
+
+    def close():
+        """Flush and end."""
+
+    def abort():
+        """End at once."""
+
+
+class IHTTPClient(Interface):
+    """Requests to engines over HTTP (net.http)."""
+
+    def request(method, url, headers, body, timeout_s, cap_octets):
+        """A Deferred with status, headers and body (at most `cap_octets`); fails with HTTPFailed."""
+
+
+class ITable(Interface):
+    """Small values under text keys, each with a time to live. Each call gives a Deferred."""
+
+    def get(key):
+        """The value, or None."""
+
+    def put(key, value, keep_s):
+        """Keep a plain value, as JSON takes it."""
 
 
 class IWatcher(Interface):

@@ -42,7 +42,6 @@ from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
 from smtpgate.plugins import TwoOfOneName, find_factories
-from smtpgate.policy.edits import EditList
 from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.pipeline import Chain, Use
@@ -51,6 +50,7 @@ from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.smtp import status
 from smtpgate.tasks import Timekeeper
+from smtpgate.wiring import Provisions
 
 EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
 #: How often the ledger forgets and the certificates of the state folder are looked at.
@@ -103,20 +103,6 @@ def makeService(options: Options) -> Gateway:
         print(errors, file=sys.stderr)
         raise SystemExit(EXIT_CONFIG) from None
     return Gateway(reactor, path, settings, factories, failed, options["sink"])
-
-
-class Services:
-    """What filters may use of the gateway (`interfaces.IServices`)."""
-
-    def __init__(self, gateway: Gateway, is_shadow: bool = False) -> None:
-        self.clock = gateway.reactor
-        self.run_in_worker = gateway.in_thread
-        self.tell = gateway.tell
-        self._is_shadow = is_shadow
-
-    def edits(self, transaction: Any) -> Any:
-        """The edit list of a running transaction; one that nobody reads for a filter in shadow mode."""
-        return EditList() if self._is_shadow else transaction.edits
 
 
 class Gateway(Service):
@@ -188,6 +174,7 @@ class Gateway(Service):
             self._die(EXIT_STATE, str(error))
         self.poller = make_poller(self.reactor)
         self.keeper = Timekeeper(self.reactor)
+        self.provisions = Provisions(self.reactor, self.tell, self.in_thread, self.memory_store.table)
         self.connector = Connector(self.poller, self.reactor)
         ledger = Ledger(secret, time.time, self.ledger_store)
         ledger.load(Row(**row) for row in self.ledger_rows)
@@ -315,6 +302,7 @@ class Gateway(Service):
         self.engine.ledger.expire()
         self.ledger_store.expire(time.time())
         self.history_store.expire(time.time())
+        self.memory_store.expire()
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
 
     # Signals: handlers only leave word for the reactor.
@@ -352,8 +340,18 @@ class Gateway(Service):
     def _build(self, settings: Settings, old: Revision | None) -> Revision:
         """Everything of one configuration, beside what is at work."""
         settings = descriptors.fit(settings, self.descriptors, self.tell)
-        uses = self._uses(settings)
-        chains = {role: Chain(uses, role, self.reactor, self.tell) for role in ("mx", "submission")}
+        services, shadow, give_back = self.provisions.services(settings)
+        try:
+            return self._revision(settings, self._uses(settings, services, shadow), give_back)
+        except BaseException:
+            give_back()
+            raise
+
+    def _revision(self, settings: Settings, uses: list[Use], give_back: Callable[[], None]) -> Revision:
+        chains = {
+            role: Chain(uses, role, self.reactor, self.tell, settings.scale, settings.marks and role == "mx")
+            for role in ("mx", "submission")
+        }
         doors = {}
         for name, listener in settings.listeners.items():
             doors[name] = Door(
@@ -380,18 +378,17 @@ class Gateway(Service):
             [(name, server.name) for name, pool in pools.items() for server in pool.servers],
             [use.name for use in uses],
         )
-        return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
+        return Revision(settings.digest[:12], settings, Router(settings), pools, doors, at_close=give_back)
 
-    def _uses(self, settings: Settings) -> list[Use]:
-        services, shadow = Services(self), Services(self, is_shadow=True)
+    def _uses(self, settings: Settings, services: Any, shadow: Any) -> list[Use]:
         limits = settings.limits
         loop = self._factories["loop"]
         options = loop.options(received_hops=limits.received_hops, own_hops=limits.own_hops, hostname=settings.hostname)
-        uses = [_use(loop, "loop", loop.build(options, services), None, "enforce", None)]
+        uses = [Use.of(loop, "loop", loop.build(options, services), None, "enforce", None)]
         for use in settings.filters:
             factory = self._factories[use.use]
             made = factory.build(use.options, shadow if use.mode == "shadow" else services)
-            uses.append(_use(factory, use.name, made, use.roles, use.mode, use.on_error))
+            uses.append(Use.of(factory, use.name, made, use.roles, use.mode, use.on_error))
         return uses
 
     def _server_tls(self, settings: Settings, listener: Listener) -> ServerTLS | None:
@@ -498,7 +495,9 @@ class Gateway(Service):
         self.office.close()
         self.metrics.close()
         self.watch.stop()
+        self.provisions.close()
         await self.history.close()
+        await self.memory_store.close()
         self.database.close()
         self.state.unlock()
         self.journal.close()
@@ -514,6 +513,7 @@ class Gateway(Service):
         from smtpgate.state.database import Database
         from smtpgate.state.history_store import HistoryStore
         from smtpgate.state.ledger_store import LedgerStore
+        from smtpgate.state.memory_store import MemoryStore
         from smtpgate.state.offline import DATABASE
         from smtpgate.state.spool_store import SpoolStore
         from smtpgate.state.users import Users
@@ -524,6 +524,7 @@ class Gateway(Service):
         self.ledger_store = LedgerStore(self.database)
         self.ledger_rows = self.ledger_store.load_now(time.time())
         self.history_store = HistoryStore(self.database)
+        self.memory_store = MemoryStore(self.database, self.reactor, time.time, self.tell)
         self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
         self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)
         self.users = Users(self.database, self.in_thread)
@@ -574,16 +575,3 @@ def _place(host: Any) -> str:
         return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
     name = host.name
     return name if isinstance(name, str) else os.fsdecode(name or b"")
-
-
-def _use(factory: Any, name: str, made: Any, roles: Any, mode: str, on_error: str | None) -> Use:
-    return Use(
-        name,
-        made,
-        frozenset(factory.stages),
-        roles or factory.roles,
-        mode,
-        on_error or factory.on_error,
-        factory.needs_message,
-        factory.budget_s,
-    )

@@ -481,6 +481,7 @@ class FailureTests(SynchronousTestCase):
                 ("wrong type", True),
                 ("wrong type", "550 no"),
                 ("wrong type", (Finding("x"),)),
+                ("wrong type", [Finding("x", "reject"), "550 no"]),
                 ("wrong type", lambda *args: Finding),
                 ("wrong type", lambda *args: succeed(0)),
             ):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.policy.verdict import ACTIONS, PASS, Finding, Verdict, merge
+from smtpgate.policy.verdict import ACTIONS, PASS, Finding, Scale, Verdict, merge
 
 NAMES = ("one", "two", "three")
 FINDINGS = st.lists(
@@ -200,3 +200,85 @@ class PropertyTests(SynchronousTestCase):
         for action in ACTIONS:
             after = merge([*findings, found(action, filter="four")])
             self.assertGreaterEqual(ACTIONS.index(after.action), ACTIONS.index(before.action))
+
+
+class ScaleTests(SynchronousTestCase):
+    """The sum of scores against the thresholds."""
+
+    SCALE = Scale(tag=5.0, quarantine=8.0, reject=12.0)
+
+    def test_the_sum_leads_to_the_strongest_threshold_it_reaches(self) -> None:
+        """A threshold that is off is passed over; one that is met counts."""
+        for score, action in (
+            (4.9, "accept"),
+            (5.0, "tag"),
+            (8.0, "quarantine"),
+            (11.9, "quarantine"),
+            (12.0, "reject"),
+        ):
+            verdict = merge([found("note", score=score)], self.SCALE)
+            self.assertEqual((verdict.action, verdict.score), (action, score))
+        self.assertEqual(merge([found("note", score=99.0)]).action, "accept")
+        self.assertEqual(merge([found("note", score=99.0)], Scale(defer=50.0)).action, "defer")
+
+    def test_who_decided_is_the_sum_with_its_parts(self) -> None:
+        """The explain page shows what it was made of, the heaviest first."""
+        verdict = merge([found("note", score=2.0), Finding("heavy", score=4.5, filter="two")], self.SCALE)
+        assert verdict.decided_by is not None
+        self.assertEqual((verdict.decided_by.filter, verdict.decided_by.reason), ("scores", "scores"))
+        self.assertEqual(verdict.decided_by.detail, "6.5 of 5: heavy +4.5, r +2.0")
+
+    def test_a_finding_that_says_as_much_speaks_for_itself(self) -> None:
+        """Its text tells the sender more than a sum does."""
+        refusal = found("reject", score=20.0, public="No programs")
+        self.assertIs(merge([refusal], self.SCALE).decided_by, refusal)
+        tag = found("tag", score=9.0)
+        self.assertEqual(merge([tag], self.SCALE).action, "quarantine")
+
+    def test_good_scores_weigh_against_bad_ones(self) -> None:
+        """An allow list takes points off."""
+        self.assertEqual(merge([found("note", score=7.0), found("note", score=-3.0)], self.SCALE).action, "accept")
+
+    def test_scores_in_shadow_show_in_would_only(self) -> None:
+        """Added to those in force, as they would be."""
+        verdict = merge([found("note", score=4.0), found("note", score=9.0, is_shadow=True)], self.SCALE)
+        self.assertEqual((verdict.action, verdict.score, verdict.would), ("accept", 4.0, "reject"))
+
+    def test_the_operator_s_words_replace_a_filter_s(self) -> None:
+        """By the reason that decided; the sum has one too."""
+        scale = Scale(reject=5.0, replies={"r": "Ask our postmaster", "scores": "Too much"})
+        for findings, text in (
+            ([found("reject", public="x")], "Ask our postmaster"),
+            ([found("note", score=6.0)], "Too much"),
+        ):
+            decided = merge(findings, scale).decided_by
+            assert decided is not None
+            self.assertEqual(decided.reply().lines, (text,))
+
+
+class MercyTests(SynchronousTestCase):
+    """Mail that guesses must not keep from postmaster and abuse."""
+
+    def test_guesses_tag_at_most(self) -> None:
+        """Whoever they are of, sums too; what it would have been is kept."""
+        for category in ("spam", "sender"):
+            for action in ("quarantine", "defer", "reject"):
+                verdict = merge([found(action, category=category, code=0)], has_mercy=True)
+                self.assertEqual((verdict.action, verdict.spared), ("tag", action))
+        verdict = merge([found("note", score=50.0)], Scale(reject=12.0), has_mercy=True)
+        self.assertEqual((verdict.action, verdict.spared), ("tag", "reject"))
+
+    def test_malware_policy_and_protocol_have_none(self) -> None:
+        """They are no guesses."""
+        for category in ("malware", "policy", "protocol", ""):
+            verdict = merge([found("reject", category=category)], has_mercy=True)
+            self.assertEqual((verdict.action, verdict.spared), ("reject", ""))
+
+    def test_a_code_of_its_own_is_no_trouble(self) -> None:
+        """A tag has none."""
+        spared = found("reject", category="spam", code=554, enhanced="5.7.26")
+        self.assertEqual(merge([spared], has_mercy=True).action, "tag")
+
+    def test_a_category_is_of_the_list(self) -> None:
+        """A mistyped one would have no mercy, and nobody would know."""
+        self.assertRaises(ValueError, Finding, "r", category="spma")

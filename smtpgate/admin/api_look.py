@@ -87,6 +87,7 @@ async def filters(ask: Ask) -> Answer:
             budget_s=view.budget_s,
             on_error=view.on_error,
             needs_message=view.needs_message,
+            category=view.category,
         )
         for view in ask.office.control.filters()
     ]

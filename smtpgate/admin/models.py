@@ -219,6 +219,7 @@ class FilterModel(View):
     budget_s: float
     on_error: str
     needs_message: bool
+    category: str
 
 
 class FilterList(View):

@@ -42,6 +42,7 @@ class FindingView(View):
     detail: str = ""
     is_shadow: bool = False
     duration_ms: float = 0.0
+    category: str = ""
 
 
 class VerdictView(View):
@@ -51,6 +52,7 @@ class VerdictView(View):
     score: float = 0.0
     would: str = ""
     decided_by: FindingView | None = None
+    spared: str = ""
 
 
 class RecipientView(View):

@@ -1,7 +1,7 @@
 """The `smtpgate` command: the gateway's managers at a terminal.
 
 It speaks to the running gateway over `control.sock` in its state folder; no rule, certificate or login can
-lock it out. `check-config` and `explain` need no gateway; `user` and `token` also work while none runs.
+lock it out. `check-config`, `explain` and `plugin` need no gateway; `user` and `token` also work while none runs.
 
 Exit codes: 0 done, 1 refused or unreachable, 2 usage, 3 configuration. What peers wrote is printed escaped.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands
+from smtpgate.cli import access, commands, plugin
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.question import client_address, recipient_path, sender_path
 
@@ -36,10 +36,19 @@ _MORE = {
     "LINKS: connections now. SESSIONS, FAILURES: so far. PROBED: the last look. WHY: what is wrong.",
     "drain": "While all servers of a backend are drained its recipients are deferred: clients hear 451 4.4.1 and try "
     "again later. It holds over reloads, until `ready` or a restart. To drain the gateway itself, see `stop`.",
+    "filters": "ORDER: in which they are asked. STAGES: when each is called. BUDGET_S: longest that one call may take, "
+    "in seconds. ON_ERROR: what becomes of the mail when the filter fails: tempfail, reject or continue. CATEGORY: "
+    "what it guards against; spam and sender are guesses, and spare postmaster. Of a running gateway those are shown "
+    "whose mode is not off.",
     "ready": "It ends a `drain`. Whether a server is up the gateway finds out by itself.",
     "stop": "Idle clients hear 421 4.3.2. What is in flight may finish within timeouts.drain.",
     "show": "The id ends every reply to MAIL, RCPT, DATA and to a message, and bounces quote it.",
 }
+_PLUGIN_TEST = (
+    "Scripts are files *.session, played one after the other in one process; tests are files test_*.py, run by trial. "
+    "The nearest folder above each that has smtpgate/plugins in it is on the path. Exit codes: 0 all passed, 1 some "
+    "failed, 2 usage."
+)
 _CODES = "Exit codes: 0 done, 1 refused or unreachable, 2 usage, 3 configuration. `smtpgate COMMAND --help` says more."
 
 
@@ -91,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     verb("stop", commands.stop)
     verb("show", commands.show).add_argument("id", metavar="ID", help="reference id of a session or a message")
     _access(verbs, verb)
+    _plugin(verbs)
     return top
 
 
@@ -144,6 +154,25 @@ def _access(verbs: Any, verb: Any) -> None:
     verb("revoke", access.token_revoke, tokens).add_argument("id", metavar="ID", help="as `token list` shows it")
 
 
+def _plugin(verbs: Any) -> None:
+    words = "What an author of filters needs: new, test."
+    more = "They need no gateway and no configuration; docs/plugins.md tells how a filter is written."
+    actions = verbs.add_parser("plugin", help=words, description=words, epilog=more).add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    words = (plugin.new.__doc__ or "").strip()
+    one = actions.add_parser("new", help=words, description=words)
+    one.add_argument("name", metavar="NAME", help="what the filter is called: lower-case letters, digits and hyphens")
+    one.add_argument("--folder", type=Path, metavar="DIR", help="the folder to make; without it NAME, in this one")
+    one.set_defaults(run=plugin.new)
+    words = (plugin.test.__doc__ or "").strip()
+    one = actions.add_parser("test", help=words, description=words, epilog=_PLUGIN_TEST)
+    one.add_argument(
+        "path", type=Path, nargs="+", metavar="PATH", help="a script, a file of tests, or a folder with some below it"
+    )
+    one.set_defaults(run=plugin.test)
+
+
 def _group(verbs: Any, name: str, words: str) -> Any:
     more = "They work while the gateway runs and while it does not; root then acts as the owner of the state folder."
     made = verbs.add_parser(name, help=words, description=words, epilog=more)
@@ -175,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     top = parser()
     args = top.parse_args(argv)
-    if args.config is None and args.command != "check-config":
+    if args.config is None and args.command not in ("check-config", "plugin"):
         top.error("give the configuration file of the gateway with --config FILE")
     try:
         args.run(args)

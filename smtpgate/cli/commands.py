@@ -100,8 +100,8 @@ def backends(args: argparse.Namespace) -> None:
 
 _SESSIONS = (("ID", "id"), ("CLIENT", "client_ip"), ("STAGE", "stage"), ("FROM", "sender"), ("RCPT", "recipients"),
              ("SERVER", "server"), ("AGE_S", "age_s"), ("LISTENER", "listener"))  # fmt: skip
-_FILTERS = (("FILTER", "name"), ("MODE", "mode"), ("STAGES", "stages"), ("ROLES", "roles"), ("BUDGET_S", "budget_s"),
-            ("ON_ERROR", "on_error"))  # fmt: skip
+_FILTERS = (("ORDER", "order"), ("FILTER", "name"), ("MODE", "mode"), ("STAGES", "stages"), ("ROLES", "roles"),
+            ("BUDGET_S", "budget_s"), ("ON_ERROR", "on_error"), ("CATEGORY", "category"))  # fmt: skip
 _BACKENDS = (("BACKEND", "backend"), ("SERVER", "name"), ("STATE", "state"), ("DRAINED", "is_drained"),
              ("READY", "is_ready"), ("LINKS", "links"), ("SESSIONS", "transactions"), ("FAILURES", "failures"),
              ("TLS", "tls_version"), ("PROBED", "last_probe"), ("WHY", "why"))  # fmt: skip
@@ -112,6 +112,7 @@ def filters(args: argparse.Namespace) -> None:
     try:
         found = Gateway(args.config).ask("GET", "/filters")
     except Unreachable:
+        from smtpgate.filters.base import STAGES
         from smtpgate.plugins import find_factories
 
         factories, _ = find_factories()
@@ -122,13 +123,17 @@ def filters(args: argparse.Namespace) -> None:
                 {
                     "name": use.name,
                     "mode": use.mode,
-                    "stages": sorted(factory.stages),
+                    "stages": [stage for stage in STAGES if stage in factory.stages],
                     "roles": sorted(use.roles or factory.roles),
                     "budget_s": factory.budget_s,
                     "on_error": use.on_error or factory.on_error,
                     "needs_message": factory.needs_message,
+                    "category": factory.category,
                 }
             )
+    if not args.json:
+        # A gateway that was started before an upgrade may not tell all of it.
+        found = {"items": [{"order": at, "category": "", **one} for at, one in enumerate(found["items"], 1)]}
     say_list(found, _FILTERS, args.json)
 
 

@@ -16,6 +16,7 @@ import attrs
 from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import model, schema
+from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.config.endpoint import parse_server
 from smtpgate.config.entry import normal_domain
 from smtpgate.config.patterns import AddressList, DomainList, NetworkList, PatternList
@@ -23,7 +24,8 @@ from smtpgate.config.position import BadSyntax, Document, read
 from smtpgate.config.problem import Fault, Where, one_of, quoted, warning
 from smtpgate.config.surroundings import ReadFile
 from smtpgate.config.validation import faults_of
-from smtpgate.config.values import parse_pin
+from smtpgate.config.values import parse_name_server, parse_pin
+from smtpgate.policy.verdict import Scale
 
 
 class FilterFactory(Protocol):
@@ -89,7 +91,17 @@ def settings(
         listeners={name: _listener(name, table, base, faults) for name, table in file.listeners.items()},
         backends=backends,
         routes=tuple(_route(n, table, document) for n, table in enumerate(file.routes)),
-        filters=tuple(_filter(n, table, document, base, plugins, faults) for n, table in enumerate(file.filters)),
+        trusted_relays=NetworkList(file.trusted_relays),
+        resolver=model.Resolver(tuple(map(parse_name_server, file.resolver.servers)), file.resolver.timeout),
+        content=_content(file.content),
+        scale=_scale(file),
+        marks=file.scores.mark,
+        filters=_with_set(
+            file.filter_set,
+            tuple(_filter(n, table, document, base, plugins, faults) for n, table in enumerate(file.filters)),
+            plugins,
+            faults,
+        ),
     )
     return tree, faults
 
@@ -111,6 +123,18 @@ def _limits(table: schema.LimitsTable) -> model.Limits:
     return model.Limits(
         **{name if name in names else f"{name}_octets": value for name, value in table},
     )
+
+
+def _content(table: schema.ContentTable) -> model.Content:
+    names = {field.name for field in attrs.fields(model.Content)}
+    return model.Content(
+        **{next(one for one in (name, f"{name}_octets", f"{name}_s") if one in names): value for name, value in table}
+    )
+
+
+def _scale(file: schema.File) -> Scale:
+    scores = file.scores
+    return Scale(scores.tag, scores.quarantine, scores.defer, scores.reject, file.replies)
 
 
 def _listener(name: str, table: schema.ListenerTable, base: Path, faults: list[Fault]) -> model.Listener:
@@ -239,6 +263,26 @@ def _filter(
         on_error=table.on_error,
         options=options,
     )
+
+
+def _with_set(
+    filter_set: str, given: tuple[model.FilterUse, ...], plugins: Plugins, faults: list[Fault]
+) -> tuple[model.FilterUse, ...]:
+    """The filters of the set, those of the file in the places of theirs or behind them."""
+    if filter_set == "none":
+        return given
+    by_name = {use.name: use for use in given}
+    uses = []
+    for name, mode in DEFAULT_SET:
+        factory = plugins.factories.get(name)
+        if name in by_name:
+            uses.append(by_name[name])
+        elif factory is None:
+            faults.append(attrs.evolve(_unknown_filter(name, (), plugins), where=("filter_set",), keys=("filters",)))
+        else:
+            options = factory.options() if factory.options is not None else None
+            uses.append(model.FilterUse(0, 0, name, mode=mode, options=options))
+    return (*uses, *(use for use in given if use not in uses))
 
 
 def _unknown_filter(use: str, where: Where, plugins: Plugins) -> Fault:

@@ -30,6 +30,7 @@ from smtpgate.config.patterns import (
     PatternList,
 )
 from smtpgate.config.problem import Problem
+from smtpgate.policy.verdict import NO_SCALE, Scale
 
 Role = Literal["mx", "submission"]
 Protocol = Literal["smtp", "lmtp"]
@@ -260,6 +261,28 @@ class FilterUse:
         return self.use
 
 
+@attrs.frozen
+class Resolver:
+    """Who answers questions of the DNS; no servers: those of the system."""
+
+    servers: tuple[tuple[str, int], ...] = ()
+    timeout_s: float = 3.0
+
+
+@attrs.frozen
+class Content:
+    """How far content is looked at, and with what."""
+
+    children: int = 2
+    child_memory_octets: int = 768 * 2**20
+    time_s: float = 15.0
+    parts: int = 1000
+    depth: int = 30
+    archive_depth: int = 5
+    archive_members: int = 1000
+    archive_size_octets: int = 100 * 2**20
+
+
 def _read_only(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping))
 
@@ -282,6 +305,11 @@ class Settings:
     backends: Mapping[str, Backend] = attrs.field(factory=dict, converter=_read_only)
     routes: tuple[Route, ...] = ()
     filters: tuple[FilterUse, ...] = ()
+    trusted_relays: NetworkList = NO_NETWORKS
+    resolver: Resolver = Resolver()
+    content: Content = Content()
+    scale: Scale = NO_SCALE
+    marks: bool = True
     path: Path | None = None
     digest: str = ""
     warnings: tuple[Problem, ...] = ()

@@ -39,6 +39,9 @@ TABLES: Sequence[tuple[str, type[schema.Table], str]] = (
     ("`[backends.NAME]`", schema.BackendTable, "backends"),
     ("An entry of `servers`", schema.ServerTable, "servers"),
     ("`[[routes]]`", schema.RouteTable, "routes"),
+    ("`[resolver]`", schema.ResolverTable, "resolver"),
+    ("`[content]`", schema.ContentTable, "content"),
+    ("`[scores]`", schema.ScoresTable, "scores"),
     ("`[[filters]]`", schema.FilterTable, "filters"),
 )
 
@@ -70,6 +73,9 @@ SHOWN: Sequence[tuple[str, type[schema.Table], Mapping[str, str]]] = (
         {"listener": '"mx"', "recipient": '["example.net", "*.example.org"]', "backend": '"mail"'},
     ),
     ("[[routes]]", schema.RouteTable, {"listener": '"submission"', "backend": '"mail"'}),
+    ("[resolver]", schema.ResolverTable, {}),
+    ("[content]", schema.ContentTable, {}),
+    ("[scores]", schema.ScoresTable, {}),
     ("#[[filters]]", schema.FilterTable, {}),
 )
 

@@ -26,12 +26,16 @@ from smtpgate.config.values import (
     ListenOrOff,
     Listens,
     LocalDomains,
+    NameServers,
     Networks,
     Pins,
+    Reason,
+    ReplyText,
     RoleName,
     Roles,
     ServerAddress,
     Size,
+    Threshold,
     Users,
     Wait,
     Words,
@@ -319,6 +323,46 @@ class RouteTable(Table):
     backend: str = key(REQUIRED, "Name of the backend.", example='"mail"')
 
 
+class ResolverTable(Table):
+    """Who answers questions of the DNS, for all filters."""
+
+    servers: NameServers = key(
+        [],
+        "Addresses of resolvers, each with a port if it is not 53. One on this machine is best: only there an answer "
+        "can be known as validated, and block lists refuse the big public ones.",
+        shown="those of /etc/resolv.conf",
+        example='["127.0.0.1"]',
+    )
+    timeout: Wait = key("3s", "Time for one question, over all resolvers that are tried.")
+
+
+class ContentTable(Table):
+    """How far the content of a message is looked at. What is beyond a limit is found as such, not passed over."""
+
+    children: Count = key(2, "Child processes that look at content. One is enough for some ten messages a second.")
+    child_memory: Annotated[Size, Ge(128 * 2**20)] = key("768 MiB", "Most memory of one child process.")
+    time: Wait = key("15s", "Longest look at one message; then the child process is ended.")
+    parts: Count = key(1000, "Parts of a message.")
+    depth: Count = key(30, "Parts within parts.")
+    archive_depth: Count = key(5, "Archives within archives.")
+    archive_members: Count = key(1000, "Files in the archives of one message.")
+    archive_size: Annotated[Size, Ge(2**20)] = key("100 MiB", "Unpacked size of all archives of one message.")
+
+
+class ScoresTable(Table):
+    """What the sum of the scores of all findings leads to, at the end of a message."""
+
+    tag: Threshold = key(5.0, "From this sum on a message is marked.")
+    quarantine: Threshold = key("off", "From this sum on it is a case for the quarantine. It passes, marked.")
+    defer: Threshold = key("off", "From this sum on the sender is told to come back later.", example="12.0")
+    reject: Threshold = key("off", "From this sum on it is refused.", example="15.0")
+    mark: bool = key(
+        True,
+        "Write X-Spam-Flag, X-Spam-Score and X-Smtpgate-Verdict above a marked message, and take out fields of these "
+        "names that came with it. Messages then wait for their verdict before the backend sees them.",
+    )
+
+
 class FilterTable(Table):
     """One filter. They run in the order of the file."""
 
@@ -363,11 +407,29 @@ class File(Table):
         " is refused there: the gateway is never an open relay.",
         example='["example.net", "*.example.org"]',
     )
+    trusted_relays: Networks = key(
+        [],
+        "Mail servers of your own that stand in front and say with nothing but their Received line who the client was.",
+        example='["192.0.2.7"]',
+    )
     log: LogTable = key({}, "What the gateway writes about its work.")
     admin: AdminTable = key({}, "Admin pages and health paths.")
     limits: LimitsTable = key({}, "What one client, session or message may take.")
     timeouts: TimeoutsTable = key({}, "How long each step may take.")
+    resolver: ResolverTable = key({}, "Who answers questions of the DNS.")
+    content: ContentTable = key({}, "How far content is looked at.")
+    scores: ScoresTable = key({}, "What the sum of scores leads to.")
+    replies: dict[Reason, ReplyText] = key(
+        {},
+        "Texts for senders, by the reason of the finding that decided, in place of the filter's own; scores is the "
+        "reason of the sum.",
+    )
     listeners: dict[str, ListenerTable] = key({}, "Front doors for clients, by name.")
     backends: dict[str, BackendTable] = key({}, "Groups of mail servers, by name.")
     routes: list[RouteTable] = key([], "Which mail goes to which backend.")
+    filter_set: Literal["none", "default"] = key(
+        "none",
+        "default: filters that need no engine and no list run before those of the file; programs are refused, spam is "
+        "marked. A table of [[filters]] of the same name replaces one of them.",
+    )
     filters: list[FilterTable] = key([], "Filters, in the order in which they run.")

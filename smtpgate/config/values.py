@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from typing import Annotated, Literal
 
@@ -101,6 +102,46 @@ def _pin(text: str) -> str:
     return text
 
 
+def _name_server(text: str) -> str:
+    parse_name_server(text)
+    return text
+
+
+def parse_name_server(text: str) -> tuple[str, int]:
+    """Address and port of a DNS resolver: an address alone, or as a server of a backend with its port."""
+    if endpoint.is_address(text):
+        return text, 53
+    try:
+        server = endpoint.parse_server(text)
+    except BadValue:
+        server = None
+    if server is None or server.port is None or not endpoint.is_address(server.host):
+        raise BadValue(
+            f"{quoted(text)} is no address of a resolver", 'write "127.0.0.1", "[2001:db8::53]:53" or "192.0.2.53:5353"'
+        )
+    return server.host, server.port
+
+
+def _threshold(value: object) -> object:
+    if value == "off":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadValue(f"{quoted(value)} is no threshold", 'write a number, as 5.0, or "off"')
+    return float(value)
+
+
+def _reason(text: str) -> str:
+    if re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", text) is None:
+        raise BadValue(f"{quoted(text)} is no reason of a finding", "write it as log and pages do")
+    return text
+
+
+def _reply_text(text: str) -> str:
+    if not text.strip() or len(text) > 300 or not text.isascii() or not text.isprintable():
+        raise BadValue("this cannot be said in a reply", "write 1 to 300 printable ASCII characters, without a code")
+    return text
+
+
 @attrs.frozen
 class Kind:
     """The word for a type in the documents. pydantic passes over it."""
@@ -117,6 +158,13 @@ Count = Annotated[int, Ge(1), Kind("number")]
 FilePath = Annotated[str, AfterValidator(_path), Kind("path")]
 ListenOrOff = Annotated[str, AfterValidator(_listen_or_off), Kind("endpoint")]
 ServerAddress = Annotated[str, AfterValidator(_server), Kind("address")]
+Threshold = Annotated[
+    float | None,
+    BeforeValidator(_threshold, json_schema_input_type=float | Literal["off"]),
+    Kind("number, or `off`"),
+]
+Reason = Annotated[str, AfterValidator(_reason), Kind("reason")]
+ReplyText = Annotated[str, AfterValidator(_reply_text), Kind("text")]
 RoleName = Literal["mx", "submission"]
 
 Words = Annotated[list[str], _ONE_OR_MORE, Kind("list of names")]
@@ -128,5 +176,6 @@ Users = Annotated[list[Annotated[str, AfterValidator(_user)]], _ONE_OR_MORE, Kin
 Hosts = Annotated[list[Annotated[str, AfterValidator(_host)]], _ONE_OR_MORE, Kind("list of hosts")]
 Files = Annotated[list[FilePath], _ONE_OR_MORE, Kind("list of paths")]
 Pins = Annotated[list[Annotated[str, AfterValidator(_pin)]], _ONE_OR_MORE, Kind("list of pins")]
+NameServers = Annotated[list[Annotated[str, AfterValidator(_name_server)]], _ONE_OR_MORE, Kind("list of addresses")]
 Listens = Annotated[list[Annotated[str, AfterValidator(_listen)]], _ONE_OR_MORE, MinLen(1), Kind("list of endpoints")]
 Roles = Annotated[list[RoleName], _ONE_OR_MORE, MinLen(1), Kind("list of mx, submission")]

@@ -17,6 +17,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from smtpgate.interfaces import IFilter, IFilterFactory
+from smtpgate.policy.verdict import CATEGORIES
 
 #: What a filter's object for a session, and one for a transaction, may have methods for, in the order of a session.
 SESSION_STAGES: Final = ("connect", "helo", "auth")
@@ -49,6 +50,10 @@ def faults(factory: Any) -> list[str]:
         found += [f"{what} has {one!r}, which is none of {', '.join(known)}" for one in given if one not in known]
     if factory.on_error not in POLICIES:
         found.append(f"on_error is {factory.on_error!r}, and should be one of {', '.join(POLICIES)}")
+    if factory.category not in CATEGORIES:
+        found.append(f"category is {factory.category!r}, and should be one of {', '.join(CATEGORIES)}")
+    if factory.needs_content and "end" not in factory.stages:
+        found.append("needs_content is for the stage end, which stages does not name")
     if not isinstance(factory.budget_s, int | float) or not 0 < factory.budget_s <= 300:
         found.append(f"budget_s is {factory.budget_s!r}, and should be seconds, 300 at most")
     options = factory.options
@@ -73,6 +78,8 @@ class Factory:
     on_error: str = "tempfail"
     needs_message: bool = False
     budget_s: float = 1.0
+    needs_content: bool = False
+    category: str = "policy"
 
     def __attrs_post_init__(self) -> None:
         found = faults(self)

@@ -70,8 +70,8 @@ _MESSAGE: Final = (
 )
 _RECIPIENT: Final = ("address", "state", "reply", "final")
 _REPLY: Final = ("code", "enhanced", "text")
-_FINDING: Final = ("filter", "reason", "action", "score", "public", "detail", "is_shadow", "duration_ms")
-_VERDICT: Final = ("action", "score", "would", "decided_by")
+_FINDING: Final = ("filter", "reason", "action", "score", "public", "detail", "is_shadow", "duration_ms", "category")
+_VERDICT: Final = ("action", "score", "would", "decided_by", "spared")
 _STEP: Final = ("at_ms", "who", "what", "detail")
 
 #: Whole microseconds in a list, milliseconds under a name.
@@ -149,12 +149,14 @@ def _finding(finding: Finding) -> list[Any]:
         finding.detail,
         finding.is_shadow,
         round(finding.seconds * 1_000_000),
+        finding.category,
     ]
 
 
 def _verdict(verdict: Verdict) -> list[Any]:
     decided = verdict.decided_by
-    return [verdict.action, verdict.score, verdict.would, _finding(decided) if decided is not None else None]
+    by = _finding(decided) if decided is not None else None
+    return [verdict.action, verdict.score, verdict.would, by, verdict.spared]
 
 
 def _message(facts: Transaction, session_id: str, begun: float) -> list[Any]:

@@ -6,13 +6,14 @@ The session fills these records while it goes on; filters read them, routes are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import attrs
 
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy.edits import EditList
+from smtpgate.policy.mercy import is_spared
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.smtp.address import Path
 from smtpgate.smtp.reply import Reply
@@ -164,6 +165,9 @@ class Transaction:
     :ivar header: the header section, once it has passed
     :ivar octets: size of the content as RFC 1870 counts it
     :ivar notes: short words about the content ("bare_lf")
+    :ivar content: the octets (`interfaces.IContent`) at stage `end`, where a filter asks for them; else None
+    :ivar shared: what its filters share (`proxy.shared.Flights`); None while there is nothing
+    :ivar at_end: what is to be called when it is over
     """
 
     __slots__ = (
@@ -192,6 +196,9 @@ class Transaction:
         "body_by",
         "backend_tls",
         "edits",
+        "content",
+        "shared",
+        "at_end",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
@@ -220,11 +227,21 @@ class Transaction:
         self.notes: list[str] = []
         self.body_by = ""
         self.edits = EditList()
+        self.content: Any = None
+        self.shared: Any = None
+        self.at_end: list[Callable[[], None]] = []
 
     def note(self, word: str) -> None:
         """A short word about the message, once."""
         if word not in self.notes:
             self.notes.append(word)
+
+    @property
+    def has_mercy(self) -> bool:
+        """True when it goes to somebody whom guesses must not keep it from (`policy.mercy`)."""
+        return self.session.role == "mx" and any(
+            one.state in ("accepted", "known") and is_spared(one.path) for one in self.recipients
+        )
 
     @property
     def message_id(self) -> str:

@@ -1,14 +1,16 @@
 """Findings and the one decision.
 
 A filter only says what it found (`Finding`); `merge` alone decides, purely, whatever the order in which filters ran.
-The session turns the `Verdict` into a reply, the explain page shows all of it.
+Beside the actions that findings propose it weighs the sum of their scores against the operator's thresholds
+(`Scale`). The session turns the `Verdict` into a reply, the explain page shows all of it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import attrs
@@ -22,6 +24,12 @@ _RANK: Final = {action: rank for rank, action in enumerate(ACTIONS)}
 #: Code and enhanced code where a finding names none (RFC 3463 section 3.8: delivery not authorised).
 _DEFAULT: Final = {"reject": (550, "5.7.1"), "defer": (451, "4.7.1")}
 _ENHANCED: Final = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
+#: What a filter guards against. The first two are guesses about good and bad senders, and have mercy on mail that must
+#: always get through (RFC 5321 section 4.5.1: postmaster); the others are not.
+CATEGORIES: Final = ("spam", "sender", "malware", "policy", "protocol")
+MERCIFUL: Final = frozenset(CATEGORIES[:2])
+#: Who speaks where the sum of scores decides.
+SCORES: Final = "scores"
 _REASON: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
@@ -63,6 +71,7 @@ class Finding:
     :ivar enhanced: enhanced code of the same class; "": the default
     :ivar recipients: indexes of the recipients that it is about; None: all
     :ivar skips: of an `accept`: names of the filters that need not be heard
+    :ivar category: one of CATEGORIES; "": that of the filter
     :ivar filter: who says so; set by the chain
     :ivar is_shadow: recorded without effect; set by the chain
     :ivar seconds: how long the filter took; set by the chain
@@ -77,6 +86,7 @@ class Finding:
     enhanced: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
     recipients: frozenset[int] | None = attrs.field(default=None, converter=_indexes)
     skips: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
+    category: str = attrs.field(default="", validator=attrs.validators.in_(("", *CATEGORIES)))
     filter: str = ""
     is_shadow: bool = False
     seconds: float = 0.0
@@ -98,6 +108,35 @@ class Finding:
         return Reply(self.code or code, self.enhanced or enhanced, (text,))
 
 
+def _read_only(given: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(given))
+
+
+@attrs.frozen
+class Scale:
+    """What the sum of scores leads to. A threshold of None is off.
+
+    :ivar replies: by reason of a finding: the text for the sender, in place of the filter's own; `SCORES` for the sum
+    """
+
+    tag: float | None = None
+    quarantine: float | None = None
+    defer: float | None = None
+    reject: float | None = None
+    replies: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
+
+    def action(self, score: float) -> tuple[str, float]:
+        """The strongest action that a sum reaches, and its threshold; ("note", 0.0) for none."""
+        for action in ("reject", "defer", "quarantine", "tag"):
+            threshold = getattr(self, action)
+            if threshold is not None and score >= threshold:
+                return action, threshold
+        return "note", 0.0
+
+
+NO_SCALE: Final = Scale()
+
+
 @attrs.frozen
 class Verdict:
     """The decision over a stage, and over a message.
@@ -106,12 +145,14 @@ class Verdict:
     :ivar decided_by: the finding that decided; None for an undisturbed pass
     :ivar score: sum of the scores in force
     :ivar would: what the shadow findings would have made of it, where that is stronger; else ""
+    :ivar spared: what it would have been but for mercy; else ""
     """
 
     action: str = "accept"
     decided_by: Finding | None = None
     score: float = 0.0
     would: str = ""
+    spared: str = ""
 
     @property
     def is_refusal(self) -> bool:
@@ -122,11 +163,15 @@ class Verdict:
 PASS: Final = Verdict()
 
 
-def merge(findings: Iterable[Finding]) -> Verdict:
+def merge(findings: Iterable[Finding], scale: Scale = NO_SCALE, has_mercy: bool = False) -> Verdict:
     """The one decision: the strongest action in force wins, among equals the first found.
 
     A refusal for good is stronger than one for now: where one filter has seen malware, another's failure to answer
     does not make the sender try again. An `accept` silences the filters that it names, and no other.
+
+    :param scale: thresholds for the sum of scores; the sum speaks where no finding says something as strong
+    :param has_mercy: the message is for somebody whom guesses must not keep it from: a finding of a category in
+        `MERCIFUL`, and the sum, tag it at most
     """
     findings = tuple(findings)
     if not findings:
@@ -135,19 +180,56 @@ def merge(findings: Iterable[Finding]) -> Verdict:
     for finding in findings:
         if finding.action == "accept" and not finding.is_shadow:
             skipped |= finding.skips
-    best: Finding | None = None
-    shadow_rank = 0
-    score = 0.0
-    for finding in findings:
-        if finding.filter in skipped:
-            continue
-        rank = _RANK[finding.action]
-        if finding.is_shadow:
-            shadow_rank = max(shadow_rank, rank)
-            continue
-        score += finding.score
-        if finding.action != "note" and (best is None or rank > _RANK[best.action]):
-            best = finding
+    heard = [finding for finding in findings if finding.filter not in skipped]
+    best, score, spared = _strongest([one for one in heard if not one.is_shadow], scale, has_mercy)
     action = best.action if best is not None else "accept"
-    would = ACTIONS[shadow_rank] if shadow_rank > max(_RANK[action], _RANK["accept"]) else ""
-    return Verdict(action, best, score, would)
+    would = ""
+    if len(heard) and any(one.is_shadow for one in heard):
+        # As if shadow were enforce: scores that are tried out add up with those in force.
+        other, _, _ = _strongest(heard, scale, has_mercy)
+        if other is not None and _RANK[other.action] > max(_RANK[action], _RANK["accept"]):
+            would = other.action
+    return Verdict(action, best, score, would, spared)
+
+
+def _strongest(findings: list[Finding], scale: Scale, has_mercy: bool) -> tuple[Finding | None, float, str]:
+    """The finding that decides, the sum of scores, and the action that mercy took away."""
+    best: Finding | None = None
+    score = 0.0
+    spared = ""
+    for finding in findings:
+        score += finding.score
+        if finding.action == "note":
+            continue
+        if has_mercy and finding.category in MERCIFUL and _RANK[finding.action] > _RANK["tag"]:
+            spared = max(spared, finding.action, key=lambda one: _RANK.get(one, -1))
+            finding = attrs.evolve(finding, action="tag", code=0, enhanced="")
+        if best is None or _RANK[finding.action] > _RANK[best.action]:
+            best = finding
+    action, threshold = scale.action(score)
+    if action != "note":
+        if has_mercy and _RANK[action] > _RANK["tag"]:
+            spared = max(spared, action, key=lambda one: _RANK.get(one, -1))
+            action = "tag"
+        if best is None or _RANK[action] > _RANK[best.action]:
+            best = _sum_speaks(findings, action, threshold, score)
+    if best is not None:
+        text = scale.replies.get(best.reason)
+        if text is not None:
+            best = attrs.evolve(best, public=text)
+    return best, score, spared
+
+
+def _sum_speaks(findings: list[Finding], action: str, threshold: float, score: float) -> Finding:
+    parts = sorted((one for one in findings if one.score), key=lambda one: -one.score)
+    what = ", ".join(f"{one.reason} {one.score:+.1f}" for one in parts)
+    return Finding(
+        SCORES,
+        action,
+        "The message looks like spam"
+        if action == "reject"
+        else "The message looks suspicious; it may be sent again later",
+        f"{score:.1f} of {threshold:g}: {what}"[:1000],
+        category="spam",
+        filter=SCORES,
+    )

@@ -8,11 +8,15 @@ of data, once (PROTOCOL A-3).
 
 from __future__ import annotations
 
+import hashlib
 import zlib
+from typing import Any
 
 from smtpgate.message.header import HeaderReader, HeaderSection
+from smtpgate.policy.mark import marks
 from smtpgate.policy.transaction import Transaction
-from smtpgate.policy.verdict import merge
+from smtpgate.policy.verdict import PASS
+from smtpgate.proxy.content import Whole
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.fate import Fate
 from smtpgate.proxy.pipeline import ChainRun
@@ -55,6 +59,8 @@ class Body:
         "_held",
         "_prefix",
         "_spool",
+        "_copy",
+        "_digest",
         "_is_spooled",
         "_is_raw",
         "_started",
@@ -95,6 +101,9 @@ class Body:
         self._held: Chunk | None = None
         self._prefix = b""
         self._spool: Spool | None = None
+        #: What filters read that must see all of it: the spool, or a copy of what is streamed.
+        self._copy: Spool | None = None
+        self._digest: Any = hashlib.sha256() if door.chain.needs_content else None
         self.fate = Fate(engine.ledger, transaction, engine.tell)
         self._is_spooled = door.chain.spools or door.listener.body == "spool" or self.fate.may_be_known
         self._started = False
@@ -102,9 +111,11 @@ class Body:
     async def start(self) -> Reply | None:
         """Come to the point where content may be taken; a Reply where it may not. None: 354, or go on with chunks."""
         self._transaction.body_by = "BDAT" if self.by_chunks else "DATA"
-        if self._is_spooled:
+        if self._is_spooled or self._digest is not None:
             limits = self._revision.settings.limits
-            self._spool = Spool(limits.spool_memory_octets, self._engine.open_spool, self._engine.in_thread)
+            self._copy = Spool(limits.spool_memory_octets, self._engine.open_spool, self._engine.in_thread)
+        if self._is_spooled:
+            self._spool = self._copy
             return None
         self._started = True
         return await self._delivery.start(self.by_chunks)
@@ -161,7 +172,7 @@ class Body:
         transaction.header = section
         if self._run.wants("header"):
             found = await self._run.run("header", section)
-            verdict = merge(found)
+            verdict = self._run.verdict(found, has_mercy=transaction.has_mercy)
             if verdict.is_refusal:
                 transaction.verdict = verdict
                 assert verdict.decided_by is not None
@@ -190,18 +201,22 @@ class Body:
             octets = chunk.opening(self._unsummed)
             self._checksum = zlib.crc32(octets, self._checksum)
             self._unsummed -= len(octets)
+        if self._digest is not None:
+            self._digest.update(chunk.content)
         if self._door.chain.has_body:
             self._run.feed(chunk.content)
 
     async def _forward(self, chunk: Chunk) -> None:
         """Content on its way, edited."""
-        if self._spool is not None:
+        if self._copy is not None:
             try:
-                await self._spool.append(chunk.content)
+                await self._copy.append(chunk.content)
             except OSError as error:
                 self._transaction.notes.append(f"spool: {error}")
                 self._refuse(status.DISK_FULL)
-            return
+                return
+            if self._spool is not None:
+                return
         if self._held is not None:
             held, self._held = self._held, chunk
             await self._send(held)
@@ -226,8 +241,8 @@ class Body:
             return
         self.refusal = reply
         self._held = None
-        if self._spool is not None:
-            self._spool.close()
+        if self._copy is not None:
+            self._copy.close()
         self._delivery.abandon("refused by the gateway")
 
     async def end_chunk(self) -> Reply:
@@ -269,15 +284,19 @@ class Body:
 
     async def _judge(self) -> None:
         transaction = self._transaction
+        if self._copy is not None and self._digest is not None:
+            transaction.content = Whole(self._copy, self._digest.hexdigest())
         if self._run.wants("end"):
             role = self._door.listener.role
             await self._run.run("end", seconds=self._revision.settings.timeouts.verdict_for(role))
-        if self._run.findings:
-            verdict = merge(found for found in self._run.findings if found.recipients is None)
-            transaction.verdict = verdict
+        if self._run.has_findings:
+            verdict = transaction.verdict = self._run.last_verdict(transaction.has_mercy)
             if verdict.is_refusal:
                 assert verdict.decided_by is not None
                 self._refuse(verdict.decided_by.reply())
+        if self._door.chain.marks and self.refusal is None and self._reader.section is not None:
+            for edit in marks(self._reader.section, transaction.verdict or PASS, self._run.findings):
+                self._edits.append(edit)
         transaction.verdict_at = self._engine.clock.seconds()
 
     async def _commit(self) -> Reply:
@@ -366,5 +385,5 @@ class Body:
     def close(self) -> None:
         """The transaction is over."""
         self.fate.settle()
-        if self._spool is not None:
-            self._spool.close()
+        if self._copy is not None:
+            self._copy.close()

@@ -11,8 +11,8 @@ from typing import Any
 
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy import event as told
+from smtpgate.policy.mercy import is_spared
 from smtpgate.policy.transaction import Recipient, Transaction
-from smtpgate.policy.verdict import merge
 from smtpgate.proxy.body import Body
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.ledger import PATIENCE_S
@@ -58,7 +58,7 @@ class Exchange:
         self.facts.begun = begun = self._now()
         facts.note(begun, "client", "MAIL", command.path)
         facts.transaction = self.facts
-        self.run = session.door.chain.transaction(self.facts, session.skips)
+        self.run = session.door.chain.transaction(self.facts, session.run_filters)
         self.delivery: Delivery | None = None
         self.body: Body | None = None
         self.has_end = False
@@ -98,7 +98,10 @@ class Exchange:
 
     async def _filter(self, stage: str, *args: object, recipient: int | None = None) -> Reply | None:
         self._session.front.flush()
-        verdict = merge(await self.run.run(stage, *args, recipient=recipient))
+        found = await self.run.run(stage, *args, recipient=recipient)
+        has_mercy = self._is_spared(args[0]) if recipient is not None else self.facts.has_mercy
+        waits = recipient is None and not self.facts.recipients and self.facts.session.role == "mx"
+        verdict = self.run.verdict(found, waits=waits, has_mercy=has_mercy)
         if not verdict.is_refusal:
             return None
         decided = verdict.decided_by
@@ -111,6 +114,18 @@ class Exchange:
         self._note("filter", f"{decided.filter}: {decided.reason}", decided.detail)
         return decided.reply()
 
+    def _is_spared(self, recipient: object) -> bool:
+        assert isinstance(recipient, Recipient)
+        return self.facts.session.role == "mx" and is_spared(recipient.path)
+
+    def _delayed(self, recipient: Recipient) -> Reply | None:
+        """A refusal of the client, its greeting or the sender that waited for the recipients."""
+        delayed = self.run.delayed
+        if delayed is None or delayed.filter in self.run.skips or self._is_spared(recipient):
+            return None
+        self._note("filter", f"{delayed.filter}: {delayed.reason}", delayed.detail)
+        return delayed.reply()
+
     async def rcpt(self, group: Sequence[Command]) -> list[tuple[Reply, bool]]:
         """Recipients that came together: a reply each, and whether it is our own word."""
         out: list[tuple[Reply, bool] | None] = []
@@ -121,6 +136,8 @@ class Exchange:
             recipient = Recipient(command.path, command.params)
             place = len(out)
             found = self._doom or self._known_word(recipient, batch, group) or self._own_word(recipient, len(batch))
+            if not isinstance(found, Reply):
+                found = self._delayed(recipient) or found
             if not isinstance(found, Reply) and self.run.wants("rcpt"):
                 found = await self._filter("rcpt", recipient, recipient=place) or found
             facts.recipients.append(recipient)
@@ -451,6 +468,10 @@ class Exchange:
             else:
                 self.delivery.abandon(f"transaction {outcome}")
         self.run.close()
+        for call in facts.at_end:
+            call()
+        facts.at_end.clear()
+        facts.content = None
         facts.session.transactions.append(facts)
         facts.session.transaction = None
         self._note("us", outcome, reply.text if reply is not None else "")

@@ -21,8 +21,9 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from smtpgate.policy.event import FilterFailed
+from smtpgate.policy.mercy import later
 from smtpgate.policy.transaction import Session, Transaction
-from smtpgate.policy.verdict import Finding
+from smtpgate.policy.verdict import MERCIFUL, NO_SCALE, PASS, Finding, Scale, Verdict, merge
 from smtpgate.tasks import Clock, Signal
 
 #: In the order of a session.
@@ -34,6 +35,8 @@ STAGE_S: Final = 30.0
 SLOW_S: Final = 0.1
 #: In place of a result that did not come in time.
 _LATE: Final = object()
+#: What these find, and no other, is a matter of degree.
+_GUESSES: Final = MERCIFUL
 #: Names of no filters.
 NOBODY: Final[frozenset[str]] = frozenset()
 #: Filters that may hold the verdict longer make the message be spooled (DESIGN: streaming).
@@ -56,22 +59,61 @@ class Use:
     on_error: str = "tempfail"
     needs_message: bool = False
     budget_s: float = 1.0
+    needs_content: bool = False
+    category: str = "policy"
+
+    @classmethod
+    def of(
+        cls, factory: Any, name: str, made: Any, roles: frozenset[str] | None, mode: str, on_error: str | None
+    ) -> Use:
+        """A filter as its factory describes it, where the operator did not say otherwise."""
+        return cls(
+            name,
+            made,
+            frozenset(factory.stages),
+            roles or frozenset(factory.roles),
+            mode,
+            on_error or factory.on_error,
+            factory.needs_message,
+            factory.budget_s,
+            factory.needs_content,
+            factory.category,
+        )
 
 
 class Chain:
     """All filters of one revision for one role, in their order."""
 
-    def __init__(self, uses: Iterable[Use], role: str, clock: Clock, tell: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        uses: Iterable[Use],
+        role: str,
+        clock: Clock,
+        tell: Callable[[Any], None],
+        scale: Scale = NO_SCALE,
+        marks: bool = False,
+    ) -> None:
+        """
+        :param scale: thresholds for the sum of scores
+        :param marks: the verdict is written above a message that was found suspicious
+        """
         self.uses = tuple(use for use in uses if role in use.roles and use.mode != "off")
         self.clock = clock
         self.tell = tell
         self.has_session = any(use.stages & _SESSION_STAGES for use in self.uses)
+        self.scale = scale
+        #: For the stages before the end, where scores decide nothing.
+        self.replies = Scale(replies=scale.replies)
+        self.needs_content = any(use.needs_content for use in self.uses)
+        self.marks = marks and any(use.mode == "enforce" and use.category in _GUESSES for use in self.uses)
         self.has_body = any("body" in use.stages for use in self.uses)
         self.stages = frozenset(stage for use in self.uses for stage in use.stages)
         self._of_session = tuple(use for use in self.uses if use.stages & _SESSION_STAGES)
         self._of_transaction = tuple(use for use in self.uses if use.stages - _SESSION_STAGES)
         #: The backend may not see the start of a message before the verdict.
-        self.spools = any(use.mode == "enforce" and (use.needs_message or use.budget_s > STREAM_S) for use in self.uses)
+        self.spools = self.marks or any(
+            use.mode == "enforce" and (use.needs_message or use.budget_s > STREAM_S) for use in self.uses
+        )
 
     def session(self, session: Session) -> ChainRun:
         """The objects of one session."""
@@ -79,12 +121,13 @@ class Chain:
         run.begin(self._of_session, lambda use: use.filter.session(session))
         return run
 
-    def transaction(self, transaction: Transaction, skips: frozenset[str] = NOBODY) -> ChainRun:
+    def transaction(self, transaction: Transaction, session_run: ChainRun | None = None) -> ChainRun:
         """The objects of one transaction.
 
-        :param skips: names of the filters that the session's own run need not hear
+        :param session_run: those of its session: what they found counts for the message too, and whom an `accept`
+            of theirs silences is not heard here either
         """
-        run = ChainRun(self, transaction.session.id, skips)
+        run = ChainRun(self, transaction.session.id, session_run)
         if self._of_transaction:
             run.begin(self._of_transaction, lambda use: use.filter.transaction(transaction))
         return run
@@ -95,13 +138,26 @@ class ChainRun:
 
     :ivar findings: all that was found, in order
     :ivar skips: names of the filters that need not be heard any more
+    :ivar delayed: a refusal that waits for the recipients, since some must be spared
     """
 
-    __slots__ = ("findings", "skips", "_chain", "_objects", "_session_id", "_by_stage", "_returned")
+    __slots__ = (
+        "findings",
+        "skips",
+        "delayed",
+        "_before",
+        "_chain",
+        "_objects",
+        "_session_id",
+        "_by_stage",
+        "_returned",
+    )
 
-    def __init__(self, chain: Chain, session_id: str, skips: frozenset[str] = NOBODY) -> None:
+    def __init__(self, chain: Chain, session_id: str, before: ChainRun | None = None) -> None:
         self.findings: list[Finding] = []
-        self.skips = skips
+        self.skips: frozenset[str] = before.skips if before is not None else NOBODY
+        self.delayed: Finding | None = before.delayed if before is not None else None
+        self._before = before
         #: How many of the findings a stage has given to its caller.
         self._returned = 0
         self._chain = chain
@@ -185,6 +241,30 @@ class ChainRun:
         first, self._returned = self._returned, len(self.findings)
         return self.findings[first:]
 
+    def verdict(self, found: Iterable[Finding], *, waits: bool = False, has_mercy: bool = False) -> Verdict:
+        """What the findings of one stage come to.
+
+        :param waits: the recipients are not known yet, and may be such as must be spared: a refusal that is a guess is
+            kept until then (`delayed`), as Postfix does it with smtpd_delay_reject
+        """
+        verdict = merge(found, self._chain.replies, has_mercy)
+        decided = verdict.decided_by
+        if waits and verdict.is_refusal and decided is not None and decided.category in MERCIFUL:
+            self.delayed = self.delayed or decided
+            return PASS
+        return verdict
+
+    @property
+    def has_findings(self) -> bool:
+        """Whether there is anything to judge a message by."""
+        return bool(self.findings) or self._before is not None and bool(self._before.findings)
+
+    def last_verdict(self, has_mercy: bool) -> Verdict:
+        """The verdict over the message: all that was found of it and of its session, scores weighed."""
+        before = [later(one) for one in self._before.findings] if self._before is not None else []
+        findings = before + [one for one in self.findings if one.recipients is None]
+        return merge(findings, self._chain.scale, has_mercy)
+
     async def _finish(self, stage: str, running: list[tuple[Use, Deferred[Any], float]], seconds: float) -> None:
         clock = self._chain.clock
         done = Signal()
@@ -234,10 +314,21 @@ class ChainRun:
     def _take(self, use: Use, stage: str, answer: object, took: float) -> None:
         if answer is None:
             return
-        if not isinstance(answer, Finding):
-            self._fail(use, stage, "wrong type", type(answer).__name__)
+        answers: list[Any] = answer if isinstance(answer, list) else [answer]
+        wrong = next((one for one in answers if not isinstance(one, Finding)), None)
+        if wrong is not None:
+            self._fail(use, stage, "wrong type", type(wrong).__name__)
             return
-        self.findings.append(attrs.evolve(answer, filter=use.name, is_shadow=use.mode == "shadow", seconds=took))
+        self.findings += [
+            attrs.evolve(
+                one,
+                filter=use.name,
+                category=one.category or use.category,
+                is_shadow=use.mode == "shadow",
+                seconds=took,
+            )
+            for one in answers
+        ]
 
     def _fail(self, use: Use, stage: str, kind: str, detail: str) -> None:
         """The filter's failure policy speaks for it."""
@@ -250,6 +341,7 @@ class ChainRun:
             public="A check could not be done; try again later" if action == "defer" else "A check could not be done",
             enhanced={"defer": "4.3.0", "reject": "5.3.0"}.get(action, ""),
             filter=use.name,
+            category=use.category,
             is_shadow=use.mode == "shadow",
         )
         self.findings.append(finding)

@@ -54,6 +54,7 @@ class Revision:
     """One configuration at work.
 
     :ivar sessions: how many sessions run on it
+    :ivar at_close: gives back what its filters used
     """
 
     id: str
@@ -64,6 +65,7 @@ class Revision:
     sessions: int = 0
     is_retired: bool = False
     on_idle: Callable[[Revision], None] | None = None
+    at_close: Callable[[], None] | None = None
 
     def enter(self) -> None:
         """A session begins."""

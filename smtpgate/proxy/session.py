@@ -14,13 +14,11 @@ from typing import Any
 from smtpgate.interfaces import ClientGone, SessionClosing
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Session as Facts
-from smtpgate.policy.verdict import merge
 from smtpgate.proxy.exchange import Exchange
 from smtpgate.proxy.kept import KeptLink
 from smtpgate.proxy.login import Login
 from smtpgate.proxy.offer import offer
 from smtpgate.proxy.origin import note_forward, read_attributes, take_client
-from smtpgate.proxy.pipeline import NOBODY
 from smtpgate.proxy.reference import new_id
 from smtpgate.proxy.revision import Door, Engine, Revision
 from smtpgate.smtp import status
@@ -301,16 +299,11 @@ class Session:
 
     # Filters of the session
 
-    @property
-    def skips(self) -> frozenset[str]:
-        """Names of the filters that an `accept` of the session silences, in its transactions too."""
-        return self.run_filters.skips if self.run_filters is not None else NOBODY
-
     async def filter(self, stage: str, *args: object) -> Reply | None:
         """The findings of a session stage; a Reply where they refuse. At `connect` a refusal ends the session."""
         assert self.run_filters is not None
         found = await self.run_filters.run(stage, *args)
-        verdict = merge(found)
+        verdict = self.run_filters.verdict(found, waits=self.facts.role == "mx")
         if not verdict.is_refusal:
             return None
         assert verdict.decided_by is not None

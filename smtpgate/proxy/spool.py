@@ -6,6 +6,7 @@ All file work leaves the reactor thread. The file has no name, so nothing is lef
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any, BinaryIO
 
@@ -20,7 +21,7 @@ InThread = Callable[..., Deferred[Any]]
 class Spool:
     """One body. Append all of it, then read it as often as needed, then close."""
 
-    __slots__ = ("octets", "_memory", "_memory_cap", "_file", "_open", "_in_thread", "_is_closed")
+    __slots__ = ("octets", "_memory", "_memory_cap", "_file", "_open", "_in_thread", "_is_closed", "_copy")
 
     def __init__(self, memory_octets: int, open_file: Callable[[], BinaryIO], in_thread: InThread) -> None:
         """
@@ -35,6 +36,7 @@ class Spool:
         self._open = open_file
         self._in_thread = in_thread
         self._is_closed = False
+        self._copy = -1
 
     async def append(self, content: bytes) -> None:
         """Take content in. Raises OSError when the disk is full."""
@@ -68,10 +70,29 @@ class Spool:
             position += len(content)
             yield content
 
+    async def descriptor(self) -> int:
+        """A descriptor of a nameless file with the whole body, for a child process; it is closed with the spool.
+
+        What is in memory is written into a file in memory, once. Raises OSError where there is no room.
+        """
+        if self._file is not None:
+            return self._file.fileno()
+        if self._copy < 0:
+            # Small, so that a thread would cost more than it spares.
+            self._copy = os.memfd_create("smtpgate-body", os.MFD_CLOEXEC)
+            for content in self._memory:
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(self._copy, rest) :]
+        return self._copy
+
     def close(self) -> None:
         """Forget it."""
         self._is_closed = True
         self._memory = []
+        if self._copy >= 0:
+            os.close(self._copy)
+            self._copy = -1
         if self._file is not None:
             self._file.close()
 

@@ -84,3 +84,12 @@ audit_head = sa.Table(
     sa.Column("seq", sa.Integer, nullable=False),
     sa.Column("hash", sa.String, nullable=False),
 )
+
+memory = sa.Table(
+    "memory",
+    metadata,
+    sa.Column("table", sa.String, primary_key=True),
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False, index=True),
+)

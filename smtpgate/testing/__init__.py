@@ -31,18 +31,21 @@ from zope.interface import implementer
 
 from smtpgate.config.loader import ConfigErrors, loads
 from smtpgate.filters.base import MAIL_STAGES, SESSION_STAGES, faults
-from smtpgate.interfaces import IFilter, IServices
+from smtpgate.interfaces import IFilter
 from smtpgate.policy.event import FilterFailed
-from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.ledger import Ledger
 from smtpgate.proxy.pipeline import Chain, Use
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
+from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
+from smtpgate.proxy.shared import Memory
 from smtpgate.tasks import Timekeeper
 from smtpgate.testing.client import PLAIN, Client
 from smtpgate.testing.memory import Backend, Connector, Delivered, Front, NoStore, Turns
+from smtpgate.testing.ports import HTTP, Children, Table, no_connection
+from smtpgate.testing.resolver import FakeResolver
 
 __all__ = ["PLAIN", "Backend", "Client", "ContractBroken", "Delivered", "Gateway", "complaints", "use"]
 
@@ -127,6 +130,8 @@ class Gateway:
     :ivar clock: the time; `advance` moves it
     :ivar events: all that it told (`policy.event`), in order
     :ivar services: what its filters are built with
+    :ivar resolver: answers their look-ups; `children` runs their jobs; `http` hears their requests
+    :ivar connect_to: what opens their streams to engines
     """
 
     def __init__(
@@ -136,8 +141,10 @@ class Gateway:
         domains: Iterable[str] = ("example.net",),
         now: str = "2026-01-07 12:00",
         config: str = "",
+        zones: Any = None,
     ) -> None:
         """
+        :param zones: what the DNS holds, as `smtpgate.testing.resolver.FakeResolver` takes it
         :param filters: what `use` made, or pipeline.Use objects for filters without a factory, in their order
         :param role: of the listener: mx, submission (where `Client.login` is asked for)
         :param now: the time, in UTC where it names no zone
@@ -146,10 +153,16 @@ class Gateway:
         self.clock = _clock(now)
         self.events: list[Any] = []
         self.backend = Backend()
-        self.services = Services(self)
+        self.resolver = FakeResolver(zones or {}, self.clock)
+        self.children = Children()
+        self.http = HTTP()
+        self.tables: dict[str, Table] = {}
+        self.connect_to: Callable[[str, float], Deferred[Any]] = no_connection
         self._turns: Turns = deque()
         self._broken: list[str] = []
         settings = _settings([one for one in filters if isinstance(one, Used)], role, domains, config)
+        self.services = self._services(settings, is_shadow=False)
+        self._shadow = self._services(settings, is_shadow=True)
         tables = iter(settings.filters)
         self._uses = [one if isinstance(one, Use) else self._use(one, next(tables), role) for one in filters]
         listener = settings.listeners["front"]
@@ -167,7 +180,7 @@ class Gateway:
             maybeDeferred,
             ensureDeferred,
         )
-        chain = Chain(self._uses, role, self.clock, tell)
+        chain = Chain(self._uses, role, self.clock, tell, settings.scale, settings.marks and role == "mx")
         door = Door(listener, wire_rules(listener), chain, None, _believe)
         backend = settings.backends["mail"]
         pool = Pool(
@@ -192,17 +205,29 @@ class Gateway:
             raise ContractBroken("; ".join(wrong))
         if role not in factory.roles:
             raise ContractBroken(f"{factory.name} is not made for listeners of role {role}")
-        made = factory.build(table.options, self.services)
-        return Use(
-            table.name,
-            _Watched(made, factory, self._broken),
-            frozenset(factory.stages),
-            frozenset(factory.roles),
-            table.mode,
-            table.on_error or factory.on_error,
-            factory.needs_message,
-            factory.budget_s,
+        made = factory.build(table.options, self._shadow if table.mode == "shadow" else self.services)
+        return Use.of(
+            factory, table.name, _Watched(made, factory, self._broken), table.roles, table.mode, table.on_error
         )
+
+    def _services(self, settings: Any, is_shadow: bool) -> Services:
+        ports = Ports(
+            self.clock,
+            self.events.append,
+            maybeDeferred,
+            self.resolver,
+            self.children,
+            self.http,
+            lambda endpoint, timeout_s: self.connect_to(endpoint, timeout_s),
+            self.table,
+            Memory(self.clock),
+        )
+        known = FilterSettings(settings.hostname, settings.local_domains, settings.trusted_relays)
+        return Services(ports, known, Examination({"limits": attrs.asdict(settings.content)}), is_shadow)
+
+    def table(self, name: str) -> Table:
+        """What filters of a name remember."""
+        return self.tables.setdefault(name, Table(self.clock.seconds))
 
     def connect(self, ip: str = "192.0.2.1", port: int = 50000) -> Client:
         """A client, greeted."""
@@ -246,23 +271,6 @@ class Gateway:
             self._turns.popleft()()
         if self._broken:
             raise ContractBroken("; ".join(self._broken))
-
-
-@implementer(IServices)
-class Services:
-    """What filters may use of the gateway. Work for a thread is done at once."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.clock = gateway.clock
-        self.tell = gateway.events.append
-
-    def edits(self, transaction: Transaction) -> Any:
-        """The edit list of a running transaction."""
-        return transaction.edits
-
-    def run_in_worker(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Run it."""
-        return maybeDeferred(function, *args)
 
 
 @implementer(IFilter)

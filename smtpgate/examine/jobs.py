@@ -1,0 +1,16 @@
+"""The jobs of child processes, by name: `child` runs them, nothing else is run there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+#: Where each is: "module:function", called with the content (a buffer) and the request (plain), answers plain values.
+JOBS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "examine": "smtpgate.examine.look:look",
+        "signatures": "smtpgate.examine.signatures:verify",
+        "patterns": "smtpgate.examine.patterns:scan",
+    }
+)

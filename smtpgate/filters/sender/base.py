@@ -1,0 +1,167 @@
+"""What the checks of senders have in common: whom they leave alone, whom they look at, and when.
+
+They are for listeners of role mx, and never look at clients that logged in or are trusted. They look at the origin of a
+message (`policy.origin`): the client, or whom a relay of ours had it from. Where that is known at MAIL, their look-ups
+start there and are waited for at DATA, so that a refusal comes before the content; behind a relay they start when the
+header section is there, and are waited for at the end.
+
+A check is a subclass of `SenderFilter` with a coroutine `look`. What it does for one transaction is done once, and goes
+on when a stage runs out of time. An origin that cannot be read is noted once for a message, by the first who meets it.
+
+RFC 6890 (addresses that nobody sends from).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError, ensureDeferred, gatherResults
+
+from smtpgate.config.patterns import NetworkList
+from smtpgate.filters.base import Filter
+from smtpgate.policy.origin import Origin, is_relayed, origin
+from smtpgate.policy.transaction import Session, Transaction
+from smtpgate.policy.verdict import Finding
+
+#: The stages of every check.
+STAGES: Final = frozenset({"mail", "data", "header", "end"})
+#: Under the 5 seconds above which a message waits in the spool; the checks themselves end earlier.
+BUDGET_S: Final = 5.0
+#: Addresses that only have a meaning in one house (RFC 6890): a list in the DNS knows nothing of them. Those for
+#: documentation are left out: nobody has them, and examples and tests shall behave as the world does.
+HOUSE: Final = NetworkList(
+    ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+     "224.0.0.0/3", "::/127", "fc00::/7", "fe80::/10", "ff00::/8")
+)  # fmt: skip
+
+
+@attrs.define
+class _Known:
+    """The origin of a message, and whether somebody has told that it cannot be read."""
+
+    origin: Origin
+    is_told: bool = False
+
+
+def is_exempt(session: Session) -> bool:
+    """Whether the client is one that these checks leave alone."""
+    return bool(session.user or session.mechanism or session.is_trusted)
+
+
+def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address of the outside world, IPv4 where it is one in IPv6's clothes; None for those of a house."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if HOUSE.contains(address):
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def host_name(text: str) -> str:
+    """A name that a host can have in the DNS: lower case, with a dot; "" for anything else."""
+    name = text.lower().removesuffix(".")
+    labels = name.split(".")
+    if not name.isascii() or len(labels) < 2 or len(name) > 253 or name.startswith("["):
+        return ""
+    return name if all(label and label.replace("-", "").replace("_", "").isalnum() for label in labels) else ""
+
+
+async def in_time(services: Any, work: Coroutine[Any, Any, Any], seconds: float) -> Any:
+    """The result of `work`; None where it takes longer."""
+    try:
+        return await ensureDeferred(work).addTimeout(seconds, services.clock)
+    except TimeoutError:
+        return None
+
+
+async def together(works: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """The results of all, at work at the same time; the first that fails fails all."""
+    try:
+        return await gatherResults([ensureDeferred(work) for work in works], consumeErrors=True)
+    except FirstError as error:
+        cause: Any = error.subFailure.value
+        raise cause from None
+
+
+async def _read(services: Any, transaction: Transaction) -> _Known:
+    return _Known(origin(transaction.session, transaction.header, services.settings.trusted_relays))
+
+
+async def known_origin(services: Any, transaction: Transaction) -> _Known:
+    """The origin, read once for all who ask. Behind a relay it is unknown until the header section is there."""
+    if transaction.header is None:
+        return await _read(services, transaction)
+    known: _Known = await services.once(transaction, ("sender", "origin"), lambda: _read(services, transaction))
+    return known
+
+
+class SenderFilter(Filter):
+    """One check; a subclass says what it looks at."""
+
+    def __init__(self, options: Any, services: Any) -> None:
+        self.options = options
+        self.services = services
+
+    def transaction(self, transaction: Transaction) -> Visit | None:
+        """One message; None where the client is left alone."""
+        return None if is_exempt(transaction.session) else Visit(self, transaction)
+
+    async def look(self, transaction: Transaction, origin: Origin) -> list[Finding]:
+        """What is found about an origin that is known."""
+        raise NotImplementedError
+
+    async def found(self, transaction: Transaction) -> list[Finding]:
+        """What is found about a message."""
+        known = await known_origin(self.services, transaction)
+        if known.origin.is_known:
+            return [] if known.origin.is_authenticated else await self.look(transaction, known.origin)
+        if known.is_told or not known.origin.unread:
+            return []
+        known.is_told = True
+        return [Finding("origin-unknown", detail=known.origin.unread)]
+
+
+class Visit:
+    """A check at work on one message."""
+
+    __slots__ = ("_filter", "_transaction", "_is_relayed")
+
+    def __init__(self, filter: SenderFilter, transaction: Transaction) -> None:
+        self._filter = filter
+        self._transaction = transaction
+        self._is_relayed = is_relayed(transaction.session, filter.services.settings.trusted_relays)
+
+    def _found(self) -> Deferred[list[Finding]]:
+        parent, transaction = self._filter, self._transaction
+        found: Deferred[list[Finding]] = parent.services.once(
+            transaction, ("sender", id(parent)), lambda: parent.found(transaction)
+        )
+        return found
+
+    def _start(self) -> None:
+        # It is heard at a later stage, if the client comes so far.
+        self._found().addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    def mail(self) -> None:
+        """The look-ups start, where it is known for whom."""
+        if not self._is_relayed:
+            self._start()
+
+    def data(self) -> Deferred[list[Finding]] | None:
+        """They are waited for."""
+        return None if self._is_relayed else self._found()
+
+    def header(self, section: Any) -> None:
+        """Behind a relay they start here."""
+        if self._is_relayed:
+            self._start()
+
+    def end(self) -> Deferred[list[Finding]] | None:
+        """And are waited for here."""
+        return self._found() if self._is_relayed else None

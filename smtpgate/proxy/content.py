@@ -1,0 +1,37 @@
+"""The octets of a message for the filters that must see all of it (`interfaces.IContent`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from zope.interface import implementer
+
+from smtpgate.interfaces import IContent
+from smtpgate.proxy.spool import Spool
+
+
+@implementer(IContent)
+class Whole:
+    """A whole message in its spool, which `proxy.body` closes.
+
+    :ivar digest: SHA-256 in hex
+    """
+
+    __slots__ = ("octets", "digest", "_spool")
+
+    def __init__(self, spool: Spool, digest: str) -> None:
+        self.octets = spool.octets
+        self.digest = digest
+        self._spool = spool
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """All of it, from the start. Raises OSError where the disk fails."""
+        return self._spool.pieces()
+
+    async def read(self) -> bytes:
+        """All of it at once. Raises OSError where the disk fails."""
+        return b"".join([piece async for piece in self._spool.pieces()])
+
+    async def descriptor(self) -> int:
+        """A descriptor of a nameless file that holds all of it. Raises OSError where there is no room."""
+        return await self._spool.descriptor()

@@ -1,0 +1,127 @@
+"""What filters may use of the gateway (`interfaces.IServices`): made once for each revision and mode.
+
+The ports come from `tap`, or from the kit for tests; here is what the engine itself adds: what belongs to one
+transaction, what is shared over several, and the examination of a message in a child process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred, ensureDeferred
+from zope.interface import implementer
+
+from smtpgate.config.patterns import NO_DOMAINS, NO_NETWORKS, DomainList, NetworkList
+from smtpgate.examine.facts import Facts, from_plain
+from smtpgate.interfaces import ChildFailed, IServices
+from smtpgate.policy.edits import EditList
+from smtpgate.policy.transaction import Transaction
+from smtpgate.proxy.shared import Flights, Make, Memory
+
+#: Key of what belongs to the engine itself among what is made once for each transaction.
+_EXAMINE: Final = ("", "examine")
+
+
+@attrs.frozen
+class FilterSettings:
+    """The settings of the gateway that concern filters."""
+
+    hostname: str = ""
+    local_domains: DomainList = NO_DOMAINS
+    trusted_relays: NetworkList = NO_NETWORKS
+
+
+@attrs.frozen
+class Ports:
+    """What the engine gets from the rooms beside it; see `interfaces` for each."""
+
+    clock: Any
+    tell: Callable[[Any], None]
+    run_in_worker: Callable[..., Deferred[Any]]
+    resolver: Any
+    children: Any
+    http: Any
+    connect: Callable[[str, float], Deferred[Any]]
+    table: Callable[[str], Any]
+    memory: Memory
+
+
+@attrs.frozen
+class Examination:
+    """How far a message is looked at.
+
+    :ivar request: what the child process is told
+    :ivar time_s: after that the child is ended
+    """
+
+    request: Mapping[str, Any] = attrs.field(factory=dict)
+    time_s: float = 10.0
+
+
+@implementer(IServices)
+class Services:
+    """What filters of one revision may use."""
+
+    def __init__(
+        self, ports: Ports, settings: FilterSettings, examination: Examination, is_shadow: bool = False
+    ) -> None:
+        """
+        :param is_shadow: for filters in mode shadow, whose edits nobody reads
+        """
+        self.clock = ports.clock
+        self.tell = ports.tell
+        self.run_in_worker = ports.run_in_worker
+        self.resolver = ports.resolver
+        self.http = ports.http
+        self.connect = ports.connect
+        self.table = ports.table
+        self.settings = settings
+        self._children = ports.children
+        self._memory = ports.memory
+        self._examination = examination
+        self._is_shadow = is_shadow
+
+    def edits(self, transaction: Transaction) -> EditList:
+        """The edit list of a running transaction; one that nobody reads for a filter in shadow mode."""
+        return EditList() if self._is_shadow else transaction.edits
+
+    def once(self, transaction: Transaction, key: Any, make: Make) -> Deferred[Any]:
+        """What several filters need of one transaction, made once."""
+        flights = transaction.shared
+        if flights is None:
+            flights = transaction.shared = Flights()
+            transaction.at_end.append(flights.cancel)
+        return flights.ask(key, make)
+
+    def cached(self, key: tuple[Any, ...], make: Make, keep_s: float) -> Deferred[Any]:
+        """What holds over transactions, made once while it is kept."""
+        return self._memory.ask(key, make, keep_s)
+
+    def content(self, transaction: Transaction) -> Any:
+        """The content. Raises LookupError before stage `end`, and for a filter that did not ask for it."""
+        if transaction.content is None:
+            raise LookupError("the content is there at stage end, for a factory with needs_content=True")
+        return transaction.content
+
+    def in_child(self, job: str, transaction: Transaction, request: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """Run a job on the content in a limited child process."""
+        return ensureDeferred(self._in_child(job, transaction, request))
+
+    async def _in_child(self, job: str, transaction: Transaction, request: Mapping[str, Any]) -> dict[str, Any]:
+        descriptor = await self.content(transaction).descriptor()
+        answer: dict[str, Any] = await self._children.run(job, descriptor, request, self._examination.time_s)
+        return answer
+
+    def examine(self, transaction: Transaction) -> Deferred[Facts]:
+        """The facts of the content, the same for all filters."""
+        return self.once(transaction, _EXAMINE, lambda: self._examine(transaction))
+
+    async def _examine(self, transaction: Transaction) -> Facts:
+        answer = await self._in_child("examine", transaction, self._examination.request)
+        try:
+            facts: Facts = from_plain(answer)
+        except ValueError as error:
+            raise ChildFailed("lied", str(error)) from None
+        return facts

@@ -1,0 +1,112 @@
+"""What the filters of a revision get, joined from the rooms that have it: `tap` holds one `Provisions`.
+
+The resolver, the child processes and the client for HTTP outlive a revision where the settings that they were made from
+are the same in the next; else those of the old one end with its last session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from smtpgate.config.model import Settings
+from smtpgate.net.children import Children
+from smtpgate.net.http import HTTPClient
+from smtpgate.net.resolver import Resolver
+from smtpgate.net.stream import connect
+from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
+from smtpgate.proxy.shared import Memory
+
+
+@attrs.define
+class _Lent:
+    """Something that several revisions use, and how many."""
+
+    thing: Any
+    users: int = 0
+
+
+class Provisions:
+    """Makes the services of each revision."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        tell: Callable[[Any], None],
+        in_thread: Callable[..., Deferred[Any]],
+        table: Callable[[str], Any],
+    ) -> None:
+        """
+        :param table: the store of what filters remember, by name (`state.memory_store.MemoryStore.table`)
+        """
+        self._reactor = reactor
+        self._tell = tell
+        self._in_thread = in_thread
+        self._table = table
+        self._memory = Memory(reactor)
+        self._http = HTTPClient(reactor)
+        self._lent: dict[Hashable, _Lent] = {}
+
+    def services(self, settings: Settings) -> tuple[Services, Services, Callable[[], None]]:
+        """The services of a revision, those for its filters in shadow, and what to call when it is given up."""
+        content, dns = settings.content, settings.resolver
+        children, give_back_children = self._borrow(content, lambda: self._children(settings))
+        resolver, give_back_resolver = self._borrow(dns, lambda: self._resolver(settings))
+        ports = Ports(
+            self._reactor,
+            self._tell,
+            self._in_thread,
+            resolver,
+            children,
+            self._http,
+            self._connect,
+            self._table,
+            self._memory,
+        )
+        known = FilterSettings(settings.hostname, settings.local_domains, settings.trusted_relays)
+        examination = Examination({"limits": attrs.asdict(content)}, content.time_s)
+
+        def give_back() -> None:
+            give_back_children()
+            give_back_resolver()
+
+        return (
+            Services(ports, known, examination),
+            Services(ports, known, examination, is_shadow=True),
+            give_back,
+        )
+
+    def _borrow(self, key: Hashable, make: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+        lent = self._lent.get(key)
+        if lent is None:
+            lent = self._lent[key] = _Lent(make())
+        lent.users += 1
+
+        def give_back() -> None:
+            lent.users -= 1
+            if not lent.users:
+                if self._lent.get(key) is lent:
+                    del self._lent[key]
+                lent.thing.close()
+
+        return lent.thing, give_back
+
+    def _children(self, settings: Settings) -> Children:
+        content = settings.content
+        return Children(self._reactor, content.children, content.child_memory_octets, content.time_s, tell=self._tell)
+
+    def _resolver(self, settings: Settings) -> Resolver:
+        return Resolver(self._reactor, settings.resolver.servers, settings.resolver.timeout_s, tell=self._tell)
+
+    def _connect(self, endpoint: str, timeout_s: float) -> Deferred[Any]:
+        return connect(self._reactor, endpoint, timeout_s)
+
+    def close(self) -> None:
+        """The gateway ends."""
+        self._memory.cancel()
+        lent, self._lent = self._lent, {}
+        for one in lent.values():
+            one.thing.close()
