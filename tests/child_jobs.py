@@ -49,6 +49,9 @@ def whoami(content: Any, request: Request) -> Answer:
         "descriptors": sorted(descriptors),
         "niceness": os.nice(0),
         "modules": sorted(sys.modules),
+        "limits": {
+            name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in ("CORE", "NOFILE", "AS", "FSIZE")
+        },
         "cpu": [time.process_time(), *resource.getrlimit(resource.RLIMIT_CPU)],
     }
 

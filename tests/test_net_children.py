@@ -516,11 +516,18 @@ class StartTests(PoolCase):
 
     async def test_a_child_that_is_never_ready_is_an_outage(self) -> None:
         """It is killed, with what it started."""
-        self.patch(children, "START_S", 0.05)
-        self.patch(sys, "executable", self.program("sleep 1000"))
+        self.patch(children, "START_S", 0.3)
+        held = self.place()
+        os.mkfifo(held)
+        end = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, end)
+        self.patch(sys, "executable", self.program(f"exec 9> {held}; sleep 1000; sleep 1000"))
         kind, text = await self.failure(self.pool().run("echo", None, {}, LONG_S))
         self.assertEqual(kind, "died")
         self.assertIn("it was not ready after", text)
+        open_ends = select.poll()
+        open_ends.register(end)
+        self.assertEqual(open_ends.poll(1000 * LONG_S), [(end, select.POLLHUP)])
 
     async def test_one_failed_start_is_no_outage(self) -> None:
         """The job waits, and nothing is told."""
@@ -588,6 +595,11 @@ class ConfinementTests(PoolCase):
         self.assertEqual(who["place"], "/")
         self.assertNotIn("twisted", who["modules"])
         self.assertNotIn("smtpgate.interfaces", who["modules"])
+
+    async def test_a_child_has_limits(self) -> None:
+        """No core dump, few descriptors, so much memory, files of no size."""
+        limits = (await self.pool().run("whoami", None, {}, LONG_S))["limits"]
+        self.assertEqual(limits, {"CORE": [0, 0], "NOFILE": [64, 64], "AS": [MEMORY, MEMORY], "FSIZE": [0, 0]})
 
     async def test_a_child_gives_way(self) -> None:
         """Mail that passes goes before mail that is looked at."""

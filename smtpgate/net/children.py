@@ -368,7 +368,7 @@ class Children:
     def _leave(self, child: Child, why: str) -> None:
         self._children.discard(child)
         if child in self._idle:
-            pass
+            self._idle.remove(child)
         self._ending[child] = why
         child.end(self._ended)
 

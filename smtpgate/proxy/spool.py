@@ -6,6 +6,7 @@ All file work leaves the reactor thread. The file has no name, so nothing is lef
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any, BinaryIO
@@ -14,6 +15,8 @@ from twisted.internet.defer import Deferred
 
 #: Read back in pieces of this size.
 PIECE_OCTETS = 262144
+
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 InThread = Callable[..., Deferred[Any]]
 
@@ -79,11 +82,13 @@ class Spool:
             return self._file.fileno()
         if self._copy < 0:
             # Small, so that a thread would cost more than it spares.
-            self._copy = os.memfd_create("smtpgate-body", os.MFD_CLOEXEC)
+            self._copy = os.memfd_create("smtpgate-body", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             for content in self._memory:
                 rest = memoryview(content)
                 while rest:
                     rest = rest[os.write(self._copy, rest) :]
+            # A child that was taken over must not change what the next job reads.
+            fcntl.fcntl(self._copy, fcntl.F_ADD_SEALS, _SEALS)
         return self._copy
 
     def close(self) -> None:
