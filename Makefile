@@ -65,6 +65,9 @@ cases: venv
 fuzz: venv
 	$(BIN)/python -m tests.fuzz --seconds 600
 
+accuracy: venv
+	$(BIN)/python -m tests.accuracy
+
 hostile: venv
 	$(BIN)/python -m tests.hostile
 

@@ -516,9 +516,7 @@ def explain_route(revision: Revision, question: Question) -> list[Way]:
 def _filter_view(use: Use) -> FilterView:
     stages = tuple(stage for stage in STAGES if stage in use.stages)
     roles = tuple(sorted(use.roles))
-    return FilterView(
-        use.name, roles, stages, use.mode, use.budget_s, use.on_error, use.needs_message, use.category
-    )
+    return FilterView(use.name, roles, stages, use.mode, use.budget_s, use.on_error, use.needs_message, use.category)
 
 
 def _session_view(facts: Facts, now: float) -> SessionView:

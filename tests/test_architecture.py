@@ -64,6 +64,8 @@ LONG = {
     "smtp/server.py": "one wire machine with its table",
     "proxy/link.py": "a link from connect to ready, and the commands over it",
     "proxy/exchange.py": "one transaction, verb by verb",
+    "examine/brands.py": "a table of names, and the two ways to look them up",
+    "examine/wording.py": "a table of phrases, and the form around them",
     "config/schema.py": "one table of the file after the other, with the words for each key",
     "control.py": "one door in four parts",
     "tap.py": "the wiring in one place",

@@ -192,3 +192,37 @@ class ReaderTests(SynchronousTestCase):
             found = content.find(b"\r\n\r\n")
             end = found + 4 if found >= 0 else len(content)
         self.assertEqual((section, is_too_big), (content[:end], False))
+
+
+class ValuesTests(SynchronousTestCase):
+    """`all` and `first` find what `fields` has."""
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    b"From: a",
+                    b"from:b",
+                    b"FROM : c",
+                    b"From",
+                    b" folded",
+                    b"\tfolded: x",
+                    b"Fromage: x",
+                    b"x",
+                    b"From:",
+                    b"",
+                    b"X-From: y",
+                    b"Fro m: z",
+                    b"from \t:",
+                ]
+            ),
+            max_size=12,
+        ),
+        st.booleans(),
+    )
+    def test_they_agree_with_the_fields(self, lines: list[bytes], is_ended: bool) -> None:
+        """However a section is broken."""
+        section = HeaderSection(b"\r\n".join(lines) + (b"\r\n\r\n" if is_ended else b""))
+        wanted = [field.value for field in section.fields if field.name == "from"]
+        self.assertEqual(section.all("from"), wanted, lines)
+        self.assertEqual(section.first("from"), wanted[0] if wanted else b"")

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - fields and zones as they stand
 """Tests of smtpgate.policy.origin: where a message comes from."""
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The filters that `filter_set = "default"` puts to work: what a newcomer can switch on without knowing any of them.
 
 They need no engine and no list in the network. Only programs and what is made to deceive are refused; spam is marked;
-what the DNS says of senders is recorded and written into Authentication-Results, without effect (shadow). A table of
-`[[filters]]` with the same name takes the place of its entry here.
+what the DNS says of senders is recorded, without effect (shadow). A table of `[[filters]]` with the same name takes the
+place of its entry here.
 """
 
 from __future__ import annotations
@@ -14,11 +14,6 @@ DEFAULT_SET: Final[tuple[tuple[str, Literal["enforce", "shadow"]], ...]] = (
     ("helo", "shadow"),
     ("iprev", "shadow"),
     ("helo-dns", "shadow"),
-    ("spf", "shadow"),
-    ("dkim", "shadow"),
-    ("arc", "shadow"),
-    ("dmarc", "shadow"),
-    ("authres", "enforce"),
     ("structure", "enforce"),
     ("attachments", "enforce"),
     ("links", "enforce"),

@@ -6,10 +6,15 @@ and flags are lower-case words with dashes, listed in `KINDS` and `FLAGS`, and n
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import attrs
+
+from smtpgate.message.anomaly import Anomaly
+from smtpgate.message.mailbox import Mailbox
 
 #: What a file really is, told by its octets first and its name second. `content` families, not media types.
 KINDS: Final = frozenset(
@@ -82,32 +87,6 @@ FLAGS: Final = MappingProxyType(
         "not-examined": "no time was left to look at it",
     }
 )
-
-
-@attrs.frozen
-class Anomaly:
-    """Something about the structure that two programs could read differently, or that no program writes.
-
-    :ivar kind: stable word, as "duplicate-content-type"; `message.mime.ANOMALIES` says what each means
-    :ivar where: number of the part, as "1.2"; "" for the message
-    """
-
-    kind: str
-    where: str = ""
-    detail: str = ""
-
-
-@attrs.frozen
-class Mailbox:
-    """An address as a header field gives it: decoded display name, address as it stands ("" where there is none)."""
-
-    name: str = ""
-    address: str = ""
-
-    @property
-    def domain(self) -> str:
-        """Behind the last @, lower case; "" where there is none."""
-        return self.address.rpartition("@")[2].lower() if "@" in self.address else ""
 
 
 @attrs.frozen
@@ -253,34 +232,62 @@ def to_plain(value: Any) -> Any:
 def from_plain(plain: Any, kind: Any = Facts) -> Any:
     """The other way. Raises ValueError where it is not what `to_plain` writes: a child that lies has failed."""
     try:
-        return _build(plain, kind)
+        return _builder(kind)(plain)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no {getattr(kind, '__name__', kind)}: {error}") from None
 
 
-def _build(plain: Any, kind: Any) -> Any:
+Build = Callable[[Any], Any]
+
+
+@cache
+def _builder(kind: Any) -> Build:
+    """What makes a value of a type out of a plain one; made once for each type, since hints are slow to read."""
     if attrs.has(kind):
-        if not isinstance(plain, dict):
-            raise ValueError(f"{type(plain).__name__} in place of {kind.__name__}")
-        hints = get_type_hints(kind)
-        return kind(**{name: _build(held, hints[name]) for name, held in plain.items()})
+        return _of_class(kind)
     origin, inner = get_origin(kind), get_args(kind)
-    if origin is tuple:
-        return tuple(_build(one, inner[0]) for one in _listed(plain))
-    if origin is frozenset:
-        return frozenset(_build(one, inner[0]) for one in _listed(plain))
+    if origin in (tuple, frozenset):
+        return _of_list(origin, _builder(inner[0]))
     if origin is dict:
-        if not isinstance(plain, dict):
+        return _of_table(_builder(inner[0]), _builder(inner[1]))
+    return _of_scalar(kind)
+
+
+def _of_class(kind: Any) -> Build:
+    fields = {name: _builder(hint) for name, hint in get_type_hints(kind).items()}
+
+    def build(plain: Any) -> Any:
+        if type(plain) is not dict:
+            raise ValueError(f"{type(plain).__name__} in place of {kind.__name__}")
+        return kind(**{name: fields[name](held) for name, held in plain.items()})
+
+    return build
+
+
+def _of_list(origin: Any, one: Build) -> Build:
+    def build(plain: Any) -> Any:
+        if type(plain) is not list:
+            raise ValueError(f"{type(plain).__name__} in place of a list")
+        return origin(map(one, plain))
+
+    return build
+
+
+def _of_table(key: Build, value: Build) -> Build:
+    def build(plain: Any) -> Any:
+        if type(plain) is not dict:
             raise ValueError("no table")
-        return {_build(key, inner[0]): _build(held, inner[1]) for key, held in plain.items()}
-    if kind is float and type(plain) is int:
-        return float(plain)
-    if type(plain) is not kind:
+        return {key(name): value(held) for name, held in plain.items()}
+
+    return build
+
+
+def _of_scalar(kind: Any) -> Build:
+    def build(plain: Any) -> Any:
+        if type(plain) is kind:
+            return plain
+        if kind is float and type(plain) is int:
+            return float(plain)
         raise ValueError(f"{type(plain).__name__} in place of {kind.__name__}")
-    return plain
 
-
-def _listed(plain: Any) -> list[Any]:
-    if not isinstance(plain, list):
-        raise ValueError(f"{type(plain).__name__} in place of a list")
-    return plain
+    return build

@@ -67,6 +67,7 @@ ANOMALIES: Final[Mapping[str, str]] = MappingProxyType(
         "encoded-multipart": "a multipart with a transfer encoding, which the standard forbids",
         # Messages in messages
         "encoded-message": "an attached message with a transfer encoding; some programs decode it and some do not",
+        "part-in-report": "a delivery report or the like with fields of a part in it, which some read as a message",
         "external-body": "the content is to be fetched from elsewhere",
         "partial-message": "one piece of a message that the reader's program puts together",
         # Transfer encodings

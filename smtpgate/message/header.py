@@ -46,12 +46,13 @@ class HeaderSection:
     :ivar octets: with the empty line that ends it, where there is one
     """
 
-    __slots__ = ("octets", "_fields", "_texts")
+    __slots__ = ("octets", "_fields", "_texts", "_lower")
 
     def __init__(self, octets: bytes) -> None:
         self.octets = octets
         self._fields: list[Field] | None = None
         self._texts: dict[str, str] | None = None
+        self._lower: bytes | None = None
 
     @property
     def fields(self) -> list[Field]:
@@ -118,14 +119,29 @@ class HeaderSection:
 
     def all(self, name: str) -> list[bytes]:
         """The values of every field of that name (lower case), top first."""
-        return [field.value for field in self.fields if field.name == name]
+        return list(self._values(name))
 
     def first(self, name: str) -> bytes:
         """The value of the topmost field of that name; b"" where there is none."""
-        for field in self.fields:
-            if field.name == name:
-                return field.value
-        return b""
+        return next(self._values(name), b"")
+
+    def _values(self, name: str) -> Iterator[bytes]:
+        """Values found without making a `Field` of every other: a header may have some ten thousand."""
+        octets, mark = self.octets, name.encode("ascii")
+        lower = self._lower
+        if lower is None:
+            lower = self._lower = octets.lower()
+        position = 0 if lower.startswith(mark) else lower.find(b"\r\n" + mark) + 2
+        while position > 1 or position == 0 and lower.startswith(mark):
+            colon = position + len(mark)
+            while lower[colon : colon + 1] in (b" ", b"\t"):
+                colon += 1
+            if lower[colon : colon + 1] == b":":
+                end = octets.find(b"\r\n", colon)
+                while end >= 0 and octets[end + 2 : end + 3] in (b" ", b"\t"):
+                    end = octets.find(b"\r\n", end + 2)
+                yield octets[colon + 1 : end if end >= 0 else None].replace(b"\r\n", b"").strip()
+            position = lower.find(b"\r\n" + mark, colon) + 2
 
 
 class HeaderReader:

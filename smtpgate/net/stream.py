@@ -1,17 +1,27 @@
 """A connection to an engine, read and written by a coroutine (`interfaces.IStream`).
 
 The engine filters speak their protocols over it: `connect` opens one, then the coroutine writes and awaits. Little is
-kept on either side: reading pauses while nobody wants the octets, `drained` waits while the other side does not take
-them. There are no timers but that of connecting, since the caller has a budget; every wait can be cancelled, and ends
-with StreamClosed when the other side is gone.
+held on either side: reading pauses while nobody wants the octets, `drained` waits while the other side does not take
+them. Octets that came before the end can still be read after it: an engine that refuses says why and hangs up.
+
+Promised: every wait can be cancelled, and ends with StreamClosed when the other side is gone. There are no timers but
+that of connecting and a short one behind `close`; the caller has a budget. Refused: half-closed connections, where the
+other side is at its end the stream is.
 """
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+)
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
@@ -19,44 +29,83 @@ from zope.interface import implementer
 
 from smtpgate.interfaces import IStream, StreamClosed
 
-#: Octets read ahead of who wants them.
-READ_AHEAD_OCTETS: Final = 1 << 20
+#: Octets read ahead of who wants them, about what a socket of Linux holds for reading (tcp(7), tcp_rmem).
+READ_AHEAD_OCTETS: Final = 1 << 17
+#: What was queued when a stream was closed has so long to leave; Postfix gives a QUIT no more (smtp_quit_timeout).
+LINGER_S: Final = 5.0
 
 
 def connect(reactor: Any, endpoint: str, timeout_s: float) -> Deferred[Stream]:
-    """Connect to "host:port", "[v6]:port" or "unix:/path". Fails with StreamClosed; raises ValueError for others."""
-    made: Any
-    if endpoint.startswith("unix:"):
-        made = UNIXClientEndpoint(reactor, endpoint.removeprefix("unix:"), timeout_s)
-    else:
-        host, colon, port = endpoint.rpartition(":")
-        if not colon or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ValueError(f"{endpoint!r} is no endpoint; write host:port, [address]:port or unix:/path")
-        kind = TCP6ClientEndpoint if host.startswith("[") else TCP4ClientEndpoint
-        made = kind(reactor, host.strip("[]"), int(port), timeout_s)
-    connected: Deferred[Any] = made.connect(Factory.forProtocol(_Edge))
-    return connected.addCallbacks(lambda edge: edge.stream, _closed)
+    """Connect to "host:port", "[v6]:port" or "unix:/path".
+
+    :return: fails with StreamClosed, whose text names the endpoint and the reason
+    Raises ValueError for what is no endpoint.
+    """
+    connected = cancellable(_client(reactor, endpoint, timeout_s).connect(_Edges(reactor)))
+    return connected.addCallbacks(lambda edge: edge.stream, _unreachable, errbackArgs=(endpoint,))
 
 
-def _closed(failure: Failure) -> Failure:
-    from twisted.internet.defer import CancelledError
+def cancellable(work: Deferred[Any]) -> Deferred[Any]:
+    """A Deferred that fails with CancelledError when it is cancelled, whatever the work makes of that.
 
+    Endpoints of Twisted have errors of their own for it, some of which say that a name does not exist.
+    """
+    is_over = False
+
+    def cancel(_: Deferred[Any]) -> None:
+        nonlocal is_over
+        is_over = True
+        work.cancel()
+
+    outer: Deferred[Any] = Deferred(cancel)
+    work.addCallbacks(
+        lambda result: None if is_over else outer.callback(result),
+        lambda failure: None if is_over else outer.errback(failure),
+    )
+    return outer
+
+
+def _client(reactor: Any, endpoint: str, timeout_s: float) -> Any:
+    if endpoint.startswith("unix:/"):
+        return UNIXClientEndpoint(reactor, endpoint.removeprefix("unix:"), timeout_s)
+    host, colon, port = endpoint.rpartition(":")
+    name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    if not colon or not is_port or not name or name != host and not _version(name) == 6:
+        raise ValueError(f"{endpoint!r} is no endpoint; write host:port, [address]:port or unix:/path")
+    made = {4: TCP4ClientEndpoint, 6: TCP6ClientEndpoint}.get(_version(name), HostnameEndpoint)
+    return made(reactor, name, int(port), timeout_s)
+
+
+def _version(host: str) -> int:
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return 0
+
+
+def _unreachable(failure: Failure, endpoint: str) -> Failure:
     if failure.check(CancelledError):
         return failure
-    return Failure(StreamClosed(failure.getErrorMessage() or repr(failure.value)))
+    return Failure(StreamClosed(f"{endpoint}: {failure.getErrorMessage().rstrip('.')}"))
 
 
 @implementer(IStream)
 class Stream:
-    """One connection. One coroutine reads at a time."""
+    """One connection. One coroutine reads at a time.
+
+    :ivar is_open: until it was closed by either side
+    :ivar reason: why it is not open any more
+    """
 
     def __init__(self, edge: _Edge) -> None:
         self.is_open = True
         self.reason = ""
         self._edge = edge
         self._buffer = bytearray()
+        self._is_whole = False
         self._reader: Deferred[None] | None = None
-        self._drain: Deferred[None] | None = None
+        self._writers: list[Deferred[None]] = []
         self._is_full = False
 
     # Writing
@@ -71,7 +120,7 @@ class Stream:
         """Await that little is queued. Raises StreamClosed."""
         while self._is_full and self.is_open:
             waiter: Deferred[None] = Deferred(self._forget)
-            self._drain = waiter
+            self._writers.append(waiter)
             await waiter
         if not self.is_open:
             raise StreamClosed(self.reason)
@@ -79,10 +128,12 @@ class Stream:
     # Reading
 
     async def read(self, n_max: int = 65536) -> bytes:
-        """Await octets, at most so many; b"" at the end."""
+        """Await octets, at most so many; b"" at the end. Raises StreamClosed where the connection broke."""
         while not self._buffer:
             if not self.is_open:
-                return b""
+                if self._is_whole:
+                    return b""
+                raise StreamClosed(self.reason)
             await self._more()
         return self._take(min(n_max, len(self._buffer)))
 
@@ -95,17 +146,19 @@ class Stream:
         return self._take(n)
 
     async def read_until(self, mark: bytes, cap: int) -> bytes:
-        """Await all octets up to and with `mark`. Raises ValueError past `cap`, StreamClosed where it does not come."""
+        """Await all octets up to and with `mark`.
+
+        Raises ValueError where that is more than `cap`, StreamClosed where the end comes first.
+        """
         searched = 0
         while True:
             at = self._buffer.find(mark, max(0, searched - len(mark) + 1))
-            if at >= 0:
-                if at + len(mark) > cap:
-                    raise ValueError(f"more than {cap} octets before {mark!r}")
-                return self._take(at + len(mark))
+            end = at + len(mark)
             searched = len(self._buffer)
-            if searched > cap:
-                raise ValueError(f"more than {cap} octets before {mark!r}")
+            if (end if at >= 0 else searched) > cap:
+                raise ValueError(f"more than {cap} octets without {mark!r}")
+            if at >= 0:
+                return self._take(end)
             if not self.is_open:
                 raise StreamClosed(self.reason)
             await self._more()
@@ -125,56 +178,85 @@ class Stream:
     def _forget(self, waiter: Deferred[None]) -> None:
         if self._reader is waiter:
             self._reader = None
-        if self._drain is waiter:
-            self._drain = None
+        elif waiter in self._writers:
+            self._writers.remove(waiter)
 
     # What the edge tells
 
     def received(self, octets: bytes) -> None:
         """Octets came."""
         self._buffer += octets
-        if len(self._buffer) > READ_AHEAD_OCTETS:
+        if len(self._buffer) >= READ_AHEAD_OCTETS:
             self._edge.pause()
         self._wake_reader()
 
     def full(self, is_full: bool) -> None:
         """The other side does not take them, or takes them again."""
         self._is_full = is_full
-        if not is_full and self._drain is not None:
-            waiter, self._drain = self._drain, None
-            waiter.callback(None)
+        if not is_full:
+            self._wake_writers()
 
-    def lost(self, reason: str) -> None:
-        """The connection is over."""
-        self.is_open, self.reason = False, reason
+    def lost(self, reason: str, is_whole: bool) -> None:
+        """The connection is over.
+
+        :param is_whole: the other side ended it in good order, so that nothing of what it said is missing
+        """
+        self._end(reason)
+        self._is_whole = is_whole
         self._wake_reader()
-        self.full(False)
+        self._wake_writers()
+
+    def _end(self, reason: str) -> None:
+        if self.is_open:
+            self.is_open, self.reason = False, reason
 
     def _wake_reader(self) -> None:
         if self._reader is not None:
             waiter, self._reader = self._reader, None
             waiter.callback(None)
 
+    def _wake_writers(self) -> None:
+        writers, self._writers = self._writers, []
+        for waiter in writers:
+            waiter.callback(None)
+
     # Ending
 
     def close(self) -> None:
-        """Flush and end."""
+        """Send what is queued, and end."""
         if self.is_open:
-            self._edge.out.loseConnection()
+            self._end("closed on this side")
+            self._edge.close()
 
     def abort(self) -> None:
         """End at once."""
-        if self.is_open:
-            self._edge.out.abortConnection()
+        self._end("closed on this side")
+        self._edge.abort()
+
+
+class _Edges(Factory):
+    """Makes the protocol of one connection; says nothing of it in the log."""
+
+    noisy = False
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def buildProtocol(self, addr: object) -> _Edge:
+        """An edge with its stream."""
+        return _Edge(self._reactor)
 
 
 @implementer(IPushProducer)
 class _Edge(Protocol):
     """Moves octets between a transport and its stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any) -> None:
         self.stream = Stream(self)
+        self._reactor = reactor
+        self._linger: Any = None
         self._is_paused = False
+        self._is_over = False
 
     @property
     def out(self) -> Any:
@@ -191,10 +273,25 @@ class _Edge(Protocol):
         """For the stream."""
         self.stream.received(data)
 
-    def connectionLost(self, reason: Failure = Failure(StreamClosed())) -> None:  # noqa: B008 - Twisted's own signature
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008 - Twisted's signature
         """For the stream."""
+        self._is_over = True
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
+        self.stream.lost(reason.getErrorMessage(), reason.check(ConnectionDone) is not None)
+
+    def close(self) -> None:
+        """Send what is queued, and end; what does not leave soon is thrown away."""
+        # With a producer that is paused, a transport would wait for it for good.
         self.out.unregisterProducer()
-        self.stream.lost(reason.getErrorMessage())
+        self.out.loseConnection()
+        if not self._is_over:
+            self._linger = self._reactor.callLater(LINGER_S, self.abort)
+
+    def abort(self) -> None:
+        """End at once."""
+        if not self._is_over:
+            self.out.abortConnection()
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
@@ -217,4 +314,5 @@ class _Edge(Protocol):
         """Read on."""
         if self._is_paused:
             self._is_paused = False
-            self.out.resumeProducing()
+            if not self._is_over:
+                self.out.resumeProducing()

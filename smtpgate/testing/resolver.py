@@ -16,6 +16,7 @@ the real resolver do (`net.records`). `asked` tells what was asked.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -99,13 +100,14 @@ class FakeResolver:
 
     def _add_master(self, text: str) -> None:
         import dns.exception
-        import dns.name
         import dns.rdatatype
         import dns.zone
 
         try:
-            zone = dns.zone.from_text(text, origin=dns.name.root, relativize=False, check_origin=False)
-        except dns.exception.DNSException as error:
+            # Its own $ORIGIN says where it begins; one without needs whole names.
+            origin = re.search(r"^\$ORIGIN\s+(\S+)", text, re.MULTILINE)
+            zone = dns.zone.from_text(text, origin=origin[1] if origin else ".", relativize=False, check_origin=False)
+        except (dns.exception.DNSException, ValueError) as error:
             raise ValueError(f"no master file: {error}") from error
         for owner, node in zone.items():
             name = owner.to_text(omit_final_dot=True).lower()

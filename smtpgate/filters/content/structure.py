@@ -2,8 +2,8 @@
 
 Every reading of an ambiguous message is examined, so ambiguity alone hides nothing from the other filters and most
 kinds only count. Refused are messages of two authors, of which signatures and readers may see different ones, and those
-that reach a limit: what was not looked at must not pass as if it had been. The options' words are those of anomalies and
-limits.
+that reach a limit: what was not looked at must not pass as if it had been. The words of the options are those of
+anomalies and limits.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class StructureFilter(ContentFilter):
     @staticmethod
     def _authors(facts: Facts, transaction: Transaction) -> list[str]:
         fields = transaction.header.all("from") if transaction.header is not None else []
-        domains = {author.domain for author in facts.authors}
+        domains = {author.domain for author in facts.authors if author.domain}
         words = ["no-author"] if not any(author.address for author in facts.authors) else []
         # One domain is one author to DMARC, whoever of its users wrote (RFC 9989 section 5.3.1).
         return words + (["two-authors"] if len(fields) > 1 or len(domains) > 1 else [])

@@ -1,0 +1,281 @@
+"""The examination of one message, from its octets to `facts.Facts`: the job "examine" of a child process.
+
+One walk finds the parts in all readings; texts are decoded, markup is read, every file is looked at with all that is in
+it; links and addresses are gathered. All of it shares one budget of octets, files, depth and time, and a limit that was
+reached is in the facts: what was not looked at never passes for clean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import attrs
+
+from smtpgate.examine.budget import Budget
+from smtpgate.examine.facts import Facts, File, Text, to_plain
+from smtpgate.examine.facts import Part as PartFact
+from smtpgate.examine.files import Context, look_at_file
+from smtpgate.examine.markup import Markup, look_at_markup
+from smtpgate.examine.urls import Links
+from smtpgate.examine.wording import features
+from smtpgate.message import mailbox
+from smtpgate.message.mime import Message, MimeLimits, Part, walk
+from smtpgate.message.words import clean, decode, to_text
+
+#: Letters of text that are kept, over a whole message: all but the longest messages.
+TEXT_LETTERS: Final = 262_144
+#: Letters of one text that are read at all.
+READ_LETTERS: Final = 4 << 20
+#: Words of the message that may be the password of an archive in it.
+WORDS: Final = 20
+#: Addresses of one field that are told.
+ADDRESSES: Final = 200
+_SUBJECT_LETTERS: Final = 1000
+_WORD: Final = re.compile(r"[^\s\"'<>(){}\[\]«»“”‘’,;]{3,40}")
+_PASSWORD: Final = re.compile(
+    r"(?:pass\w{0,6}|passwor[dt]|kennwort|mot de passe|contraseña|senha|pin|code|пароль)\W{1,12}"
+    r"(?:is|ist|est|es|:|=)?\W{0,6}([^\s\"'<>]{3,40})",
+    re.IGNORECASE,
+)
+
+
+@attrs.frozen
+class Limits:
+    """How far to look, as the request says it (`config.model.Content`)."""
+
+    time_s: float = 15.0
+    parts: int = 1000
+    depth: int = 30
+    archive_depth: int = 5
+    archive_members: int = 1000
+    archive_size_octets: int = 100 << 20
+
+    @classmethod
+    def of(cls, request: dict[str, Any]) -> Limits:
+        """Those of a request; keys that say something else are passed over."""
+        given = request.get("limits", {})
+        return cls(**{field.name: given[field.name] for field in attrs.fields(cls) if field.name in given})
+
+
+def look(content: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """The job: facts as plain values."""
+    plain: dict[str, Any] = to_plain(examine(bytes(content), Limits.of(request)))
+    return plain
+
+
+def examine(content: bytes, limits: Limits = Limits()) -> Facts:  # noqa: B008 (it is frozen)
+    """The facts of a message with CRLF line ends."""
+    return _Look(limits).run(content)
+
+
+class _Look:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._clock = time.monotonic
+        self._began = self._clock()
+        # The rest of the time is for the child to answer in.
+        ends = self._began + limits.time_s * 0.8
+        self.budget = Budget(
+            self._clock, ends, limits.archive_size_octets, limits.archive_members, limits.archive_depth
+        )
+        self.links = Links()
+        self.texts: list[Text] = []
+        self.files: list[File] = []
+        self.counts: dict[str, float] = {}
+        self._letters = TEXT_LETTERS
+        self._is_cut = False
+        self.context = Context(self.budget, (), self._on_markup, self._on_message)
+
+    def run(self, content: bytes) -> Facts:
+        message = walk(content, MimeLimits(depth=self._limits.depth, parts=self._limits.parts))
+        header = message.parts[0].header
+        subject = clean(decode(header.first("subject")))[:_SUBJECT_LETTERS]
+        self._texts_of(message)
+        self.context.words = tuple(self._words(subject))
+        self._files_of(message)
+        self._gathered()
+        limits = [*message.limits, *self.budget.limits]
+        limits += ["text"] if self._is_cut else []
+        limits += ["links"] if self.links.is_cut else []
+        addresses = {name: mailbox.read(header, name) for name in ("from", "sender", "reply-to", "to", "cc")}
+        odd = [*message.anomalies, *(one for found in addresses.values() for one in found.anomalies)]
+        links = self.links.all()
+        self._count_parts(message)
+        counts = self.counts | features(subject, self.texts, links, header)
+        return Facts(
+            hashlib.sha256(content).hexdigest(),
+            len(content),
+            round(self._clock() - self._began, 4),
+            not limits,
+            tuple(dict.fromkeys(limits)),
+            tuple(dict.fromkeys(odd)),
+            tuple(_part(part) for part in message.parts),
+            tuple(self.files),
+            links,
+            tuple(self.texts),
+            addresses["from"].mailboxes[:ADDRESSES],
+            addresses["sender"].mailboxes[:ADDRESSES],
+            addresses["reply-to"].mailboxes[:ADDRESSES],
+            (addresses["to"].mailboxes + addresses["cc"].mailboxes)[:ADDRESSES],
+            subject,
+            counts,
+        )
+
+    # Texts
+
+    def _texts_of(self, message: Message) -> None:
+        for part in message.parts:
+            if not _is_text(part):
+                continue
+            if self.budget.is_late():
+                return
+            octets = [part.decoded(), *part.readings()]
+            for number, one in enumerate(octets):
+                self._text(part, one, is_usual=number == 0)
+
+    def _text(self, part: Part, octets: bytes, is_usual: bool) -> None:
+        text = to_text(octets[: 4 * READ_LETTERS], part.charset)
+        if len(text) > READ_LETTERS:
+            self._is_cut, text = True, text[:READ_LETTERS]
+        if part.media_type == "text/html":
+            markup = self._read_markup(text, part.number)
+            self._keep("html", markup.text, part.number, markup.hidden, part.charset)
+            for flag in markup.flags:
+                self._count(f"body-{flag}")
+        else:
+            self.links.search(text, "text", part.number)
+            self._keep("plain" if is_usual else "attachment", text, part.number, "", part.charset)
+
+    def _keep(self, source: str, text: str, part: str, hidden: str = "", charset: str = "") -> None:
+        if not text and not hidden:
+            return
+        kept, kept_hidden = text[: self._letters], hidden[: max(0, self._letters - len(text))]
+        is_cut = len(kept) < len(text) or len(kept_hidden) < len(hidden)
+        self._is_cut = self._is_cut or is_cut
+        self._letters -= len(kept) + len(kept_hidden)
+        self.texts.append(Text(source, kept, part, kept_hidden, charset, is_cut))
+
+    def _read_markup(self, text: str, part: str) -> Markup:
+        markup = look_at_markup(text)
+        self._is_cut = self._is_cut or markup.is_cut
+        for found in markup.links:
+            self.links.add(
+                found.raw, shown=found.shown, source="html", tag=found.tag, part=part, base=_base(markup.base)
+            )
+        self.links.search(markup.text, "html", part)
+        for name, count in markup.counts.items():
+            self._count(name, count)
+        return markup
+
+    def _count(self, name: str, more: float = 1) -> None:
+        self.counts[name] = self.counts.get(name, 0) + more
+
+    def _words(self, subject: str) -> Iterator[str]:
+        """Words that may be a password: those that are called one first."""
+        seen: dict[str, None] = {}
+        for text in [*(one.text for one in self.texts), subject]:
+            for found in _PASSWORD.finditer(text[:20_000]):
+                seen[found[1].rstrip(".,;!")] = None
+        for text in [*(one.text for one in self.texts), subject]:
+            for found in _WORD.finditer(text[:2000]):
+                word = found[0]
+                if any(letter.isdigit() for letter in word):
+                    seen.setdefault(word.rstrip(".,;:!"), None)
+        yield from list(seen)[:WORDS]
+
+    # Files
+
+    def _files_of(self, message: Message) -> None:
+        for part in message.parts:
+            for names, octets in _attached(part):
+                if not self.budget.take_member():
+                    return
+                claimed, is_inline = part.media_type, part.disposition == "inline"
+                self.files += look_at_file(octets, names, claimed, part.number, 0, self.context, is_inline=is_inline)
+
+    def _on_markup(self, content: bytes, path: str) -> Iterable[str]:
+        """Markup in a file."""
+        markup = self._read_markup(to_text(content[: 4 * READ_LETTERS]), path)
+        self._keep("attachment", markup.text, path, markup.hidden)
+        return markup.flags
+
+    def _on_message(self, content: bytes) -> Iterable[File]:
+        """A message in a file: its own files, by the same budget."""
+        inner = walk(
+            re.sub(rb"\r?\n", b"\r\n", content), MimeLimits(depth=self._limits.depth, parts=self._limits.parts)
+        )
+        kept, self.files = self.files, []
+        with self.budget.deeper() as is_allowed:
+            if is_allowed:
+                self._texts_of(inner)
+                self._files_of(inner)
+        found, self.files = self.files, kept
+        return found
+
+    def _gathered(self) -> None:
+        """Links and texts out of documents and codes."""
+        for found in self.context.links:
+            self.links.add(found.url, shown=found.shown, source=found.source, part=found.part)
+        for text in self.context.texts:
+            self.links.search(text.text, "office", text.part)
+            self._keep("attachment", text.text, text.part)
+
+    def _count_parts(self, message: Message) -> None:
+        kinds = [part.media_type for part in message.parts if part.reading == 0]
+        self.counts["parts"] = len(kinds)
+        self.counts["plain-parts"] = kinds.count("text/plain")
+        self.counts["html-parts"] = kinds.count("text/html")
+        if any(
+            part.encoding == "base64" and part.media_type.startswith("text/") and _is_ascii(part)
+            for part in message.parts
+        ):
+            self.counts["base64-ascii"] = 1
+
+
+def _is_ascii(part: Part) -> bool:
+    return part.decoded(65536).isascii()
+
+
+def _is_text(part: Part) -> bool:
+    """Whether a program shows it as a text: no file name that says otherwise, no container."""
+    if part.is_container or part.disposition == "attachment":
+        return False
+    return part.media_type in ("text/plain", "text/html", "text/enriched", "text/watch-html", "text/x-amp-html") or (
+        part.media_type.startswith("text/") and not part.names
+    )
+
+
+def _attached(part: Part) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    """The part as a file, in every reading of its octets; a text that has a name is one too."""
+    if part.is_container or _is_text(part) and not part.names:
+        return
+    usual = part.decoded()
+    yield part.names, usual
+    for other in part.readings():
+        if other != usual:
+            yield part.names, other
+
+
+def _base(base: str) -> str:
+    return base if base[:4].lower() == "http" else ""
+
+
+def _part(part: Part) -> PartFact:
+    return PartFact(
+        part.number,
+        part.media_type,
+        part.charset,
+        part.encoding,
+        part.disposition,
+        part.names,
+        part.octets,
+        part.depth,
+        part.reading,
+    )
+
+
+__all__ = ["Limits", "examine", "look"]

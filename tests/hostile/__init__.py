@@ -1,0 +1,1 @@
+"""Messages made to hurt whoever reads them, against a running gateway: `make hostile`."""
