@@ -17,6 +17,7 @@ from smtpgate.filters.base import STAGES, Factory, Filter, Options, faults
 from smtpgate.interfaces import IFilter, IFilterFactory
 from smtpgate.plugins import builtin
 from smtpgate.proxy import pipeline
+from smtpgate.testing import Gateway
 
 
 class NumberOptions(Options):
@@ -47,6 +48,8 @@ class Foreign:
     stages = frozenset({"mail"})
     on_error = "continue"
     needs_message = False
+    needs_content = False
+    category = "policy"
     budget_s = 2
 
     def build(self, options: Any, services: Any) -> Any:
@@ -63,11 +66,12 @@ class FactoryTests(SynchronousTestCase):
 
     def test_our_own_factories_keep_the_contract(self) -> None:
         """And what they build is a filter."""
+        services = Gateway().services
         for name in builtin.__all__:
             factory = getattr(builtin, name)
             self.assertEqual(faults(factory), [])
-            self.assertEqual(factory.name, name)
-            verifyObject(IFilter, factory.build(factory.options(), None))
+            self.assertEqual(factory.name, name.replace("_", "-"))
+            verifyObject(IFilter, factory.build(factory.options(), services))
 
     def test_a_foreign_factory_need_not_use_our_base(self) -> None:
         """Only the interface counts, and a filter may have no options."""
@@ -87,6 +91,8 @@ class FactoryTests(SynchronousTestCase):
             ({"roles": frozenset({"mx", "msa"})}, "roles has 'msa'"),
             ({"on_error": "ignore"}, "on_error is 'ignore', and should be one of tempfail, reject, continue"),
             ({"budget_s": 0}, "budget_s is 0"),
+            ({"category": "spma"}, "category is 'spma', and should be one of spam, sender, malware, policy, protocol"),
+            ({"needs_content": True}, "needs_content is for the stage end, which stages does not name"),
             ({"budget_s": 301}, "budget_s is 301"),
             ({"budget_s": "1s"}, "budget_s is '1s'"),
             ({"options": {"number": 1}}, "options is {'number': 1}, and should be a pydantic model class"),
