@@ -11,12 +11,15 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import attrs
 from stdnum import iban, luhn
 from stdnum.exceptions import ValidationError
 from stdnum.us import ssn
+
+from smtpgate.message.mime import Part, walk
+from smtpgate.message.words import to_text
 
 #: What can be looked for, in words; earlier ones win where spans overlap.
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
@@ -141,3 +144,42 @@ def _phones(text: str) -> Iterator[Identifier]:
 
 
 _FINDERS: Final = MappingProxyType({"iban": _ibans, "card": _cards, "us-ssn": _ssns, "phone": _phones})
+
+
+#: Text of one part that is searched, in octets; what is longer is told.
+TEXT_OCTETS: Final = 32 << 20
+#: Masked numbers that are told of each kind.
+SHOWN: Final = 5
+
+
+def find(content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The job "identifiers": how many distinct numbers of each wanted kind are in a message's texts, and some, masked.
+
+    :param request: `kinds`, a list of `KINDS`
+    """
+    kinds = tuple(kind for kind in request.get("kinds", ()) if kind in KINDS)
+    message = walk(bytes(content))
+    values: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
+    is_complete = message.is_complete
+    for part in message.parts:
+        if not _is_readable(part):
+            continue
+        for octets in dict.fromkeys((part.decoded(), *part.readings())):
+            is_complete = is_complete and len(octets) <= TEXT_OCTETS
+            for one in identify(_text(octets[:TEXT_OCTETS], part), kinds):
+                values[one.kind][one.value] = one.masked
+    found = {kind: {"count": len(held), "masked": list(held.values())[:SHOWN]} for kind, held in values.items() if held}
+    return {"found": found, "is_complete": is_complete}
+
+
+def _is_readable(part: Part) -> bool:
+    return not part.is_container and (part.media_type.startswith("text/") or part.media_type == "application/csv")
+
+
+def _text(octets: bytes, part: Part) -> str:
+    if part.media_type != "text/html":
+        return to_text(octets, part.charset)
+    from smtpgate.examine.markup import look_at_markup
+
+    markup = look_at_markup(to_text(octets, part.charset))
+    return f"{markup.text}\n{markup.hidden}"

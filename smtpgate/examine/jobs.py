@@ -10,6 +10,7 @@ from typing import Final
 JOBS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "examine": "smtpgate.examine.look:look",
+        "identifiers": "smtpgate.examine.identifiers:find",
         "signatures": "smtpgate.examine.signatures:verify",
         "patterns": "smtpgate.examine.patterns:scan",
     }

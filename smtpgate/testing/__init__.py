@@ -16,7 +16,6 @@ not name is never called) raises `ContractBroken` here. docs/plugins.md has the 
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -176,7 +175,7 @@ class Gateway:
             seconds,
             tell,
             Ledger(bytes(32), seconds, NoStore()),
-            io.BytesIO,
+            tempfile.TemporaryFile,
             maybeDeferred,
             ensureDeferred,
         )
