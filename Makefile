@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test check format lint types docs protocol faults cases fuzz hostile accuracy bench clean
+.PHONY: help venv run test check format lint types docs protocol faults cases fuzz hostile verdicts accuracy bench clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -15,6 +15,7 @@ help:
 	@echo "make cases     the session scripts and mails of ../shared/cases"
 	@echo "make fuzz      random input to every parser and engine for ten minutes"
 	@echo "make hostile   messages made to hurt, others' mail beside them"
+	@echo "make verdicts  each mail of ../shared/cases against what its row asks for"
 	@echo "make accuracy  how much spam and phishing is found, at how many false alarms"
 	@echo "make bench     speed beside other gateways, where the bench is there"
 	@echo "make docs      write the generated documents anew"
@@ -64,6 +65,9 @@ cases: venv
 
 fuzz: venv
 	$(BIN)/python -m tests.fuzz --seconds 600
+
+verdicts: venv
+	$(BIN)/python -m tests.case_verdicts
 
 accuracy: venv
 	$(BIN)/python -m tests.accuracy

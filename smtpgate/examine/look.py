@@ -230,7 +230,7 @@ class _Look:
         self.counts["plain-parts"] = kinds.count("text/plain")
         self.counts["html-parts"] = kinds.count("text/html")
         if any(
-            part.encoding == "base64" and part.media_type.startswith("text/") and _is_ascii(part)
+            part.encoding == "base64" and _is_text(part) and not part.names and _is_ascii(part)
             for part in message.parts
         ):
             self.counts["base64-ascii"] = 1

@@ -1,9 +1,9 @@
 """Numbers that name a person or an account: how many leave, or come, in one message.
 
 Payment cards, bank accounts, US social security numbers and telephones are told by form, length and check digits, not
-by pattern alone, and are counted once each (`examine.identifiers`). The numbers themselves never leave the child process
-that reads the message; findings and logs have masked ones. From a number of distinct ones on the options say what
-becomes of the message.
+by pattern alone, and are counted once each (`examine.identifiers`). The numbers themselves never leave the child
+process that reads the message; findings and logs have masked ones. From a number of distinct ones on the options say
+what becomes of the message.
 """
 
 from __future__ import annotations

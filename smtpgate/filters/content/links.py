@@ -39,6 +39,7 @@ _IN_REASON: Final = re.compile(r"[^a-z0-9]+")
 KINDS: Final[dict[str, tuple[str, float]]] = {
     "listed": ("a link that is on a list", 6.0),
     "mismatch": ("its text shows one host and it leads to another", 2.0),
+    "tracked": ("its text shows the sender's own host and it leads elsewhere", 0.6),
     "look-alike": ("its host looks like a well-known one", 3.0),
     "mixed-letters": ("its host mixes letters of several alphabets", 3.0),
     "user-part": ("a name stands before the host, to be taken for it", 2.0),
@@ -136,7 +137,8 @@ class LinkFilter(ContentFilter):
     def _kinds(self, link: Link, senders: frozenset[str]) -> list[str]:
         checks: tuple[tuple[str, Callable[[Link, frozenset[str]], bool]], ...] = (
             ("listed", self._is_listed),
-            ("mismatch", _is_mismatch),
+            ("mismatch", lambda one, own: (shown := _shown_domain(one)) != "" and shown not in own),
+            ("tracked", lambda one, own: _shown_domain(one) in own),
             ("look-alike", self._is_look_alike),
             ("mixed-letters", lambda one, _: any(is_mixed(label) for label in unicode_host(one.host).split("."))),
             ("user-part", lambda one, _: one.has_user and bool(one.host)),
@@ -168,16 +170,17 @@ def _domains_of(facts: Facts, transaction: Transaction) -> frozenset[str]:
     return frozenset(registrable(host) for host in hosts if host)
 
 
-def _is_mismatch(link: Link, senders: frozenset[str]) -> bool:
-    if link.tag not in ("a", "area") or link.scheme not in ("http", "https") or not link.shown:
-        return False
+def _shown_domain(link: Link) -> str:
+    """The registrable domain that its text shows, where that is not the one that it leads to; else ""."""
+    if link.tag not in ("a", "area") or link.scheme not in ("http", "https") or not link.shown or "@" in link.shown:
+        return ""
     shown = _SHOWN_HOST.match(link.shown.strip())
-    if shown is None or "@" in link.shown:
-        return False
-    host = shown[1].lower()
-    domain = registrable(_ascii(host))
-    # Mailings count clicks on a host of their service, and show their own: that is what senders do with their own name.
-    return domain not in (link.domain, *senders) and not link.host.endswith(host) and has_known_ending(_ascii(host))
+    if shown is None:
+        return ""
+    host = _ascii(shown[1].lower())
+    domain = registrable(host)
+    is_other = domain != link.domain and not link.host.endswith(host) and has_known_ending(host)
+    return domain if is_other else ""
 
 
 def _ascii(host: str) -> str:
