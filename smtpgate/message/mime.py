@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import count
 from typing import Final
 
 import attrs
@@ -30,10 +31,8 @@ from smtpgate.message.tree import REPORTS, Limits, Node, Pass, Place, first_fiel
 
 __all__ = ["ANOMALIES", "Anomaly", "Message", "MimeLimits", "Part", "walk"]
 
-#: Quirks of one imagined program. A fourth would say that three real programs were mixed.
-_QUIRKS: Final = 3
-#: Quirks about octets, which change the content before it is read.
-_OCTETS: Final = ("drops-nul", "cr-ends", "lf-does-not-end")
+#: Quirks of one imagined program. Each more doubles the programs that could be meant; what is left out is told.
+_QUIRKS: Final = 4
 #: Lines of base64 in a row outside the parts that make a hidden file of it.
 _HIDDEN_LINES: Final = 3
 #: Anomalies of one kind that are told.
@@ -42,7 +41,7 @@ _TOLD: Final = 20
 _SMALL_OCTETS: Final = 1 << 20
 _SMALL_PARTS: Final = 100
 
-#: Source, start, end, and who reads it.
+#: Number of the source, start, end, and who reads it.
 _Stretch = tuple[int, int, int, Quirks]
 
 
@@ -59,14 +58,16 @@ def walk(content: bytes, limits: MimeLimits = MimeLimits()) -> Message:  # noqa:
 class _Task:
     """A stretch to be read by an imagined program.
 
+    :ivar buffer: number of the source, which is its own while that lives and after
     :ivar parent: node above; its child unless `is_other`, which makes another reading of it
     :ivar is_buffer: the stretch is a whole content, so that lone CR and the like are looked for
-    :ivar change: quirk of `_OCTETS` by which the source is changed before it is read
+    :ivar base: what the program without the last quirk found there
     """
 
     source: bytes
     start: int
     end: int
+    buffer: int = 0
     place: Place = Place()
     depth: int = 0
     parent: Node | None = None
@@ -75,7 +76,7 @@ class _Task:
     preset: Entity | None = None
     is_other: bool = False
     is_buffer: bool = False
-    change: str = ""
+    base: Node | None = None
 
 
 class _Walk:
@@ -91,6 +92,7 @@ class _Walk:
         self._allowance = limits.overlap * size + _SMALL_OCTETS
         self._reached: dict[str, None] = {}
         self._profiles: dict[Quirks, int] = {frozenset(): 0}
+        self._numbers = count(1)
         self._queued: set[_Stretch] = set()
         self._read: set[_Stretch] = set()
         self._reading = 0
@@ -129,8 +131,8 @@ class _Walk:
         reading = self._profile(task.quirks)
         if reading < 0:
             return
-        stretch = (id(task.source), task.start, task.end, task.quirks)
-        if task.is_other and not task.change and stretch in self._read:
+        stretch = (task.buffer, task.start, task.end, task.quirks)
+        if task.is_other and stretch in self._read:
             return  # A reading of what is above had this in it.
         self._reading = reading
         if reading:
@@ -138,45 +140,49 @@ class _Walk:
                 self._reach("readings")
                 return
             self._allowance -= task.end - task.start
-        if task.change:
-            task.source = settle.changed(task.source, task.change)
-            task.end = len(task.source)
-        one = Pass(task.source, task.end, task.quirks, self._pass_limits)
+        source, end, buffer = task.source, task.end, task.buffer
+        if task.is_buffer:
+            source = settle.changed(source, task.quirks)
+            end = len(source)
+            buffer = buffer if source is task.source else next(self._numbers)
+        one = Pass(source, end, task.quirks, self._pass_limits)
         above = None if task.is_other else task.parent
         one.run(task.start, task.place, task.depth, above, task.default, task.preset)
         if not one.nodes:
             return
         top = one.nodes[0]
-        if above is None:
+        is_new = task.base is None or not settle.is_same(top, task.base, task.is_buffer)
+        if not is_new and not task.is_buffer:
+            return  # The quirk makes no difference here; where it does together with another, that one asks for it.
+        if above is None and is_new:
             top.parent = task.parent
             self.roots.append(top)
         if task.is_buffer:
-            self._look_at_octets(task, top)
+            self._look_at_octets(task, source, top)
         for node in one.nodes:
-            node.reading = reading
-            self._read.add((id(node.source), node.start, node.end, node.quirks))
+            node.reading, node.buffer = reading, buffer
+            self._read.add((buffer, node.start, node.end, node.quirks))
         for node in one.nodes:
+            if node.kind == "coded" and is_new:
+                self._decode(node)
             self._look_at(node)
 
-    def _look_at_octets(self, task: _Task, top: Node) -> None:
+    def _look_at_octets(self, task: _Task, source: bytes, top: Node) -> None:
         """Octets that make lines of their own for some programs."""
-        source = task.source
         crlf, cr, lf = source.count(b"\r\n"), source.count(b"\r"), source.count(b"\n")
         found = (
             ("drops-nul", "nul", b"\0" in source),
-            ("cr-ends", "bare-cr", cr > crlf),
-            ("lf-does-not-end", "bare-lf", lf > crlf > 0),
+            ("cr-ends", "bare-cr", cr > crlf and "lf-does-not-end" not in task.quirks),
+            ("lf-does-not-end", "bare-lf", lf > crlf > 0 and "cr-ends" not in task.quirks),
         )
         for quirk, kind, is_there in found:
             if is_there and quirk not in task.quirks:
                 top.anomalies.append((kind, ""))
-                self._add(attrs.evolve(task, quirks=task.quirks | {quirk}, is_other=True, change=quirk))
+                self._add(attrs.evolve(task, quirks=task.quirks | {quirk}, is_other=True, base=task.base or top))
 
     def _look_at(self, node: Node) -> None:
-        """What a node asks for: decoding, and other readings."""
+        """What a node asks for: other readings."""
         entity = node.entity
-        if node.kind == "coded":
-            self._decode(node)
         for name, start, end in node.outside:
             self._look_outside(node, name, start, end)
         if entity.media_type in REPORTS and node.kind == "leaf" and first_field(node.source, node.body, node.end) >= 0:
@@ -192,6 +198,7 @@ class _Walk:
                     node.source,
                     node.start,
                     node.end,
+                    node.buffer,
                     node.place,
                     node.depth,
                     node.parent,
@@ -199,6 +206,7 @@ class _Walk:
                     node.default,
                     entity if node.is_preset else None,
                     is_other=True,
+                    base=node,
                 )
             )
 
@@ -215,7 +223,7 @@ class _Walk:
 
     def _add(self, task: _Task) -> None:
         """Queue another reading, once."""
-        stretch = (id(task.source), task.start, task.end, task.quirks)
+        stretch = (task.buffer, task.start, task.end, task.quirks)
         if stretch in self._queued:
             return
         self._queued.add(stretch)
@@ -224,27 +232,28 @@ class _Walk:
             return
         self.queue.append(task)
 
-    def _decode(self, node: Node) -> None:
-        """Queue what is inside an encoded message or multipart."""
+    def _decoded(self, node: Node) -> bytes:
+        """A body decoded, as far as the limit goes."""
         view = memoryview(node.source)[node.body : node.end]
         octets = transfer.decode(view, node.entity.encoding, self._decodable + 1)
         if len(octets) > self._decodable:
             self._reach("octets")
             octets = octets[: self._decodable]
         self._decodable -= len(octets)
-        for quirk in _OCTETS:
-            if quirk in node.quirks:
-                octets = settle.changed(octets, quirk)
+        return octets
+
+    def _decode(self, node: Node) -> None:
+        """Queue what is inside an encoded message or multipart."""
+        octets = self._decoded(node)
         preset = None
         start = 0
         if node.entity.media_type.startswith("multipart/"):
             # The first boundary line may be the first line: something must end before it.
-            octets, start = b"\r\n" + octets, 2
+            octets, start = b"\r\n" + settle.changed(octets, node.quirks), 2
             preset = attrs.evolve(node.entity, encodings=(), needs=(), anomalies=())
-        task = _Task(
-            octets, start, len(octets), Place(True, node.number), node.depth + 1, node, node.quirks, preset=preset
-        )
-        task.is_buffer = preset is None
+        task = _Task(octets, start, len(octets), next(self._numbers), preset=preset, is_buffer=preset is None)
+        task.place, task.depth = Place(True, node.number), node.depth + 1
+        task.parent, task.quirks = node, node.quirks
         self.queue.appendleft(task)
 
     def _look_outside(self, node: Node, name: str, start: int, end: int) -> None:
@@ -263,7 +272,8 @@ class _Walk:
         place = Place(False, node.prefix, node.count + 1)
         node.count += 1
         quirks = node.quirks | {"shows-outside"}
-        self._add(_Task(source, at, end, place, node.depth + 1, node, quirks, preset=preset, is_other=True))
+        depth = node.depth + 1
+        self._add(_Task(source, at, end, node.buffer, place, depth, node, quirks, preset=preset, is_other=True))
 
     def message(self) -> Message:
         """All of it put in order: readings that show nothing new are left out."""
@@ -285,12 +295,14 @@ class _Walk:
             return
         source, start, end = node.source, node.body, node.end
         if node.entity.is_coded:
-            source = transfer.decode(memoryview(source)[start:end], node.entity.encoding, max(self._decodable, 0))
-            self._decodable -= len(source)
+            source = self._decoded(node)
             start, end = 0, len(source)
         if source.find(b"begin", start, end) < 0:
             return
-        for ordinal, block in enumerate(transfer.blocks(source[start:end]), 1):
+        blocks = transfer.blocks(source[start:end])
+        if len(blocks) == transfer.BLOCKS:
+            self._reach("readings")
+        for ordinal, block in enumerate(blocks, 1):
             reading = self._reading = self._profile(node.quirks | {"finds-files"})
             if reading < 0 or not self._take():
                 return
@@ -313,7 +325,7 @@ class _Walk:
             above = above.parent
         return Part(
             node.number,
-            index[id(above)] if above is not None else -1,
+            index[id(above)] if above is not None else min(node.depth, 1) - 1,
             node.depth,
             reading,
             entity.section,

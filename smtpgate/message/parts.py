@@ -22,15 +22,17 @@ class MimeLimits:
 
     :ivar depth: levels of multiparts and messages. Exchange Online takes 30 embedded messages, curl 40 levels, rspamd
         64, Postfix and Dovecot 100; honest mail has under ten
-    :ivar parts: over all readings. Exchange Online takes 250, Go's mime/multipart 1,000, Dovecot 10,000
+    :ivar parts: of the usual reading; the others may have `overlap` times as many as it has, and a hundred. Exchange
+        Online takes 250, Go's mime/multipart 1,000, Dovecot 10,000
     :ivar lines: that begin as an open boundary does, over all readings; each takes a step of the interpreter. Honest
         mail has one for each part. There is no precedent
     :ivar header_octets: of one part: the limit of Exim (header_maxsize) and of our own for a message. Postfix looks at
         100 KiB of one field, sendmail at 32 KiB of all
-    :ivar decoded_octets: of attached messages that must be decoded to be walked: what ClamAV scans of one message
-        (MaxScanSize 100M, 400M since 1.0)
-    :ivar readings: imagined programs besides the usual one. There is no precedent; one sees three in hostile mail
-    :ivar overlap: how many times the size of the content other readings may walk in all
+    :ivar decoded_octets: of encoded messages and texts, which are decoded to see what is in them: a quarter of what
+        ClamAV scans of one message (MaxScanSize 400M, 100M before 0.105)
+    :ivar readings: imagined programs besides the usual one. There is no precedent
+    :ivar overlap: how many times the size of the content other readings may walk in all: enough for NUL, CR and LF
+        in every mixture, and for one thing more
     """
 
     depth: int = 30
@@ -38,8 +40,8 @@ class MimeLimits:
     lines: int = 200_000
     header_octets: int = 1 << 20
     decoded_octets: int = 100 << 20
-    readings: int = 16
-    overlap: int = 4
+    readings: int = 32
+    overlap: int = 6
 
 
 @attrs.frozen(eq=False)
@@ -47,7 +49,8 @@ class Part:
     """One entity in one reading.
 
     :ivar number: as IMAP counts; a multipart that is a message itself is "", or "2.TEXT" inside part 2
-    :ivar parent: index in `Message.parts`; -1 for the message itself
+    :ivar parent: index in `Message.parts` of what it is in, or of the nearest above that is in the list; -1 for the
+        message itself
     :ivar depth: 0 for the message itself
     :ivar reading: 0 for the usual one; `Message.profiles` says whose the others are
     :ivar encodings: all that are declared, the usual one first

@@ -19,6 +19,7 @@ from smtpgate.message.header import HeaderSection
 from smtpgate.message.tree import Node
 
 _CHANGES: Final = frozenset({"drops-nul", "cr-ends", "lf-does-not-end"})
+_EXCLUSIVE: Final = frozenset({"stops-at-line", "joins-lines"})
 _PIECE: Final = 1 << 18
 #: Fields that stand once and that people or programs go by. Address fields are read by `mailbox`.
 _ONCE: Final = ("subject", "date", "message-id", "mime-version", "in-reply-to", "references")
@@ -27,17 +28,22 @@ _FILE: Final = re.compile(rb"^(?:begin(?:-base64)? [0-7]{3,4} |=ybegin |[A-Za-z0
 _Key = tuple[str, tuple[str, ...], str, int, int]
 
 
-def changed(octets: bytes, quirk: str) -> bytes:
-    """Octets as a program with that quirk reads them."""
-    if quirk == "drops-nul":
-        return octets.replace(b"\0", b"")
-    if quirk == "cr-ends":
-        if octets.count(b"\r") == octets.count(b"\r\n"):
-            return octets
-        return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-    if octets.count(b"\n") == octets.count(b"\r\n"):
+def changed(octets: bytes, quirks: Quirks) -> bytes:
+    """Octets as a program with these quirks reads them; always in this order, so that equal things stay equal."""
+    if "drops-nul" in quirks:
+        octets = octets.replace(b"\0", b"")
+    crlf, cr, lf = octets.count(b"\r\n"), octets.count(b"\r"), octets.count(b"\n")
+    if crlf == cr == lf:
         return octets
-    # A lone LF is a blank to such a program. By pieces, since lines of their own take many times the memory.
+    if "cr-ends" in quirks:
+        return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    if "lf-does-not-end" in quirks and lf > crlf:
+        return _without_lone_lf(octets)
+    return octets
+
+
+def _without_lone_lf(octets: bytes) -> bytes:
+    """A lone LF is a blank to such a program. By pieces, since lines of their own take many times the memory."""
     plain = bytearray()
     position = 0
     while position < len(octets):
@@ -89,8 +95,8 @@ def _key(node: Node, changes: Quirks) -> _Key:
     entity = node.entity
     charset = entity.charset if entity.media_type.startswith("text/") else ""
     octets: bytes | memoryview = memoryview(node.source)[node.body : node.end]
-    for quirk in sorted(changes - node.quirks):
-        octets = changed(bytes(octets), quirk)
+    if changes - node.quirks:
+        octets = changed(bytes(octets), changes - node.quirks)
     return entity.media_type, entity.encodings, charset, len(octets), hash(octets)
 
 
@@ -100,6 +106,35 @@ def _flat(root: Node) -> Iterator[Node]:
         node = stack.pop()
         yield node
         stack += reversed(node.children)
+
+
+def is_same(top: Node, base: Node, is_changed: bool) -> bool:
+    """Whether a pass found from there down what another one found, so that there is no need to look further.
+
+    :param is_changed: its octets were changed: leaves are compared by what they hold
+    """
+    if not is_changed:
+        return [_shape(node) for node in _own(top)] == [_shape(node) for node in _own(base)]
+    changes = top.quirks & _CHANGES
+    ours, theirs = _own(top), _own(base)
+    return len(ours) == len(theirs) and all(
+        one.kind == other.kind and (one.kind not in ("leaf", "coded") or _key(one, changes) == _key(other, changes))
+        for one, other in zip(ours, theirs)
+    )
+
+
+def _own(top: Node) -> list[Node]:
+    """The nodes that the same pass found."""
+    return [node for node in _flat(top) if node.source is top.source]
+
+
+def _shape(node: Node) -> tuple[object, ...]:
+    entity = node.entity
+    # Of two habits that exclude each other, one program names neither once it has one.
+    needs = frozenset(node.needs) - _EXCLUSIVE
+    place = (node.kind, node.start, node.body, node.end, node.boundary, node.depth)
+    says = (entity.media_type, entity.encodings, entity.charset, entity.names, entity.disposition)
+    return place, says, needs, tuple(node.outside)
 
 
 def hidden_file(source: bytes, start: int, end: int, lines: int) -> int:

@@ -18,7 +18,6 @@ import binascii
 import re
 from collections.abc import Sequence
 from io import BytesIO
-from itertools import islice
 from typing import Final
 
 import attrs
@@ -160,9 +159,11 @@ def blocks(text: bytes) -> list[Block]:
     found: list[Block] = []
     if b"begin" not in text:
         return found
-    begins = list(islice(_BEGIN.finditer(text), 4 * BLOCKS))
-    for index, begin in enumerate(begins):
-        limit = begins[index + 1].start() if index + 1 < len(begins) else len(text)
+    begins = _BEGIN.finditer(text)
+    following = next(begins, None)
+    while following is not None and len(found) < BLOCKS:
+        begin, following = following, next(begins, None)
+        limit = following.start() if following else len(text)
         data = begin.end()
         if begin["yenc"] is not None:
             kind, name, last = "x-yenc", begin["yenc"].partition(b"name=")[2], b"=yend"
@@ -177,8 +178,6 @@ def blocks(text: bytes) -> list[Block]:
             line = text.find(b"\n", end + 1, limit)
             limit = line + 1 if line >= 0 else limit
         found.append(Block(kind, raw_text(name.strip(b' \t"')), begin.start(), data, limit))
-        if len(found) == BLOCKS:
-            break
     return found
 
 

@@ -60,8 +60,13 @@ class Node:
     :ivar kind: leaf, multipart, message (its body is a message as it stands), coded (to be decoded and read again)
     :ivar body: where the body begins in `source`; `end` where it ends
     :ivar is_seen: a boundary line of it has come; `is_closed` the closing one
-    :ivar outside: stretches before the first part and after the last
+    :ivar count: highest ordinal among its parts
+    :ivar is_preset: its header was not read at `start` but given
+    :ivar buffer: number of the source, for `mime`
+    :ivar outside: stretches before the first part and after the last, each with its name
     :ivar needs: quirks by which another program reads it otherwise
+    :ivar more_names: names that other readings give it; `is_kept` is False where one shows nothing new
+    :ivar is_registered: its boundary is looked for; `shadowed` had the same one, `needle` was looked for before
     """
 
     source: bytes
@@ -83,6 +88,7 @@ class Node:
     count: int = 0
     is_preset: bool = False
     reading: int = 0
+    buffer: int = 0
     outside: list[tuple[str, int, int]] = attrs.field(factory=list)
     needs: dict[str, None] = attrs.field(factory=dict)
     anomalies: list[tuple[str, str]] = attrs.field(factory=list)
@@ -90,8 +96,8 @@ class Node:
     more_names: dict[str, None] = attrs.field(factory=dict)
     is_kept: bool = True
     is_registered: bool = False
-    _hidden: Node | None = None
-    _needle: bytes = b""
+    shadowed: Node | None = None
+    needle: bytes = b""
 
     def need(self, quirk: str) -> None:
         """Another program reads this otherwise."""
@@ -167,8 +173,10 @@ class Pass:
             if node.is_closed:
                 if is_closing:
                     continue
-                node.need("goes-on")
                 if "goes-on" not in self._quirks:
+                    if "goes-on" not in node.needs:
+                        node.anomalies.append(("parts-after-close", ""))
+                        node.need("goes-on")
                     continue
                 self._outside(node, "epilogue", node.epilogue, self._before(line))
             if not node.is_seen:
@@ -177,9 +185,9 @@ class Pass:
             node.is_closed = is_closing
             if is_closing:
                 node.epilogue = after
-                if node._hidden is not None and node.boundary is not None:
+                if node.shadowed is not None and node.boundary is not None:
                     # A program that gives the boundary to the inner one goes back to the outer one here.
-                    self._active[node.boundary], node._hidden = node._hidden, None
+                    self._active[node.boundary], node.shadowed = node.shadowed, None
             elif after < self._end:
                 default = "message/rfc822" if node.entity.media_type == "multipart/digest" else "text/plain"
                 place = Place(False, node.prefix, node.count + 1)
@@ -288,8 +296,8 @@ class Pass:
             if "inner-first" not in self._quirks:
                 return
         node.is_registered = True
-        node._hidden = outer
-        node._needle = self._needle
+        node.shadowed = outer
+        node.needle = self._needle
         self._needle = _common(self._needle, boundary) if self._active else boundary
         self._active[boundary] = node
         self._lengths = tuple(sorted({len(one) for one in self._active if one}, reverse=True))
@@ -302,11 +310,11 @@ class Pass:
             if closed.kind != "multipart":
                 continue
             if closed.is_registered and closed.boundary is not None:
-                if closed._hidden is not None:
-                    self._active[closed.boundary] = closed._hidden
+                if closed.shadowed is not None:
+                    self._active[closed.boundary] = closed.shadowed
                 elif self._active.get(closed.boundary) is closed:
                     del self._active[closed.boundary]
-                self._needle = closed._needle
+                self._needle = closed.needle
                 self._lengths = tuple(sorted({len(one) for one in self._active if one}, reverse=True))
             if not closed.children:
                 closed.kind = "leaf"

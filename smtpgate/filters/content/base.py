@@ -28,6 +28,7 @@ class Actions:
     """What to do about each word; a word in no list is passed over."""
 
     def __init__(self, lists: Mapping[str, Iterable[str]]) -> None:
+        #: In the order in which they speak: the strongest action first, within it as the operator wrote them.
         self._actions: dict[str, str] = {}
         for action in BY_STRENGTH:
             for word in lists.get(action, ()):
@@ -39,11 +40,8 @@ class Actions:
 
     def strongest(self, words: Iterable[str]) -> tuple[str, str]:
         """Of several things the one with the strongest action, and that action; ("", "") for none."""
-        found = [(BY_STRENGTH.index(self._actions[word]), word) for word in words if word in self._actions]
-        if not found:
-            return "", ""
-        rank, word = min(found)
-        return word, BY_STRENGTH[rank]
+        held = frozenset(words)
+        return next(((word, action) for word, action in self._actions.items() if word in held), ("", ""))
 
 
 def known(words: list[str], choices: Iterable[str]) -> list[str]:

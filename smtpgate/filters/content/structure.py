@@ -30,6 +30,7 @@ LIMITS: Final = {
     "limit-octets": "it unpacks to more than is looked at",
     "limit-ratio": "it unpacks to more than any honest archive",
     "limit-time": "it takes longer to look at than there is time",
+    "limit-lines": "it has more lines than are looked at",
     "limit-readings": "it can be read in more ways than are looked at",
 }
 #: What the header lacks or has too much of.
