@@ -43,6 +43,8 @@ class MemoryStore:
         self._tell = tell
         self._held: OrderedDict[tuple[str, str], tuple[str | None, float]] = OrderedDict()
         self._waiting: dict[tuple[str, str], tuple[str, float]] = {}
+        #: What the database has been given and has not confirmed: a read beside it may not see it yet.
+        self._writing: dict[tuple[str, str], tuple[str, float]] = {}
         self._timer: Any = None
         self._is_failing = False
 
@@ -53,9 +55,9 @@ class MemoryStore:
     def get(self, table: str, key: str) -> Deferred[Any]:
         """The value, or None."""
         place = (table, key)
-        held = self._held.get(place)
+        held = self._held.get(place) or self._waiting.get(place) or self._writing.get(place)
         if held is not None:
-            self._held.move_to_end(place)
+            self._hold(place, held)
             return succeed(self._valid(held))
         return self._database.read(_get, table, key, self._wall()).addCallbacks(self._got, self._unread, (place,))
 
@@ -98,11 +100,20 @@ class MemoryStore:
     def _write(self) -> Deferred[None]:
         self._timer = None
         waiting, self._waiting = self._waiting, {}
+        self._writing |= waiting
         rows = [
             {"table": table, "key": key, "value": text, "expires": expires}
             for (table, key), (text, expires) in waiting.items()
         ]
-        return self._database.run(_put, rows).addCallbacks(self._written, self._unwritten)
+        done = self._database.run(_put, rows)
+        done.addBoth(self._settled, waiting)
+        return done.addCallbacks(self._written, self._unwritten)
+
+    def _settled(self, result: Any, written: dict[tuple[str, str], tuple[str, float]]) -> Any:
+        for place, held in written.items():
+            if self._writing.get(place) is held:
+                del self._writing[place]
+        return result
 
     def _written(self, _: None) -> None:
         if self._is_failing:
