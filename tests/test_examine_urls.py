@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -39,6 +41,14 @@ class LinkTests(SynchronousTestCase):
             ("\\\\evil.example\\share", "evil.example"),
             ("  http://evil.example  ", "evil.example"),
             ("http://evil.example. /", "evil.example"),
+            ("https://" + "a" * 9000 + "@evil.example/", "evil.example"),
+            ("https://" + "\t" * 9000 + "evil.example/", "evil.example"),
+            ("\x01http://evil.example/", "evil.example"),
+            ("http://0300.0250.1/", "192.168.0.1"),
+            ("http:evil.example", "evil.example"),
+            ("http:////evil.example", "evil.example"),
+            ("www.evil.example:8080/x", "www.evil.example"),
+            ("evil.com/x", "evil.com"),
         ):
             with self.subTest(raw=raw):
                 self.assertEqual(host(raw), wanted)
@@ -49,6 +59,10 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(host("x.html", "http://base.example/a/"), "base.example")
         self.assertIsNone(link("#top", base="http://base.example"))
         self.assertIsNone(link(""))
+        self.assertIsNone(link("bob@example.net"), "B-111")
+        made = link("../up?a=1", base="https://base.example/dir/page?x")
+        assert made is not None
+        self.assertEqual(made.url, "https://base.example/up?a=1")
 
     def test_schemes_that_are_no_places_are_kept(self) -> None:
         """They run or carry something."""
@@ -56,6 +70,8 @@ class LinkTests(SynchronousTestCase):
             ("javascript:alert(1)", "javascript"),
             ("data:text/html,x", "data"),
             ("mailto:a@b.example", "mailto"),
+            ("tel:+4912345", "tel"),
+            ("\x02java\nscript:alert(1)", "javascript"),
         ):
             made = link(raw)
             assert made is not None
@@ -83,6 +99,15 @@ class LinkTests(SynchronousTestCase):
             "https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fevil.example%2Fx&data=05",
             "https://www.google.com/url?q=https://evil.example/x&sa=D",
             "https://click.example/redir/https://evil.example/x",
+            "https://click.example/1ab/https%3A%2F%2Fevil.example%2Fx",
+            "https://urldefense.com/v3/__http:/evil.example/a*b__;Kw!!abc!d$",
+            "https://urldefense.proofpoint.com/v1/url?u=http://evil.example/x&k=1",
+            "https://l.facebook.com/l.php?u=https%3A%2F%2Fevil.example%2Fx&h=1",
+            "https://www.google.com/url?q=evil.example/x",
+            "https://www.google.com/amp/s/evil.example/x",
+            "https://evil-example.translate.goog/x",
+            "https://www.bing.com/ck/a?!&&u=a1aHR0cHM6Ly9ldmlsLmV4YW1wbGUveA",
+            "https://click.example/?" + "a=1&" * 150 + "u=https://evil.example/",
         ):
             made = link(raw)
             assert made is not None
@@ -90,6 +115,27 @@ class LinkTests(SynchronousTestCase):
         plain = link("https://evil.example/?q=1")
         assert plain is not None
         self.assertEqual(unwrapped(plain), "")
+
+    def test_letters_that_a_wrapper_replaced_come_back(self) -> None:
+        """They stand behind the URL."""
+        made = link("https://urldefense.com/v3/__http://evil.example/a*b__;Kw!!abc!d$")
+        assert made is not None
+        self.assertEqual(unwrapped(made), "http://evil.example/a+b")
+
+    def test_paths_of_windows_are_told_from_pages(self) -> None:
+        """In a text they open a file of that server; both have the host."""
+        for source, scheme in (("text", "file"), ("html", "https")):
+            made = link("\\\\evil.example\\share", source=source)
+            assert made is not None
+            self.assertEqual((made.scheme, made.host), (scheme, "evil.example"))
+
+    @given(st.text("a:/\\@?#[]%0123456789.\t x", max_size=60), st.text("ab", min_size=1, max_size=20))
+    def test_the_host_is_bounded_and_plain(self, before: str, after: str) -> None:
+        """Lower case, ASCII, no user part, whatever the URL is made of."""
+        made = link(f"https://{before}{after}")
+        if made is not None:
+            self.assertTrue(made.host.isascii() and made.host == made.host.lower() and "@" not in made.host)
+            self.assertLessEqual(len(made.url), 2048)
 
     @given(st.text(max_size=300))
     def test_nothing_raises(self, raw: str) -> None:
@@ -106,6 +152,24 @@ class LinksTests(SynchronousTestCase):
         """B-111: mail addresses and files are none; defanged ones are."""
         text = "mail bob@example.net, see setup.py, www.example.com/x or hxxp://evil[.]example/y (http://b.example)."
         self.assertEqual(list(in_text(text)), ["http://www.example.com/x", "http://b.example", "http://evil.example/y"])
+
+    def test_unclickable_links_are_read(self) -> None:
+        """In each of the usual ways; brackets of other meaning are none."""
+        for text, wanted in (
+            ("hxxps://evil[.]com/x", ["https://evil.com/x"]), ("see evil[.]com/x now", ["http://evil.com/x"]),
+            ("hxxp[:]//evil(.)com", ["http://evil.com"]), ("HXXP://evil.com", ["http://evil.com"]),
+            ("http[://]evil[.]com", ["http://evil.com"]), ("a[.]b (.) [dot] bob@evil[.]com", []),
+        ):  # fmt: skip
+            self.assertEqual(list(in_text(text)), wanted, text)
+
+    def test_layers_of_wrappers_are_opened(self) -> None:
+        """Up to a bound, and in a circle once."""
+        links = Links()
+        url = "https://evil.example/"
+        for _ in range(3):
+            url = "https://www.google.com/url?q=" + quote(url, safe="")
+        links.add(url)
+        self.assertEqual(links.all()[-1].host, "evil.example")
 
     def test_a_wrapped_link_is_two(self) -> None:
         """With the same text and place."""

@@ -51,6 +51,8 @@ class FamilyTests(SynchronousTestCase):
             ("a tax refund of 120 EUR", "refund"),
             ("Are you available? I need a quick favour", "stranger-favour"),
             ("Claim your reward", "giveaway"),
+            ("Earn $500 per week, no experience needed", "job-offer"),
+            ("Nebenjob von zu Hause", "job-offer"),
         ):
             self.assertIn(family, said(text), text)
 
@@ -66,7 +68,13 @@ class FamilyTests(SynchronousTestCase):
 
     def test_tricks_with_letters_are_undone(self) -> None:
         """Zero-width characters, full-width letters, odd blanks and quotes."""
-        for text in ("cl\u200bick here", "ｃｌｉｃｋ　ｈｅｒｅ", "click\u00a0\nhere", "CLICK HERE"):
+        for text in (
+            "cl\u200bick here",
+            "ｃｌｉｃｋ　ｈｅｒｅ",
+            "click\u00a0\nhere",
+            "CLICK HERE",
+            "cl\u0456ck h\u0435re",
+        ):
             self.assertIn("click-here", said(text), text)
 
 
@@ -110,6 +118,12 @@ class FeatureTests(SynchronousTestCase):
     def test_words_of_two_alphabets(self) -> None:
         """Latin with Greek or Cyrillic in one word."""
         self.assertEqual(self.features("p\u0430ypal and \u043f\u0440\u0438\u0432\u0435\u0442")["mixed-words"], 1)
+
+    def test_unseen_characters_in_words(self) -> None:
+        """Between Latin letters; the joiners that other scripts need are none."""
+        self.assertEqual(
+            self.features("pass\u200bword, \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645")["zero-width-words"], 1
+        )
 
     def test_every_number_is_explained(self) -> None:
         """For whoever reads the detail of a finding."""

@@ -2,17 +2,24 @@
 
 The tree is a browser's (the `justhtml` library, bounded by letters); one pass over it without recursion gives visible
 and hidden text apart, links with the text that stands for them, and flags for forms, scripts and files that are built
-in the browser. What lies beyond the bound is searched for links in a cheap way, so that padding hides none.
+in the browser. Of CSS only what hides text is read, in attributes and in plain rules of style sheets; rules for some
+screens only are passed over. Pages inside the page (`srcdoc`, `data:`) are read like it, by the same bound. What lies
+beyond the bound is searched for links and signs in a cheap way, so that padding hides none.
 
-HTML living standard (parsing); CSS is read only where it hides text.
+HTML living standard (parsing); CSS 2.2 sections 4.1 and 6 (escapes, what is inherited); RFC 2397 (data URLs).
 """
 
 from __future__ import annotations
 
+import binascii
+import html
 import re
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 import attrs
+
+from smtpgate.examine.texts import ZERO_WIDTH, Sight, declarations, read_sheet, styled
 
 #: Octets of one document that become a tree: newsletters have up to some 200 KB, Gmail cuts at 102 KB.
 TREE_LETTERS: Final = 262_144
@@ -20,7 +27,11 @@ TREE_LETTERS: Final = 262_144
 REST_LETTERS: Final = 4 << 20
 #: Links of one document.
 LINKS: Final = 2000
+#: Pages inside the page that are read: mail has none, saved pages have a few frames.
+INNER: Final = 8
 _SHOWN_LETTERS: Final = 500
+_SHEET_LETTERS: Final = 65_536
+STYLE_LETTERS: Final = 4096
 
 _BLOCKS: Final = frozenset(
     (
@@ -29,7 +40,7 @@ _BLOCKS: Final = frozenset(
         "section", "table", "td", "th", "tr", "ul",
     )
 )  # fmt: skip
-_UNSHOWN: Final = frozenset({"script", "style", "title", "head", "template", "noscript", "textarea", "object"})
+_UNSHOWN: Final = frozenset({"script", "style", "title", "head", "template"})
 #: Attributes that lead somewhere, by element.
 _LEADS: Final = {
     "a": ("href", "xlink:href"),
@@ -49,16 +60,10 @@ _LEADS: Final = {
     "foreignobject": (),
     "base": ("href",),
 }
-_RAW_LINK: Final = re.compile(r"""(?:href|src|action)\s{0,20}=\s{0,20}["']?([^"'\s>]{4,2048})""", re.IGNORECASE)
-_REFRESH: Final = re.compile(r"url\s{0,10}=\s{0,10}['\"]?([^'\"\s>]{3,2048})", re.IGNORECASE)
-_HIDING: Final = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?:\.0+)?\s*(?:;|$|!)|font-size\s*:\s*(?:0|1(?:\.\d+)?px|0\.\d+(?:px|pt|em)?)\s*(?:px|pt|%|em)?\s*(?:;|$|!)"
-    r"|(?:max-)?height\s*:\s*0(?:px)?\s*(?:;|$|!)|text-indent\s*:\s*-\d{3,}|mso-hide\s*:\s*all"
+_RAW_LINK: Final = re.compile(
+    r"""(?:href|src|action)\s{0,20}=\s{0,20}(?:"([^"]{4,2048})|'([^']{4,2048})|([^"'\s>]{4,2048}))""", re.IGNORECASE
 )
-_COLOUR: Final = re.compile(r"(?:^|;)\s*color\s*:\s*([#\w(),. ]{1,40})")
-_GROUND: Final = re.compile(r"background(?:-color)?\s*:\s*([#\w(),. ]{1,40})")
-#: Characters that are not seen; some languages need the joiners, so few of them say nothing.
-ZERO_WIDTH: Final = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u034f\u180e\u2061\u2062\u2063\u2064"
+_REFRESH: Final = re.compile(r"url\s{0,10}=\s{0,10}['\"]?([^'\"\s>]{3,2048})", re.IGNORECASE)
 _NO_ZERO: Final = dict.fromkeys(map(ord, ZERO_WIDTH))
 
 _DECODES: Final = re.compile(r"atob\s*\(|unescape\s*\(|fromCharCode|decodeURIComponent\s*\(|charCodeAt|parseInt\s*\(")
@@ -67,7 +72,18 @@ _BUILDS: Final = re.compile(
 )
 _WRITES: Final = re.compile(r"document\s*\.\s*write|innerHTML|eval\s*\(|new\s+Function|\.srcdoc|insertAdjacentHTML")
 _GOES: Final = re.compile(r"location(?:\.href|\.replace|\.assign)?\s*[=(]|window\.open\s*\(|\.submit\s*\(")
-_LONG_LITERAL: Final = re.compile(r"[A-Za-z0-9+/=%\\x,]{4000}")
+#: Runs, to be measured: a pattern that asks for 4,000 letters would begin again at each of them.
+_LITERAL: Final = re.compile(r"[A-Za-z0-9+/=%\\x,]+")
+_LITERAL_LETTERS: Final = 4000
+_SCRIPT_LETTERS: Final = 1 << 20
+#: Kinds of content that a page hands over as a file.
+_PROGRAM: Final = re.compile(
+    r"data:application/(?:octet-stream|(?:x-)?zip|x-zip-compressed|x-msdownload|x-msdos-program|x-iso9660-image|hta|"
+    r"x-rar-compressed|x-7z-compressed|vnd\.microsoft\.portable-executable|(?:x-)?javascript|java-archive)\b",
+    re.IGNORECASE,
+)
+_PASSWORD_INPUT: Final = re.compile(r"<input[^<>]{0,500}type\s{0,20}=\s{0,20}[\"']?password", re.IGNORECASE)
+_REFRESH_TAG: Final = re.compile(r"<meta[^<>]{0,500}http-equiv\s{0,20}=\s{0,20}[\"']?refresh", re.IGNORECASE)
 
 
 @attrs.define
@@ -106,27 +122,49 @@ def look_at_markup(text: str) -> Markup:
     from justhtml import JustHTML
 
     out = Markup()
-    tree = JustHTML(text[:TREE_LETTERS], sanitize=False)
-    _Walk(out).run(tree.root)
-    rest = text[TREE_LETTERS:]
-    if rest:
+    inner = [text[:TREE_LETTERS]]
+    letters = TREE_LETTERS
+    for number, page in enumerate(inner):
+        if number > INNER or len(page) > letters:
+            out.is_cut = True
+            break
+        letters -= len(page)
+        inner += _Walk(out).run(JustHTML(page, sanitize=False, scripting_enabled=False).root)
+    if len(text) > TREE_LETTERS:
         out.is_cut = True
-        for found in _RAW_LINK.finditer(rest[:REST_LETTERS]):
-            if len(out.links) >= LINKS:
-                break
-            out.links.append(Found(found[1], "", "rest"))
-        _scripts(out, rest[:REST_LETTERS], is_sure=False)
+        _rest(out, text[TREE_LETTERS : TREE_LETTERS + REST_LETTERS])
     return out
 
 
-@attrs.define
+def _rest(out: Markup, rest: str) -> None:
+    """Links and signs of what did not become a tree."""
+    for raw in _raw_links(rest):
+        if len(out.links) >= LINKS:
+            break
+        out.links.append(Found(raw, "", "rest"))
+    _scripts(out, rest, is_sure=False)
+    lower = rest.lower()
+    if "<script" in lower:
+        out.flags.add("html-script")
+    if "<form" in lower:
+        out.flags.add("html-form")
+    if _PASSWORD_INPUT.search(lower) is not None:
+        out.flags.add("html-password")
+    if _REFRESH_TAG.search(lower) is not None:
+        out.flags.add("html-redirect")
+
+
+def _raw_links(text: str) -> list[str]:
+    return [html.unescape(found[1] or found[2] or found[3]) for found in _RAW_LINK.finditer(text)]
+
+
+@attrs.frozen
 class _State:
     """What holds for an element and all in it."""
 
-    is_hidden: bool = False
-    ground: str = ""
-    link: Found | None = None
+    sight: Sight = Sight()
     is_unshown: bool = False
+    link: Found | None = None
 
 
 class _Walk:
@@ -135,8 +173,13 @@ class _Walk:
         self._seen: list[str] = []
         self._hidden: list[str] = []
         self._zero = 0
+        self._sheet: dict[str, dict[str, str]] = {}
+        self._inner: list[str] = []
 
-    def run(self, root: Any) -> None:
+    def run(self, root: Any) -> list[str]:
+        """Take a tree in; the pages inside it are given back."""
+        for node in _all_styles(root):
+            read_sheet(_text_of(node)[:_SHEET_LETTERS], self._sheet)
         stack: list[tuple[Any, _State]] = [(root, _State())]
         while stack:
             node, state = stack.pop()
@@ -153,9 +196,10 @@ class _Walk:
             if children:
                 stack += [(child, state) for child in reversed(children)]
         out = self._out
-        out.text = _tidy("".join(self._seen))
-        out.hidden = _tidy("".join(self._hidden))
+        out.text = "\n".join(filter(None, (out.text, _tidy("".join(self._seen)))))
+        out.hidden = "\n".join(filter(None, (out.hidden, _tidy("".join(self._hidden)))))
         self._count("zero-width", self._zero)
+        return self._inner
 
     def _count(self, name: str, more: float = 1) -> None:
         if more:
@@ -168,7 +212,7 @@ class _Walk:
             return
         plain = text.translate(_NO_ZERO)
         self._zero += len(text) - len(plain)
-        if state.is_hidden:
+        if not state.sight.is_seen:
             self._hidden.append(plain)
             return
         self._seen.append(plain)
@@ -177,36 +221,48 @@ class _Walk:
 
     def _comment(self, text: str) -> None:
         """Outlook shows what stands in its conditional comments."""
+        if "</noscript" in text:
+            # With scripts the comment ends the element, and what follows is a page.
+            self._page(text.partition("</noscript")[2].partition(">")[2])
         if text.startswith("[if") and ("href" in text or "src" in text):
-            for found in _RAW_LINK.finditer(text[:65536]):
-                self._lead(found[1], "", "comment")
+            for raw in _raw_links(text[:65536]):
+                self._lead(raw, "", "comment")
 
     # Elements
 
     def _element(self, node: Any, name: str, state: _State) -> _State:
         given = {key.lower(): value or "" for key, value in (node.attrs or {}).items()}
-        style = given.get("style", "")[:4096].lower()
-        ground = _plain_colour(_first(_GROUND, style) or given.get("bgcolor", "")) or state.ground
-        colour = _plain_colour(_first(_COLOUR, style) or (given.get("color", "") if name == "font" else ""))
-        is_hidden = (
-            state.is_hidden
-            or "hidden" in given
-            or (bool(style) and _HIDING.search(style) is not None)
-            or (bool(colour) and colour == (ground or "#ffffff"))
-        )
+        sight = styled(state.sight, name, given, self._style(name, given))
+        is_unshown = state.is_unshown or name in _UNSHOWN
         if name in _BLOCKS:
-            (self._hidden if is_hidden else self._seen).append("\n")
-        link = self._special(node, name, given) or self._leads(name, given, state)
-        return _State(is_hidden, ground, link or state.link, state.is_unshown or name in _UNSHOWN)
+            (self._seen if sight.is_seen else self._hidden).append("\n")
+        self._special(node, name, given, _State(sight, is_unshown, state.link))
+        link = self._leads(name, given, state)
+        return _State(sight, is_unshown, link or state.link)
+
+    def _style(self, name: str, given: dict[str, str]) -> dict[str, str]:
+        """Declarations that hold for an element: those of its name, classes, id and own attribute, in this order."""
+        out: dict[str, str] = {}
+        if self._sheet:
+            keys = [name]
+            for one in given.get("class", "")[:500].split():
+                keys += [f".{one.lower()}", f"{name}.{one.lower()}"]
+            keys += [f"#{given['id'].lower()}", f"{name}#{given['id'].lower()}"] if given.get("id") else []
+            for key in keys:
+                out |= self._sheet.get(key, {})
+        if given.get("style"):
+            out |= declarations(given["style"][:STYLE_LETTERS])
+        return out
 
     def _leads(self, name: str, given: dict[str, str], state: _State) -> Found | None:
         found = None
         for attribute in _LEADS.get(name, ()):
             raw = given.get(attribute, "")
             if raw and attribute == "srcdoc":
-                self._out.flags.add("html-script") if "<script" in raw.lower() else None
+                self._page(raw)
             elif raw:
                 found = self._lead(raw, "", name)
+                self._inline(raw.strip(), name)
         if name == "img":
             self._count("images")
             if state.link is not None:
@@ -215,6 +271,21 @@ class _Walk:
                     state.link.shown += f" {given['alt']} "
             return None
         return found if name in ("a", "area") else None
+
+    def _page(self, text: str) -> None:
+        if len(self._inner) <= INNER:
+            self._inner.append(text)
+
+    def _inline(self, raw: str, name: str) -> None:
+        """What a URL carries in itself: a page, a program, a script."""
+        scheme = raw[:11].lower()
+        if scheme.startswith("javascript:"):
+            _scripts(self._out, raw)
+        elif scheme.startswith("data:") and name in ("a", "area", "iframe", "frame", "embed", "object", "meta"):
+            if _PROGRAM.match(raw) is not None:
+                self._out.flags.add("html-smuggling")
+            elif raw[:30].lower().startswith(("data:text/html", "data:image/svg", "data:application/xhtml")):
+                self._page(_carried(raw))
 
     def _lead(self, raw: str, shown: str, tag: str) -> Found | None:
         out = self._out
@@ -228,7 +299,7 @@ class _Walk:
         out.links.append(found)
         return found
 
-    def _special(self, node: Any, name: str, given: dict[str, str]) -> Found | None:
+    def _special(self, node: Any, name: str, given: dict[str, str], state: _State) -> None:
         out = self._out
         if name == "script":
             self._count("scripts")
@@ -243,6 +314,10 @@ class _Walk:
             if kind == "password" or "passw" in label:
                 self._count("password-inputs")
                 out.flags.add("html-password")
+            # What stands on a button or in an empty field is read like any text.
+            if kind != "hidden":
+                on_it = given.get("value" if kind in ("submit", "button", "reset") else "placeholder", "")
+                self._text(f" {on_it[:_SHOWN_LETTERS]} ", state)
         elif name in ("iframe", "frame", "embed", "object"):
             self._count("frames")
         elif name == "foreignobject":
@@ -252,48 +327,56 @@ class _Walk:
             if where is not None:
                 out.flags.add("html-redirect")
                 self._lead(where[1], "", "meta")
+                self._inline(where[1], "meta")
+        elif name in ("set", "animate") and given.get("attributename", "").lower().endswith("href"):
+            for raw in f"{given.get('to', '')};{given.get('values', '')}"[:STYLE_LETTERS].split(";"):
+                self._lead(raw.strip(), "", name) if ":" in raw else None
         if name == "a" and "download" in given and given.get("href", "").lower().startswith(("data:", "blob:")):
             out.flags.add("html-smuggling")
         if any(key.startswith("on") and len(key) < 20 and len(value) > 3 for key, value in given.items()):
             self._count("event-attributes")
             out.flags.add("html-script")
             _scripts(out, " ".join(value for key, value in given.items() if key.startswith("on")))
-        return None
 
 
 def _scripts(out: Markup, text: str, is_sure: bool = True) -> None:
     """Signs of a script that builds a file or a page in the browser, or leads elsewhere."""
-    text = text[: 1 << 20]
+    if len(text) > 2 * _SCRIPT_LETTERS:
+        # The code stands before or behind what it unpacks.
+        text = f"{text[:_SCRIPT_LETTERS]}\n{text[-_SCRIPT_LETTERS:]}"
     builds = _BUILDS.search(text) is not None
     decodes = _DECODES.search(text) is not None
-    is_long = _LONG_LITERAL.search(text) is not None
+    is_long = any(found.end() - found.start() >= _LITERAL_LETTERS for found in _LITERAL.finditer(text))
     if builds and (decodes or is_long) or is_sure and is_long and decodes and _WRITES.search(text) is not None:
         out.flags.add("html-smuggling")
     if is_sure and _GOES.search(text) is not None:
         out.flags.add("html-redirect")
 
 
+def _carried(url: str) -> str:
+    """The text in a data URL."""
+    head, _, content = url[: 2 * TREE_LETTERS].partition(",")
+    octets = unquote_to_bytes(content)
+    if head.lower().rstrip().endswith(";base64"):
+        try:
+            octets = binascii.a2b_base64(octets + b"==")
+        except binascii.Error:
+            return ""
+    return octets.decode("utf-8", "replace")
+
+
 def _text_of(node: Any) -> str:
     return "".join(child.data or "" for child in node.children or () if child.name == "#text")
 
 
-def _first(pattern: re.Pattern[str], style: str) -> str:
-    found = pattern.search(style) if style else None
-    return found[1] if found is not None else ""
-
-
-_NAMED: Final = {"white": "#ffffff", "black": "#000000", "#fff": "#ffffff", "#000": "#000000"}
-_RGB: Final = re.compile(r"rgba?\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})")
-
-
-def _plain_colour(text: str) -> str:
-    text = text.replace("!important", "").strip().lower()
-    rgb = _RGB.match(text)
-    if rgb is not None:
-        return "#" + "".join(f"{min(int(part), 255):02x}" for part in rgb.groups())
-    if len(text) == 4 and text[0] == "#":
-        text = "#" + "".join(letter * 2 for letter in text[1:])
-    return _NAMED.get(text, text if text[:1] == "#" else "")
+def _all_styles(root: Any) -> list[Any]:
+    found, stack = [], [root]
+    while stack:
+        node = stack.pop()
+        if node.name == "style":
+            found.append(node)
+        stack += getattr(node, "children", None) or ()
+    return found
 
 
 def _tidy(text: str) -> str:

@@ -5,8 +5,8 @@ have them: it compiles them once and keeps them by their digest, so the usual re
 `compile_rules` is also what checks rules when a configuration is loaded.
 
 One budget holds for everything, as in `look`: octets, files, depth, time. A limit that was reached is named in the
-answer; who judges must not take the rest for clean. Content that was scanned already is not scanned again, in whatever
-place it stands. Rules may use `filename`, `filepath` and `extension`, as those of other scanners do.
+answer; who judges must not take the rest for clean. A file that was scanned already under the same name is not scanned
+again. Rules may use `filename`, `filepath` and `extension`, as those of other scanners do.
 
 Nothing is raised for what a stranger sent. An `include` is refused: rules may not read files.
 """
@@ -133,7 +133,7 @@ class _Search:
         self.matches: dict[tuple[str, str], dict[str, Any]] = {}
         self._limits = limits
         self._reached: dict[str, None] = {}
-        self._seen: set[bytes] = set()
+        self._seen: set[tuple[bytes, str]] = set()
         self._scanner = yara_x.Scanner(rules)
         self._late: Any = yara_x.TimeoutError
         self._failed: Any = yara_x.ScanError
@@ -214,11 +214,11 @@ class _Search:
 
     def _look(self, octets: bytes, path: str, names: Sequence[str]) -> bool:
         """Scan; False where these octets were scanned before, or there is nothing to scan or no time."""
-        digest = hashlib.sha256(octets).digest()
-        if not octets or digest in self._seen or self._budget.is_late():
-            return False
-        self._seen.add(digest)
         name = names[0] if names else ""
+        key = (hashlib.sha256(octets).digest(), name)
+        if not octets or key in self._seen or self._budget.is_late():
+            return False
+        self._seen.add(key)
         self._scanner.set_global("filename", name)
         self._scanner.set_global("filepath", path)
         self._scanner.set_global("extension", name[name.rfind(".") :] if "." in name else "")

@@ -50,6 +50,11 @@ def _table() -> dict[int, str]:
     return table
 
 
+def plain_letters(word: str) -> str:
+    """The word with the letters of other alphabets that look Latin replaced by those."""
+    return word.translate(_table())
+
+
 @lru_cache(8192)
 def skeleton(text: str) -> str:
     """What a text looks like: case, accents, alphabets and look-alike pairs undone."""
@@ -68,7 +73,9 @@ def unicode_host(host: str) -> str:
     labels = []
     for label in host.split("."):
         try:
-            labels.append(label[4:].encode("ascii").decode("punycode") if label[:4] == "xn--" else label)
+            # Longer ones are no labels, and the codec is quadratic.
+            is_coded = label[:4] == "xn--" and len(label) <= LABEL_LETTERS
+            labels.append(label[4:].encode("ascii").decode("punycode") if is_coded else label)
         except (UnicodeError, ValueError):
             labels.append(label)
     return ".".join(labels)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urljoin, urlsplit
 
 import can_ada
 
@@ -28,10 +28,23 @@ TEXT_LETTERS: Final = 262_144
 KEPT: Final = 2000
 _URL_LETTERS: Final = 2048
 _SHOWN_LETTERS: Final = 500
+#: A URL in a message is looked at so far; browsers take up to 2 MiB.
+_RAW_LETTERS: Final = 65_536
+_AUTHORITY_END: Final = re.compile(r"[/\\?#]")
 #: What a browser leaves out inside a URL.
 _INSIDE: Final = str.maketrans("", "", "\t\r\n")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:")
-_DEFANGED: Final = re.compile(r"^hxxps?", re.IGNORECASE)
+#: What a browser leaves out around a URL: controls and blanks; `str.strip` alone keeps most controls.
+_AROUND: Final = "".join(map(chr, range(0x21)))
+_DEFANGED: Final = re.compile(r"^h(?:xx|\*\*|tt)ps?(?=[:\[(]|://)", re.IGNORECASE)
+_DOTS: Final = re.compile(r"\[\.\]|\(\.\)|\{\.\}|\[dot\]|\(dot\)", re.IGNORECASE)
+_COLONS: Final = re.compile(r"\[:(?://)?\]|\[://\]")
+#: Schemes of browsers whose host part is where they go; only with these is a user part cut out of a long URL.
+_WEB: Final = ("http", "https", "ftp", "ws", "wss")
+#: Layers of wrapping services that are opened: one of the sender, and one of each house that forwarded it.
+UNWRAPPED: Final = 4
+#: Fields of a query that are looked at for a URL inside.
+_FIELDS: Final = 200
 #: A word that ends in one of these is a file in a text, though a country has it too.
 _FILE_ENDINGS: Final = frozenset({"py", "sh", "pl", "rs", "md", "cc", "so", "zip", "mov", "ps", "ai", "vi", "mk", "in"})
 
@@ -70,20 +83,25 @@ def link(
 
     :param base: what relative ones are relative to
     """
-    text = raw.strip().translate(_INSIDE)[: 4 * _URL_LETTERS]
+    # Bounded before anything else: tabs and user parts may be as long as the message.
+    text = _within(raw[:_RAW_LETTERS].strip().strip(_AROUND).translate(_INSIDE))
     if not text or text.startswith("#"):
         return None
-    if text.startswith(("\\\\", "//", "\\/", "/\\")):
+    shown = " ".join(shown[: 4 * _SHOWN_LETTERS].split())[:_SHOWN_LETTERS]
+    if text.startswith("\\\\"):
+        # A path of Windows: a mail program opens it as a file of that server, a browser as a page of that host.
+        text = ("file:" if source != "html" else "https:") + text
+    elif text.startswith(("//", "\\/", "/\\")):
         text = "https:" + text
-    elif _SCHEME.match(text) is None:
-        if not base:
+    elif _SCHEME.match(text) is None or _is_host_and_port(text):
+        text = _resolved(text, base)
+        if not text:
             return None
-        text = base.rstrip("/") + "/" + text.lstrip("/\\")
     scheme = text.partition(":")[0].lower()
     if scheme in ("mailto", "tel", "sms", "callto", "cid", "mid", "about"):
-        return Link(text[:_URL_LETTERS], raw[:_URL_LETTERS], scheme, "", "", shown[:_SHOWN_LETTERS], source, tag, part)
+        return Link(text[:_URL_LETTERS], raw[:_URL_LETTERS], scheme, "", "", shown, source, tag, part)
     if scheme in ("javascript", "vbscript", "data"):
-        return Link(text[:_URL_LETTERS], raw[:200], scheme, "", "", shown[:_SHOWN_LETTERS], source, tag, part)
+        return Link(text[:_URL_LETTERS], raw[:200], scheme, "", "", shown, source, tag, part)
     try:
         parsed = can_ada.parse(text)
     except ValueError:
@@ -99,7 +117,7 @@ def link(
         parsed.protocol.rstrip(":"),
         host,
         registrable(host),
-        " ".join(shown.split())[:_SHOWN_LETTERS],
+        shown,
         source,
         tag,
         part,
@@ -107,30 +125,96 @@ def link(
     )
 
 
+def _within(text: str) -> str:
+    """At most so many letters, cut where no host is lost: a user part of any length stands before the host."""
+    most = 4 * _URL_LETTERS
+    if len(text) <= most:
+        return text
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme.lower() not in _WEB:
+        return text[:most]
+    rest = rest.lstrip("/\\")
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    user, at, _ = authority.rpartition("@")
+    if at:
+        rest = f"{user[:200]}@{rest[len(user) + 1 :]}"
+    return f"{scheme}://{rest}"[:most]
+
+
+def _is_host_and_port(text: str) -> bool:
+    """`www.example.com:8080/x` has no scheme, though it looks as if it had."""
+    host, _, rest = text.partition(":")
+    return "." in host and rest[:1].isdigit()
+
+
+def _resolved(text: str, base: str) -> str:
+    """A reference without a scheme as a whole URL; "" where it leads nowhere."""
+    if base:
+        try:
+            return urljoin(base[:_URL_LETTERS], text.replace("\\", "/"))
+        except ValueError:
+            return ""
+    host = _AUTHORITY_END.split(text[:300], maxsplit=1)[0].partition(":")[0].lower()
+    if "@" in host:
+        return ""  # a mail address
+    # Mail programs have no page that it could be relative to, and take it for the name of a host.
+    is_host = "." in host and " " not in host and (host[:4] == "www." or has_known_ending(host))
+    return f"http://{text}" if is_host else ""
+
+
 def unwrapped(one: Link) -> str:
     """Where a wrapping service leads to, told by the form of its URL alone; "" for a link that wraps nothing."""
     if one.scheme not in ("http", "https"):
         return ""
-    parts = urlsplit(one.url)
+    try:
+        parts = urlsplit(one.url)
+    except ValueError:
+        return ""
     path = parts.path
-    if one.host == "urldefense.com" and path.startswith("/v3/"):
-        return path.partition("/v3/__")[2].partition("__;")[0].replace("https:/", "https://", 1)
-    if one.host == "urldefense.proofpoint.com":
-        text = dict(parse_qsl(parts.query)).get("u", "")
-        return unquote(text.replace("-", "%").replace("_", "/")) if path.startswith("/v2") else text
-    for name, value in parse_qsl(parts.query, max_num_fields=50) if parts.query.count("&") < 50 else []:
-        if value[:8].lower().startswith(("http://", "https://", "http%3a", "https%3a")):
-            return unquote(value)
-        if name.lower() in ("url", "u", "target", "dest") and value[:4] in ("aHR0",):
-            return _from_base64(value)
-    inside = re.search(r"/(https?:/{1,2}[^/].*)$", path)
-    return inside[1].replace(":/", "://", 1).replace(":///", "://") if inside else ""
+    if one.host in ("urldefense.com", "urldefense.us") and path.startswith("/v3/"):
+        return _third_form(one.url)
+    if one.host.endswith(".translate.goog"):
+        # "a--b" stands for "a-b", "a-b" for "a.b".
+        name = one.host.removesuffix(".translate.goog").replace("--", "\0").replace("-", ".").replace("\0", "-")
+        return f"https://{name}{path}"
+    if "google." in one.host and path.startswith("/amp/"):
+        return "https://" + path.removeprefix("/amp/").removeprefix("s/")
+    for name, value in _fields(parts.query):
+        if one.host == "urldefense.proofpoint.com" and name == "u" and path.startswith("/v2"):
+            return unquote(value.replace("-", "%").replace("_", "/"))
+        if value[:8].lower().startswith(("http://", "https://", "http%3a", "https%3a", "//")):
+            return unquote(value) if value[:5].lower() != "https" or "://" not in value[:8] else value
+        if value.startswith(("aHR0c", "a1aHR0c")):
+            return _from_base64(value.removeprefix("a1"))
+        if name in ("q", "url", "u") and path in ("/url", "/l.php", "/redirect") and "." in value.partition("/")[0]:
+            return f"http://{value}"
+    inside = re.search(r"/(https?)(?::|%3a)(?:/|%2f){1,2}([^/].*)$", path, re.IGNORECASE)
+    if inside is None:
+        return ""
+    rest = unquote(inside[2]) if "/" not in inside[2] else inside[2]
+    return f"{inside[1].lower()}://{rest}" + (f"?{parts.query}" if parts.query else "")
+
+
+def _fields(query: str) -> Iterator[tuple[str, str]]:
+    """The first and the last fields of a query, decoded: whoever pads it pads one side."""
+    fields = query.split("&")
+    for field in fields if len(fields) <= _FIELDS else fields[: _FIELDS // 2] + fields[-_FIELDS // 2 :]:
+        name, _, value = field.partition("=")
+        yield name.lower(), unquote_plus(value)
+
+
+def _third_form(url: str) -> str:
+    """The third form of one service: letters that it replaced by `*` stand in base64 behind the URL."""
+    inside, _, rest = url.partition("/v3/__")[2].rpartition("__;")
+    letters = iter(_from_base64(rest.partition("!")[0].replace("-", "+").replace("_", "/")))
+    # `**x` stands for a run of replaced letters; only a path has them, so that the host is right in any case.
+    return "".join(next(letters, "*") if letter == "*" else letter for letter in inside)
 
 
 def _from_base64(text: str) -> str:
     try:
-        return binascii.a2b_base64(text + "==").decode("utf-8", "replace")
-    except binascii.Error:
+        return binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "==").decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
         return ""
 
 
@@ -146,11 +230,22 @@ def in_text(text: str) -> Iterator[str]:
 
 
 def _defanged_words(text: str) -> Iterator[str]:
-    if "hxxp" not in text.lower():
+    """URLs that were made unclickable, by a person who warns or by one who asks to repair them."""
+    lower = text.lower()
+    if not any(sign in lower for sign in ("hxxp", "h**p", "[.]", "(.)", "{.}", "[dot]", "(dot)", "[:]", "[://]")):
         return
     for word in text.split():
-        if _DEFANGED.match(word):
-            yield _DEFANGED.sub("http", word).replace("[.]", ".").replace("(.)", ".")
+        if len(word) > _URL_LETTERS:
+            continue
+        word = word.strip("<>\"'`,;")
+        plain = _COLONS.sub(lambda found: found[0].strip("[]"), _DOTS.sub(".", word))
+        begin = _DEFANGED.match(plain)
+        if begin is not None and (plain != word or begin[0][1].lower() != "t"):
+            yield "http" + ("s" if begin[0][-1:] in "sS" else "") + plain[begin.end() :]
+        elif plain != word and "://" not in plain and "@" not in plain:
+            plain = plain.strip("().")
+            if has_known_ending(_AUTHORITY_END.split(plain, maxsplit=1)[0].partition(":")[0].lower()):
+                yield f"http://{plain}"
 
 
 class Links:
@@ -172,11 +267,14 @@ class Links:
         if made is None:
             return None
         self._links[made] = None
-        inner = unwrapped(made)
-        if inner:
-            opened = link(inner, **{**given, "base": ""})
-            if opened is not None and opened.host:
-                self._links[opened] = None
+        one = made
+        for _ in range(UNWRAPPED):
+            inner = unwrapped(one)
+            opened = link(inner, **{**given, "base": ""}) if inner else None
+            if opened is None or not opened.host or opened in self._links:
+                break
+            self._links[opened] = None
+            one = opened
         return made
 
     def search(self, text: str, source: str, part: str) -> None:

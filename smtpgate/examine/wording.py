@@ -18,7 +18,8 @@ from typing import Final
 import re2
 
 from smtpgate.examine.facts import Link, Text
-from smtpgate.examine.markup import ZERO_WIDTH
+from smtpgate.examine.skeleton import plain_letters
+from smtpgate.examine.texts import ZERO_WIDTH, disguises
 from smtpgate.message.header import HeaderSection
 
 #: Letters that are looked at: what presses stands at the start.
@@ -289,6 +290,17 @@ _FAMILIES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             r"(?:change|update) (?:\w+ ){0,4}(?:direct deposit|payroll|bank (?:details|account|information))|(?:process|make|initiate) (?:\w+ ){0,3}(?:wire|payment|transfer)",
         ),
     ),
+    "job-offer": (
+        "offers work without asking for skill, or pay for passing on money or parcels",
+        (
+            r"(?:job|work|position|vacancy) (?:\w+ ){0,3}(?:from home|at home|part.?time|remote|no experience|no interview)",
+            r"(?:no|without) (?:\w+ )?(?:experience|skills|qualifications?) (?:is |are )?(?:needed|required|necessary)",
+            r"(?:earn|make|paid|salary|income) (?:\w+ ){0,4}(?:per|a|every|each) (?:hour|day|week)",
+            r"(?:mystery|secret) shopper|payment (?:processing )?agent|package (?:handler|forwarder)|reship|car wrap",
+            r"(?:your|the) (?:cv|resume|profile) (?:\w+ ){0,4}(?:selected|matche?s|shortlisted|caught)",
+            r"nebenjob|heimarbeit|travail à domicile|trabajo desde casa|lavoro da casa|trabalho em casa|thuiswerk",
+        ),
+    ),
     "parcel": (
         "says that a parcel waits, or asks a fee for it",
         (
@@ -404,7 +416,10 @@ _LEET: Final = re.compile(r"(?<![\w/@.#&=-])[A-Za-z]{1,12}(?:[0-9$@!|*][A-Za-z]{
 def normal(text: str) -> str:
     """A text as phrases are looked for in it."""
     text = unicodedata.normalize("NFKC", text[:LETTERS].translate(_NO_ZERO)).lower()
-    return _BLANKS.sub(" ", text.replace("’", "'").replace("\u2019", "'").replace("=", " "))
+    if not text.isascii():
+        # Only words of two alphabets are undone: honest ones of one alphabet stay what they are.
+        text = " ".join(plain_letters(word) if _is_mixed(word) else word for word in text.split())
+    return _BLANKS.sub(" ", text.replace("’", "'").replace("=", " "))
 
 
 def features(subject: str, texts: Sequence[Text], links: Iterable[Link], header: HeaderSection) -> dict[str, float]:
@@ -422,6 +437,7 @@ def features(subject: str, texts: Sequence[Text], links: Iterable[Link], header:
     hosts = {
         link.domain for link in links if link.scheme in ("http", "https") and link.tag in ("", "a", "area", "form")
     }
+    out["zero-width-words"] = min(10, disguises(body[:LETTERS]).get("zero-width-words", 0))
     out["link-domains"] = len(hosts)
     out["links"] = sum(link.tag in ("", "a", "area", "form") for link in links)
     out["only-link"] = float(bool(hosts) and len(body) < 200)
