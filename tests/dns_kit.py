@@ -30,7 +30,8 @@ class Act:
     """What the server does with a question.
 
     :ivar records: as text; an alias as "CNAME target."
-    :ivar how: "" as it should; drop, truncate (by UDP), wrong-id, wrong-question, garbage, no-edns, silent-tcp
+    :ivar how: "" as it should; drop, truncate (by UDP), wrong-id, wrong-question, garbage, no-edns; by TCP, after a
+        truncated answer by UDP: wrong-tcp, silent-tcp, closed-tcp
     :ivar before: datagrams of that kind are sent first, and then the right answer
     :ivar times: after so many questions it behaves
     """
@@ -138,8 +139,10 @@ class Server:
         if sum(one[:2] == key for one in self.asked) > act.times:
             act = attrs.evolve(act, how="", rcode="NOERROR")
         wires = [_wire(query, act, act.before, is_tcp)] * 3 if act.before else []
-        if act.how != "drop" and not (act.how == "silent-tcp" and is_tcp):
-            wires.append(_wire(query, act, "truncate" if act.how == "silent-tcp" else act.how, is_tcp))
+        if is_tcp and act.how == "closed-tcp":
+            self.connections[-1].transport.abortConnection()  # type: ignore[union-attr]
+        elif act.how != "drop" and not (is_tcp and act.how == "silent-tcp"):
+            wires.append(_wire(query, act, act.how, is_tcp))
         return wires
 
     def close(self) -> Deferred[Any]:
@@ -174,10 +177,10 @@ def _wire(query: dns.message.Message, act: Act, how: str, is_tcp: bool) -> bytes
     elif not any(rrset.rdtype == question.rdtype for rrset in response.answer) and act.has_soa and not act.records:
         soa = f"ns.example. root.example. 1 3600 600 86400 {act.soa_minimum}"
         response.authority.append(dns.rrset.from_text(".", 3600, "IN", "SOA", soa))
-    if how == "truncate" and not is_tcp:
+    if not is_tcp and (how == "truncate" or how.endswith("-tcp")):
         response.flags |= dns.flags.TC
         response.answer.clear()
-    if how == "wrong-id":
+    if how == "wrong-id" or how == "wrong-tcp" and is_tcp:
         response.id = query.id ^ 1
     if how == "wrong-question":
         response.question = [dns.rrset.RRset(dns.name.from_text("other.example"), 1, question.rdtype)]

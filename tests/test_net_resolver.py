@@ -130,6 +130,9 @@ class RecordTests(ResolverCase):
         made = self.resolver(server)
         self.assertEqual((yield made.lookup("a.example", "A")).status, "failed")
         self.assertEqual(len(server.asked), resolver.ALIASES + 1)
+        root = self.resolver(self.server({("a.example", "A"): Act(("CNAME .",))}))
+        self.assertEqual((yield root.lookup("a.example", "A")).status, "failed")
+        self.assertEqual(self.events, [])
 
     @inlineCallbacks
     def test_ad_is_believed_of_loopback_only(self):
@@ -224,6 +227,20 @@ class QuestionTests(ResolverCase):
         found = yield made.lookup("a.example", "TXT")
         self.assertEqual((len(found.records), len(found.records[0])), (16, 250))
         self.assertEqual([way for *_, way in server.asked], ["udp", "tcp"])
+        wrong = self.resolver(self.server({("a.example", "A"): Act(("192.0.2.9",), how="wrong-tcp")}))
+        self.assertEqual((yield wrong.lookup("a.example", "A")).status, "failed")
+        self.assertEqual(wrong.broken, 1)
+
+    @inlineCallbacks
+    def test_tcp_that_ends_or_stays_silent_is_no_answer(self):
+        """The next server is asked, or there is none."""
+        for how, status in (("closed-tcp", "failed"), ("silent-tcp", "timeout")):
+            first = self.server({("a.example", "A"): Act(("192.0.2.9",), how=how)})
+            second = self.server({("a.example", "A"): ADDRESS})
+            alone = self.resolver(first, timeout_s=0.3)
+            self.assertEqual((yield alone.lookup("a.example", "A")).status, status)
+            both = self.resolver(first, second, timeout_s=0.6)
+            self.assertEqual((yield both.lookup("a.example", "A")).records, ("192.0.2.1",))
 
     @inlineCallbacks
     def test_a_server_without_edns_is_asked_without(self):
@@ -254,6 +271,9 @@ class ServerTests(ResolverCase):
         yield gone.close()
         made = self.resolver(gone, self.server({("a.example", "A"): ADDRESS}), clock=self.clock)
         self.assertEqual((yield made.lookup("a.example", "A")).status, "ok")
+        alone = self.resolver(gone, clock=self.clock)
+        self.assertEqual((yield alone.lookup("a.example", "A")).status, "failed")
+        self.assertEqual(alone.queries, 1)
 
     @inlineCallbacks
     def test_a_lost_datagram_is_sent_again(self):
@@ -546,6 +566,17 @@ class OutageTests(ResolverCase):
         self.assertEqual((yield made.lookup("good.example", "A")).status, "nxdomain")
         self.assertEqual(self.events, [])
 
+    @inlineCallbacks
+    def test_a_word_in_between_is_a_sign_of_life(self):
+        """Only silences in a row raise the question."""
+        server = self.server({(f"n{number}.example", "A"): Act(how="drop") for number in range(4)})
+        made = self.resolver(server, clock=self.clock)
+        for number in range(4):
+            yield self.silent(made, server, f"n{number}.example", 2)
+            if number == 1:
+                yield made.lookup("good.example", "A")
+        self.assertNotIn((".", "NS", "udp"), server.asked)
+
     def test_ad_is_judged_by_the_address_of_the_server(self):
         """All of 127.0.0.0/8 and ::1, and nothing else."""
         servers = [("127.0.0.53", 53), ("::1", 53), ("192.0.2.53", 53), ("10.0.0.1", 53), ("fe80::1%eth0", 53)]
@@ -631,6 +662,12 @@ class WireTests(SynchronousTestCase):
         reading = read(response.to_wire(), query)
         # The SOA is that of another zone, and says nothing about this name.
         self.assertEqual((reading.status, reading.records, reading.ttl), ("nodata", (), 0))
+
+    def test_a_life_beyond_the_range_is_none(self) -> None:
+        """RFC 2181 section 8."""
+        query = question("a.example", "MX")
+        octets = _response(query).replace((60).to_bytes(4, "big"), b"\xff\xff\xff\xff")
+        self.assertEqual((read(octets, query).status, read(octets, query).ttl), ("ok", 0))
 
     def test_many_long_names_are_read_in_little_work(self) -> None:
         """An answer of 3.5 kB with 250 names of 125 labels: each record costs one reading of its names."""

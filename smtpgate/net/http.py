@@ -12,15 +12,15 @@ RFC 9110 section 9.2.2 (asking again), RFC 9112 section 9.3 (persistence).
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, ensureDeferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from smtpgate.interfaces import HTTPFailed, IHTTPClient
@@ -29,8 +29,6 @@ from smtpgate.net.stream import cancellable
 #: Connections kept open to one server, and how long; servers keep them for a minute or so (nginx: 75 s).
 KEPT: Final = 8
 KEPT_S: Final = 30
-#: A request is written in pieces of this size.
-PIECE_OCTETS: Final = 1 << 18
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -124,9 +122,7 @@ def _headers(given: Headers) -> Any:
 
 
 async def _whole(agent: Any, method: str, url: str, headers: Any, body: bytes | None, cap_octets: int) -> Response:
-    from twisted.web.client import FileBodyProducer
-
-    producer = FileBodyProducer(io.BytesIO(body), readSize=PIECE_OCTETS) if body is not None else None
+    producer = _Octets(body) if body is not None else None
     response = await cancellable(agent.request(method.encode("ascii"), url.encode("ascii"), headers, producer))
     reader = _Body(cap_octets)
     response.deliverBody(reader)
@@ -136,6 +132,29 @@ async def _whole(agent: Any, method: str, url: str, headers: Any, body: bytes | 
         for name, values in response.headers.getAllRawHeaders()
     }
     return Response(response.code, named, whole)
+
+
+@implementer(IBodyProducer)
+class _Octets:
+    """The body of a request, written at once: an answer that comes before its end would confuse Twisted's client."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.length = len(octets)
+        self._octets = octets
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        """Write all of it."""
+        consumer.write(self._octets)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """It is written."""
+
+    def resumeProducing(self) -> None:
+        """It is written."""
+
+    def stopProducing(self) -> None:
+        """It is written."""
 
 
 class _Body(Protocol):

@@ -123,7 +123,6 @@ class Resolver:
         self._flights: dict[Key, _Flight] = {}
         self._queue: deque[_Flight] = deque()
         self._running: set[_Flight] = set()
-        self._is_filling = False
         self._is_closed = False
         self._exchange: Any = None
 
@@ -211,15 +210,11 @@ class Resolver:
         flight.land(answer)
 
     def _fill(self) -> None:
-        """Give free places to those who wait; one that ends at once must not begin this anew."""
-        if self._is_filling:
-            return
-        self._is_filling = True
+        """Give free places to those who wait."""
         while self._queue and len(self._running) < IN_FLIGHT:
             flight = self._queue.popleft()
             flight.timer.cancel()
             self._begin(flight)
-        self._is_filling = False
 
     def _give_up(self, flight: _Flight) -> None:
         """Its time was over before there was a place."""

@@ -311,8 +311,15 @@ _ROWS: Final = (
     LogEvent("resolver.error", "error", "a look-up ended in a way that is a fault of the gateway"),
     LogEvent("dnsbl.off", "warning", "a list in the DNS does not work as lists do, and is not asked for a while"),
     LogEvent("dnsbl.on", "info", "a list in the DNS is asked again"),
-    LogEvent("engine.down", "error", "an engine of a filter does not answer; its failure policy acts"),
-    LogEvent("engine.up", "info", "an engine of a filter answers again"),
+    LogEvent(
+        "engine.down",
+        "error",
+        "an engine of a filter does not answer; its failure policy acts",
+        ("filter", "server", "reason"),
+    ),
+    LogEvent("engine.up", "info", "an engine of a filter answers again", ("filter", "server")),
+    LogEvent("engine.rules", "info", "new rules of a filter are at work", ("filter",)),
+    LogEvent("engine.rules_refused", "error", "changed rules are bad; those before stay", ("filter", "reason")),
     LogEvent(
         "children.failing",
         "error",

@@ -60,7 +60,8 @@ class Spool:
             self._file.close()
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The whole body from its start."""
+        """The whole body from its start. Raises OSError where it is forgotten already: an empty body is another."""
+        self._check()
         if self._file is None:
             for content in self._memory:
                 yield content
@@ -78,6 +79,7 @@ class Spool:
 
         What is in memory is written into a file in memory, once. Raises OSError where there is no room.
         """
+        self._check()
         if self._file is not None:
             return self._file.fileno()
         if self._copy < 0:
@@ -90,6 +92,10 @@ class Spool:
             # A child that was taken over must not change what the next job reads.
             fcntl.fcntl(self._copy, fcntl.F_ADD_SEALS, _SEALS)
         return self._copy
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise OSError("the body is forgotten: its transaction is over")
 
     def close(self) -> None:
         """Forget it."""
