@@ -27,7 +27,12 @@ from smtpgate.testing import Gateway, use
 
 SECONDS, MIB = 2.0, 64.0
 #: What each need switches on: filter and options, in place of its entry in the set or behind it.
-_DMARC = {"_dmarc.example.com": {"TXT": "v=DMARC1; p=reject"}, "_dmarc.example.net": {"TXT": "v=DMARC1; p=reject"}}
+_DMARC = {
+    "_dmarc.example.com": {"TXT": "v=DMARC1; p=reject"},
+    "_dmarc.example.net": {"TXT": "v=DMARC1; p=reject"},
+    # The client may send for example.com, the domain of every sender here, and for nobody else.
+    "example.com": {"TXT": "v=spf1 ip4:192.0.2.1 -all"},
+}
 _EICAR = "rule eicar { strings: $a = { 45 49 43 41 52 2d 53 54 41 4e 44 41 52 44 } condition: $a }"
 
 
@@ -39,8 +44,8 @@ class Need:
     options: str = ""
 
 
-def needs(text: str) -> list[Need]:
-    """What a row's third column switches on."""
+def needs(text: str, rules: Path) -> list[Need]:
+    """What a row's third column switches on; `rules` is a file of YARA rules that know the test program."""
     rule = re.fullmatch(r"attachment rule: (\.\w+)", text)
     if rule is not None:
         return [Need("attachments", f'reject = ["{rule[1]}", "bad-name", "executable", "script", "names-differ"]')]
@@ -52,7 +57,7 @@ def needs(text: str) -> list[Need]:
     if listed is not None:
         return [Need("links", f'domains = ["{listed[1]}"]')]
     return {
-        "virus scanner": [Need("yara", f"rules = ['''{_EICAR}''']")],
+        "virus scanner": [Need("yara", f'rules = ["{rules}"]\notherwise = "reject"')],
         "display name; protected domain example.net": [Need("people", 'protected = ["example.net"]')],
         "attachment rule: encrypted archive": [Need("attachments", 'reject = ["encrypted"]')],
         "dmarc": [Need("dmarc", 'enforce = "reject"')],
@@ -135,11 +140,13 @@ def main() -> int:
         subprocess.run([sys.executable, "make_cases.py"], cwd=copy, check=True, capture_output=True)
         with (copy / "open" / "expect.tsv").open(newline="") as table:
             rows = list(csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE))
+        rules = Path(folder) / "eicar.yar"
+        rules.write_text(_EICAR)
         # What an idle gateway has loaded is no memory of a case.
         run(b"From: a@example.com\r\nContent-Type: text/html\r\n\r\n<a href=http://example.org>x</a>\r\n", [])
         for row in rows:
             content = (copy / "open" / row["file"]).read_bytes()
-            wanted = needs(row["need"])
+            wanted = needs(row["need"], rules)
             reply, findings, delivered, seconds, mib = _apart(content, wanted)
             wrong = judge(row["verdict"], reply, findings, re.sub(rb"\r?\n", b"\r\n", content), delivered)
             if not wrong and (seconds > SECONDS or mib > MIB):

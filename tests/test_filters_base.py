@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,6 +19,16 @@ from smtpgate.interfaces import IFilter, IFilterFactory
 from smtpgate.plugins import builtin
 from smtpgate.proxy import pipeline
 from smtpgate.testing import Gateway
+
+#: Options that have no default.
+NEEDED = {
+    "clamd": {"servers": ["127.0.0.1:3310"]},
+    "hook": {"servers": ["http://127.0.0.1:8080/mail"]},
+    "icap": {"servers": ["icap://127.0.0.1:1344/scan"]},
+    "milter": {"servers": ["127.0.0.1:8891"]},
+    "rspamd": {"servers": ["http://127.0.0.1:11333"]},
+    "spamd": {"servers": ["127.0.0.1:783"]},
+}
 
 
 class NumberOptions(Options):
@@ -67,11 +78,15 @@ class FactoryTests(SynchronousTestCase):
     def test_our_own_factories_keep_the_contract(self) -> None:
         """And what they build is a filter."""
         services = Gateway().services
+        rules = self.mktemp()
+        Path(rules).write_text("rule one { condition: filesize > 1MB }")
+        needed = NEEDED | {"yara": {"rules": [rules]}}
         for name in builtin.__all__:
             factory = getattr(builtin, name)
             self.assertEqual(faults(factory), [])
             self.assertEqual(factory.name, name.replace("_", "-"))
-            verifyObject(IFilter, factory.build(factory.options(), services))
+            options = factory.options.model_validate(needed.get(factory.name, {}))
+            verifyObject(IFilter, factory.build(options, services))
 
     def test_a_foreign_factory_need_not_use_our_base(self) -> None:
         """Only the interface counts, and a filter may have no options."""

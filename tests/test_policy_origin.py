@@ -15,6 +15,8 @@ from smtpgate.policy.transaction import Session
 RELAYS = NetworkList(["10.0.0.0/8", "2001:db8:1::/48"])
 RELAY = "10.0.0.1"
 
+IP, IP6, N, H = "192.0.2.7", "2001:db8::7", "n.example", "h.example"
+
 
 def found(*received: str, client: str = RELAY) -> Origin:
     """The origin of a message with these Received fields, from the top."""
@@ -34,49 +36,49 @@ class FormTests(SynchronousTestCase):
         """Address, name and greeting of each."""
         for text, ip, name, helo in (
             # Postfix
-            ("from h.example (n.example [192.0.2.7]) by r (Postfix) with ESMTP id 1", "192.0.2.7", "n.example", "h.example"),
-            ("from h.example (unknown [192.0.2.7]) by r (Postfix) with SMTP id 1", "192.0.2.7", "", "h.example"),
+            ("from h.example (n.example [192.0.2.7]) by r (Postfix) with ESMTP id 1", IP, N, H),
+            ("from h.example (unknown [192.0.2.7]) by r (Postfix) with SMTP id 1", IP, "", H),
             ("from h (n.example [IPv6:2001:db8::7]) (using TLSv1.3 with cipher X (256/256 bits)) (No client certificate"
-             " requested) by r (Postfix) with ESMTPS id 1 for <a@b>", "2001:db8::7", "n.example", "h"),
-            ("from [10.9.9.9] (n.example [192.0.2.7]) by r (Postfix) with ESMTP id 1", "192.0.2.7", "n.example", "[10.9.9.9]"),
-            ("from x by y (n.example [192.0.2.7]) by r (Postfix) with ESMTP id 1", "192.0.2.7", "n.example", "x by y"),
-            ("from a b c (unknown [192.0.2.7]) by r (Postfix) with ESMTP id 1", "192.0.2.7", "", "a b c"),
+             " requested) by r (Postfix) with ESMTPS id 1 for <a@b>", IP6, N, "h"),
+            ("from [10.9.9.9] (n.example [192.0.2.7]) by r (Postfix) with ESMTP id 1", IP, N, "[10.9.9.9]"),
+            ("from x by y (n.example [192.0.2.7]) by r (Postfix) with ESMTP id 1", IP, N, "x by y"),
+            ("from a b c (unknown [192.0.2.7]) by r (Postfix) with ESMTP id 1", IP, "", "a b c"),
             # this gateway
-            ("from h.example (n.example [192.0.2.7])\t(using TLSv1.3 with cipher X (256 bits))\tby g (smtpgate) with ESMTPS"
-             " id 1", "192.0.2.7", "n.example", "h.example"),
-            ("from h.example ([192.0.2.7])\tby g (smtpgate) with ESMTP id 1", "192.0.2.7", "", "h.example"),
+            ("from h.example (n.example [192.0.2.7])\t(using TLSv1.3 with cipher X (256 bits))\tby g (smtpgate) with"
+             " ESMTPS id 1", IP, N, H),
+            ("from h.example ([192.0.2.7])\tby g (smtpgate) with ESMTP id 1", IP, "", H),
             # Sendmail
             ("from h.example (n.example [192.0.2.7]) by r (8.17.1/8.17.1) with ESMTPS id 1 (version=TLSv1.3 verify=NO)",
-             "192.0.2.7", "n.example", "h.example"),
+             IP, N, H),
             ("from h.example (n.example [192.0.2.7] (may be forged)) by r (8.17.1/8.17.1) with ESMTP id 1",
-             "192.0.2.7", "", "h.example"),
+             IP, "", H),
             ("from h.example (bob@n.example [192.0.2.7]) by r (8.17.1/8.17.1) with ESMTP id 1",
-             "192.0.2.7", "n.example", "h.example"),
+             IP, N, H),
             # OpenSMTPD
             ("from h.example (n.example [192.0.2.7]) by r (OpenSMTPD) with ESMTPS id 1 (TLSv1.3:X:256:NO)",
-             "192.0.2.7", "n.example", "h.example"),
+             IP, N, H),
             # Google's way to write names
-            ("from h.example (n.example. [192.0.2.7]) by mx.r with ESMTPS id 1", "192.0.2.7", "n.example", "h.example"),
+            ("from h.example (n.example. [192.0.2.7]) by mx.r with ESMTPS id 1", IP, N, H),
             # Exim
             ("from n.example ([192.0.2.7] helo=h.example) by r with esmtps (TLS1.3) tls X (Exim 4.96) id 1",
-             "192.0.2.7", "n.example", "h.example"),
-            ("from n.example ([192.0.2.7]:4321) by r with esmtp (Exim 4.96) id 1", "192.0.2.7", "n.example", "n.example"),
-            ("from [192.0.2.7] (helo=h.example) by r with esmtp (Exim 4.96) id 1", "192.0.2.7", "", "h.example"),
-            ("from [192.0.2.7] (port=4321 helo=[10.1.1.1]) by r with smtp (Exim 4.96) id 1", "192.0.2.7", "", "[10.1.1.1]"),
-            ("from [2001:db8::7] (helo=h.example ident=bob) by r with esmtp (Exim 4.96) id 1", "2001:db8::7", "", "h.example"),
-            ("from [192.0.2.7] by r with smtp (Exim 4.96) id 1", "192.0.2.7", "", "[192.0.2.7]"),
+             IP, N, H),
+            ("from n.example ([192.0.2.7]:4321) by r with esmtp (Exim 4.96) id 1", IP, N, N),
+            ("from [192.0.2.7] (helo=h.example) by r with esmtp (Exim 4.96) id 1", IP, "", H),
+            ("from [192.0.2.7] (port=4321 helo=[10.1.1.1]) by r with smtp (Exim 4.96) id 1", IP, "", "[10.1.1.1]"),
+            ("from [2001:db8::7] (helo=h.example ident=bob) by r with esmtp (Exim 4.96) id 1", IP6, "", H),
+            ("from [192.0.2.7] by r with smtp (Exim 4.96) id 1", IP, "", "[192.0.2.7]"),
             # Exchange, and IIS
             ("from h.example (192.0.2.7) by ex.corp (10.1.1.1) with Microsoft SMTP Server (version=TLS1_2, cipher=X) id"
-             " 15.2.1 via Frontend Transport", "192.0.2.7", "", "h.example"),
+             " 15.2.1 via Frontend Transport", IP, "", H),
             ("from h.example (2001:db8::7) by ex.corp (fe80::1%4) with Microsoft SMTP Server id 15.2.1",
-             "2001:db8::7", "", "h.example"),
-            ("from h.example ([192.0.2.7]) by ex.corp with Microsoft SMTPSVC(10.0.17763.1697)", "192.0.2.7", "", "h.example"),
+             IP6, "", H),
+            ("from h.example ([192.0.2.7]) by ex.corp with Microsoft SMTPSVC(10.0.17763.1697)", IP, "", H),
             # qmail
-            ("from unknown (HELO h.example) (192.0.2.7) by r with SMTP", "192.0.2.7", "", "h.example"),
-            ("from n.example (HELO h.example) (bob@192.0.2.7) by r with ESMTPS", "192.0.2.7", "n.example", "h.example"),
-            ("from n.example (192.0.2.7) by r with SMTP", "192.0.2.7", "", "n.example"),
+            ("from unknown (HELO h.example) (192.0.2.7) by r with SMTP", IP, "", H),
+            ("from n.example (HELO h.example) (bob@192.0.2.7) by r with ESMTPS", IP, N, H),
+            ("from n.example (192.0.2.7) by r with SMTP", IP, "", N),
             # an address of the one family in the other's clothes
-            ("from h (n.example [IPv6:::ffff:192.0.2.7]) by r (Postfix) with ESMTP id 1", "192.0.2.7", "n.example", "h"),
+            ("from h (n.example [IPv6:::ffff:192.0.2.7]) by r (Postfix) with ESMTP id 1", IP, N, "h"),
         ):  # fmt: skip
             self.assertEqual(read_received(text.replace("\t", " ")), Hop(ip, name, helo), text)
 
@@ -93,6 +95,7 @@ class FormTests(SynchronousTestCase):
             "from (n.example [192.0.2.7]) by r with SMTP",
             "from h.example (n.example [192.0.2.7] by r with SMTP id 1",
             "from h.example n.example [192.0.2.7]) by r with SMTP id 1",
+            "from h.example (n.example [192.0.2.7]) by r (Postfix with SMTP id 1",
             "from h.example (n.example [192.0.2.7])",
             "from h.example (n.example [192.0.2.777]) by r with SMTP id 1",
             "from h.example (a b [192.0.2.7]) by r with SMTP id 1",

@@ -107,6 +107,12 @@ class ZoneTests(SynchronousTestCase):
         ):
             self.assertEqual(self.ask(resolver, name, "A")[0], status, name)
 
+    def test_what_exists_hides_the_wildcard_above_it(self) -> None:
+        """For all that is below it."""
+        resolver = FakeResolver({"*.w.example": {"A": "192.0.2.1"}, "x.w.example": {"TXT": "x"}})
+        self.assertEqual(self.ask(resolver, "y.x.w.example", "A"), ("nxdomain", ()))
+        self.assertEqual(self.ask(resolver, "x.w.example", "A"), ("nodata", ()))
+
     def test_aliases_in_a_circle_fail(self) -> None:
         """They end."""
         resolver = FakeResolver({"a.example": {"CNAME": "b.example"}, "b.example": {"CNAME": "a.example"}})
@@ -158,9 +164,13 @@ class TimeTests(SynchronousTestCase):
         """A delay longer than the resolver's patience is a silence."""
         clock = Clock()
         resolver = FakeResolver(
-            {"late.example": {"A": "192.0.2.1", "delay": 1.5}, "later.example": {"A": "192.0.2.1", "delay": 9}, "mute.example": "timeout"},
+            {
+                "late.example": {"A": "192.0.2.1", "delay": 1.5},
+                "later.example": {"A": "192.0.2.1", "delay": 9},
+                "mute.example": "timeout",
+            },
             clock,
-        )  # fmt: skip
+        )
         found = [resolver.lookup(name, "A") for name in ("late.example", "later.example", "mute.example")]
         self.assertEqual(resolver.waiting, 3)
         clock.advance(1.5)

@@ -1,7 +1,8 @@
 """The filters that `filter_set = "default"` puts to work: what a newcomer can switch on without knowing any of them.
 
 They need no engine and no list in the network. Only programs and what is made to deceive are refused; spam is marked;
-what the DNS says of senders is recorded, without effect (shadow). A table of `[[filters]]` with the same name takes the
+what the DNS says of senders is recorded, without effect on the decision (shadow), and written into the message for its
+reader's programs (`authres`). A table of `[[filters]]` with the same name takes the
 place of its entry here.
 """
 
@@ -14,6 +15,11 @@ DEFAULT_SET: Final[tuple[tuple[str, Literal["enforce", "shadow"]], ...]] = (
     ("helo", "shadow"),
     ("iprev", "shadow"),
     ("helo-dns", "shadow"),
+    ("spf", "shadow"),
+    ("dkim", "shadow"),
+    ("arc", "shadow"),
+    ("dmarc", "shadow"),
+    ("authres", "enforce"),
     ("structure", "enforce"),
     ("attachments", "enforce"),
     ("links", "enforce"),

@@ -12,7 +12,7 @@ RFC 6376 sections 3.2 (tag lists), 3.6.2.1 (names of keys) and 8.4 (bounds again
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from smtpgate.message.header import Field, HeaderSection
@@ -56,7 +56,7 @@ def read_domain(value: bytes) -> str:
     return name if fits else ""
 
 
-def key_name(tags: dict[str, bytes]) -> str:
+def key_name(tags: Mapping[str, bytes]) -> str:
     """Where the key of a signature stands; "" where its tags name none."""
     selector, domain = read_domain(tags.get("s", b"")), read_domain(tags.get("d", b""))
     return f"{selector}._domainkey.{domain}" if selector and domain else ""

@@ -2,8 +2,9 @@
 
 They are for listeners of role mx, and never look at clients that logged in or are trusted. They look at the origin of a
 message (`policy.origin`): the client, or whom a relay of ours had it from. Where that is known at MAIL, their look-ups
-start there and are waited for at DATA, so that a refusal comes before the content; behind a relay they start when the
-header section is there, and are waited for at the end.
+start there and are waited for at DATA, so that a refusal comes before the content. What is slow is not waited for there
+but at the end, when it had the time of the content and of the look-ups that the header section asks for; behind a relay
+they start when the header section is there, and are waited for at the end.
 
 A check is a subclass of `SenderFilter` with a coroutine `look`. What it does for one transaction is done once, and goes
 on when a stage runs out of time. An origin that cannot be read is noted once for a message, by the first who meets it.
@@ -18,7 +19,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError, ensureDeferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, ensureDeferred
 
 from smtpgate.config.patterns import NetworkList
 from smtpgate.filters.base import Filter
@@ -30,6 +31,8 @@ from smtpgate.policy.verdict import Finding
 STAGES: Final = frozenset({"mail", "data", "header", "end"})
 #: Under the 5 seconds above which a message waits in the spool; the checks themselves end earlier.
 BUDGET_S: Final = 5.0
+#: What DATA waits for: a resolver that knows the answer needs milliseconds, one that does not mostly less than this.
+DATA_WAIT_S: Final = 1.0
 #: Addresses that only have a meaning in one house (RFC 6890): a list in the DNS knows nothing of them. Those for
 #: documentation are left out: nobody has them, and examples and tests shall behave as the world does.
 HOUSE: Final = NetworkList(
@@ -80,13 +83,22 @@ async def in_time(services: Any, work: Coroutine[Any, Any, Any], seconds: float)
         return None
 
 
-async def together(works: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """The results of all, at work at the same time; the first that fails fails all."""
+async def results(waits: Iterable[Deferred[Any]]) -> list[Any]:
+    """The results of all. Where one fails, or the wait is cancelled, the others are cancelled."""
+    waits = list(waits)
     try:
-        return await gatherResults([ensureDeferred(work) for work in works], consumeErrors=True)
-    except FirstError as error:
-        cause: Any = error.subFailure.value
-        raise cause from None
+        return [await one for one in waits]
+    except BaseException:
+        for one in waits:
+            one.cancel()
+            # How they end says nothing that the first has not said.
+            one.addErrback(lambda failure: None)
+        raise
+
+
+async def together(works: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """The results of coroutines that are at work at the same time."""
+    return await results([ensureDeferred(work) for work in works])
 
 
 async def _read(services: Any, transaction: Transaction) -> _Known:
@@ -130,12 +142,13 @@ class SenderFilter(Filter):
 class Visit:
     """A check at work on one message."""
 
-    __slots__ = ("_filter", "_transaction", "_is_relayed")
+    __slots__ = ("_filter", "_transaction", "_is_relayed", "_is_heard")
 
     def __init__(self, filter: SenderFilter, transaction: Transaction) -> None:
         self._filter = filter
         self._transaction = transaction
         self._is_relayed = is_relayed(transaction.session, filter.services.settings.trusted_relays)
+        self._is_heard = False
 
     def _found(self) -> Deferred[list[Finding]]:
         parent, transaction = self._filter, self._transaction
@@ -153,9 +166,16 @@ class Visit:
         if not self._is_relayed:
             self._start()
 
-    def data(self) -> Deferred[list[Finding]] | None:
-        """They are waited for."""
-        return None if self._is_relayed else self._found()
+    async def data(self) -> list[Finding]:
+        """They are waited for, for a moment."""
+        if self._is_relayed:
+            return []
+        try:
+            found: list[Finding] = await self._found().addTimeout(DATA_WAIT_S, self._filter.services.clock)
+        except TimeoutError:
+            return []
+        self._is_heard = True
+        return found
 
     def header(self, section: Any) -> None:
         """Behind a relay they start here."""
@@ -163,5 +183,5 @@ class Visit:
             self._start()
 
     def end(self) -> Deferred[list[Finding]] | None:
-        """And are waited for here."""
-        return self._found() if self._is_relayed else None
+        """What was not there at DATA is waited for."""
+        return None if self._is_heard else self._found()

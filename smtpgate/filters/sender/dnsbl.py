@@ -19,11 +19,19 @@ from typing import Any, Final
 
 import attrs
 from pydantic import Field, model_validator
-from twisted.internet.defer import gatherResults
 
 from smtpgate.config.problem import BadValue, quoted
 from smtpgate.filters.base import Factory, Options
-from smtpgate.filters.sender.base import BUDGET_S, STAGES, SenderFilter, host_name, in_time, plain_address, together
+from smtpgate.filters.sender.base import (
+    BUDGET_S,
+    STAGES,
+    SenderFilter,
+    host_name,
+    in_time,
+    plain_address,
+    results,
+    together,
+)
 from smtpgate.filters.sender.dnsbl_health import Health
 from smtpgate.filters.sender.dnsbl_list import REASON_OCTETS, Address, DnsList, ListOptions
 from smtpgate.policy.names import Answer
@@ -130,7 +138,7 @@ class DnsblFilter(SenderFilter):
         asked = [(subject, question) for subject in subjects if (question := one.question(subject))]
         self.counts[one.name].asked += len(asked)
         lookup = self.services.resolver.lookup
-        answers: list[Answer] = await gatherResults([lookup(question, "A") for _, question in asked])
+        answers: list[Answer] = await results([lookup(question, "A") for _, question in asked])
         found = []
         for (subject, question), answer in zip(asked, answers, strict=True):
             hit = self._read(one, str(subject), answer)

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import gatherResults
 
+from smtpgate.filters.sender.base import results
 from smtpgate.filters.sender.dnsbl_list import DnsList
 from smtpgate.policy.event import Happened
 from smtpgate.policy.names import Answer
@@ -61,7 +61,7 @@ class Health:
     async def _try(self) -> tuple[str, str]:
         """ "sound", "silent" or "bad", and why."""
         lookup = self.services.resolver.lookup
-        answers: list[Answer] = await gatherResults([lookup(name, "A") for name in self.list.tests])
+        answers: list[Answer] = await results([lookup(name, "A") for name in self.list.tests])
         listed, unlisted = answers
         if listed.is_temporary or unlisted.is_temporary:
             return "silent", "does not answer"

@@ -94,16 +94,11 @@ def _has_row(numbers: Sequence[int], row: Sequence[int]) -> bool:
 
 
 def _has_groups(host: str, address: Address) -> bool:
-    """The lower half of an IPv6 address, or its upper, as four groups or as sixteen digits."""
+    """The upper or the lower half of an IPv6 address, as four groups or as sixteen digits."""
     whole = address.packed.hex()
-    halves = (whole[:16], whole[16:])
-    solid = "".join(one for one in host if one.isalnum())
+    rows = [[int(half[at : at + 4], 16) for at in range(0, 16, 4)] for half in (whole[:16], whole[16:])]
     # Of a half that is nearly empty, as in ::1, the digits stand in many names.
-    if any(half in solid for half in halves if half.count("0") < 12):
-        return True
+    rows = [row for row in rows if sum(map(bool, row)) > 1]
+    solid = "".join(one for one in host if one.isalnum())
     groups = [int(run, 16) if len(run) <= 4 else -1 for run in _runs(host, "0123456789abcdef")]
-    return any(
-        _has_row(groups, [int(half[at : at + 4], 16) for at in range(0, 16, 4)])
-        for half in halves
-        if half.count("0") < 12
-    )
+    return any(_has_row(groups, row) or "".join(f"{group:04x}" for group in row) in solid for row in rows)

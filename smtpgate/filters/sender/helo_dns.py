@@ -13,10 +13,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pydantic import Field
-from twisted.internet.defer import gatherResults
 
 from smtpgate.filters.base import Factory, Options
-from smtpgate.filters.sender.base import BUDGET_S, STAGES, SenderFilter, host_name, in_time, plain_address
+from smtpgate.filters.sender.base import BUDGET_S, STAGES, SenderFilter, host_name, in_time, plain_address, results
 from smtpgate.policy.names import Answer
 from smtpgate.policy.origin import Origin
 from smtpgate.policy.transaction import Transaction
@@ -58,7 +57,7 @@ class HeloDnsFilter(SenderFilter):
 
     async def _addresses(self, name: str) -> Any:
         lookup = self.services.resolver.lookup
-        return await gatherResults([lookup(name, "A"), lookup(name, "AAAA")])
+        return await results([lookup(name, "A"), lookup(name, "AAAA")])
 
 
 factory = Factory(

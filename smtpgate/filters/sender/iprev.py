@@ -15,10 +15,19 @@ from typing import Any, Final
 
 import attrs
 from pydantic import Field
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from smtpgate.filters.base import Factory, Options
-from smtpgate.filters.sender.base import BUDGET_S, STAGES, SenderFilter, host_name, in_time, known_origin, plain_address
+from smtpgate.filters.sender.base import (
+    BUDGET_S,
+    STAGES,
+    SenderFilter,
+    host_name,
+    in_time,
+    known_origin,
+    plain_address,
+    results,
+)
 from smtpgate.filters.sender.generic import generic_form
 from smtpgate.policy.names import Answer
 from smtpgate.policy.origin import Origin
@@ -78,7 +87,7 @@ async def look_back(resolver: Any, ip: str) -> Iprev:
     if not names:
         return Iprev("permerror", ip)
     kind = "A" if address.version == 4 else "AAAA"
-    answers: list[Answer] = await gatherResults([resolver.lookup(name, kind) for name in names])
+    answers: list[Answer] = await results([resolver.lookup(name, kind) for name in names])
     for name, answer in zip(names, answers, strict=True):
         if any(plain_address(found) == address for found in answer.records):
             return Iprev("pass", ip, name, names, len(given) > NAMES)
