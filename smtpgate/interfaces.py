@@ -29,7 +29,11 @@ class Unavailable(Exception):
     """What was asked for cannot be had now, and may be had later: the client hears a 4yz."""
 
 
-class ChildFailed(Exception):
+class ServiceFailed(Exception):
+    """What a filter asked did not do its work; the text says why, for the administrator. No fault of the filter."""
+
+
+class ChildFailed(ServiceFailed):
     """A child process did not do its job; the gateway and everybody else's jobs go on.
 
     :ivar kind: busy, timeout, died, lied, error or closed
@@ -42,11 +46,11 @@ class ChildFailed(Exception):
         self.text = text
 
 
-class StreamClosed(Exception):
+class StreamClosed(ServiceFailed):
     """The other side of a stream is gone, or could not be reached."""
 
 
-class HTTPFailed(Exception):
+class HTTPFailed(ServiceFailed):
     """A request over HTTP got no answer that could be used; the text says why."""
 
 

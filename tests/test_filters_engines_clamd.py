@@ -165,7 +165,7 @@ class FilterTests(SynchronousTestCase):
         for make in (Closed, Reset, Cut, Mute, lambda: Clamd(b"x" * 5000), lambda: Clamd(b"PONG\0"), None):
             self.gateway(peers={PLACE: make})
             self.assertEqual(self.send(wait=45), FAILED, make)
-            self.assertEqual([one.kind for one in self.gate.failures], ["raised"])
+            self.assertEqual([one.kind for one in self.gate.failures], ["unavailable"])
             self.assertEqual(self.gate.backend.messages, [])
         self.gateway(peers={})
         self.assertEqual(self.send(), FAILED)

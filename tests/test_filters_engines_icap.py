@@ -438,7 +438,7 @@ class FilterTests(SynchronousTestCase):
 
             self.gateway(Bad)
             self.assertEqual(self.send(), FAILED, verdict)
-            self.assertEqual([one.kind for one in self.gate.failures], ["raised"])
+            self.assertEqual([one.kind for one in self.gate.failures], ["unavailable"])
         for offer in (
             b"ICAP/1.0 404 Not Found\r\n",
             b"ICAP/1.0 200 OK\r\n",

@@ -11,8 +11,9 @@ from typing import Final
 
 import attrs
 
-from smtpgate.admin.record import MessageView, RecipientView, SessionRecord
+from smtpgate.admin.record import FindingView, MessageView, RecipientView, SessionRecord
 from smtpgate.admin.text import milliseconds
+from smtpgate.policy.verdict import FILTER_FAILED
 from smtpgate.smtp.status import BACKEND_UNREACHABLE
 
 #: What a reference id looks like: 26 characters in base 32 (0-9, A-V), perhaps a dot and a message's number.
@@ -101,8 +102,7 @@ def of_message(message: MessageView) -> Banner:
 def _culprit(message: MessageView) -> str:
     verdict = message.verdict
     if verdict is not None and verdict.decided_by is not None and verdict.action in ("reject", "defer"):
-        decided = verdict.decided_by
-        return f"because our check \u201c{decided.filter}\u201d found \u201c{decided.reason}\u201d"
+        return _check(verdict.decided_by)
     recipients = [one for one in message.recipients if one.state in ("refused", "deferred")]
     if recipients and len(recipients) == len(message.recipients) and message.end_ms is None:
         if not message.server and all(_is_unreachable(one) for one in recipients):
@@ -114,6 +114,12 @@ def _culprit(message: MessageView) -> str:
     if message.end_ms is not None:
         return f"by the backend server {message.server}, after it had seen the whole message"
     return f"by the backend server {message.server} or on the way to it"
+
+
+def _check(decided: FindingView) -> str:
+    if decided.reason == FILTER_FAILED:
+        return f"because our check \u201c{decided.filter}\u201d could not be done"
+    return f"because our check \u201c{decided.filter}\u201d found \u201c{decided.reason}\u201d"
 
 
 def _is_unreachable(recipient: RecipientView) -> bool:
@@ -160,11 +166,7 @@ def of_session(record: SessionRecord) -> Banner:
             (one for one in record.findings if one.action in ("reject", "defer") and not one.is_shadow), None
         )
         if refused is not None:
-            return Banner(
-                "bad",
-                "turned away",
-                f"Turned away: our check \u201c{refused.filter}\u201d found \u201c{refused.reason}\u201d. {end}",
-            )
+            return Banner("bad", "turned away", f"Turned away {_check(refused)}. {end}")
         return Banner("neutral", "no mail", f"No mail was offered in this session. {end}")
     if count == 1:
         banner = of_message(record.messages[0])

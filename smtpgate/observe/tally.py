@@ -18,6 +18,7 @@ from smtpgate.observe.exposition import Histogram, Number
 from smtpgate.observe.series import Series
 from smtpgate.policy.event import TransactionEnded
 from smtpgate.policy.transaction import Session, Transaction
+from smtpgate.policy.verdict import FILTER_FAILED
 
 #: The newest times that the 95th percentile is taken of.
 RECENT: Final = 1000
@@ -170,7 +171,7 @@ class Tally:
         if reply is not None and reply.code >= 400 and stage != "rcpt":
             self.reject(listener, stage, words.reason_of(transaction)[0], reply.code)
         for finding in transaction.findings:
-            if finding.reason != "filter-failed":
+            if finding.reason != FILTER_FAILED:
                 self.counts["filter_runs_total", self.filters.of(finding.filter), "hit"] += 1
 
     def reject(self, listener: str, stage: str, reason: str, code: int) -> None:

@@ -57,7 +57,11 @@ class CommandRefused:
 
 @attrs.frozen
 class FilterFailed:
-    """A filter raised, ran out of time, or answered with something that is no finding."""
+    """A filter could not do its work.
+
+    :ivar kind: raised; unavailable: what it asked is away or said nothing of use; timeout; wrong type: what it answered
+        is no finding; blocked: it held up everybody
+    """
 
     filter: str
     stage: str

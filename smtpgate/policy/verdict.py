@@ -58,6 +58,10 @@ def _valid_score(_: object, attribute: object, value: float) -> None:
         raise ValueError(f"score {value!r} is no finite number")
 
 
+#: The reason of the finding that stands for a filter which could not do its work.
+FILTER_FAILED: Final = "filter-failed"
+
+
 @attrs.frozen
 class Finding:
     """What one filter found.

@@ -20,10 +20,11 @@ from typing import Any, Final
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
+from smtpgate.interfaces import ServiceFailed
 from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.mercy import later
 from smtpgate.policy.transaction import Session, Transaction
-from smtpgate.policy.verdict import MERCIFUL, NO_SCALE, PASS, Finding, Scale, Verdict, merge
+from smtpgate.policy.verdict import FILTER_FAILED, MERCIFUL, NO_SCALE, PASS, Finding, Scale, Verdict, merge
 from smtpgate.tasks import Clock, Signal
 
 #: In the order of a session.
@@ -173,7 +174,7 @@ class ChainRun:
             try:
                 made = make(use)
             except BaseException as error:
-                self._fail(use, "begin", "raised", repr(error))
+                self._fail(use, "begin", *_words(error))
                 continue
             if made is not None:
                 self._objects.append((use, made))
@@ -212,7 +213,7 @@ class ChainRun:
             try:
                 answer = method(*args)
             except BaseException as error:
-                self._fail(use, stage, "raised", repr(error))
+                self._fail(use, stage, *_words(error))
                 continue
             if iscoroutine(answer):
                 running.append((use, ensureDeferred(answer), began))
@@ -307,7 +308,7 @@ class ChainRun:
             if result is _LATE or isinstance(value, CancelledError):
                 self._fail(use, stage, "timeout", f"after {took:.1f} s")
             elif isinstance(value, BaseException):
-                self._fail(use, stage, "raised", repr(value))
+                self._fail(use, stage, *_words(value))
             else:
                 self._take(use, stage, result, took)
 
@@ -335,7 +336,7 @@ class ChainRun:
         self._chain.tell(FilterFailed(use.name, stage, kind, detail[:500], use.on_error, self._session_id))
         action = {"tempfail": "defer", "reject": "reject", "continue": "note"}[use.on_error]
         finding = Finding(
-            "filter-failed",
+            FILTER_FAILED,
             action,
             detail=f"{kind}: {detail[:200]}",
             public="A check could not be done; try again later" if action == "defer" else "A check could not be done",
@@ -357,7 +358,7 @@ class ChainRun:
             try:
                 answer = method(chunk)
             except BaseException as error:
-                self._fail(use, "body", "raised", repr(error))
+                self._fail(use, "body", *_words(error))
             else:
                 took = clock.seconds() - began
                 if took > SLOW_S:
@@ -385,3 +386,8 @@ class ChainRun:
                 self._chain.tell(
                     FilterFailed(use.name, "closed", "raised", repr(error)[:500], "none", self._session_id)
                 )
+
+
+def _words(error: BaseException) -> tuple[str, str]:
+    """The kind of a failure, and what is told of it: a service that is away is told of by its own words."""
+    return ("unavailable", str(error)) if isinstance(error, ServiceFailed) else ("raised", repr(error))

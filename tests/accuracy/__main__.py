@@ -48,13 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             groups[sample.group].append(sample)
     print(", ".join(f"{len(held)} {group}" for group, held in groups.items()))
     judged = {group: list(ours.judged(one.content for one in held)) for group, held in groups.items()}
-    if wanted.json is not None:
-        said = {
-            sample.name: {"group": group, "score": one.score, "reasons": one.reasons}
-            for group, held in groups.items()
-            for sample, one in zip(held, judged[group], strict=True)
-        }
-        wanted.json.write_text(json.dumps(said, indent=1))
+    said = {
+        sample.name: {"group": group, "score": one.score, "reasons": one.reasons}
+        for group, held in groups.items()
+        for sample, one in zip(held, judged[group], strict=True)
+    }
     total = {group: [one.score for one in held] for group, held in judged.items()}
     rows = [figures.row("default set", total, allowed) for allowed in ALLOWED]
     for name in sorted({name for held in judged.values() for one in held for name in one.by_filter}):
@@ -66,9 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             engine(Path(folder)).running() as running,
         ):
             other = {group: engines.scores(running, (one.content for one in held)) for group, held in groups.items()}
-        both = {group: [one + two for one, two in zip(total[group], other[group], strict=True)] for group in GROUPS}
+        for group, held in groups.items():
+            for sample, score in zip(held, other[group], strict=True):
+                said[sample.name][running.name] = score
+        both = {
+            group: [one + two * engine.weight for one, two in zip(total[group], other[group], strict=True)]
+            for group in GROUPS
+        }
         rows += [figures.row(running.name, other, allowed) for allowed in ALLOWED]
         rows += [figures.row(f"default set + {running.name}", both, allowed) for allowed in ALLOWED]
+    if wanted.json is not None:
+        wanted.json.write_text(json.dumps(said, indent=1))
     print(figures.table(rows, GROUPS[1:]))
     print(
         "area under the curve, default set: " + ", ".join(f"{group} {area:.3f}" for group, area in rows[0].area.items())

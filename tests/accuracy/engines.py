@@ -20,8 +20,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from smtpgate.filters.base import Factory
+from smtpgate.filters.engines import rspamd, spamd
+
 PATIENCE_S: Final = 60.0
 _SCORE: Final = re.compile(rb"^Spam: *\w+ *; *(-?[0-9.]+) */", re.MULTILINE)
+
+
+def _weight(factory: Factory) -> float:
+    """How much a point of the engine counts beside ours, where the operator says nothing."""
+    weight: float = factory.options.model_fields["weight"].default
+    return weight
 
 
 def _free_port() -> int:
@@ -62,6 +71,7 @@ class Spamd:
     """`spamd -L`: SpamAssassin with its default rules, without tests that ask the network, untrained."""
 
     name = "SpamAssassin"
+    weight = _weight(spamd.factory)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -101,6 +111,7 @@ class Rspamd:
     """rspamd with Debian's configuration, without Redis, fuzzy storage and DNS, untrained."""
 
     name = "rspamd"
+    weight = _weight(rspamd.factory)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import attrs
 from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
 
-from smtpgate.interfaces import HTTPFailed, StreamClosed
+from smtpgate.interfaces import HTTPFailed, ServiceFailed, StreamClosed
 from smtpgate.policy.event import Happened
 
 #: First pause of a server that fails, and the longest: Haraka and rspamd wait a minute for an upstream that is dead.
@@ -31,7 +31,7 @@ REASON_LETTERS: Final = 300
 T = TypeVar("T")
 
 
-class EngineFailed(Exception):
+class EngineFailed(ServiceFailed):
     """An engine gave no answer that could be used; the text says why."""
 
 
