@@ -111,7 +111,8 @@ class LinkFilterTests(SynchronousTestCase):
         """However many links are of it."""
         say = found('<a href="https://bit.ly/1">a</a><a href="https://bit.ly/2">b</a>')
         self.assertEqual(
-            (say["short"].score, say["short"].detail), (KINDS["short"][1], '"a" leads to https://bit.ly/1 (html 1)')
+            (say["short"].score, say["short"].detail),
+            (KINDS["short"][1], f'{KINDS["short"][0]}: "a" leads to https://bit.ly/1 (html 1)'),
         )
 
     def test_options(self) -> None:

@@ -36,7 +36,7 @@ class StructureTests(SynchronousTestCase):
         for header in (b"From: alice@example.com\r\nFrom: mallory@example.org\r\n\r\n", b"From: both\r\n\r\n"):
             (finding,) = found(Facts(authors=two), header)
             self.assertEqual((finding.reason, finding.action), ("structure-two-authors", "reject"))
-            self.assertEqual(finding.detail, "alice@example.com, mallory@example.org")
+            self.assertTrue(finding.detail.endswith(": alice@example.com, mallory@example.org"), finding.detail)
 
     def test_no_author_counts(self) -> None:
         """A name without an address is none."""
@@ -62,7 +62,8 @@ class StructureTests(SynchronousTestCase):
             ),
         )
         first, second = found(facts)
-        self.assertEqual((first.score, first.detail), (2.0, "part 1 base64, 7bit; part 2"))
+        self.assertEqual(first.score, 2.0)
+        self.assertTrue(first.detail.endswith(": part 1 base64, 7bit; part 2"), first.detail)
         self.assertEqual((second.reason, second.score), ("structure-no-close", 0.0))
 
     def test_the_operator_may_refuse_ambiguity(self) -> None:

@@ -127,6 +127,15 @@ class ActionTests(SynchronousTestCase):
         self.assertTrue(client.helo("mail.example.org").startswith("250"))
         self.assertEqual(client.message(), "250 2.0.0 Ok")
 
+    def test_the_last_name_counts(self) -> None:
+        """A greeting takes the place of the one before, with what was found about it."""
+        client = Gateway(use(factory, 'unqualified = "note"')).connect()
+        client.helo("localhost")
+        client.helo("localhost")
+        self.assertEqual([one.reason for one in client.findings], ["helo-unqualified"])
+        client.helo("mail.example.org")
+        self.assertEqual(client.findings, [])
+
     def test_it_is_not_meant_for_submission(self) -> None:
         """A laptop gives any name."""
         self.assertEqual(factory.roles, frozenset({"mx"}))

@@ -157,10 +157,12 @@ def message_text(at: str, level: str, transaction: Transaction) -> str:
     session = transaction.session
     addresses = [_pointed(recipient.path) for recipient in transaction.recipients[:3]]
     more = f" and {len(transaction.recipients) - 3} more" if len(transaction.recipients) > 3 else ""
-    server = f" by {_bare(_WORD, transaction.server)}" if transaction.server else ""
     reply = transaction.reply
     said = f": {reply.code} {reply.enhanced} {_bare(_END, reply.text)}" if reply is not None else ""
-    reason = reason_of(transaction)[0]
+    reason, filter = reason_of(transaction)
+    # Where a filter decided against a message, the server has no part in it.
+    who = filter if filter and transaction.outcome in ("refused", "deferred") else transaction.server
+    server = f" by {_bare(_WORD, who)}" if who else ""
     why = f" ({_bare(_WORD, reason)})" if reason else ""
     return (
         f"{at}Z {level.upper():7} {transaction.id} {_bare(_WORD, session.client_ip)} "

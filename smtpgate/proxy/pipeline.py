@@ -143,16 +143,9 @@ class ChainRun:
     """
 
     __slots__ = (
-        "findings",
-        "skips",
-        "delayed",
-        "_before",
-        "_chain",
-        "_objects",
+        "findings", "skips", "delayed", "_before", "_by_stage", "_chain", "_greeting", "_objects", "_returned",
         "_session_id",
-        "_by_stage",
-        "_returned",
-    )
+    )  # fmt: skip
 
     def __init__(self, chain: Chain, session_id: str, before: ChainRun | None = None) -> None:
         self.findings: list[Finding] = []
@@ -161,6 +154,8 @@ class ChainRun:
         self._before = before
         #: How many of the findings a stage has given to its caller.
         self._returned = 0
+        #: Where the findings about the last greeting stand.
+        self._greeting = (0, 0)
         self._chain = chain
         self._session_id = session_id
         self._objects: list[tuple[Use, Any]] = []
@@ -203,6 +198,10 @@ class ChainRun:
 
         :param recipient: index of the recipient that the call is about
         """
+        if stage == "helo":
+            # A client that greets anew, as behind STARTTLS, is known by its last name only (RFC 3207 section 4.2).
+            del self.findings[slice(*self._greeting)]
+            self._returned = len(self.findings)
         first = len(self.findings)
         running: list[tuple[Use, Deferred[Any], float]] = []
         clock = self._chain.clock
@@ -239,6 +238,8 @@ class ChainRun:
                 # At RCPT, one that is about a single recipient silences nobody for the others.
                 if found.action == "accept" and not found.is_shadow:
                     self.skips |= found.skips
+        if stage == "helo":
+            self._greeting = first, len(self.findings)
         first, self._returned = self._returned, len(self.findings)
         return self.findings[first:]
 

@@ -53,6 +53,11 @@ def known(words: list[str], choices: Iterable[str]) -> list[str]:
     return words
 
 
+def sentence(said: str, where: str) -> str:
+    """The detail of a finding: what it means, then what it was seen in."""
+    return said if where in ("", said) else f"{said}: {where}"
+
+
 class ContentFilter(Filter):
     """A filter that judges facts. Subclasses have `look`."""
 

@@ -21,7 +21,7 @@ from smtpgate.examine.facts import Facts, Link
 from smtpgate.examine.skeleton import is_mixed, looks_like, unicode_host
 from smtpgate.examine.urls import has_known_ending, registrable
 from smtpgate.filters.base import Options
-from smtpgate.filters.content.base import ContentFilter, content_factory
+from smtpgate.filters.content.base import ContentFilter, content_factory, sentence
 from smtpgate.filters.content.houses import SHORT, is_hosting
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding
@@ -130,9 +130,8 @@ class LinkFilter(ContentFilter):
     def _finding(self, kind: str, detail: str) -> Finding:
         action = self.options.listed if kind == "listed" else "note"
         said, _ = KINDS[kind]
-        return Finding(
-            f"link-{kind}", action, f"A link in the message is not accepted: {said}", detail, self.scores[kind]
-        )
+        public, score = f"A link in the message is not accepted: {said}", self.scores[kind]
+        return Finding(f"link-{kind}", action, public, sentence(said, detail), score)
 
     def _kinds(self, link: Link, senders: frozenset[str]) -> list[str]:
         checks: tuple[tuple[str, Callable[[Link, frozenset[str]], bool]], ...] = (

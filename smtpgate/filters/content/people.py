@@ -20,7 +20,7 @@ from smtpgate.examine.facts import Facts
 from smtpgate.examine.skeleton import looks_like, skeleton
 from smtpgate.examine.urls import registrable
 from smtpgate.filters.base import Options
-from smtpgate.filters.content.base import ContentFilter, content_factory
+from smtpgate.filters.content.base import ContentFilter, content_factory, sentence
 from smtpgate.filters.content.houses import FREEMAIL, is_hosting
 from smtpgate.message.mailbox import Mailbox
 from smtpgate.policy.transaction import Transaction
@@ -138,7 +138,8 @@ class PeopleFilter(ContentFilter):
         borrowed = kind in ("name-holds-ours", "protected-name")
         said, _ = KINDS[kind]
         action = self.options.borrowed if borrowed else "note"
-        return Finding(f"people-{kind}", action, f"The message is not accepted: {said}", detail, self.scores[kind])
+        public, score = f"The message is not accepted: {said}", self.scores[kind]
+        return Finding(f"people-{kind}", action, public, sentence(said, detail), score)
 
     def _author(self, author: Mailbox, facts: Facts, transaction: Transaction) -> Iterator[tuple[str, str]]:
         shown = f"{author.name} <{author.address}>"[:300]

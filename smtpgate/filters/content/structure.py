@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from smtpgate.examine.facts import Facts
 from smtpgate.filters.base import Options
-from smtpgate.filters.content.base import BY_STRENGTH, Actions, ContentFilter, content_factory, known
+from smtpgate.filters.content.base import BY_STRENGTH, Actions, ContentFilter, content_factory, known, sentence
 from smtpgate.message.anomaly import ANOMALIES
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding
@@ -125,7 +125,7 @@ class StructureFilter(ContentFilter):
             f"structure-{word}",
             action or "note",
             f"The message is not accepted: {said}",
-            "; ".join(dict.fromkeys(one for one in where if one))[:500] or said,
+            sentence(said, "; ".join(dict.fromkeys(one for one in where if one))[:500]),
             score,
         )
 
