@@ -27,6 +27,10 @@ def said(**more: Any) -> bytes:
                        "symbols": {}, "messages": {}} | more).encode()  # fmt: skip
 
 
+#: As shipped.
+WEIGHT = 0.4
+
+
 class AnswerTests(SynchronousTestCase):
     """`parse_answer` and `edits`."""
 
@@ -160,7 +164,7 @@ class FilterTests(SynchronousTestCase):
             self.gateway(said(action=action, symbols={"A_RULE": {"score": 1.5, "options": ["x"]}}))
             self.assertEqual(self.send(), reply, action)
             (found,) = self.client.findings
-            self.assertEqual((found.action, found.score), (wanted, 0.75))
+            self.assertEqual((found.action, found.score), (wanted, 1.5 * WEIGHT))
             self.assertEqual(found.reason, f"rspamd-{action.replace(' ', '-')}")
             self.assertEqual(found.detail, f"{action}, 1.5 of 15: A_RULE 1.5 [x]")
 

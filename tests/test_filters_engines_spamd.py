@@ -148,7 +148,7 @@ class FilterTests(SynchronousTestCase):
         self.gateway(answer("False ; 4.2 / 5.0"), "weight = 0.5")
         self.assertEqual(self.send(), OK)
         self.assertEqual(self.found(), [("spamd-score", "note", 2.1, "4.2 of 5: A_RULE, B_RULE")])
-        self.gateway(answer("True ; 6.0 / 5.0", b""))
+        self.gateway(answer("True ; 6.0 / 5.0", b""), "weight = 1.0")
         self.assertEqual(self.send(), OK)
         self.assertEqual(self.found(), [("spamd-spam", "tag", 6.0, "6 of 5: no rule")])
 

@@ -45,7 +45,7 @@ KINDS: Final[dict[str, tuple[str, float]]] = {
     "user-part": ("a name stands before the host, to be taken for it", 2.0),
     "number-host": ("its host is a number in place of a name", 2.8),
     "active": ("it runs something in place of leading somewhere", 2.5),
-    "reader-in-link": ("it carries the reader's address to a host that is not the sender's", 0.3),
+    "reader-in-link": ("it carries the reader's address to a host that is not the sender's", 0.0),
     "short": ("a short link, whose end is not to be seen", 1.6),
     "hosting": ("a page that anybody may have made", 1.5),
     "odd-port": ("it leads to an unusual port", 1.0),
@@ -58,7 +58,7 @@ KINDS: Final[dict[str, tuple[str, float]]] = {
     "redirect": ("the mail leads elsewhere by itself", 2.0),
     "all-one": ("every part of it is one link", 0.8),
     "foreign": ("none of its links leads to where it comes from", 2.0),
-    "reader-known": ("it carries the address of the very reader", 1.0),
+    "reader-known": ("it carries the address of the very reader", 0.5),
     "cheap-ending": ("its host has an ending that costs nothing and is mostly abused", 0.8),
 }
 

@@ -171,7 +171,7 @@ class RspamdOptions(EngineOptions):
 
     servers: WebServers = Field(description='Its normal workers, as "http://127.0.0.1:11333".')
     max_octets: Size = Field(10 << 20, description="Larger messages are not shown to it.")
-    weight: float = Field(0.5, ge=0, le=10, description="How much its score counts in the sum of scores.")
+    weight: float = Field(0.4, ge=0, le=10, description="How much a point of its score counts in the sum of scores.")
     actions: dict[str, Action] = Field(
         {
             "no action": "note",

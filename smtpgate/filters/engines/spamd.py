@@ -141,7 +141,7 @@ class SpamdOptions(EngineOptions):
     max_octets: Size = Field(512 << 10, description="Larger messages are not shown to it; spam is small.")
     user: str = Field("", description="Whose preferences it uses; empty: its own.")
     user_is_recipient: bool = Field(False, description="Of a message to one: the recipient's, by address.")
-    weight: float = Field(1.0, ge=0, le=10, description="How much its score counts in the sum of scores.")
+    weight: float = Field(0.4, ge=0, le=10, description="How much a point of its score counts in the sum of scores.")
     on_spam: Action = Field("tag", description="What becomes of what reaches spamd's own threshold.")
     tag: Threshold = Field(None, description="Its score from which a message is marked, whatever spamd's threshold.")
     reject: Threshold = Field(None, description="Its score from which a message is refused.")
