@@ -396,6 +396,27 @@ class TimeTests(SynchronousTestCase):
         gateway.advance(0.2)
         self.assertEqual(client.read(), NO_CHECK["tempfail"])
 
+    def test_filters_share_the_time_of_the_verdict(self) -> None:
+        """45 seconds on mx and 20 on submission for all of them together; each of those cut follows its own policy."""
+        for role, seconds in (("mx", 45.0), ("submission", 20.0)):
+            slow = [
+                use(Kit().factory(f"slow{number}", budget_s=120.0, on_error="continue", end=lambda: Deferred()))
+                for number in range(5)
+            ]
+            quick = use(Kit().factory("quick", end=lambda: Finding("odd", "tag")))
+            gateway = Gateway(*slow, quick, role=role)
+            client = gateway.connect()
+            client.helo()
+            if role == "submission":
+                client.login("alice")
+            client.message()
+            gateway.advance(seconds - 0.2)
+            self.assertEqual(client.read(), "", role)
+            gateway.advance(0.4)
+            self.assertEqual(client.read(), OK, role)
+            self.assertEqual([one.reason for one in client.findings], ["odd", *["filter-failed"] * 5])
+            self.assertEqual({(one.kind, one.policy) for one in gateway.failures}, {("timeout", "continue")})
+
     def test_a_client_that_hangs_up_cancels_every_wait(self) -> None:
         """At each stage; what is awaited hears of it, the objects are closed, no session and no timer stays."""
         for stage in ("connect", "helo", "mail", "rcpt", "data", "end"):
