@@ -315,7 +315,7 @@ class FilterTests(SynchronousTestCase):
         client.message(f"{head}From: alice@example.org\n\nx\n")
         (raw,) = self.fields(HeaderSection(gateway.backend.messages[0].content))
         self.assertEqual([one[:2] for one in told(raw)], [("spf", "fail"), ("dmarc", "temperror")])
-        self.assertEqual([(one.stage, one.kind) for one in gateway.failures], [("end", "raised")])
+        self.assertEqual([(one.stage, one.kind) for one in gateway.failures], [("end", "unavailable")])
 
     def test_a_client_that_leaves(self) -> None:
         """While the DNS is waited for; nothing is left over."""

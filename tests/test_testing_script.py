@@ -268,7 +268,7 @@ class HeadTests(ScriptCase):
         self.passes(head + http + "status = 204\n", ENVELOPE + asked)
         self.passes(head + http + 'body = "No"\ndelay = 2.0\n', steps + "S: <silent>\nW: 2\nS: 550 .*\n" + asked)
         for more in ('fails = "refused"\n', 'delay = 1.0\nfails = "refused"\n', 'method = "GET"\n'):
-            self.passes(head + http + more, steps + "W: 2\nS: 250 .*\nE: mine rcpt raised\n")
+            self.passes(head + http + more, steps + "W: 2\nS: 250 .*\nE: mine rcpt unavailable\n")
         self.passes(head + http + "delay = 60.0\n", steps + "W: 11\nS: 250 .*\nE: mine rcpt timeout\n")
         (said,) = self.play(head + http + "status = 204\n", ENVELOPE + asked + asked)
         self.assertRegex(said, r":17: expected the request /POST .*/, came nothing")
@@ -283,7 +283,7 @@ class HeadTests(ScriptCase):
         """Every job fails in the way that the script says."""
         head = 'children = "died"\n' + USE + 'options = { do = "examine" }\n'
         refused = MESSAGE.removesuffix("S: 250 .*\n") + "S: 451 4\\.3\\.0 .*\n"
-        self.passes(head, refused + "E: mine end raised\nF: mine filter-failed defer\nB#: 0\n")
+        self.passes(head, refused + "E: mine end unavailable\nF: mine filter-failed defer\nB#: 0\n")
 
     def test_time_and_domains(self) -> None:
         """The time of day, and whom mail is taken for."""
