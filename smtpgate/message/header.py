@@ -119,14 +119,18 @@ class HeaderSection:
 
     def all(self, name: str) -> list[bytes]:
         """The values of every field of that name (lower case), top first."""
-        return list(self._values(name))
+        return [field.value for field in self._named(name)]
 
     def first(self, name: str) -> bytes:
         """The value of the topmost field of that name; b"" where there is none."""
-        return next(self._values(name), b"")
+        return next((field.value for field in self._named(name)), b"")
 
-    def _values(self, name: str) -> Iterator[bytes]:
-        """Values found without making a `Field` of every other: a header may have some ten thousand."""
+    def named(self, name: str) -> list[Field]:
+        """Every field of that name (lower case), top first."""
+        return list(self._named(name))
+
+    def _named(self, name: str) -> Iterator[Field]:
+        """Found without making a `Field` of every other: a header may have some ten thousand."""
         octets, mark = self.octets, name.encode("ascii")
         lower = self._lower
         if lower is None:
@@ -140,7 +144,7 @@ class HeaderSection:
                 end = octets.find(b"\r\n", colon)
                 while end >= 0 and octets[end + 2 : end + 3] in (b" ", b"\t"):
                     end = octets.find(b"\r\n", end + 2)
-                yield octets[colon + 1 : end if end >= 0 else None].replace(b"\r\n", b"").strip()
+                yield Field(name, octets[position : end if end >= 0 else None] + b"\r\n", position)
             position = lower.find(b"\r\n" + mark, colon) + 2
 
 

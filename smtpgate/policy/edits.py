@@ -99,22 +99,19 @@ class EditList:
         """The header section with all edits done, and the edits that found no field to work on."""
         if self.only_adds:
             return self.prefix() + section.octets, ()
-        counts: dict[str, int] = {}
-        fields = {}
-        for field in section.fields:
-            index = counts.get(field.name, 0)
-            counts[field.name] = index + 1
-            fields[field.name, index] = field
+        fields = {
+            name: section.named(name) for name in {edit.name for edit in self.edits if not isinstance(edit, AddField)}
+        }
         changes: dict[int, tuple[int, bytes]] = {}
         missed: list[Edit] = []
         for edit in self.edits:
             if type(edit) is AddField:
                 continue
             assert not isinstance(edit, AddField)
-            found = fields.get((edit.name, edit.index))
-            if found is None:
+            if edit.index >= len(fields[edit.name]):
                 missed.append(edit)
             else:
+                found = fields[edit.name][edit.index]
                 changes[found.start] = (len(found.raw), edit.raw if isinstance(edit, ReplaceField) else b"")
         out = [self.prefix()]
         position = 0

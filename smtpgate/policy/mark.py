@@ -14,7 +14,7 @@ from smtpgate.policy.edits import AddField, Edit, RemoveField
 from smtpgate.policy.verdict import Finding, Verdict
 
 OURS: Final = (b"X-Spam-Flag", b"X-Spam-Score", b"X-Smtpgate-Verdict")
-_NAMES: Final = frozenset(name.decode().lower() for name in OURS)
+_NAMES: Final = tuple(name.decode().lower() for name in OURS)
 #: Reasons named in the field; the explain page has all.
 _REASONS: Final = 12
 
@@ -22,12 +22,8 @@ _REASONS: Final = 12
 def marks(section: HeaderSection, verdict: Verdict, findings: Iterable[Finding]) -> list[Edit]:
     """The edits, in order; none for a message that has nothing and about which nothing was found."""
     edits: list[Edit] = []
-    if any(name.lower() in section.octets.lower() for name in OURS):
-        counts: dict[str, int] = {}
-        for field in section.fields:
-            if field.name in _NAMES:
-                index = counts[field.name] = counts.get(field.name, -1) + 1
-                edits.append(RemoveField(field.name, index, "gateway"))
+    for name in _NAMES:
+        edits += [RemoveField(name, index, "gateway") for index, _ in enumerate(section.named(name))]
     if verdict.action not in ("tag", "quarantine"):
         return edits
     reasons = dict.fromkeys(

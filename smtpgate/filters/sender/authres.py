@@ -201,7 +201,7 @@ class _Message:
         services, ours = self._filter.services, self._filter.ours
         edits = services.edits(self._transaction)
         left = ALL_OCTETS
-        for index, one in enumerate(one for one in section.fields if one.name == NAME):
+        for index, one in enumerate(section.named(NAME)):
             value = one.value
             if not names_us(value, ours):
                 continue
