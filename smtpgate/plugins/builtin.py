@@ -5,6 +5,7 @@ from __future__ import annotations
 from smtpgate.filters.access import factory as access
 from smtpgate.filters.address import factory as address
 from smtpgate.filters.content.attachments import factory as attachments
+from smtpgate.filters.content.blocklists import factory as blocklists
 from smtpgate.filters.content.identifiers import factory as identifiers
 from smtpgate.filters.content.links import factory as links
 from smtpgate.filters.content.people import factory as people
@@ -38,6 +39,7 @@ __all__ = [
     "arc",
     "attachments",
     "authres",
+    "blocklists",
     "clamd",
     "dkim",
     "dmarc",

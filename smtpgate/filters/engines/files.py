@@ -38,7 +38,8 @@ def located(text: str, context: Any) -> Path:
     return Path(text) if base is None else Path(base) / text
 
 
-def _octets(path: Path, most: int) -> bytes:
+def read_octets(path: Path, most: int) -> bytes:
+    """What is in a file."""
     try:
         known = path.stat()
         if not stat.S_ISREG(known.st_mode):
@@ -52,7 +53,7 @@ def _octets(path: Path, most: int) -> bytes:
 
 def read_secret(path: Path) -> bytes:
     """A secret without the line end behind it. The file must be its owner's alone."""
-    octets = _octets(path, SECRET_OCTETS).strip(b"\r\n")
+    octets = read_octets(path, SECRET_OCTETS).strip(b"\r\n")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise BadValue(f"{path} can be read by others (mode {mode:04o})", f"make it 0600: chmod 600 {path}")
@@ -111,7 +112,7 @@ def read_rules(paths: Iterable[str]) -> RuleFiles:
     sources = []
     digest = hashlib.sha256()
     for path in _files(paths):
-        octets = _octets(path, left)
+        octets = read_octets(path, left)
         left -= len(octets)
         try:
             text = octets.decode("utf-8")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal, Self
 
 import attrs
 from pydantic import Field, field_validator, model_validator
@@ -61,20 +61,15 @@ def _parse_part(part: str, whole: str) -> Part:
     return frozenset(numbers)
 
 
-class ListOptions(Options):
-    """One list."""
+class AnyList(Options):
+    """What is said of every list."""
 
     zone: str = Field(description="Where it is asked, as zen.example.org; with your key where it wants one.")
     name: str = Field("", description="How replies, log and counters call it; empty: the zone, without a key.")
-    kind: Literal["ip", "domain"] = Field("ip", description="What it lists: addresses of clients, or domains.")
-    asks: list[Literal["sender", "helo"]] = Field(
-        ["sender", "helo"], min_length=1, description="Of domain: which names are asked."
-    )
-    weight: float = Field(1.0, description="Score of an entry; negative for a list of good senders.")
+    weight: float = Field(1.0, description="Score of an entry; negative for a list of good ones.")
     answers: dict[str, float] = Field(
         {}, description='Score for each answer, as {"127.0.0.2" = 4.0, "127.0.0.[4-7]" = 2.0}; others count nothing.'
     )
-    ipv6: bool = Field(True, description="Of ip: whether it has entries for IPv6.")
     reply: str = Field(
         "",
         description="Text of a refusal; {what}, {list} and {reason} stand for address or domain, list and its reason.",
@@ -99,14 +94,35 @@ class ListOptions(Options):
         return value
 
     @model_validator(mode="after")
-    def _what_is_used(self) -> ListOptions:
+    def _one_of_both(self) -> Self:
         if self.answers and "weight" in self.model_fields_set:
             raise BadValue("weight is not used with answers", "leave it out, or give the scores in answers")
+        return self
+
+
+class ListOptions(AnyList):
+    """One list of clients, or of the domains that they name."""
+
+    kind: Literal["ip", "domain"] = Field("ip", description="What it lists: addresses of clients, or domains.")
+    asks: list[Literal["sender", "helo"]] = Field(
+        ["sender", "helo"], min_length=1, description="Of domain: which names are asked."
+    )
+    ipv6: bool = Field(True, description="Of ip: whether it has entries for IPv6.")
+
+    @model_validator(mode="after")
+    def _what_is_used(self) -> Self:
         if self.kind == "ip" and "asks" in self.model_fields_set:
             raise BadValue("asks is not used with kind ip", 'leave it out, or write kind = "domain"')
         if self.kind == "domain" and "ipv6" in self.model_fields_set:
             raise BadValue("ipv6 is not used with kind domain", "leave it out")
         return self
+
+
+class LinkListOptions(AnyList):
+    """One list of the domains that links lead to (SURBL, URIBL and the like)."""
+
+    kind: ClassVar[str] = "domain"
+    ipv6: ClassVar[bool] = False
 
 
 @attrs.frozen
@@ -128,7 +144,7 @@ class DnsList:
     :ivar name: for people; holds no key
     """
 
-    def __init__(self, options: ListOptions) -> None:
+    def __init__(self, options: ListOptions | LinkListOptions) -> None:
         self.options = options
         self.zone = options.zone
         self.name = options.name or shown_zone(options.zone)
@@ -151,7 +167,8 @@ class DnsList:
         """The name to ask for an address or a domain; "" where the list has nothing of that kind."""
         if isinstance(what, str):
             return f"{what}.{self.zone}" if self.options.kind == "domain" else ""
-        if self.options.kind != "ip" or what.version == 6 and not self.options.ipv6:
+        # Lists of domains have the addresses that stand in their place in links, of IPv4 only.
+        if what.version == 6 and not (self.options.kind == "ip" and self.options.ipv6):
             return ""
         return f"{reversed_address(what)}.{self.zone}"
 
