@@ -25,6 +25,7 @@ from smtpgate.filters.loop import factory as loop
 from smtpgate.filters.match import factory as match
 from smtpgate.filters.sender.arc import factory as arc
 from smtpgate.filters.sender.authres import factory as authres
+from smtpgate.filters.sender.contacts import factory as contacts
 from smtpgate.filters.sender.dkim import factory as dkim
 from smtpgate.filters.sender.dmarc import factory as dmarc
 from smtpgate.filters.sender.dnsbl import factory as dnsbl
@@ -41,6 +42,7 @@ __all__ = [
     "authres",
     "blocklists",
     "clamd",
+    "contacts",
     "dkim",
     "dmarc",
     "dnsbl",
