@@ -1,4 +1,6 @@
-"""The cases of the public validation suite for ARC, by their names there, each as a message of our own.
+"""The cases of a public validation suite for ARC, by their names there, each as a message of our own.
+
+The suite is ValiMail/arc_test_suite, from before RFC 8617; of it the table has names, what changes, and the states.
 
 A row has the name of the case, the message that it begins with, the steps of `arc_made` that make the case, and what
 the suite asks for: none, pass, or fail with a piece of the reason that is to be told. Most fields with a wrong form
@@ -138,7 +140,7 @@ CASES: Final[list[tuple[str, bytes, list[Step], str]]] = [
     (
         "ams_fields_b_col_wsp",
         PLAIN,
-        [arc(), new("From: ", "From:   "), new("To: ", "To:\t"), new("Date:", "Date :")],
+        [arc(), new("From: ", "From:   "), new("To: ", "To:\t"), new("Date:", "Date:  ")],
         "pass",
     ),
     ("ams_fields_b_na", PLAIN, [ams(" b={b};", "")], "fail: signature 1: b= is missing"),
