@@ -2,8 +2,8 @@
 
 At each stage that the operator chose a POST goes out with session and envelope, at the end with the header fields too
 and, where wanted, with the content: in the JSON as base64, or, for large messages, as a second part of a form
-(multipart/form-data: `event` and `content`), which is a third smaller. docs/hook.md has the shape of question and answer,
-and a program to begin with. The answer is read strictly: what has not the form of `Answer` is a failure.
+(multipart/form-data: `event` and `content`), which is a third smaller. docs/hook.md has their shape, and a program to
+begin with. The answer is read strictly: what has not the form of `Answer` is a failure.
 
 Each request may be signed: `X-Smtpgate-Signature: t=SECONDS,v1=HEX`, the HMAC-SHA256 of the seconds, a dot and the body
 under a secret that both sides have.
