@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test check format lint types docs protocol faults cases fuzz hostile verdicts accuracy bench clean
+.PHONY: help venv run test check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy bench clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -14,6 +14,7 @@ help:
 	@echo "make faults    each leg broken at each step, the gateway killed: what was heard"
 	@echo "make cases     the session scripts and mails of ../shared/cases"
 	@echo "make fuzz      random input to every parser and engine for ten minutes"
+	@echo "make properties  property tests with inputs that are new each time"
 	@echo "make hostile   messages made to hurt, others' mail beside them"
 	@echo "make verdicts  each mail of ../shared/cases against what its row asks for"
 	@echo "make accuracy  how much spam and phishing is found, at how many false alarms"
@@ -65,6 +66,9 @@ cases: venv
 
 fuzz: venv
 	$(BIN)/python -m tests.fuzz --seconds 600
+
+properties: venv
+	SMTPGATE_NEW_INPUTS=1 $(BIN)/trial --reporter=summary $$(grep -l '^from hypothesis' tests/test_*.py)
 
 verdicts: venv
 	$(BIN)/python -m tests.case_verdicts

@@ -135,7 +135,7 @@ class ScanTests(SynchronousTestCase):
 
     def test_time_is_a_limit(self) -> None:
         """A rule that takes long ends with the time, and that is told."""
-        slow = "rule slow { condition: for all i in (0..filesize*1000) : (uint8(i % filesize) != 300) }"
+        slow = "rule slow { condition: for all i in (0..filesize*1000000) : (uint8(i % filesize) != 300) }"
         began = time.monotonic()
         answer = self.scan(b"x" * 100_000, [("s.yar", slow)], time_s=1.0)
         self.assertEqual(answer["limits"], ["time"])

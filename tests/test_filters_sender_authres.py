@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import authres
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -117,6 +117,9 @@ class FieldTests(SynchronousTestCase):
         self.assertEqual(tell_dmarc(DMARCResult("permerror", reason="why"))[:2], ["dmarc=permerror", 'reason="why"'])
 
     @given(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    @example("", "", "", "@.")
+    @example("", "", "", "@a..b")
+    @example("", "a@b.", "a@.b", "a@b")
     @settings(max_examples=200)
     def test_strangers_write_values_only(self, one: str, two: str, three: str, four: str) -> None:
         """Whatever they choose, the field is one field, with these results and no more."""

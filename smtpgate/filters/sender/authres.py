@@ -48,8 +48,10 @@ TIME_S: Final = BUDGET_S - 0.5
 
 #: A token of RFC 2045 section 5.1 without the marks that some readers take for comments or versions.
 _ATOM: Final = re.compile(r"[A-Za-z0-9._+-]+")
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]+")
-_AT_DOMAIN: Final = re.compile(r"@[A-Za-z0-9._-]+")
+#: The domain name of RFC 8601 section 2.2 has no empty label; other readers stop at one.
+_DOMAIN: Final = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9._+=-]{1,64}@" + _DOMAIN)
+_AT_DOMAIN: Final = re.compile("@" + _DOMAIN)
 #: The words of the results, by RFC 8601 section 2.7.
 WORDS: Final = frozenset(
     {"none", "pass", "fail", "softfail", "neutral", "policy", "temperror", "permerror"}
