@@ -113,10 +113,15 @@ class Worker:
 
 
 def _load(names: Iterable[str]) -> None:
-    """Load modules ahead. One that cannot be loaded is a matter of the job that needs it."""
+    """Load modules ahead, and let those that have a `make_ready` do what the first message would wait for.
+
+    One that cannot be loaded is a matter of the job that needs it.
+    """
     for name in names:
         with suppress(Exception):
-            import_module(name)
+            module = import_module(name)
+            if hasattr(module, "make_ready"):
+                module.make_ready()
     # All that is there now stays: the collector need not go through it again.
     gc.collect()
     gc.freeze()

@@ -13,6 +13,7 @@ ISO/IEC 18004.
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from typing import Any, Final
 
@@ -29,11 +30,16 @@ _SMALLEST: Final = 21
 _FRAMES: Final = 2
 _CODES: Final = 10
 _LETTERS: Final = 4096
+#: The head of a frame of 8 bits a sample: marker, length, depth (ITU-T T.81 B.2.2).
+_FRAME: Final = re.compile(rb"\xff[\xc0-\xc2\xc9\xca]\x00[\x0b\x0e\x11\x14]\x08")
 
 
 def read_codes(content: bytes, detail: str, budget: Budget) -> tuple[str, ...]:
     """Texts of the QR codes in one picture of a format in `FORMATS`; () where there is none or it cannot be read."""
     if detail not in FORMATS or budget.is_late():
+        return ()
+    if detail == "jpeg" and _FRAME.search(content) is None:
+        # Pillow looks for it octet by octet; no reader shows a picture without one.
         return ()
     hush("PIL")
     try:

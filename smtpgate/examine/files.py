@@ -70,13 +70,13 @@ def _no_message(content: bytes) -> Iterable[File]:
 class Context:
     """What all files of one message share.
 
-    :ivar words: passwords to try, most likely first
+    :ivar words: gives passwords to try, most likely first
     :ivar on_markup: called with the octets of HTML, SVG or XML and its path; gives flags for the file
     :ivar on_message: called with the octets of a message inside; gives its files, paths and depths counted from it
     """
 
     budget: Budget
-    words: Sequence[str] = ()
+    words: Callable[[], Sequence[str]] = tuple
     on_markup: Callable[[bytes, str], Iterable[str]] = _no_markup
     on_message: Callable[[bytes], Iterable[File]] = _no_message
     pictures: int = PICTURES
@@ -199,7 +199,7 @@ class _Look:
 def _archive(look: _Look, detail: str) -> None:
     from smtpgate.examine.archives import Archive
 
-    archive = Archive(look.content, detail, look.context.budget, look.names, look.context.words)
+    archive = Archive(look.content, detail, look.context.budget, look.names, look.context.words())
     for number, member in enumerate(archive, 1):
         look.member(member, number)
     look.flags |= archive.flags
@@ -209,7 +209,7 @@ def _archive(look: _Look, detail: str) -> None:
 def _office(look: _Look, detail: str) -> None:
     from smtpgate.examine.office import look_at_office
 
-    looked = look_at_office(look.content, detail, look.context.budget, look.context.words)
+    looked = look_at_office(look.content, detail, look.context.budget, look.context.words())
     if look.is_archive_too:
         # All members come out of the archive.
         looked = attrs.evolve(looked, members=())
@@ -219,7 +219,7 @@ def _office(look: _Look, detail: str) -> None:
 def _pdf(look: _Look, detail: str) -> None:
     from smtpgate.examine.pdf import look_at_pdf
 
-    look.take(look_at_pdf(look.content, look.context.budget, look.context.words), "pdf")
+    look.take(look_at_pdf(look.content, look.context.budget, look.context.words()), "pdf")
 
 
 def _tnef(look: _Look, detail: str) -> None:

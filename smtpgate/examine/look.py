@@ -11,6 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
@@ -36,6 +37,7 @@ WORDS: Final = 20
 ADDRESSES: Final = 200
 _SUBJECT_LETTERS: Final = 1000
 _WORD: Final = re.compile(r"[^\s\"'<>(){}\[\]«»“”‘’,;]{3,40}")
+_DIGIT: Final = re.compile(r"\d")
 _PASSWORD: Final = re.compile(
     r"(?:pass\w{0,6}|passwor[dt]|kennwort|mot de passe|contraseña|senha|pin|code|пароль)\W{1,12}"
     r"(?:is|ist|est|es|:|=)?\W{0,6}([^\s\"'<>]{3,40})",
@@ -59,6 +61,19 @@ class Limits:
         """Those of a request; keys that say something else are passed over."""
         given = request.get("limits", {})
         return cls(**{field.name: given[field.name] for field in attrs.fields(cls) if field.name in given})
+
+
+#: A message that goes through all that every usual message goes through.
+_USUAL: Final = (
+    b"From: A <a@example.com>\r\nSubject: Re: invoice\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\nSee www.example.com.\r\n--b\r\n"
+    b'Content-Type: text/html\r\n\r\n<p style="color:red">See <a href="https://example.com/">here</a>.</p>\r\n--b--\r\n'
+)
+
+
+def make_ready() -> None:
+    """Compile patterns and load readers of texts, once for a process; those of files wait until they are needed."""
+    examine(_USUAL)
 
 
 def look(content: Any, request: dict[str, Any]) -> dict[str, Any]:
@@ -88,14 +103,14 @@ class _Look:
         self.counts: dict[str, float] = {}
         self._letters = TEXT_LETTERS
         self._is_cut = False
-        self.context = Context(self.budget, (), self._on_markup, self._on_message)
+        self.context = Context(self.budget, tuple, self._on_markup, self._on_message)
 
     def run(self, content: bytes) -> Facts:
         message = walk(content, MimeLimits(depth=self._limits.depth, parts=self._limits.parts))
         header = message.parts[0].header
         subject = clean(decode(header.first("subject")))[:_SUBJECT_LETTERS]
         self._texts_of(message)
-        self.context.words = tuple(self._words(subject))
+        self.context.words = lru_cache(1)(lambda: tuple(self._words(subject)))
         self._files_of(message)
         self._gathered()
         limits = [*message.limits, *self.budget.limits]
@@ -183,7 +198,7 @@ class _Look:
         for text in [*(one.text for one in self.texts), subject]:
             for found in _WORD.finditer(text[:2000]):
                 word = found[0]
-                if any(letter.isdigit() for letter in word):
+                if _DIGIT.search(word) is not None:
                     seen.setdefault(word.rstrip(".,;:!"), None)
         yield from list(seen)[:WORDS]
 

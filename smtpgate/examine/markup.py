@@ -14,6 +14,8 @@ from __future__ import annotations
 import binascii
 import html
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -32,6 +34,7 @@ INNER: Final = 8
 _SHOWN_LETTERS: Final = 500
 _SHEET_LETTERS: Final = 65_536
 STYLE_LETTERS: Final = 4096
+_NO_STYLE: Final[Mapping[str, str]] = MappingProxyType({})
 
 _BLOCKS: Final = frozenset(
     (
@@ -240,19 +243,19 @@ class _Walk:
         link = self._leads(name, given, state)
         return _State(sight, is_unshown, link or state.link)
 
-    def _style(self, name: str, given: dict[str, str]) -> dict[str, str]:
+    def _style(self, name: str, given: dict[str, str]) -> Mapping[str, str]:
         """Declarations that hold for an element: those of its name, classes, id and own attribute, in this order."""
+        own = declarations(given["style"][:STYLE_LETTERS]) if given.get("style") else _NO_STYLE
+        if not self._sheet:
+            return own
+        keys = [name]
+        for one in given.get("class", "")[:500].split():
+            keys += [f".{one.lower()}", f"{name}.{one.lower()}"]
+        keys += [f"#{given['id'].lower()}", f"{name}#{given['id'].lower()}"] if given.get("id") else []
         out: dict[str, str] = {}
-        if self._sheet:
-            keys = [name]
-            for one in given.get("class", "")[:500].split():
-                keys += [f".{one.lower()}", f"{name}.{one.lower()}"]
-            keys += [f"#{given['id'].lower()}", f"{name}#{given['id'].lower()}"] if given.get("id") else []
-            for key in keys:
-                out |= self._sheet.get(key, {})
-        if given.get("style"):
-            out |= declarations(given["style"][:STYLE_LETTERS])
-        return out
+        for key in keys:
+            out |= self._sheet.get(key, {})
+        return {**out, **own}
 
     def _leads(self, name: str, given: dict[str, str], state: _State) -> Found | None:
         found = None

@@ -14,6 +14,9 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 import attrs
@@ -240,7 +243,8 @@ def _without_comments(text: str) -> str:
     return "".join([*pieces, text[at:]])
 
 
-def declarations(style: str) -> dict[str, str]:
+@lru_cache(2000)
+def declarations(style: str) -> Mapping[str, str]:
     """Properties that can hide text, by name; an important one stays."""
     style = _without_comments(style.lower())
     if "\\" in style:
@@ -256,10 +260,10 @@ def declarations(style: str) -> dict[str, str]:
             important.add(name)
             value = value.partition("!")[0]
         out[name] = " ".join(value.split())
-    return out
+    return MappingProxyType(out)
 
 
-def styled(sight: Sight, name: str, given: dict[str, str], style: dict[str, str]) -> Sight:
+def styled(sight: Sight, name: str, given: dict[str, str], style: Mapping[str, str]) -> Sight:
     """How text is seen inside an element.
 
     :param given: its attributes
@@ -274,6 +278,8 @@ def styled(sight: Sight, name: str, given: dict[str, str], style: dict[str, str]
         ground = None
     if not style:
         is_hidden = sight.is_hidden or "hidden" in given
+        if (is_hidden, colour, ground) == (sight.is_hidden, sight.colour, sight.ground):
+            return sight
         return attrs.evolve(sight, is_hidden=is_hidden, colour=colour, ground=ground)
     is_invisible, is_tiny = sight.is_invisible, sight.is_tiny
     is_hidden = sight.is_hidden or "hidden" in given and "display" not in style or _is_away(style)
@@ -292,7 +298,7 @@ def styled(sight: Sight, name: str, given: dict[str, str], style: dict[str, str]
     return Sight(is_hidden, is_invisible, is_tiny, colour, ground)
 
 
-def _is_away(style: dict[str, str]) -> bool:
+def _is_away(style: Mapping[str, str]) -> bool:
     """Whether an element is taken out of sight with all in it, whatever that says of itself."""
     if style.get("display") == "none" or _number(style.get("opacity", "1")) <= 0.02:
         return True

@@ -69,6 +69,11 @@ def has_known_ending(host: str) -> bool:
     return bool(_suffixes().publicsuffix(host, accept_unknown=False)) and host.rpartition(".")[2] not in _FILE_ENDINGS
 
 
+#: What ends a sentence or a bracket behind a word.
+_CLOSING: Final = ".,;:!?)]}'\"”’»"
+_WORDS_AT_ONCE: Final = 50
+
+
 @lru_cache(1)
 def _finder() -> Any:
     from linkify_it import LinkifyIt
@@ -220,12 +225,16 @@ def _from_base64(text: str) -> str:
 
 def in_text(text: str) -> Iterator[str]:
     """The URLs in a text as they stand, and bare host names; no mail addresses."""
-    for found in _finder().match(text) or ():
-        if found.schema == "mailto:":
-            continue
-        if not found.schema and found.raw.rpartition(".")[2].lower() in _FILE_ENDINGS and "/" not in found.raw:
-            continue
-        yield found.url
+    # No URL goes over a blank, so only words that may hold one are searched; few at a time, for the library cuts
+    # the rest of its text off anew behind each that it finds.
+    words = [word for word in text.split() if "." in word.rstrip(_CLOSING) or "//" in word]
+    for at in range(0, len(words), _WORDS_AT_ONCE):
+        for found in _finder().match("\n".join(words[at : at + _WORDS_AT_ONCE])) or ():
+            if found.schema == "mailto:":
+                continue
+            if not found.schema and found.raw.rpartition(".")[2].lower() in _FILE_ENDINGS and "/" not in found.raw:
+                continue
+            yield found.url
     yield from _defanged_words(text)
 
 

@@ -386,26 +386,25 @@ FEATURES: Final[dict[str, str]] = {
 
 
 @lru_cache(1)
-def _finder() -> tuple[re2.Set, list[str]]:
+def _finders() -> dict[str, re2.Set]:
+    """A set for each family: one for all has so many states that each new text makes more of them."""
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = 256 << 20
-    found = re2.Set.SearchSet(options)
-    owners = []
+    options.max_mem = 16 << 20
+    out: dict[str, re2.Set] = {}
     for name, (_, patterns) in _FAMILIES.items():
+        found = out[name] = re2.Set.SearchSet(options)
         for pattern in patterns:
             # RE2 knows \w for ASCII only.
             anywhere = pattern.replace(r"\w", r"[\pL\pN_]")
             found.Add(rf"(?:^|[^\pL\pN])(?:{anywhere})")
-            owners.append(name)
-    found.Compile()
-    return found, owners
+        found.Compile()
+    return out
 
 
 def families(text: str) -> set[str]:
     """The families of phrases in a normal text (`normal`)."""
-    found, owners = _finder()
-    return {owners[number] for number in found.Match(text) or ()}
+    return {name for name, found in _finders().items() if found.Match(text)}
 
 
 _BLANKS: Final = re.compile(r"\s+")

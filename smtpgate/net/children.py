@@ -30,8 +30,8 @@ from smtpgate.policy.event import Happened
 WAITING: Final = 100
 #: Longest time of a job in a child, whatever its caller has: clamd's MaxScanTime.
 WALL_S: Final = 120.0
-#: A child that did so many jobs is replaced, for what libraries leak: ampoule's recycleAfter.
-JOBS_PER_CHILD: Final = 500
+#: A child that did so many jobs is replaced, for what libraries leak. Its start costs what fifty jobs cost: one percent.
+JOBS_PER_CHILD: Final = 5000
 #: A child that is not ready after that is broken: systemd grants a service three times as much.
 START_S: Final = 30.0
 #: A job that nobody waits for any more has about the time that a new child costs to come to its end and spare it.

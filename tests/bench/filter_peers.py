@@ -135,7 +135,8 @@ def _need_root() -> str:
 
 
 def _no_haraka(folder: Path) -> str:
-    absent = [name for name in HARAKA_MODULES.split() if not (folder / "node_modules" / name.partition("@")[0]).is_dir()]
+    names = [name.partition("@")[0] for name in HARAKA_MODULES.split()]
+    absent = [name for name in names if not (folder / "node_modules" / name).is_dir()]
     hint = f"; in {folder}: npm install --omit=optional {HARAKA_MODULES}"
     return _need_root() or _tools("unshare", "npm") or (f"no {absent[0]}{hint}" if absent else "")
 

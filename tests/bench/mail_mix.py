@@ -24,6 +24,7 @@ import attrs
 import dkim
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from PIL import Image
 
 RECIPIENT = "user@inbox.test"
 DOMAINS = 20
@@ -189,9 +190,15 @@ def _attach(rng: random.Random, message: EmailMessage, number: int, size: int) -
 
 
 def _picture(rng: random.Random, size: int) -> bytes:
-    """Octets that look like a photograph from outside, and can be packed as little."""
-    head = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
-    return head + rng.randbytes(max(size, 64)).replace(b"\xff", b"\xfe") + b"\xff\xd9"
+    """A photograph of about that size: large shapes and some noise; two bits for each pixel, as cameras have it."""
+    width = max(32, round(math.sqrt(size * 4 * 4 / 3)))
+    height = width * 3 // 4
+    shapes = Image.frombytes("RGB", (16, 12), rng.randbytes(16 * 12 * 3))
+    noise = Image.frombytes("L", (width, height), rng.randbytes(width * height)).convert("RGB")
+    made = io.BytesIO()
+    whole = Image.blend(shapes.resize((width, height), Image.Resampling.BICUBIC), noise, 0.12)
+    whole.save(made, "JPEG", quality=80)
+    return made.getvalue()
 
 
 def _pdf(rng: random.Random, size: int) -> bytes:
