@@ -63,6 +63,10 @@ _LEADS: Final = {
     "foreignobject": (),
     "base": ("href",),
 }
+#: Elements that say something without an attribute.
+_SPECIAL: Final = frozenset(("script", "form", "input", "iframe", "frame", "embed", "object", "foreignobject"))
+#: Attributes that `styled` and style sheets look at.
+_SIGHT: Final = ("style", "class", "id", "color", "bgcolor", "background", "hidden")
 _RAW_LINK: Final = re.compile(
     r"""(?:href|src|action)\s{0,20}=\s{0,20}(?:"([^"]{4,2048})|'([^']{4,2048})|([^"'\s>]{4,2048}))""", re.IGNORECASE
 )
@@ -177,6 +181,7 @@ class _Walk:
         self._hidden: list[str] = []
         self._zero = 0
         self._sheet: dict[str, dict[str, str]] = {}
+        self._sights: dict[tuple[Any, ...], Sight] = {}
         self._inner: list[str] = []
 
     def run(self, root: Any) -> list[str]:
@@ -235,13 +240,23 @@ class _Walk:
 
     def _element(self, node: Any, name: str, state: _State) -> _State:
         given = {key.lower(): value or "" for key, value in (node.attrs or {}).items()}
-        sight = styled(state.sight, name, given, self._style(name, given))
-        is_unshown = state.is_unshown or name in _UNSHOWN
+        sight = state.sight
+        if given or self._sheet:
+            # Newsletters say the same of hundreds of elements.
+            key = sight, name, *map(given.get, _SIGHT)
+            sight = self._sights.get(key) or self._sights.setdefault(
+                key, styled(sight, name, given, self._style(name, given))
+            )
+        if sight is not state.sight or name in _UNSHOWN:
+            inner = _State(sight, state.is_unshown or name in _UNSHOWN, state.link)
+        else:
+            inner = state
         if name in _BLOCKS:
             (self._seen if sight.is_seen else self._hidden).append("\n")
-        self._special(node, name, given, _State(sight, is_unshown, state.link))
-        link = self._leads(name, given, state)
-        return _State(sight, is_unshown, link or state.link)
+        if given or name in _SPECIAL:
+            self._special(node, name, given, inner)
+        link = self._leads(name, given, state) if name in _LEADS else None
+        return inner if link is None else _State(sight, inner.is_unshown, link)
 
     def _style(self, name: str, given: dict[str, str]) -> Mapping[str, str]:
         """Declarations that hold for an element: those of its name, classes, id and own attribute, in this order."""
@@ -259,7 +274,7 @@ class _Walk:
 
     def _leads(self, name: str, given: dict[str, str], state: _State) -> Found | None:
         found = None
-        for attribute in _LEADS.get(name, ()):
+        for attribute in _LEADS[name]:
             raw = given.get(attribute, "")
             if raw and attribute == "srcdoc":
                 self._page(raw)
@@ -336,7 +351,7 @@ class _Walk:
                 self._lead(raw.strip(), "", name) if ":" in raw else None
         if name == "a" and "download" in given and given.get("href", "").lower().startswith(("data:", "blob:")):
             out.flags.add("html-smuggling")
-        if any(key.startswith("on") and len(key) < 20 and len(value) > 3 for key, value in given.items()):
+        if any([key[:2] == "on" and len(key) < 20 and len(value) > 3 for key, value in given.items()]):
             self._count("event-attributes")
             out.flags.add("html-script")
             _scripts(out, " ".join(value for key, value in given.items() if key.startswith("on")))

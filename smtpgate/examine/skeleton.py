@@ -87,6 +87,8 @@ def _alphabet(letter: str) -> str:
 
 def is_mixed(label: str) -> bool:
     """True where letters of Cyrillic, Greek, Armenian or Cherokee stand beside Latin ones, or all look Latin."""
+    if label.isascii():
+        return False
     alphabets = {_alphabet(letter) for letter in label if letter.isalpha()}
     foreign = alphabets & {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"}
     if not foreign:

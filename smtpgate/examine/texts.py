@@ -203,9 +203,11 @@ class Sight:
     colour: Colour | None = (0, 0, 0)
     ground: Colour | None = (255, 255, 255)
 
-    @property
-    def is_seen(self) -> bool:
-        """Whether a person could read it."""
+    #: Whether a person could read it.
+    is_seen: bool = attrs.field(init=False, eq=False)
+
+    @is_seen.default
+    def _seen(self) -> bool:
         if self.is_hidden or self.is_invisible or self.is_tiny:
             return False
         return self.colour is None or self.ground is None or not _is_near(self.colour, self.ground)

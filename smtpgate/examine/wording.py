@@ -446,15 +446,30 @@ def features(subject: str, texts: Sequence[Text], links: Iterable[Link], header:
     return {name: round(value, 3) for name, value in out.items() if value}
 
 
+_NO_LETTERS: Final = bytes(octet for octet in range(256) if not chr(octet).isalpha() or octet > 127)
+_NO_CAPITALS: Final = bytes(octet for octet in range(256) if not chr(octet).isupper() or octet > 127)
+
+
+def _letters(text: str) -> tuple[int, int]:
+    """How many letters, and how many of them are capitals."""
+    if text.isascii():
+        octets = text.encode("ascii")
+        return len(octets.translate(None, _NO_LETTERS)), len(octets.translate(None, _NO_CAPITALS))
+    letters = [letter for letter in text if letter.isalpha()]
+    return len(letters), sum(map(str.isupper, letters))
+
+
 def _form(body: str, subject: str, hidden: int) -> dict[str, float]:
-    letters = [letter for letter in body if letter.isalpha()]
+    letters, capitals = _letters(body)
     subject_letters = [letter for letter in subject if letter.isalpha()]
     words = body.split()[:5000]
-    styled = sum("\U0001d400" <= letter <= "\U0001d7ff" for letter in body[:5000] + subject)
+    styled = 0
+    if not (body.isascii() and subject.isascii()):
+        styled = sum("\U0001d400" <= letter <= "\U0001d7ff" for letter in body[:5000] + subject)
     return {
         "letters": len(body),
         "hidden-letters": hidden,
-        "upper-share": sum(map(str.isupper, letters)) / len(letters) if len(letters) > 40 else 0,
+        "upper-share": capitals / letters if letters > 40 else 0,
         "subject-upper": float(
             len(subject_letters) > 8 and sum(map(str.isupper, subject_letters)) > 0.7 * len(subject_letters)
         ),

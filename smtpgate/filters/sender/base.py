@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Coroutine, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
@@ -54,6 +55,7 @@ def is_exempt(session: Session) -> bool:
     return bool(session.user or session.mechanism or session.is_trusted)
 
 
+@lru_cache(4096)
 def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An address of the outside world, IPv4 where it is one in IPv6's clothes; None for those of a house."""
     try:
@@ -77,8 +79,10 @@ def host_name(text: str) -> str:
 
 async def in_time(services: Any, work: Coroutine[Any, Any, Any], seconds: float) -> Any:
     """The result of `work`; None where it takes longer."""
+    result = ensureDeferred(work)
     try:
-        return await ensureDeferred(work).addTimeout(seconds, services.clock)
+        # Most is known already; a timer for it would cost more than the work.
+        return await (result if result.called else result.addTimeout(seconds, services.clock))
     except TimeoutError:
         return None
 
@@ -171,7 +175,10 @@ class Visit:
         if self._is_relayed:
             return []
         try:
-            found: list[Finding] = await self._found().addTimeout(DATA_WAIT_S, self._filter.services.clock)
+            result = self._found()
+            found: list[Finding] = await (
+                result if result.called else result.addTimeout(DATA_WAIT_S, self._filter.services.clock)
+            )
         except TimeoutError:
             return []
         self._is_heard = True
