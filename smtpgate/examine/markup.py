@@ -351,7 +351,7 @@ class _Walk:
                 self._lead(raw.strip(), "", name) if ":" in raw else None
         if name == "a" and "download" in given and given.get("href", "").lower().startswith(("data:", "blob:")):
             out.flags.add("html-smuggling")
-        if any([key[:2] == "on" and len(key) < 20 and len(value) > 3 for key, value in given.items()]):
+        if any(key[:2] == "on" and len(key) < 20 and len(value) > 3 for key, value in given.items()):
             self._count("event-attributes")
             out.flags.add("html-script")
             _scripts(out, " ".join(value for key, value in given.items() if key.startswith("on")))

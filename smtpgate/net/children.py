@@ -30,7 +30,7 @@ from smtpgate.policy.event import Happened
 WAITING: Final = 100
 #: Longest time of a job in a child, whatever its caller has: clamd's MaxScanTime.
 WALL_S: Final = 120.0
-#: A child that did so many jobs is replaced, for what libraries leak. Its start costs what fifty jobs cost: one percent.
+#: A child that did so many jobs is replaced, for what libraries leak. Its start costs as much as fifty jobs.
 JOBS_PER_CHILD: Final = 5000
 #: A child that is not ready after that is broken: systemd grants a service three times as much.
 START_S: Final = 30.0
