@@ -159,3 +159,16 @@ class MailTests(CasesCase):
             self.assertEqual(bad, [])
 
         return deferToThread(run)
+
+
+class VerdictTests(CasesCase):
+    """The mails whose rows ask for a verdict."""
+
+    timeout = 200
+
+    async def test_all_as_their_rows_say(self) -> None:
+        """By the default set, and what each row says must be switched on."""
+        command = [sys.executable, "-m", "tests.case_verdicts", "--cases", str(CASES), "--busy"]
+        folder = Path(__file__).parent.parent
+        done = await deferToThread(subprocess.run, command, capture_output=True, text=True, timeout=180, cwd=folder)
+        self.assertEqual(done.returncode, 0, f"{done.stdout}\n{done.stderr}")

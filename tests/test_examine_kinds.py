@@ -122,6 +122,12 @@ class ContentTests(SynchronousTestCase):
         self.assertEqual(kind_of(b"FORM\0\0\0\x40AIFFCOMM" + bytes(64)).kind, "audio")
         self.assertEqual(kind_of(NOISE, ["a.exe"]).kind, "executable")
 
+    def test_a_language_has_one_name(self) -> None:
+        """By its first line, by its ending, and where the content cannot be had."""
+        for name, detail in (("a.py", "python"), ("a.pl", "perl"), ("a.sh", "shell"), ("a.rb", "ruby"), ("a.js", "js")):
+            self.assertEqual(kind_of(b"x = 1\n", [name]).all[0], ("script", detail))
+            self.assertEqual(kind_of_name([name]).all[0], ("script", detail))
+
     def test_prose_about_commands_is_text(self) -> None:
         """A manual in a file that opens in an editor is no script, unless it begins like one."""
         manual = b"Type\r\n  powershell -EncodedCommand x\r\nand then invoke-expression with cmd /c dir.\r\n"

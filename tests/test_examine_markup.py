@@ -71,6 +71,11 @@ class TextTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertEqual(look_at_markup(f"<style>{sheet}</style><{element}>seen</b>").text, "seen", sheet)
 
+    def test_what_follows_a_block_begins_a_line(self) -> None:
+        """Where it ends as where it begins: no two words become a host."""
+        found = look_at_markup("<p>our newsletter.</p><a href=https://a.example>Shop</a><div>a<b>b</b></div>c")
+        self.assertEqual(found.text, "our newsletter.\nShop\nab\nc")
+
     def test_words_on_buttons_and_in_fields_are_text(self) -> None:
         """A page that asks for a password often says so there only."""
         found = look_at_markup(

@@ -105,7 +105,16 @@ class MacroTests(SynchronousTestCase):
         self.assertEqual(look_at_workbook(command + end), ({"dde"}, ["cmd|/c calc"]))
         self.assertEqual(look_at_workbook(end + sheet)[0], set())
         self.assertIn("macro", looked(compound({"Workbook": sheet + end})).flags)
-        self.assertIn("macro", looked(docx({"xl/macrosheets/sheet1.xml": b"<x/>"})).flags)
+        sheets = {"xl/macrosheets/sheet1.xml": b"<x/>"}
+        self.assertEqual(looked(docx(sheets)).flags, {"macro"})
+        for name, starts in (
+            ("xl/workbook.xml", b'<definedName name="_xlnm.Auto_Open" hidden="1">M!$A$1</definedName>'),
+            ("xl/workbook.xml", b"<definedName name='AUTO_CLOSE2'>M!$A$1</definedName>"),
+            ("xl/workbook.bin", "_xlnm.Auto_Open".encode("utf-16-le")),
+        ):
+            self.assertEqual(looked(docx({name: starts, **sheets})).flags, {"macro", "macro-autorun"}, starts)
+            self.assertEqual(looked(docx({name: starts})).flags, frozenset(), starts)
+        self.assertEqual(looked(docx({"xl/workbook.xml": b'name="auto_opened_by"', **sheets})).flags, {"macro"})
 
 
 class LoadingTests(SynchronousTestCase):

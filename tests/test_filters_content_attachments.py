@@ -64,6 +64,13 @@ class AttachmentTests(SynchronousTestCase):
         )
         self.assertEqual(finding.detail, "a.docm: macro-autorun, encrypted, macro; AutoOpen, Shell")
 
+    def test_a_word_counts_once_a_message(self) -> None:
+        """What holds for an archive holds for each file in it."""
+        flags = frozenset({"password-in-text"})
+        files = tuple(File(f"{n}", (f"{n}.pdf",), kind="pdf", flags=flags) for n in range(3))
+        findings = AttachmentFilter(AttachmentOptions(), None).look(Facts(files=files), None)  # type: ignore[arg-type]
+        self.assertEqual([one.score for one in findings], [3.0, 0.0, 0.0])
+
     def test_a_file_that_was_not_looked_at_waits(self) -> None:
         """Nothing passes unseen."""
         (finding,) = found(File("a", ("a.zip",), kind="archive", flags=frozenset({"not-examined"})))

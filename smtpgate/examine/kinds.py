@@ -18,7 +18,7 @@ from typing import Any, Final
 import attrs
 
 from smtpgate.examine.marks import PDF_WITHIN, binary_kinds
-from smtpgate.examine.mediatypes import PROSE, RUN_BY_NAME, kind_of_ending, kind_of_type
+from smtpgate.examine.mediatypes import PROSE, RUN_BY_NAME, detail_of_ending, kind_of_ending, kind_of_type
 from smtpgate.examine.names import Named, look_at_names
 from smtpgate.examine.sourcecode import as_text, text_kinds
 from smtpgate.examine.zipkinds import zip_kind
@@ -93,7 +93,7 @@ def kind_of(content: bytes, names: Iterable[str] = (), claimed: str = "") -> Kin
         kind = kind_of_ending(ending)
         if _decides(ending, found, len(content)):
             honest.add(kind)
-            by_name[kind, ending] = None
+            by_name[kind, detail_of_ending(ending)] = None
         elif ending in RUN_BY_NAME:
             by_name[kind, ending] = None
     found.update(by_name)
@@ -108,7 +108,7 @@ def kind_of(content: bytes, names: Iterable[str] = (), claimed: str = "") -> Kin
 
 def kind_of_name(names: Iterable[str]) -> Kind:
     """The kind that names promise, for a file whose content cannot be had; the most dangerous promise counts."""
-    promised = [(kind_of_ending(ending), ending) for ending in look_at_names(names).endings]
+    promised = [(kind_of_ending(one), detail_of_ending(one)) for one in look_at_names(names).endings]
     best = min((one for one in promised if one[0]), key=lambda one: _RANK[one[0]], default=("unknown", ""))
     return Kind(*best)
 

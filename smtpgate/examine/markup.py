@@ -43,6 +43,8 @@ _BLOCKS: Final = frozenset(
         "section", "table", "td", "th", "tr", "ul",
     )
 )  # fmt: skip
+#: Stands on the stack behind all that is in a block: what follows it begins a line.
+_BLOCK_END: Final = object()
 _UNSHOWN: Final = frozenset({"script", "style", "title", "head", "template"})
 #: Attributes that lead somewhere, by element.
 _LEADS: Final = {
@@ -191,6 +193,9 @@ class _Walk:
         stack: list[tuple[Any, _State]] = [(root, _State())]
         while stack:
             node, state = stack.pop()
+            if node is _BLOCK_END:
+                (self._seen if state.sight.is_seen else self._hidden).append("\n")
+                continue
             name = node.name
             if name == "#text":
                 self._text(node.data or "", state)
@@ -202,6 +207,8 @@ class _Walk:
                 state = self._element(node, name.lower(), state)
             children = getattr(node, "children", None)
             if children:
+                if name.lower() in _BLOCKS:
+                    stack.append((_BLOCK_END, state))
                 stack += [(child, state) for child in reversed(children)]
         out = self._out
         out.text = "\n".join(filter(None, (out.text, _tidy("".join(self._seen)))))

@@ -114,6 +114,22 @@ RUN_BY_NAME: Final = frozenset(
 PROSE: Final = frozenset(_ENDINGS["text"].split()) | {"eml", "ics", "vcf"}
 
 
+#: Languages that one detail names for several endings, and for the first line of a file without one.
+_LANGUAGES: Final = {
+    "python": "py pyw py3",
+    "perl": "pl plx plg",
+    "shell": "sh bash csh ksh zsh fish tcsh",
+    "ruby": "rb",
+    "php": "php php3 php4 php5 phtml",
+}
+_LANGUAGE: Final = MappingProxyType({ending: name for name, listed in _LANGUAGES.items() for ending in listed.split()})
+
+
+def detail_of_ending(ending: str) -> str:
+    """The word for what an ending promises: the ending itself, or its language."""
+    return _LANGUAGE.get(ending, ending)
+
+
 def kind_of_type(label: str) -> str:
     """The kind that a media type promises; "" where it promises nothing."""
     label = label.partition(";")[0].strip().lower()

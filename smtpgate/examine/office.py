@@ -49,6 +49,8 @@ _LOADING: Final = (
 )
 _LOADED: Final = frozenset(_LOADING.split())
 _FIELD: Final = re.compile(rb"<(?:\w{1,16}:)?(instrText|fldSimple|fldChar|ddeLink)\b([^<>]{0,4096})>([^<]{0,4096})")
+#: A defined name with which a sheet of macros runs by itself ([MS-XLS] 2.4.150, the same in OOXML).
+_STARTS: Final = re.compile(rb"(?:_xlnm\.|\b)auto_(?:open|close|activate|deactivate)(?![a-z_])", re.IGNORECASE)
 _DDE: Final = re.compile(r"\bDDE(?:AUTO)?\b", re.IGNORECASE)
 
 
@@ -79,6 +81,7 @@ class _Package:
         self._notes: list[str] = []
         self._members: list[Member] = []
         self._links: list[tuple[str, str]] = []
+        self._has_macro_sheet = self._starts = False
 
     def look(self) -> Looked:
         directory = self._directory
@@ -107,14 +110,15 @@ class _Package:
             if name.endswith(".rels") and relations < _RELATIONS:
                 relations += 1
                 self._relations(self._read(entry, _RELATION_OCTETS))
+            elif name.endswith(("xl/workbook.xml", "xl/workbook.bin")):
+                self._starts = _STARTS.search(self._read(entry, _RELATION_OCTETS).replace(b"\0", b"")) is not None
             elif ending == "bin":
                 self._binary(entry, name)
             elif "/embeddings/" in name or ending not in _PARTS and name not in _BARE and "/" not in ending:
                 self._flags |= {"embedded-object"} if "/embeddings/" in name else set()
                 self._member(entry)
             elif "/macrosheets/" in name:
-                self._flags.add("macro")
-                self._notes.append("Excel 4 macro sheet")
+                self._macro_sheet()
             elif name.startswith(("basic/", "scripts/")) and name.endswith(".xml"):
                 self._flags.add("macro")
             elif name == "meta-inf/manifest.xml" and b"encryption-data" in self._read(entry, _RELATION_OCTETS):
@@ -123,6 +127,8 @@ class _Package:
                 part = self._read(entry, left)
                 left -= len(part)
                 self._fields(part, name)
+        if self._starts and self._has_macro_sheet:
+            self._flags.add("macro-autorun")
         return Looked(
             frozenset(self._flags),
             tuple(dict.fromkeys(self._notes)),
@@ -138,6 +144,12 @@ class _Package:
             return b""
         return part
 
+    def _macro_sheet(self) -> None:
+        """A sheet of Excel 4 macros; the workbook says whether one runs by itself."""
+        self._has_macro_sheet = True
+        self._flags.add("macro")
+        self._notes.append("Excel 4 macro sheet")
+
     def _member(self, entry: Entry) -> None:
         body = self._read(entry, _EMBEDDED_OCTETS)
         is_whole = len(body) >= entry.octets
@@ -151,8 +163,7 @@ class _Package:
             if name.endswith("vbaproject.bin"):
                 self._flags |= {"macro", "broken"}
             elif "/macrosheets/" in name:
-                self._flags.add("macro")
-                self._notes.append("Excel 4 macro sheet")
+                self._macro_sheet()
             elif "/embeddings/" in name:
                 self._flags.add("embedded-object")
                 self._members.append(Member((entry.name,), body, len(body)))

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.accuracy import engines, figures, ours
+from tests.accuracy import engines, figures, malware, ours
 from tests.accuracy.corpus import PACKAGE, Sample, samples
 from tests.accuracy.good import good_mail
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--most", type=int, default=0, help="at most so many of each group")
     parser.add_argument("--alone", action="store_true", help="without the two engines")
+    parser.add_argument("--malware", action="store_true", help="only files: made ones, bad and good, and those of ham")
     parser.add_argument("--json", type=Path, help="write what was said of each message, for a look")
     wanted = parser.parse_args(arguments)
     groups: dict[str, list[Sample]] = {group: [] for group in GROUPS}
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sample.is_counted != wanted.seen and (not wanted.most or len(groups[sample.group]) < wanted.most):
             groups[sample.group].append(sample)
     print(", ".join(f"{len(held)} {group}" for group, held in groups.items()))
+    if wanted.malware:
+        return files([one.content for group in ("easy-ham", "hard-ham") for one in groups[group]])
     judged = {group: list(ours.judged(one.content for one in held)) for group, held in groups.items()}
     said = {
         sample.name: {"group": group, "score": one.score, "reasons": one.reasons}
@@ -82,7 +86,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modern = list(ours.judged(content for _, _, content in good_mail(600)))
     over, refused = sum(one.score >= 5.0 for one in modern), sum(one.action == "reject" for one in modern)
     print(f"good mail of today, made: {over} of {len(modern)} over 5 points, {refused} refused")
-    return 0
+    return files([one.content for group in ("easy-ham", "hard-ham") for one in groups[group]])
+
+
+def files(ham: Sequence[bytes]) -> int:
+    """How much of what acts is found, how much of what does not is flagged; 1 where that is not as it should be."""
+    bad, good = list(malware.bad_files()), list(malware.good_files())
+    stopped: dict[str, Counter[str]] = {}
+    for made, one in zip(bad, ours.judged(made.content for made in bad), strict=True):
+        stopped.setdefault(made.what, Counter())[malware.became(one)] += 1
+    print(f"\n{'files that act':20}{'made':>8}{'found':>8}{'refused':>10}{'quarantine':>12}{'marked':>8}")
+    for what, counted in [*sorted(stopped.items()), ("all", sum(stopped.values(), Counter()))]:
+        made_, missed = counted.total(), counted["passed"]
+        print(f"{what:20}{made_:8}{(made_ - missed) / made_:8.1%}{counted['refused']:10}{counted['quarantine']:12}"
+              f"{counted['marked']:8}")  # fmt: skip
+    flagged = [made for made, one in zip(good, ours.judged(made.content for made in good), strict=True)
+               if malware.became(one) != "passed"]  # fmt: skip
+    with_files = [content for content in ham if malware.has_file(content)]
+    of_ham = sum(malware.became(one) != "passed" for one in ours.judged(with_files))
+    print(f"good files, made: {len(flagged)} of {len(good)} flagged; "
+          f"ham with files: {of_ham} of {len(with_files)} flagged for a file")  # fmt: skip
+    found = 1 - sum(one["passed"] for one in stopped.values()) / len(bad)
+    return 0 if found >= 0.99 and not flagged and not of_ham else 1
 
 
 if __name__ == "__main__":

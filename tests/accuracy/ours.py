@@ -26,12 +26,14 @@ class Judged:
 
     :ivar by_filter: sum of scores
     :ivar reasons: each finding's reason with its score
+    :ivar by_attachments: what the filter of attachments asked for
     """
 
     score: float
     by_filter: dict[str, float]
     reasons: dict[str, float]
     action: str
+    by_attachments: frozenset[str]
 
 
 def judge(content: bytes) -> Judged:
@@ -44,7 +46,8 @@ def judge(content: bytes) -> Judged:
     client.message(content, sender="sender@example.org", recipients=["bob@example.net"])
     by_filter: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    for finding in client.findings:
+    findings = list(client.findings)
+    for finding in findings:
         by_filter[finding.filter] += finding.score
         reasons[finding.reason] += finding.score
     if gateway.failures:
@@ -53,7 +56,8 @@ def judge(content: bytes) -> Judged:
     gateway.close()
     action = verdict.action if verdict is not None else "accept"
     score = sum(by_filter.values()) + (REFUSED if action == "reject" else 0.0)
-    return Judged(score, dict(by_filter), dict(reasons), action)
+    asked = frozenset(one.action for one in findings if one.filter == "attachments")
+    return Judged(score, dict(by_filter), dict(reasons), action, asked)
 
 
 def judged(contents: Iterable[bytes], processes: int = 2) -> Iterator[Judged]:

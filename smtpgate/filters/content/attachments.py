@@ -94,6 +94,8 @@ class AttachmentOptions(Options):
             "script/shell",
             "script/python",
             "script/perl",
+            "script/ruby",
+            "script/php",
         ],
         description="Recorded.",
     )
@@ -109,7 +111,7 @@ class AttachmentOptions(Options):
             "html-password": 3.0,
             "html-redirect": 1.5,
         },
-        description="Weights in the sum of scores, by word.",
+        description="Weights in the sum of scores, by word; each word counts once a message.",
     )
     allow: list[str] = Field(
         [], description="Endings that are passed over, as .p7m; the kind of the file still counts."
@@ -137,11 +139,13 @@ class AttachmentFilter(ContentFilter):
 
     def look(self, facts: Facts, transaction: Transaction) -> list[Finding]:
         """One finding for each file that there is something to say about, the worst first."""
-        found = [finding for finding in map(self._file, facts.files) if finding is not None]
+        counted: set[str] = set()
+        found = [finding for file in facts.files if (finding := self._file(file, counted)) is not None]
         found.sort(key=lambda finding: (BY_STRENGTH.index(finding.action), -finding.score))
         return found[:FINDINGS]
 
-    def _file(self, file: File) -> Finding | None:
+    def _file(self, file: File, counted: set[str]) -> Finding | None:
+        """What is to be said about a file; words in `counted` have brought their score, those of this file come in."""
         exact = f"{file.kind}/{file.detail}"
         kind = exact if self.actions.of(exact) else file.kind
         endings = _endings(file, self.options.allow)
@@ -155,13 +159,16 @@ class AttachmentFilter(ContentFilter):
             word, action = max(scores, key=lambda one: (scores[one], one)), "note"
             if not scores[word]:
                 return None
+        # What holds for an archive holds for all that is in it: that is no further sign.
+        score = sum(score for one, score in scores.items() if one not in counted)
+        counted |= words
         also = ", ".join(sorted(words - {word, file.kind}))
         return Finding(
             f"attachment-{word.removeprefix('.').replace('/', '-')}",
             action,
             f"The attachment {_shown(file)} is not accepted: {_why(word)}",
             f"{file.path}: {word}" + (f", {also}" if also else "") + "".join(f"; {note}" for note in file.notes),
-            sum(scores.values()),
+            score,
         )
 
 

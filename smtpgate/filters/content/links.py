@@ -57,7 +57,7 @@ KINDS: Final[dict[str, tuple[str, float]]] = {
     "script": ("script in the mail itself", 0.6),
     "redirect": ("the mail leads elsewhere by itself", 2.0),
     "all-one": ("every part of it is one link", 0.8),
-    "foreign": ("none of its links leads to where it comes from", 2.0),
+    "foreign": ("none of its links leads to where it comes from", 2.5),
     "reader-known": ("it carries the address of the very reader", 0.5),
     "cheap-ending": ("its host has an ending that costs nothing and is mostly abused", 0.8),
 }
