@@ -7,14 +7,16 @@ Time is that of the clock of the kit: what a sender would have waited for.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
+import dkim
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.plugins import find_factories
 from smtpgate.testing import Client, Gateway, use
 from tests.accuracy.good import good_mail
+from tests.test_filters_sender_dmarc import key
 
 MAILS = 1000
 #: Nothing is ever answered.
@@ -26,10 +28,18 @@ SPAM = (
 )
 
 
-def default_set(zones: Any, role: str = "mx", mode: str = "", config: str = "") -> Gateway:
-    """A gateway with the default set; in one mode for all, where one is given."""
+def default_set(zones: Any, role: str = "mx", mode: str = "", config: str = "", **options: str) -> Gateway:
+    """A gateway with the default set; in one mode for all, where one is given.
+
+    :param options: by filter, of those that have some; a filter that is not in the set comes behind it
+    """
     factories, _ = find_factories()
-    uses = [use(factories[name], mode=mode or usual) for name, usual in DEFAULT_SET if role in factories[name].roles]
+    names = {**dict(DEFAULT_SET), **dict.fromkeys(options.keys() - dict(DEFAULT_SET).keys(), "enforce")}
+    uses = [
+        use(factories[name], options.get(name, ""), mode=mode or usual)
+        for name, usual in names.items()
+        if role in factories[name].roles
+    ]
     return Gateway(*uses, zones=zones, role=role, config=config)
 
 
@@ -179,3 +189,90 @@ class MercyTests(SynchronousTestCase):
             )
             reply, _ = send(gateway, client, content, sender, ["bob@example.net"])
             self.assertTrue(reply.startswith("250"), (reply, [one.reason for one in client.findings]))
+
+
+class PolicyTests(SynchronousTestCase):
+    """A hundred of each, where published policies are enforced to the word and strangers are told to come again."""
+
+    ZONES: ClassVar[dict[str, Any]] = {
+        "_dmarc.example.com": {"TXT": "v=DMARC1; p=reject"},
+        "example.com": {"TXT": "v=spf1 -all"},
+        "lists.example.org": {"TXT": "v=spf1 ip4:203.0.113.0/24 -all"},
+        "forward.example.org": {"TXT": "v=spf1 ip4:203.0.113.0/24 -all"},
+        **{f"{one}.113.0.203.in-addr.arpa": {"PTR": "lists.example.org"} for one in range(100)},
+        "s._domainkey.example.com": {"TXT": key()[1]},
+    }
+
+    def setUp(self) -> None:
+        """Everything on."""
+        zones = {
+            **self.ZONES,
+            "lists.example.org": {**self.ZONES["lists.example.org"], "A": [f"203.0.113.{one}" for one in range(100)]},
+        }
+        self.gateway = default_set(zones, mode="enforce", dmarc='enforce = "reject"', greylist="")
+
+    def reply(self, number: int, content: str | bytes, sender: str, recipient: str = "bob@example.net") -> str:
+        """What a server of that network is told, and what was found."""
+        client = self.gateway.connect(f"203.0.113.{number}")
+        client.helo("lists.example.org")
+        reply, _ = send(self.gateway, client, content, sender, [recipient])
+        self.found = [one.reason for one in client.findings]
+        return reply
+
+    def author(self, number: int) -> bytes:
+        """What the author of a domain with p=reject signed."""
+        content = (
+            f"From: Alice <alice@example.com>\r\nTo: list@lists.example.org\r\nSubject: question {number}\r\n"
+            f"Message-ID: <{number}@example.com>\r\n\r\nI think so.\r\n"
+        ).encode()
+        head: bytes = dkim.sign(content, b"s", b"example.com", key()[0])
+        return head + content
+
+    def test_without_a_list_the_policy_holds(self) -> None:
+        """Or the tests below would show nothing: the signature broke, and nobody else speaks for it."""
+        broken = self.author(0) + b"-- \r\nfooter\r\n"
+        self.assertEqual(self.reply(0, broken, "x@lists.example.org")[:10], "550 5.7.26", self.found)
+
+    def test_strangers_are_told_to_come_again(self) -> None:
+        """And this shows that somebody waits at all."""
+        client = self.gateway.connect("198.51.100.7")
+        client.helo("mail")
+        client.mail("x@unknown.example")
+        self.assertEqual(patiently(self.gateway, client.rcpt("bob@example.net"), client)[:9], "451 4.7.1")
+
+    def test_lists_that_prove_themselves(self) -> None:
+        """The author's signature broke by the footer; the list's own domain has sent it."""
+        more = (
+            b"List-Id: <list.lists.example.org>\r\nList-Post: <mailto:list@lists.example.org>\r\nPrecedence: list\r\n"
+        )
+        for number in range(100):
+            content = more + self.author(number) + b"-- \r\nhttps://lists.example.org/list\r\n"
+            reply = self.reply(number, content, f"list-bounces+{number}@lists.example.org")
+            self.assertEqual(reply[:3], "250", (reply, self.found))
+            self.assertIn("dmarc-fail-list", self.found)
+
+    def test_forwards(self) -> None:
+        """Unchanged, with a rewritten sender: the author's signature holds."""
+        for number in range(100):
+            reply = self.reply(number, self.author(number), f"SRS0=ab{number}=cd=example.com=alice@forward.example.org")
+            self.assertEqual(reply[:3], "250", (reply, self.found))
+
+    def test_bounces_and_mail_for_postmaster(self) -> None:
+        """From strangers without names, who could not come again, or are heard in any case."""
+        for number in range(100):
+            content = f"From: <MAILER-DAEMON@a{number}.example>\nSubject: Undelivered\nTo: bob@example.net\n\nIt is.\n"
+            self.assertEqual(self.reply(100 + number, content, "")[:3], "250", self.found)
+            reply = self.reply(
+                100 + number, SPAM, "x@paypa1-support.top", ("postmaster@example.net", "abuse@example.net")[number % 2]
+            )
+            self.assertEqual(reply[:3], "250", (reply, self.found))
+
+    def test_call_outs(self) -> None:
+        """RCPT with the null sender to thirty people, then QUIT."""
+        for number in range(100):
+            client = self.gateway.connect(f"203.0.113.{100 + number}")
+            client.helo("mail.example.org")
+            client.mail("")
+            replies = [patiently(self.gateway, client.rcpt(f"u{one}@example.net"), client) for one in range(30)]
+            self.assertEqual({reply[:3] for reply in replies}, {"250"})
+            client.say("QUIT")
