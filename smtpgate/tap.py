@@ -342,7 +342,11 @@ class Gateway(Service):
         settings = descriptors.fit(settings, self.descriptors, self.tell)
         services, shadow, give_back = self.provisions.services(settings)
         try:
-            return self._revision(settings, self._uses(settings, services, shadow), give_back)
+            uses = self._uses(settings, services, shadow)
+            if any(use.needs_content for use in uses):
+                # Not before: whoever is root until then has no child that stays root.
+                self.reactor.callWhenRunning(services.prepare)
+            return self._revision(settings, uses, give_back)
         except BaseException:
             give_back()
             raise

@@ -13,7 +13,7 @@ from smtpgate.admin.numbers import Point
 from smtpgate.admin.plot import draw, nice_top
 from smtpgate.admin.record import of_facts
 from smtpgate.config.problem import Problem
-from smtpgate.policy.verdict import Finding
+from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.smtp.reply import Reply
 from smtpgate.smtp.status import BACKEND_CLOSING, BACKEND_UNREACHABLE, SHUTTING_DOWN
 from tests.admin_kit import HOSTILE, PASSWORD, Desk, make_session
@@ -149,12 +149,22 @@ class WordTests(SynchronousTestCase):
         self.assertIn("ledger", self.said(outcome="unacked"))
         self.assertIn("duplicate", self.said(outcome="unknown", reply=Reply(451, "4.4.2", ("x",))))
 
+    def test_how_it_was_marked(self) -> None:
+        """By a sum of scores, or by one check."""
+        for finding, score, wanted in (
+            (Finding("scores", "tag", filter="scores"), 6.5, "Our checks marked it, with 6.5 points."),
+            (Finding("dde", "quarantine", filter="attachments"), 0.0, "for the quarantine: “attachments” found “dde”."),
+        ):
+            facts = make_session()
+            facts.transactions[0].verdict = Verdict(finding.action, finding, score)
+            self.assertIn(wanted, of_message(of_facts(facts, 101.0).messages[0]).sentence)
+
     def test_refused_at_rcpt(self) -> None:
         """Before the content: by the backend or by ourselves."""
         facts = make_session(outcome="refused", reply=Reply(550, "5.1.1", ("Unknown",)))
         transaction = facts.transactions[0]
         transaction.data_at = transaction.end_at = transaction.verdict_at = transaction.committed_at = 0.0
-        transaction.recipients[0].state = "refused"
+        transaction.recipients[0].state, transaction.recipients[0].reply = "refused", facts.transactions[0].reply
         self.assertIn("the backend accepted none", of_message(of_facts(facts, 1).messages[0]).sentence)
         transaction.server = ""
         self.assertIn("the gateway accepted none", of_message(of_facts(facts, 1).messages[0]).sentence)

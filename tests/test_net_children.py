@@ -484,6 +484,18 @@ class StartTests(PoolCase):
         path.chmod(stat.S_IRWXU)
         return str(path)
 
+    async def test_one_is_started_ahead(self) -> None:
+        """Once, and it does the first job; a pool that was closed starts none."""
+        pool = self.pool()
+        self.assertEqual(len(processes()), 0)
+        pool.prepare()
+        pool.prepare()
+        (ahead,) = processes()
+        self.assertEqual(await self.pid(pool), ahead)
+        await pool.close()
+        pool.prepare()
+        self.assertEqual(processes(), set())
+
     async def test_an_outage_is_told_once_and_its_end_once(self) -> None:
         """Jobs fail meanwhile, at once, and are done again afterwards."""
         for program, reason in (

@@ -715,6 +715,13 @@ class FormTests(JournalCase):
         self.assertRegex(ended, r"INFO .* 0 messages 1 errors, closed by client")
         self.assertRegex(failed, r"WARNING link\.failed: mail: 192\.0\.2\.10:25 at connect: refused")
 
+    def test_a_mark_is_told_with_its_points(self) -> None:
+        """Delivered is not all that happened to it."""
+        marked = transaction(session())
+        marked.verdict = verdict(finding("scores", "tag", "scores", score=6.5))
+        self.heard(told.TransactionEnded(marked), format="text")
+        self.assertIn(" delivered by 192.0.2.10:25, marked tag (scores, 6.5 points) in ", self.octets().decode())
+
     def test_the_node_is_named(self) -> None:
         """Several gateways may log to one place."""
         journal = self.journal(node='n"1\n')

@@ -79,6 +79,16 @@ class PlainTests(SynchronousTestCase):
         steps = [step["detail"] for step in shown["timeline"] if step["what"] == "RCPT"]
         self.assertEqual(steps, ["<b@example.net> 250 Ok", "<c@example.net> 550 No such user"])
 
+    def test_recipients_of_a_message_that_was_refused(self) -> None:
+        """Accepted at RCPT is no end: they share what the message heard."""
+        for outcome, state in (("refused", "refused"), ("deferred", "deferred"), ("aborted", "accepted")):
+            facts = session()
+            made = transaction(facts, outcome=outcome)
+            made.recipients[0].state, made.recipients[0].final, made.reply = "accepted", None, REFUSED
+            (shown,) = plain(facts, 0.0)["messages"][0]["recipients"]
+            self.assertEqual(shown["state"], state)
+            self.assertEqual(shown["final"] is None, outcome == "aborted")
+
     def test_a_session_in_clear_without_mail(self) -> None:
         """Nothing is made up."""
         made = plain(session(tls=None, helo="", client_name=""), 0.0)

@@ -226,7 +226,7 @@ class ScaleTests(SynchronousTestCase):
         verdict = merge([found("note", score=2.0), Finding("heavy", score=4.5, filter="two")], self.SCALE)
         assert verdict.decided_by is not None
         self.assertEqual((verdict.decided_by.filter, verdict.decided_by.reason), ("scores", "scores"))
-        self.assertEqual(verdict.decided_by.detail, "6.5 of 5: heavy +4.5, r +2.0")
+        self.assertEqual(verdict.decided_by.detail, "6.5 points, 5 are enough: heavy +4.5, r +2.0")
 
     def test_a_finding_that_says_as_much_speaks_for_itself(self) -> None:
         """Its text tells the sender more than a sum does."""

@@ -11,9 +11,9 @@ from typing import Final
 
 import attrs
 
-from smtpgate.admin.record import FindingView, MessageView, RecipientView, SessionRecord
+from smtpgate.admin.record import FindingView, MessageView, RecipientView, SessionRecord, VerdictView
 from smtpgate.admin.text import milliseconds
-from smtpgate.policy.verdict import FILTER_FAILED
+from smtpgate.policy.verdict import FILTER_FAILED, SCORES
 from smtpgate.smtp.status import BACKEND_UNREACHABLE
 
 #: What a reference id looks like: 26 characters in base 32 (0-9, A-V), perhaps a dot and a message's number.
@@ -71,7 +71,7 @@ def of_message(message: MessageView) -> Banner:
         part = f" {refused} of {len(message.recipients)} recipients were not accepted." if refused else ""
         tag = ""
         if message.verdict is not None and message.verdict.action in ("tag", "quarantine"):
-            tag = f" Our checks say: {message.verdict.action}."
+            tag = _mark(message.verdict)
         return Banner("good", "accepted", f"Accepted: {server} took it, and the client was told so.{known}{part}{tag}")
     if message.outcome == "unacked":
         return Banner(
@@ -99,11 +99,26 @@ def of_message(message: MessageView) -> Banner:
     return Banner("wait" if now else "bad", word, f"{verb}, {_culprit(message)}.")
 
 
+def _mark(verdict: VerdictView) -> str:
+    """Which mark it got, and why."""
+    what = "marked it" if verdict.action == "tag" else "marked it as one for the quarantine"
+    decided = verdict.decided_by
+    if decided is None:
+        return f" Our checks {what}."
+    if decided.filter == SCORES:
+        return f" Our checks {what}, with {verdict.score:.1f} points."
+    return f" Our checks {what}: \u201c{decided.filter}\u201d found \u201c{decided.reason}\u201d."
+
+
 def _culprit(message: MessageView) -> str:
     verdict = message.verdict
     if verdict is not None and verdict.decided_by is not None and verdict.action in ("reject", "defer"):
         return _check(verdict.decided_by)
-    recipients = [one for one in message.recipients if one.state in ("refused", "deferred")]
+    recipients = [
+        one
+        for one in message.recipients
+        if one.state in ("refused", "deferred") and (one.reply is None or one.reply.code >= 400)
+    ]
     if recipients and len(recipients) == len(message.recipients) and message.end_ms is None:
         if not message.server and all(_is_unreachable(one) for one in recipients):
             return "because no server of the backend could be used: each was drained, or could not be reached"

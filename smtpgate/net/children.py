@@ -93,7 +93,7 @@ class Children:
         warm: Iterable[str] = (),
     ) -> None:
         """
-        :param count: most children at one time; none is started before the first job
+        :param count: most children at one time; none is started before the first job, or `prepare`
         :param memory_octets: address space of one child
         :param cpu_s: CPU time of one job
         :param wall_s: longest time of one job in a child
@@ -127,6 +127,11 @@ class Children:
         self._pause: Any = None
         self._is_closed = False
         self._closing: list[Deferred[None]] = []
+
+    def prepare(self) -> None:
+        """Start one child ahead of the first job."""
+        self._wanted = max(self._wanted, 1)
+        self._grow()
 
     def run(
         self, job: str, descriptor: int | None, request: Mapping[str, Any], timeout_s: float

@@ -163,11 +163,15 @@ def message_text(at: str, level: str, transaction: Transaction) -> str:
     # Where a filter decided against a message, the server has no part in it.
     who = filter if filter and transaction.outcome in ("refused", "deferred") else transaction.server
     server = f" by {_bare(_WORD, who)}" if who else ""
-    why = f" ({_bare(_WORD, reason)})" if reason else ""
+    verdict = transaction.verdict
+    points = f", {verdict.score:.1f} points" if verdict is not None and verdict.score else ""
+    why = f" ({_bare(_WORD, reason)}{points})" if reason else ""
+    word = verdict_of(transaction)
+    mark = f", marked {word}" if word in ("tag", "quarantine") else ""
     return (
         f"{at}Z {level.upper():7} {transaction.id} {_bare(_WORD, session.client_ip)} "
         f"{_pointed(transaction.sender)} -> {', '.join(addresses) or 'nobody'}{more} "
-        f"{transaction.octets} octets {transaction.outcome}{server}{why} in "
+        f"{transaction.octets} octets {transaction.outcome}{server}{mark}{why} in "
         f"{int((transaction.ended - transaction.begun) * 1000 + 0.5)} ms{said}\n"
     )
 

@@ -159,12 +159,20 @@ def _verdict(verdict: Verdict) -> list[Any]:
     return [verdict.action, verdict.score, verdict.would, by, verdict.spared]
 
 
+def _recipient(facts: Transaction, one: Recipient) -> list[Any]:
+    """What became of one: who was accepted at RCPT shares what the message heard at its end."""
+    state, final = one.state, one.final
+    if state == "accepted" and facts.outcome in ("refused", "deferred"):
+        state, final = facts.outcome, final or facts.reply
+    return [f"<{one.path}>", state, _reply(one.reply), _reply(final)]
+
+
 def _message(facts: Transaction, session_id: str, begun: float) -> list[Any]:
     return [
         facts.id,
         session_id,
         f"<{facts.sender}>",
-        [[f"<{one.path}>", one.state, _reply(one.reply), _reply(one.final)] for one in facts.recipients],
+        [_recipient(facts, one) for one in facts.recipients],
         facts.route,
         facts.backend,
         facts.server,

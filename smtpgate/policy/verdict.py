@@ -233,7 +233,7 @@ def _sum_speaks(findings: list[Finding], action: str, threshold: float, score: f
         "The message looks like spam"
         if action == "reject"
         else "The message looks suspicious; it may be sent again later",
-        f"{score:.1f} of {threshold:g}: {what}"[:1000],
+        f"{score:.1f} points, {threshold:g} are enough: {what}"[:1000],
         category="spam",
         filter=SCORES,
     )

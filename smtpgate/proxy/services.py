@@ -83,6 +83,10 @@ class Services:
         self._examination = examination
         self._is_shadow = is_shadow
 
+    def prepare(self) -> None:
+        """Start what the first message would wait for."""
+        self._children.prepare()
+
     def edits(self, transaction: Transaction) -> EditList:
         """The edit list of a running transaction; one that nobody reads for a filter in shadow mode."""
         return EditList() if self._is_shadow else transaction.edits
