@@ -69,6 +69,15 @@ class LookTests(SynchronousTestCase):
         )
         self.assertEqual((facts.counts["body-html-form"], facts.counts["body-html-password"]), (1, 1))
 
+    def test_records_are_no_prose(self) -> None:
+        """Their capitals are no shouting; a text of a kind that nobody knows is shown, and judged, as any."""
+        body = (
+            b"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nSTATUS:CONFIRMED\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+        )
+        for label, source in ((b"text/calendar; method=REQUEST", "attachment"), (b"text/strange", "plain")):
+            (text,) = examine(b"Content-Type: " + label + b"\r\n\r\n" + body).texts
+            self.assertEqual(text.source, source)
+
     def test_files_and_what_is_in_them(self) -> None:
         """Paths from the outermost in."""
         facts = examine(mixed(b"\r\nhello\r\n", attached("a.zip", zipped(run_exe=b"MZ" + bytes(200)))))

@@ -60,7 +60,8 @@ class MacroTests(SynchronousTestCase):
 
     def test_a_project_that_cannot_be_read(self) -> None:
         """It is a macro all the same."""
-        self.assertEqual(looked(docx({"word/vbaProject.bin": b"no compound document"})).flags, {"macro", "broken"})
+        for project in (b"no compound document", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(3000)):
+            self.assertEqual(looked(docx({"word/vbaProject.bin": project})).flags, {"macro", "broken"})
 
     def test_a_document_without_macros_does_not_load_oletools(self) -> None:
         """It takes a tenth of a second to import."""

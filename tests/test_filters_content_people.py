@@ -61,8 +61,10 @@ class PeopleFilterTests(SynchronousTestCase):
     def test_domains_that_look_like_others(self) -> None:
         """Ours, partners' and those of brands."""
         self.assertIn("look-alike", found("PayPal <a@paypa1.com>"))
-        self.assertIn("look-alike", found("Bob <a@examp1e-partner.com>", 'protected = ["example-partner.com"]'))
-        self.assertNotIn("look-alike", found("Bob <a@example-partner.com>", 'protected = ["example-partner.com"]'))
+        say = found("Bob <a@examp1e-partner.com>", 'protected = ["example-partner.com"]')["look-alike-ours"]
+        self.assertEqual((say.action, say.score), ("tag", 4.0))
+        honest = found("Bob <a@example-partner.com>", 'protected = ["example-partner.com"]')
+        self.assertEqual(honest.keys() & {"look-alike", "look-alike-ours"}, set())
 
     def test_people_of_ours(self) -> None:
         """By name in any order and letters, from an address that is none of theirs."""
@@ -71,11 +73,19 @@ class PeopleFilterTests(SynchronousTestCase):
             "Jane Doe <ceo@gmail.com>",
             '"Doe, Jane" <jane@example.org>',
             "J\u0430ne D\u043ee <x@example.org>",
+            '"Dr. Jane Doe (CEO)" <x@example.org>',
+            '"JANE DOE | Finance" <x@example.org>',
         ):
             say = found(author, options)["protected-name"]
             self.assertEqual(say.action, "tag", author)
-        for author in ("Jane Doe <jane@example.net>", "jane doe <Jane.Private@gmail.com>", "Jane Dole <x@example.org>"):
-            self.assertNotIn("protected-name", found(author, options), author)
+        for author in ("Jane Doe <jane@example.net>", "jane doe <Jane.Private@gmail.com>", "Jane Dole <x@example.org>",
+                       "Jane <x@example.org>", "Doe <x@example.org>", "M. Doe <x@example.org>"):  # fmt: skip
+            self.assertEqual(found(author, options).keys() & {"protected-name", "protected-initials"}, set(), author)
+        for author in ("J. Doe <x@example.org>", '"Doe, J." <x@example.org>', "Jane D <x@example.org>"):
+            self.assertEqual(found(author, options)["protected-initials"].action, "note", author)
+        single = '[filters.options.people]\nRonaldinho = ["r@example.net"]\n'
+        self.assertIn("protected-name", found("Ronaldinho <x@example.org>", single))
+        self.assertNotIn("protected-name", found("Ronaldinho Fans <x@example.org>", single))
 
     def test_signs_of_authors(self) -> None:
         """Each by its own."""
@@ -110,3 +120,5 @@ class PeopleFilterTests(SynchronousTestCase):
         self.assertEqual(complaints(factory, "scores = { no-name = 0.0 }"), [])
         self.assertEqual(len(complaints(factory, "scores = { noname = 0.0 }")), 1)
         self.assertEqual(len(complaints(factory, 'protected = ["a b"]')), 1)
+        for people in ('"" = ["a@example.net"]', '"Jane" = ["jane"]', '"Jane" = ["@example.net"]'):
+            self.assertEqual(len(complaints(factory, f"[filters.options.people]\n{people}\n")), 1, people)

@@ -37,6 +37,10 @@ WORDS: Final = 20
 ADDRESSES: Final = 200
 _SUBJECT_LETTERS: Final = 1000
 _WORD: Final = re.compile(r"[^\s\"'<>(){}\[\]«»“”‘’,;]{3,40}")
+#: Texts for programs. Any other is shown as a plain one where it is not known (RFC 2046 section 4.1.4).
+_RECORDS: Final = frozenset(
+    {"text/calendar", "text/csv", "text/vcard", "text/x-vcard", "text/directory", "text/rfc822-headers", "text/css"}
+)
 _DIGIT: Final = re.compile(r"\d")
 _PASSWORD: Final = re.compile(
     r"(?:pass\w{0,6}|passwor[dt]|kennwort|mot de passe|contraseña|senha|pin|code|пароль)\W{1,12}"
@@ -163,7 +167,9 @@ class _Look:
                 self._count(f"body-{flag}")
         else:
             self.links.search(text, "text", part.number)
-            self._keep("plain" if is_usual else "attachment", text, part.number, "", part.charset)
+            # A calendar or a table is no prose: what is judged by its letters is what a person wrote.
+            is_prose = is_usual and part.media_type not in _RECORDS
+            self._keep("plain" if is_prose else "attachment", text, part.number, "", part.charset)
 
     def _keep(self, source: str, text: str, part: str, hidden: str = "", charset: str = "") -> None:
         if not text and not hidden:

@@ -173,6 +173,8 @@ class _Package:
             return
         # A macro project may have any name; the relationships know, and so do its own streams.
         flags, notes = look_at_vba(body, self._budget) if "VBA".encode("utf-16-le") in body else (set(), [])
+        if not flags and name.endswith("vbaproject.bin"):
+            flags = {"macro", "broken"}
         self._flags |= flags
         self._notes += notes
         if "macro" not in flags:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator
 
 from smtpgate.config.patterns import DomainList
+from smtpgate.config.problem import BadValue, quoted
 from smtpgate.examine.brands import BRANDS, Brand, brands_called, brands_in
 from smtpgate.examine.facts import Facts
 from smtpgate.examine.skeleton import looks_like, skeleton
@@ -63,7 +64,9 @@ KINDS: Final[dict[str, tuple[str, float]]] = {
     "brand-subject": ("its subject speaks for a brand that it neither comes from nor leads to", 0.8),
     "brand-text": ("it speaks for a brand that it neither comes from nor leads to", 0.0),
     "look-alike": ("its author's domain looks like a well-known one", 4.0),
+    "look-alike-ours": ("its author's domain looks like one of ours or of our partners", 4.0),
     "protected-name": ("its author has the name of one of our people, and another address", 4.0),
+    "protected-initials": ("its author's name may be that of one of our people, by its initials", 1.5),
     "office-at-freemail": ("an office writes from a mailbox that anybody may have", 2.0),
     "answers-elsewhere": ("answers go to another domain than it comes from", 0.8),
     "answers-freemail": ("answers go to a mailbox that anybody may have", 2.0),
@@ -87,7 +90,7 @@ class PeopleOptions(Options):
         {}, description="People of yours by name, each with all addresses that they write from."
     )
     borrowed: Literal["note", "tag", "quarantine", "reject"] = Field(
-        "tag", description="What becomes of mail in the name of one of these people or domains."
+        "tag", description="What becomes of mail in the name of one of these people, or from a domain that looks so."
     )
     scores: dict[str, float] = Field({}, description="Weights by kind, in place of those that are shipped.")
 
@@ -95,6 +98,18 @@ class PeopleOptions(Options):
     @classmethod
     def _domains(cls, value: list[str]) -> list[str]:
         DomainList(value)
+        return value
+
+    @field_validator("people")
+    @classmethod
+    def _people(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, addresses in value.items():
+            if not _words(name):
+                raise BadValue(f"{quoted(name)} is no name", 'write a person as "Erika Mustermann" = [addresses]')
+            for address in addresses:
+                local, _, domain = address.rpartition("@")
+                if not local or not domain:
+                    raise BadValue(f"{quoted(address)} is no address", 'write it as "erika@example.net"')
         return value
 
     @field_validator("scores")
@@ -115,9 +130,9 @@ class PeopleFilter(ContentFilter):
         self.scores = {kind: options.scores.get(kind, score) for kind, (_, score) in KINDS.items()}
         self.ours = DomainList(options.protected)
         self.local = services.settings.local_domains if services is not None else DomainList([])
-        self.people = {skeleton(_plain(name)): frozenset(map(str.lower, held)) for name, held in options.people.items()}
-        protected = [entry.removeprefix("*.") for entry in options.protected]
-        self.targets = (*protected, *(brand.domains[0] for brand in BRANDS))
+        self.people = [(_words(name), frozenset(map(str.lower, held))) for name, held in options.people.items()]
+        self.protected = tuple(entry.removeprefix("*.") for entry in options.protected)
+        self.targets = (*self.protected, *(brand.domains[0] for brand in BRANDS))
 
     def look(self, facts: Facts, transaction: Transaction) -> list[Finding]:
         """One finding for each kind."""
@@ -135,7 +150,7 @@ class PeopleFilter(ContentFilter):
         return [self._finding(kind, detail) for kind, detail in found.items()]
 
     def _finding(self, kind: str, detail: str) -> Finding:
-        borrowed = kind in ("name-holds-ours", "protected-name")
+        borrowed = kind in ("name-holds-ours", "look-alike-ours", "protected-name")
         said, _ = KINDS[kind]
         action = self.options.borrowed if borrowed else "note"
         public, score = f"The message is not accepted: {said}", self.scores[kind]
@@ -150,10 +165,9 @@ class PeopleFilter(ContentFilter):
             yield ("name-holds-ours" if ours else "name-holds-address"), shown
         like = looks_like(author.domain, self.targets) if author.domain else None
         if like is not None:
-            yield "look-alike", f"{author.domain}: {like[1]} as {like[0]}"
-        addresses = self.people.get(skeleton(_plain(author.name)))
-        if addresses is not None and author.address.lower() not in addresses:
-            yield "protected-name", shown
+            ours = like[0] in self.protected
+            yield ("look-alike-ours" if ours else "look-alike"), f"{author.domain}: {like[1]} as {like[0]}"
+        yield from ((kind, shown) for kind in self._borrowed(author))
         if domain in FREEMAIL and _OFFICE.search(author.name):
             yield "office-at-freemail", shown
         if _is_mixed_name(author.name):
@@ -176,6 +190,17 @@ class PeopleFilter(ContentFilter):
                     ("answers-freemail" if answers in FREEMAIL else "answers-elsewhere"),
                     f"{reply.address} for {shown}",
                 )
+
+    def _borrowed(self, author: Mailbox) -> Iterator[str]:
+        """Whose name it is, whatever stands around it: titles, offices, words in brackets, letters that look alike."""
+        words = _words(author.name)
+        for person, addresses in self.people:
+            if author.address.lower() in addresses:
+                continue
+            if person <= words if len(person) > 1 else person == words:
+                yield "protected-name"
+            elif len(person) > 1 and len(words) == len(person) and _are_initials(words - person, person - words):
+                yield "protected-initials"
 
     @staticmethod
     def _reader(facts: Facts, transaction: Transaction) -> Iterator[tuple[str, str]]:
@@ -214,9 +239,14 @@ class PeopleFilter(ContentFilter):
                 yield "brand-text", brand.names[0]
 
 
-def _plain(name: str) -> str:
-    """A name without marks, its words in one order: "Doe, John" is John Doe."""
-    return " ".join(sorted(re.findall(r"\w+", name.lower())))
+def _words(name: str) -> frozenset[str]:
+    """The words of a name as they look, in no order: "Doe, John" is John Doe."""
+    return frozenset(skeleton(word) for word in re.findall(r"\w+", name.lower()))
+
+
+def _are_initials(letters: frozenset[str], words: frozenset[str]) -> bool:
+    """Whether a single letter stands for the one word that is left."""
+    return len(letters) == len(words) == 1 and all(len(one) == 1 for one in letters) and min(words)[:1] == min(letters)
 
 
 def _is_mixed_name(name: str) -> bool:
