@@ -37,6 +37,7 @@ class Factory:
         self.name = name
         self.options = options
         self.roles = roles
+        self.category = "policy"
 
 
 FACTORIES: dict[str, FilterFactory] = {

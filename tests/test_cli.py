@@ -24,7 +24,7 @@ from smtpgate import plugins
 from smtpgate.cli import main, offline, parser
 from smtpgate.cli.terminal import shown
 from smtpgate.control import Actor
-from smtpgate.policy.verdict import Finding
+from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.smtp.reply import Reply
 from smtpgate.state import folder as folder_module
 from smtpgate.state import passwords
@@ -460,6 +460,16 @@ class SocketTests(TestCase):
         self.assertIn("refused: Refused, because our check “clamav” found “malware”.", out)
         self.assertIn("EHLO \\u001b[2Jevil", out)
         self.assertNotIn("\x1b", out)
+        facts = make_session(
+            "01J9UK7Q0000000000000000AB", findings=(Finding("heavy", "note", filter="links", score=6.5),)
+        )
+        by = Finding("scores", "tag", filter="scores", detail="6.5 points, 5 are enough: heavy +6.5")
+        facts.transactions[0].verdict = Verdict("tag", by, 6.5, would="reject")
+        self.desk.history.keep(facts)
+        code, out, _ = await self.ask("show", f"{facts.id}.1")
+        self.assertIn("decision: tag by scores: scores (6.5 points, 5 are enough: heavy +6.5); 6.5 points in all", out)
+        self.assertIn("the filters in shadow say reject", out)
+        self.assertIn("links: heavy, note +6.5", out)
         code, _, err = await self.ask("show", "NONE")
         self.assertEqual(code, 1)
         self.assertIn("not kept any more", err)

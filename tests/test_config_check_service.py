@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpgate.config import check_service as checks
 from smtpgate.config.model import Admin, FilterUse, Limits, Timeouts
 from smtpgate.config.surroundings import Folder, Surroundings
+from smtpgate.policy.verdict import Scale
 from tests.config_kit import backend, listener, said, tree
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -199,3 +200,22 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(said(checks.filters_have_own_names, tree(filters=twice)), [("filters[1]", "error")])
         named = (FilterUse(1, 5, "spf"), FilterUse(2, 9, "spf", "strict"))
         self.assertEqual(said(checks.filters_have_own_names, tree(filters=named)), [])
+
+
+class ScoreTests(SynchronousTestCase):
+    """`scores_rise`."""
+
+    def test_what_is_good(self) -> None:
+        """Rising, equal, some of them off."""
+        for scale in (Scale(), Scale(tag=5.0, reject=5.0), Scale(tag=5.0, quarantine=6.0, defer=7.5, reject=12.0)):
+            self.assertEqual(said(checks.scores_rise, tree(scale=scale)), [], scale)
+
+    def test_all_mail_would_be_refused(self) -> None:
+        """By a threshold that a message without findings reaches."""
+        for scale in (Scale(reject=0.0), Scale(reject=-1.0)):
+            self.assertEqual(said(checks.scores_rise, tree(scale=scale)), [("scores.reject", "error")], scale)
+
+    def test_one_would_never_count(self) -> None:
+        """It works, and not as meant."""
+        found = said(checks.scores_rise, tree(scale=Scale(tag=12.0, reject=5.0)))
+        self.assertEqual(found, [("scores.reject", "warning")])

@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from smtpgate.examine.child import Worker
 from smtpgate.interfaces import ChildFailed
-from smtpgate.net import children
+from smtpgate.net import child, children
 from smtpgate.net.children import WAITING, Children
 from smtpgate.policy.event import Happened
 from tests.child_jobs import JOBS
@@ -674,7 +674,7 @@ class ProcessTests(SynchronousTestCase):
         with tempfile.TemporaryFile() as file:
             file.write(b"abc")
             file.flush()
-            ours = children._open_again(file.fileno())
+            ours = child.open_again(file.fileno())
             self.addCleanup(os.close, ours)
             self.assertEqual(os.read(ours, 10), b"abc")
             self.assertRaises(OSError, os.write, ours, b"x")

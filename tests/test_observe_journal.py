@@ -27,6 +27,7 @@ from smtpgate.observe.journal import LEVELS, REFUSALS_PER_S, Journal
 from smtpgate.policy import event as told
 from smtpgate.policy.event import Happened
 from smtpgate.policy.transaction import TLSFacts
+from smtpgate.policy.verdict import Verdict
 from smtpgate.smtp.reply import Reply
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.observe_kit import HOSTILE, REFUSED, WALL, finding, path, session, transaction, verdict
@@ -721,6 +722,19 @@ class FormTests(JournalCase):
         marked.verdict = verdict(finding("scores", "tag", "scores", score=6.5))
         self.heard(told.TransactionEnded(marked), format="text")
         self.assertIn(" delivered by 192.0.2.10:25, marked tag (scores, 6.5 points) in ", self.octets().decode())
+
+    def test_what_is_in_shadow_is_seen(self) -> None:
+        """What it would have been, in both formats; the points of each finding."""
+        shadow = transaction(session())
+        shadow.verdict = Verdict(would="reject")
+        shadow.findings = [finding("spf-fail", is_shadow=True, score=1.5)]
+        self.heard(told.TransactionEnded(shadow))
+        (line,) = self.lines()
+        self.assertEqual(
+            (line["would"], line["filters"][0]["shadow"], line["filters"][0]["score"]), ("reject", True, 1.5)
+        )
+        self.heard(told.TransactionEnded(shadow), format="text")
+        self.assertIn(" delivered by 192.0.2.10:25, reject by what is in shadow", self.octets().decode())
 
     def test_the_node_is_named(self) -> None:
         """Several gateways may log to one place."""

@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.observe.metrics import Metrics
 from smtpgate.policy import event as told
-from tests.observe_kit import session, transaction
+from smtpgate.policy.verdict import Verdict
+from tests.observe_kit import finding, session, transaction
 
 
 class MetricsTests(SynchronousTestCase):
@@ -38,7 +39,16 @@ class MetricsTests(SynchronousTestCase):
         """So that the first event of a kind is seen as an increase."""
         self.assertEqual(self.of("messages_total", listener="mx", verdict="accept"), [0.0])
         self.assertEqual(self.of("backend_transitions_total", server="mail:25"), [0.0, 0.0])
-        self.assertEqual(self.of("filter_runs_total", filter="loop"), [0.0, 0.0, 0.0])
+        self.assertEqual(self.of("filter_runs_total", filter="loop"), [0.0, 0.0, 0.0, 0.0])
+
+    def test_what_is_in_shadow_is_counted_apart(self) -> None:
+        """As what it would have been."""
+        made = transaction(session(), "delivered")
+        made.findings, made.verdict = [finding("x", filter="loop", is_shadow=True)], Verdict(would="reject")
+        self.metrics.hear(told.TransactionEnded(made))
+        self.assertEqual(self.of("filter_runs_total", filter="loop", result="shadow"), [1.0])
+        self.assertEqual(self.of("filter_runs_total", filter="loop", result="hit"), [0.0])
+        self.assertEqual(self.of("shadow_verdicts_total", action="reject"), [1.0])
 
     def test_a_message_is_counted_once(self) -> None:
         """With its verdict, and in no other."""

@@ -111,7 +111,7 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(
             record["filters"],
             [
-                {"name": "spf", "result": "reject", "reason": "spf-fail", "ms": 12},
+                {"name": "spf", "result": "reject", "reason": "spf-fail", "ms": 12, "score": 2.5},
                 {"name": "list", "result": "tag", "reason": "bulk", "ms": 0, "shadow": True},
             ],
         )

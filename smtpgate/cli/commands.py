@@ -11,6 +11,7 @@ from smtpgate.cli.gateway import Gateway, Unreachable, settings_of
 from smtpgate.cli.terminal import EXIT_CONFIG, Failed, complain, say, say_json, say_list
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.problem import count
+from smtpgate.policy.verdict import SCORES
 
 # Commands without a gateway
 
@@ -206,14 +207,30 @@ def _show(gateway: Gateway, reference: str, as_json: bool) -> None:
         for one in message["recipients"]:
             reply = one["final"] or one["reply"] or {"code": "", "text": ""}
             say(f"  to {one['address']}: {one['state'] or '-'} {reply['code']} {reply['text']}")
+        if message["verdict"] is not None:
+            say(f"  {_decision(message['verdict'])}")
         for finding in message["findings"]:
             mode = " (shadow)" if finding["is_shadow"] else ""
-            say(f"  {finding['filter']}: {finding['reason']}, {finding['action']}{mode} {finding['detail']}")
+            points = f" {finding['score']:+.1f}" if finding["score"] else ""
+            say(f"  {finding['filter']}: {finding['reason']}, {finding['action']}{mode}{points} {finding['detail']}")
     before = 0.0
     for step in record["timeline"]:
         at = step["at_ms"]
         say(f"{at:10.1f} ms  +{at - before:8.1f} ms  {step['who']:8} {step['what']} {step['detail']}".rstrip())
         before = at
+
+
+def _decision(verdict: dict[str, Any]) -> str:
+    decided = verdict["decided_by"]
+    out = f"decision: {verdict['action']}"
+    if decided is not None:
+        out += f" by {decided['filter']}: {decided['reason']}"
+        out += f" ({decided['detail']})" if decided["filter"] == SCORES else ""
+    if verdict["score"]:
+        out += f"; {verdict['score']:.1f} points in all"
+    if verdict["spared"]:
+        out += f"; {verdict['spared']}, but it goes to postmaster or abuse"
+    return out + (f"; the filters in shadow say {verdict['would']}" if verdict["would"] else "")
 
 
 def send_test(args: argparse.Namespace) -> None:

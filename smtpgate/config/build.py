@@ -8,7 +8,7 @@ complete all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -38,6 +38,10 @@ class FilterFactory(Protocol):
     @property
     def options(self) -> type[BaseModel] | None:
         """The class of the filter's own keys; None when it has none."""
+
+    @property
+    def category(self) -> str:
+        """What it looks for, of `policy.verdict.CATEGORIES`."""
 
     @property
     def roles(self) -> frozenset[str]:
@@ -103,7 +107,7 @@ def settings(
             faults,
         ),
     )
-    return tree, faults
+    return tree, faults + _doubts(tree.filters, plugins)
 
 
 def _endpoint(text: str) -> str | None:
@@ -263,6 +267,20 @@ def _filter(
         on_error=table.on_error,
         options=options,
     )
+
+
+def _doubts(uses: Iterable[model.FilterUse], plugins: Plugins) -> list[Fault]:
+    """What the options of filters say of themselves and of the chain (`filters.base.Options.doubts`)."""
+    known = {use.name: plugins.factories[use.use].category for use in uses if use.use in plugins.factories}
+    found: list[Fault] = []
+    for use in uses:
+        doubts = getattr(use.options, "doubts", None)
+        if use.number and doubts is not None:
+            found += [
+                attrs.evolve(fault, where=("filters", use.number - 1, "options", *fault.where), keys=("use",))
+                for fault in doubts(known)
+            ]
+    return found
 
 
 def _with_set(

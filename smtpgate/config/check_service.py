@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 import attrs
 
@@ -153,6 +154,20 @@ def hundred_recipients_pass(tree: Settings) -> Iterator[Fault]:
             f"{tree.limits.recipients} is less than every server must take",
             f"RFC 5321 section 4.5.3.1.8 asks for {RECIPIENTS} at least",
         )
+
+
+def scores_rise(tree: Settings) -> Iterator[Fault]:
+    """A threshold that no good message stays below refuses all mail; one above a stronger one never counts."""
+    names = ("tag", "quarantine", "defer", "reject")
+    given = [(name, value) for name in names if (value := getattr(tree.scale, name)) is not None]
+    for name, value in given:
+        if value <= 0:
+            message = f"{value:g} is reached by every message: a sum of 0 is nothing"
+            yield Fault(("scores", name), message, 'write a number above 0, as 5.0, or "off"')
+    for (lower, low), (upper, up) in pairwise(given):
+        if low > up > 0:
+            message = f"{up:g} is below {lower} = {low:g}, which would never count"
+            yield warning(("scores", upper), message, f'let {upper} be the higher of the two, or write {lower} = "off"')
 
 
 def admin_is_not_open(tree: Settings) -> Iterator[Fault]:

@@ -25,6 +25,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_service.times_have_sense,
     check_service.messages_of_64_kib_pass,
     check_service.hundred_recipients_pass,
+    check_service.scores_rise,
     check_service.admin_is_not_open,
     check_service.nothing_is_listened_on_twice,
     check_service.filters_have_own_names,

@@ -21,6 +21,7 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
+from smtpgate.examine.scripts import script_flags
 from smtpgate.examine.texts import ZERO_WIDTH, Sight, declarations, read_sheet, styled
 
 #: Octets of one document that become a tree: newsletters have up to some 200 KB, Gmail cuts at 102 KB.
@@ -75,16 +76,6 @@ _RAW_LINK: Final = re.compile(
 _REFRESH: Final = re.compile(r"url\s{0,10}=\s{0,10}['\"]?([^'\"\s>]{3,2048})", re.IGNORECASE)
 _NO_ZERO: Final = dict.fromkeys(map(ord, ZERO_WIDTH))
 
-_DECODES: Final = re.compile(r"atob\s*\(|unescape\s*\(|fromCharCode|decodeURIComponent\s*\(|charCodeAt|parseInt\s*\(")
-_BUILDS: Final = re.compile(
-    r"createObjectURL|msSaveOrOpenBlob|msSaveBlob|new\s+Blob|new\s+File\b|data:application|\.download\s*=|setAttribute\(\s*['\"]download"
-)
-_WRITES: Final = re.compile(r"document\s*\.\s*write|innerHTML|eval\s*\(|new\s+Function|\.srcdoc|insertAdjacentHTML")
-_GOES: Final = re.compile(r"location(?:\.href|\.replace|\.assign)?\s*[=(]|window\.open\s*\(|\.submit\s*\(")
-#: Runs, to be measured: a pattern that asks for 4,000 letters would begin again at each of them.
-_LITERAL: Final = re.compile(r"[A-Za-z0-9+/=%\\x,]+")
-_LITERAL_LETTERS: Final = 4000
-_SCRIPT_LETTERS: Final = 1 << 20
 #: Kinds of content that a page hands over as a file.
 _PROGRAM: Final = re.compile(
     r"data:application/(?:octet-stream|(?:x-)?zip|x-zip-compressed|x-msdownload|x-msdos-program|x-iso9660-image|hta|"
@@ -151,7 +142,7 @@ def _rest(out: Markup, rest: str) -> None:
         if len(out.links) >= LINKS:
             break
         out.links.append(Found(raw, "", "rest"))
-    _scripts(out, rest, is_sure=False)
+    out.flags |= script_flags(rest, is_sure=False)
     lower = rest.lower()
     if "<script" in lower:
         out.flags.add("html-script")
@@ -305,7 +296,7 @@ class _Walk:
         """What a URL carries in itself: a page, a program, a script."""
         scheme = raw[:11].lower()
         if scheme.startswith("javascript:"):
-            _scripts(self._out, raw)
+            self._out.flags |= script_flags(raw)
         elif scheme.startswith("data:") and name in ("a", "area", "iframe", "frame", "embed", "object", "meta"):
             if _PROGRAM.match(raw) is not None:
                 self._out.flags.add("html-smuggling")
@@ -329,7 +320,7 @@ class _Walk:
         if name == "script":
             self._count("scripts")
             out.flags.add("html-script")
-            _scripts(out, _text_of(node))
+            out.flags |= script_flags(_text_of(node))
         elif name == "form":
             self._count("forms")
             out.flags.add("html-form")
@@ -361,21 +352,7 @@ class _Walk:
         if any(key[:2] == "on" and len(key) < 20 and len(value) > 3 for key, value in given.items()):
             self._count("event-attributes")
             out.flags.add("html-script")
-            _scripts(out, " ".join(value for key, value in given.items() if key.startswith("on")))
-
-
-def _scripts(out: Markup, text: str, is_sure: bool = True) -> None:
-    """Signs of a script that builds a file or a page in the browser, or leads elsewhere."""
-    if len(text) > 2 * _SCRIPT_LETTERS:
-        # The code stands before or behind what it unpacks.
-        text = f"{text[:_SCRIPT_LETTERS]}\n{text[-_SCRIPT_LETTERS:]}"
-    builds = _BUILDS.search(text) is not None
-    decodes = _DECODES.search(text) is not None
-    is_long = any(found.end() - found.start() >= _LITERAL_LETTERS for found in _LITERAL.finditer(text))
-    if builds and (decodes or is_long) or is_sure and is_long and decodes and _WRITES.search(text) is not None:
-        out.flags.add("html-smuggling")
-    if is_sure and _GOES.search(text) is not None:
-        out.flags.add("html-redirect")
+            out.flags |= script_flags(" ".join(value for key, value in given.items() if key.startswith("on")))
 
 
 def _carried(url: str) -> str:

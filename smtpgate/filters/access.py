@@ -6,6 +6,7 @@ objections it silences, and no others, so that a friend's machine that is broken
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ import attrs
 from pydantic import Field, field_validator, model_validator
 
 from smtpgate.config.patterns import NetworkList
-from smtpgate.config.problem import BadValue, quoted
+from smtpgate.config.problem import BadValue, Fault, one_of, quoted, warning
 from smtpgate.filters.base import Factory, Filter, Options
 from smtpgate.policy.transaction import Session
 from smtpgate.policy.verdict import Finding
@@ -59,6 +60,22 @@ class AccessOptions(Options):
     """The list."""
 
     entries: list[Entry] = Field([], description="Asked in their order; the first that holds the client decides.")
+
+    def doubts(self, chain: Mapping[str, str]) -> Iterator[Fault]:
+        """Names of filters that are not there, or that look for malware; entries that do nothing."""
+        for number, entry in enumerate(self.entries):
+            where = "entries", number
+            for name in entry.skips:
+                if name not in chain:
+                    hint = one_of(name, sorted(chain), "no filters are in the chain")
+                    yield warning((*where, "skips"), f"no filter {quoted(name)} is in the chain", hint)
+                elif chain[name] == "malware":
+                    message = f"{quoted(name)} looks for malware: a partner's computer can be infected too"
+                    yield warning((*where, "skips"), message, "leave it out")
+            if entry.action == "accept" and not entry.skips:
+                yield warning(where, "accept without skips changes nothing", 'name filters: skips = ["dnsbl"]')
+            if entry.until and date.fromisoformat(entry.until) < date.today():
+                yield warning((*where, "until"), "the entry has ended", "take it out, or give it another day")
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ error would be a filter that is never called, and nobody would know.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -16,6 +16,7 @@ from zope.interface import implementer
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
+from smtpgate.config.problem import Fault
 from smtpgate.interfaces import IFilter, IFilterFactory
 from smtpgate.policy.verdict import CATEGORIES
 
@@ -31,6 +32,15 @@ class Options(BaseModel):
     """The table of a filter: unknown keys are refused, values are not bent into shape."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def doubts(self, chain: Mapping[str, str]) -> Iterable[Fault]:
+        """What is likely not meant (`config.problem.warning`), or cannot be beside the other filters (`Fault`).
+
+        Each stands at its place in this table, as ("entries", 0, "skips"). Told when a configuration is loaded.
+
+        :param chain: category of each filter of the chain, by its name
+        """
+        return ()
 
 
 def faults(factory: Any) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from smtpgate.config.patterns import AddressList, PatternList
 from smtpgate.config.problem import BadValue, quoted
@@ -30,6 +30,12 @@ class Row(Options):
         "", description='Largest message, as "10 MiB"; empty: no other limit than the global one.'
     )
     recipients: int = Field(0, ge=0, description="Most recipients; 0: no other limit than the global one.")
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Row:
+        if not self.message_size and not self.recipients:
+            raise BadValue("the row limits nothing", 'give it message_size = "10 MiB" or recipients = 50')
+        return self
 
     @field_validator("message_size")
     @classmethod

@@ -238,3 +238,14 @@ def _end_of(code: int) -> str:
     except ValueError:
         name = f"signal {-code}"
     return f"{name}, its CPU time is used up" if -code == signal.SIGXCPU else name
+
+
+def open_again(descriptor: int) -> int:
+    """A descriptor of the same file for reading only, with a place in it of its own. Raises OSError.
+
+    What has no /proc gets the same open file: a child that was taken over could change it there.
+    """
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return os.dup(descriptor)

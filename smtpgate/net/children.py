@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from smtpgate.interfaces import ChildFailed, IChildren
-from smtpgate.net.child import FRAME_OCTETS, TEXT_LENGTH, Child
+from smtpgate.net.child import FRAME_OCTETS, TEXT_LENGTH, Child, open_again
 from smtpgate.policy.event import Happened
 
 #: Jobs that may wait: clamd's MaxQueue.
@@ -158,7 +158,7 @@ class Children:
             octets = json.dumps(asked).encode("ascii")
             if len(octets) > FRAME_OCTETS:
                 raise ValueError(f"it has {len(octets)} octets")
-            ours = -1 if descriptor is None else _open_again(descriptor)
+            ours = -1 if descriptor is None else open_again(descriptor)
         except (OSError, TypeError, ValueError, RecursionError) as error:
             return fail(ChildFailed("error", f"the request cannot be sent: {error}"))
         one = _Job(job, number, octets, ours)
@@ -391,14 +391,3 @@ class Children:
         if self._is_closed and not self._ending:
             while self._closing:
                 self._closing.pop().callback(None)
-
-
-def _open_again(descriptor: int) -> int:
-    """A descriptor of the same file for reading only, with a place in it of its own. Raises OSError.
-
-    What has no /proc gets the same open file: a child that was taken over could change it there.
-    """
-    try:
-        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return os.dup(descriptor)

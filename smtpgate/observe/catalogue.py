@@ -25,6 +25,8 @@ OTHER: Final = "other"
 
 VERDICTS: Final = ("accept", "reject", "defer", "abort", "error")
 #: "accepted" is counted apart: it is what was opened and not refused afterwards.
+#: What filters in shadow may have said.
+WOULD: Final = ("tag", "quarantine", "defer", "reject")
 REFUSED: Final = ("refused_limit", "refused_policy", "refused_capacity", "early_talker", "proxy_error")
 RECIPIENTS: Final = ("accepted", "delivered", "known", "refused", "deferred")
 STAGES: Final = (
@@ -98,6 +100,7 @@ _ROWS: Final = (
     _counter("tls_handshakes_total", "TLS handshakes", "side", "result", "version"),
     _counter("auth_attempts_total", "AUTH commands", "listener", "mechanism", "result"),
     _counter("filter_runs_total", "Filters that found something or failed", "filter", "result"),
+    _counter("shadow_verdicts_total", "Messages that filters in shadow would have decided more strictly", "action"),
     _counter("filter_fail_open_total", "Failures after which mail went on unchecked", "filter"),
     _counter("backend_failures_total", "Links that could not be opened or broke", "pool", "server", "stage"),
     _counter("backend_transitions_total", "Changes of state", "pool", "server", "to"),

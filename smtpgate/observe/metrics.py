@@ -205,8 +205,10 @@ class Metrics(Collector):
         for place in servers:
             for state in ("up", "down"):
                 self._counts[("backend_transitions_total", *tally.server(*place), state)] += 0
+        for action in catalogue.WOULD:
+            self._counts["shadow_verdicts_total", action] += 0
         for filter in filters:
-            for result in ("hit", "timeout", "error"):
+            for result in ("hit", "shadow", "timeout", "error"):
                 self._counts["filter_runs_total", tally.filters.of(filter), result] += 0
 
     @property

@@ -138,13 +138,16 @@ def _why(transaction: Transaction) -> str:
         out += f',"filter":{quote(filter[:TEXT])}'
     if transaction.verdict is not None and transaction.verdict.score:
         out += f',"score":{_value(round(transaction.verdict.score, 3))}'
+    if transaction.verdict is not None and transaction.verdict.would:
+        out += f',"would":"{transaction.verdict.would}"'
     return out
 
 
 def _findings(findings: list[Finding]) -> str:
     out = []
     for finding in findings[:LISTED]:
-        shadow = ',"shadow":true' if finding.is_shadow else ""
+        shadow = f',"score":{round(finding.score, 3):g}' if finding.score else ""
+        shadow += ',"shadow":true' if finding.is_shadow else ""
         out.append(
             f'{{"name":{quote(finding.filter[:TEXT])},"result":"{finding.action}"'
             f',"reason":{quote(finding.reason[:TEXT])},"ms":{int(finding.seconds * 1000 + 0.5)}{shadow}}}'
@@ -168,6 +171,7 @@ def message_text(at: str, level: str, transaction: Transaction) -> str:
     why = f" ({_bare(_WORD, reason)}{points})" if reason else ""
     word = verdict_of(transaction)
     mark = f", marked {word}" if word in ("tag", "quarantine") else ""
+    mark += f", {verdict.would} by what is in shadow" if verdict is not None and verdict.would else ""
     return (
         f"{at}Z {level.upper():7} {transaction.id} {_bare(_WORD, session.client_ip)} "
         f"{_pointed(transaction.sender)} -> {', '.join(addresses) or 'nobody'}{more} "

@@ -172,7 +172,11 @@ class Tally:
             self.reject(listener, stage, words.reason_of(transaction)[0], reply.code)
         for finding in transaction.findings:
             if finding.reason != FILTER_FAILED:
-                self.counts["filter_runs_total", self.filters.of(finding.filter), "hit"] += 1
+                result = "shadow" if finding.is_shadow else "hit"
+                self.counts["filter_runs_total", self.filters.of(finding.filter), result] += 1
+        verdict = transaction.verdict
+        if verdict is not None and verdict.would:
+            self.counts["shadow_verdicts_total", verdict.would] += 1
 
     def reject(self, listener: str, stage: str, reason: str, code: int) -> None:
         """One more refusal; `listener` is a label already."""

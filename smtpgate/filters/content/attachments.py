@@ -7,11 +7,12 @@ things by themselves are marked. A file that could not be looked at is never pas
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from smtpgate.config.problem import BadValue, quoted
+from smtpgate.config.problem import BadValue, Fault, quoted, warning
 from smtpgate.examine.facts import FLAGS, KINDS, Facts, File
 from smtpgate.filters.base import Options
 from smtpgate.filters.content.base import BY_STRENGTH, FINDINGS, Actions, ContentFilter, content_factory
@@ -121,6 +122,16 @@ class AttachmentOptions(Options):
     @classmethod
     def _known(cls, value: list[str]) -> list[str]:
         return _words(value)
+
+    def doubts(self, chain: Mapping[str, str]) -> Iterator[Fault]:
+        """A list that is written takes the place of the one that is shipped, with all that was in it."""
+        named = {word for name in BY_STRENGTH for word in getattr(self, name)}
+        for name in ("reject", "defer", "quarantine"):
+            shipped = type(self).model_fields[name].get_default()
+            lost = [word for word in shipped if word not in named]
+            if lost:
+                message = f"the list takes the place of the one that is shipped: {', '.join(lost)} will pass"
+                yield warning((name,), message, "write these words too, in this list or in a weaker one, such as note")
 
     @field_validator("scores")
     @classmethod

@@ -19,8 +19,9 @@ from email.header import Header
 from typing import Any, Final
 
 import attrs
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from smtpgate.config.problem import Fault, one_of, quoted, warning
 from smtpgate.config.values import Size
 from smtpgate.filters.base import Factory
 from smtpgate.filters.engines.base import (
@@ -166,6 +167,18 @@ def edits(answer: Answer, section: HeaderSection, author: str) -> list[Edit]:
     return made
 
 
+_ACTIONS: Final[dict[str, Action]] = {
+    "no action": "note",
+    "greylist": "note",
+    "add header": "tag",
+    "rewrite subject": "tag",
+    "soft reject": "defer",
+    "reject": "reject",
+    "quarantine": "quarantine",
+    "discard": "quarantine",
+}
+
+
 class RspamdOptions(EngineOptions):
     """Where rspamd is, and what its answers lead to."""
 
@@ -173,20 +186,23 @@ class RspamdOptions(EngineOptions):
     max_octets: Size = Field(10 << 20, description="Larger messages are not shown to it.")
     weight: float = Field(0.4, ge=0, le=10, description="How much a point of its score counts in the sum of scores.")
     actions: dict[str, Action] = Field(
-        {
-            "no action": "note",
-            "greylist": "note",
-            "add header": "tag",
-            "rewrite subject": "tag",
-            "soft reject": "defer",
-            "reject": "reject",
-            "quarantine": "quarantine",
-            "discard": "quarantine",
-        },
-        description="What its actions lead to; an action that is not here is a failure.",
+        _ACTIONS,
+        description="What its actions lead to, in place of what is shipped for each; one that is unknown is a failure.",
     )
     settings_id: str = Field("", pattern=r"^[A-Za-z0-9_.-]{0,100}$", description="Settings of rspamd to be used.")
     headers: bool = Field(False, description="Whether header fields and the subject are changed as it asks.")
+
+    @field_validator("actions")
+    @classmethod
+    def _all(cls, value: dict[str, Action]) -> dict[str, Action]:
+        return {**_ACTIONS, **value}
+
+    def doubts(self, chain: Mapping[str, str]) -> Iterator[Fault]:
+        """Actions that rspamd has only where somebody has taught it."""
+        for name in self.actions:
+            if name not in _ACTIONS:
+                hint = one_of(name, sorted(_ACTIONS), "")
+                yield warning(("actions",), f"rspamd has no action {quoted(name)} of its own", hint)
 
 
 class RspamdFilter(EngineFilter):

@@ -16,7 +16,7 @@ import re
 from typing import Any, Final
 
 import attrs
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from smtpgate.config.problem import BadValue, quoted
 from smtpgate.config.values import Size, Threshold
@@ -145,6 +145,12 @@ class SpamdOptions(EngineOptions):
     on_spam: Action = Field("tag", description="What becomes of what reaches spamd's own threshold.")
     tag: Threshold = Field(None, description="Its score from which a message is marked, whatever spamd's threshold.")
     reject: Threshold = Field(None, description="Its score from which a message is refused.")
+
+    @model_validator(mode="after")
+    def _thresholds_rise(self) -> SpamdOptions:
+        if self.tag is not None and self.reject is not None and self.tag > self.reject:
+            raise BadValue("tag is above reject: nothing would ever be marked", "let reject be the higher of the two")
+        return self
 
     @field_validator("user")
     @classmethod

@@ -10,11 +10,13 @@ RFC 8617 sections 5.2, 7.2.1 and 9.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pydantic import Field, field_validator
 
 from smtpgate.config.patterns import DomainList
+from smtpgate.config.problem import Fault, warning
 from smtpgate.filters.base import Factory, Options
 from smtpgate.filters.sender.base import BUDGET_S
 from smtpgate.filters.sender.signed import SignedFilter
@@ -39,6 +41,11 @@ class ARCOptions(Options):
     def _domains(cls, value: list[str]) -> list[str]:
         DomainList(value)
         return value
+
+    def doubts(self, chain: Mapping[str, str]) -> Iterator[Fault]:
+        """A score for sealers, and none that has it."""
+        if self.trusted and not self.trusted_sealers:
+            yield warning(("trusted",), "no trusted_sealers are named, so nothing has this score", "name some")
 
 
 def trusted_claims(signatures: Signatures, trusted: DomainList) -> str:

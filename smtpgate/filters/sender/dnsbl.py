@@ -12,11 +12,13 @@ RFC 5782; RFC 6471 (how lists should be run, and used).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from pydantic import Field, model_validator
 
+from smtpgate.config.problem import BadValue, Fault, warning
 from smtpgate.filters.base import Factory, Options
 from smtpgate.filters.sender.base import BUDGET_S, STAGES, SenderFilter, host_name, plain_address
 from smtpgate.filters.sender.dnsbl_ask import TIME_S, Counts, Lists, Subject, differ
@@ -42,7 +44,18 @@ class DnsblOptions(Options):
     @model_validator(mode="after")
     def _differ(self) -> DnsblOptions:
         differ(self.lists)
+        names = ("tag_at", "defer_at", "reject_at")
+        given = [(name, value) for name in names if (value := getattr(self, name)) is not None]
+        for (lower, low), (upper, up) in pairwise(given):
+            if low > up:
+                message = f"{lower} is above {upper}: it would never count"
+                raise BadValue(message, f"let {upper} be the higher of the two")
         return self
+
+    def doubts(self, chain: Mapping[str, str]) -> Iterator[Fault]:
+        """Without a list nothing is asked."""
+        if not self.lists:
+            yield warning((), "no lists are named, so nothing is asked", 'lists = [{ zone = "...", weight = 3.0 }]')
 
 
 class DnsblFilter(Lists, SenderFilter):

@@ -15,9 +15,10 @@ import ipaddress
 import re
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from smtpgate.config.patterns import AddressList
+from smtpgate.config.problem import BadValue
 from smtpgate.config.units import parse_duration
 from smtpgate.filters.base import Factory, Filter, Options
 from smtpgate.filters.sender.authentication import spf
@@ -47,6 +48,12 @@ class GreylistOptions(Options):
     @classmethod
     def _time(cls, value: object) -> object:
         return _seconds(value)
+
+    @model_validator(mode="after")
+    def _may_come_in(self) -> GreylistOptions:
+        if self.window <= self.delay:
+            raise BadValue("window is not longer than delay: nobody could ever come in", "the default is 2 days")
+        return self
 
     @field_validator("exempt")
     @classmethod

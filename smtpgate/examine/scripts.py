@@ -1,0 +1,39 @@
+"""What the scripts of a page are for: to put a file together in the browser, or to lead elsewhere.
+
+`markup` asks about every script that it finds, in elements, attributes and URLs. Signs only: nothing is run.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_DECODES: Final = re.compile(r"atob\s*\(|unescape\s*\(|fromCharCode|decodeURIComponent\s*\(|charCodeAt|parseInt\s*\(")
+_BUILDS: Final = re.compile(
+    r"createObjectURL|msSaveOrOpenBlob|msSaveBlob|new\s+Blob|new\s+File\b|data:application|\.download\s*=|setAttribute\(\s*['\"]download"
+)
+_WRITES: Final = re.compile(r"document\s*\.\s*write|innerHTML|eval\s*\(|new\s+Function|\.srcdoc|insertAdjacentHTML")
+_GOES: Final = re.compile(r"location(?:\.href|\.replace|\.assign)?\s*[=(]|window\.open\s*\(|\.submit\s*\(")
+#: Runs, to be measured: a pattern that asks for 4,000 letters would begin again at each of them.
+_LITERAL: Final = re.compile(r"[A-Za-z0-9+/=%\\x,]+")
+_LITERAL_LETTERS: Final = 4000
+_SCRIPT_LETTERS: Final = 1 << 20
+
+
+def script_flags(text: str, is_sure: bool = True) -> set[str]:
+    """Of `facts.FLAGS`: "html-smuggling" and "html-redirect".
+
+    :param is_sure: that the text is a script, and not a page that may have some
+    """
+    flags: set[str] = set()
+    if len(text) > 2 * _SCRIPT_LETTERS:
+        # The code stands before or behind what it unpacks.
+        text = f"{text[:_SCRIPT_LETTERS]}\n{text[-_SCRIPT_LETTERS:]}"
+    builds = _BUILDS.search(text) is not None
+    decodes = _DECODES.search(text) is not None
+    is_long = any(found.end() - found.start() >= _LITERAL_LETTERS for found in _LITERAL.finditer(text))
+    if builds and (decodes or is_long) or is_sure and is_long and decodes and _WRITES.search(text) is not None:
+        flags.add("html-smuggling")
+    if is_sure and _GOES.search(text) is not None:
+        flags.add("html-redirect")
+    return flags
