@@ -96,6 +96,10 @@ def kind_of(content: bytes, names: Iterable[str] = (), claimed: str = "") -> Kin
             by_name[kind, detail_of_ending(ending)] = None
         elif ending in RUN_BY_NAME:
             by_name[kind, ending] = None
+    told = kind_of_type(claimed)
+    if not named.endings and told in ("script", "shortcut") and {kind for kind, _ in found} <= {"text", "html", "xml"}:
+        # A program that saves a part without an ending gives it that of its type.
+        by_name[told, claimed.rpartition("/")[2].lower()] = None
     found.update(by_name)
     if real != "unknown" and _differs(honest, real, named, claimed):
         flags.add("type-mismatch")
@@ -158,7 +162,7 @@ def _decides(ending: str, found: dict[tuple[str, str], None], octets: int) -> bo
         return bool(kind)
     if kinds == {"text"}:
         return (
-            kind in ("script", "shortcut", "html", "svg", "calendar", "contact")
+            kind in ("script", "shortcut", "html", "svg", "calendar", "contact", "message")
             or ending == "com"
             and octets <= _COM_OCTETS
         )

@@ -20,7 +20,11 @@ from smtpgate.examine.budget import Budget
 from smtpgate.examine.facts import Facts, File, Text, to_plain
 from smtpgate.examine.facts import Part as PartFact
 from smtpgate.examine.files import Context, look_at_file
+from smtpgate.examine.kinds import kind_of
 from smtpgate.examine.markup import Markup, look_at_markup
+from smtpgate.examine.names import look_at_names
+from smtpgate.examine.scripts import script_flags
+from smtpgate.examine.texts import decoded
 from smtpgate.examine.urls import Links
 from smtpgate.examine.wording import features
 from smtpgate.message import mailbox
@@ -41,6 +45,8 @@ _WORD: Final = re.compile(r"[^\s\"'<>(){}\[\]«»“”‘’,;]{3,40}")
 _RECORDS: Final = frozenset(
     {"text/calendar", "text/csv", "text/vcard", "text/x-vcard", "text/directory", "text/rfc822-headers", "text/css"}
 )
+#: Kinds of what a mail program may show as a text.
+_TEXTS: Final = frozenset({"text", "html", "xml", "calendar", "contact", "message", "empty", "unknown", "script"})
 _DIGIT: Final = re.compile(r"\d")
 _PASSWORD: Final = re.compile(
     r"(?:pass\w{0,6}|passwor[dt]|kennwort|mot de passe|contraseña|senha|pin|code|пароль)\W{1,12}"
@@ -212,6 +218,12 @@ class _Look:
 
     def _files_of(self, message: Message) -> None:
         for part in message.parts:
+            if part.is_container and part.names:
+                # What it is called counts, though what is in it is looked at where it stands.
+                named = look_at_names(part.names)
+                self.files.append(
+                    File(part.names[0], part.names, part.number, 0, part.media_type, "message", flags=named.flags)
+                )
             for names, octets in _attached(part):
                 if not self.budget.take_member():
                     return
@@ -220,9 +232,17 @@ class _Look:
 
     def _on_markup(self, content: bytes, path: str) -> Iterable[str]:
         """Markup in a file."""
-        markup = self._read_markup(to_text(content[: 4 * READ_LETTERS]), path)
-        self._keep("attachment", markup.text, path, markup.hidden)
-        return markup.flags
+        read = decoded(content, is_markup=True, most=READ_LETTERS)
+        flags: set[str] = set()
+        for text in (read.text, *read.others):
+            markup = self._read_markup(text, path)
+            self._keep("attachment", markup.text, path, markup.hidden)
+            flags |= markup.flags
+        if read.is_cut:
+            self._is_cut = True
+            # Padding hides no script: what lies beyond is searched for signs alone.
+            flags |= script_flags(content[READ_LETTERS:].decode("latin-1"), is_sure=False)
+        return flags
 
     def _on_message(self, content: bytes) -> Iterable[File]:
         """A message in a file: its own files, by the same budget."""
@@ -230,11 +250,19 @@ class _Look:
             re.sub(rb"\r?\n", b"\r\n", content), MimeLimits(depth=self._limits.depth, parts=self._limits.parts)
         )
         kept, self.files = self.files, []
+        outer, self.counts = self.counts, {}
         with self.budget.deeper() as is_allowed:
             if is_allowed:
                 self._texts_of(inner)
                 self._files_of(inner)
         found, self.files = self.files, kept
+        inside, self.counts = self.counts, outer
+        for name, count in inside.items():
+            self._count(name, count)
+        if "body-html-smuggling" in inside:
+            # A page that is saved with its pictures (.mht) is opened in a browser.
+            page = File("page", (), "", 0, "text/html", "html", flags=frozenset({"html-smuggling"}))
+            return [*found, page]
         return found
 
     def _gathered(self) -> None:
@@ -271,10 +299,17 @@ def _is_text(part: Part) -> bool:
 
 
 def _attached(part: Part) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    """The part as a file, in every reading of its octets; a text that has a name is one too."""
-    if part.is_container or _is_text(part) and not part.names:
-        return
+    """The part as a file, in every reading of its octets; a text that has a name is one too.
+
+    What is called a text or a message and is neither is a file, whatever it is called: some program saves it as one.
+    """
     usual = part.decoded()
+    if part.is_container:
+        if part.media_type.startswith("multipart/") or kind_of(usual).kind in ("message", "text", "empty"):
+            return
+    elif _is_text(part) and not part.names:
+        if part.media_type in ("text/plain", "text/html") or kind_of(usual).kind in _TEXTS:
+            return
     yield part.names, usual
     for other in part.readings():
         if other != usual:

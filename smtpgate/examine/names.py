@@ -13,6 +13,7 @@ RFC 2183 section 2.3 (a name is a suggestion); Unicode Standard Annex 9 (directi
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from types import MappingProxyType
@@ -23,22 +24,21 @@ import attrs
 _CLASSES: Final = {
     "program": "exe com scr pif cpl dll ocx sys drv ax bpl msstyles xll wll ppa mde ade accde mda accda"
     " gadget bgi jar class apk apks xapk aab ipa app appimage run elf so dylib xpi crx swf air"
-    " pyz pyzw pyc pyo pyd vxd efi mui vsix snap flatpak xbap dex wasm",
+    " pyz pyzw pyc pyo pyd vxd efi mui vsix snap flatpak xbap dex wasm prg ops ppkg",
     "installer": "msi msp mst msu msm appx appxbundle msix msixbundle appinstaller application appref-ms"
     " diagcab diagcfg diagpkg deb rpm pkg mpkg paf osd nupkg",
     "script": "js jse mjs cjs vb vbe vbs vbp ws wsb wsc wsf wsh sct bat cmd btm nt ps1 ps1xml ps2 ps2xml"
     " psc1 psc2 psd1 psdm1 psm1 cdxml pssc msh msh1 msh2 mshxml msh1xml msh2xml sh bash csh ksh"
     " zsh fish tcsh command tool workflow py pyw py3 pl plx plg php php3 php4 php5 phtml phar rb"
-    " lua tcl awk scpt scptd applescript ahk au3 a3x jsx asp aspx asx hta htc bas kix shb shs"
-    " xsl xslt",
+    " lua tcl awk scpt scptd applescript ahk au3 a3x jsx asp aspx asx hta htc bas kix shb shs",
     "settings": "reg inf ins isp its theme themepack deskthemepack msc xnk iqy rqy oqy dqy odc udl settingcontent-ms"
-    " printerexport webpnp vsmacros mcf prf sln suo csproj vbproj",
+    " printerexport webpnp vsmacros mcf prf sln suo csproj vbproj grp pcd vsw cnt",
     "shortcut": "lnk url website desktop webloc inetloc fileloc scf library-ms search-ms"
     " searchconnector-ms desklink mapimail jnlp rdp ica appcontent-ms accountpicture-ms"
-    " terminal maf mag mam maq mar mas mau mav maw",
+    " terminal mad maf mag mam maq mar mas mat mau mav maw",
     "help": "chm hlp hpj hxs",
     "macro": "docm dotm xlsm xltm xlam xlsb xlm pptm potm ppam ppsm sldm mdb mdt mdw mdz accdb adp mdn"
-    " one onepkg onetoc2 slk sylk xla xlt dot pot",
+    " one onepkg onetoc2 slk sylk xla xlt dot pot wbk wiz xsn dochtml",
     "disk-image": "iso img udf vhd vhdx avhd avhdx vmdk vdi qcow qcow2 dmg smi sparseimage toast cue nrg"
     " mdf wim esd swm isz daa uif",
     "page": "htm html shtm shtml xhtm xhtml xht mht mhtm mhtml svg svgz stm",
@@ -60,6 +60,12 @@ _OPENED: Final = (
 )
 #: Endings that people open without a thought.
 HARMLESS: Final = frozenset(_OPENED.split())
+#: Of these, the ones whose files are pages as often as not: a page beside them is no disguise.
+_TEXTS: Final = frozenset(
+    ["rtf", "txt", "csv", "tsv", "log", "md", "xml", "json", "eml", "msg", "htm", "html", "ics", "vcf", "epub"]
+)
+#: The short form that Windows makes of a long name; programs of old write both.
+_SHORT: Final = re.compile(r"[^.]{1,6}~\d\.\w{1,3}")
 #: Marks that turn the order of letters (overrides, embeddings, isolates). Marks that only hint (LRM, RLM, ALM) stand in
 #: honest Arabic and Hebrew names and cannot turn Latin letters.
 BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -99,8 +105,11 @@ def look_at_names(names: Iterable[str]) -> Named:
     flags: set[str] = set()
     notes: dict[str, None] = {}
     last: set[str] = set()
+    names = [name[-LETTERS:] for name in names]
     for name in names:
-        found = _look(name[-LETTERS:])
+        if _SHORT.fullmatch(base(name)) and any(_is_short_for(name, other) for other in names):
+            continue
+        found = _look(name)
         endings.update(dict.fromkeys(found.endings))
         notes.update(dict.fromkeys(found.notes))
         flags |= found.flags
@@ -110,6 +119,12 @@ def look_at_names(names: Iterable[str]) -> Named:
         flags.add("names-differ")
     classes = {_class(ending) for ending in endings} - {""}
     return Named(tuple(endings), frozenset(classes), frozenset(flags), tuple(notes))
+
+
+def _is_short_for(short: str, name: str) -> bool:
+    """True for `RECHNU~1.DOC` beside `Rechnungen.docx`: the ending is that of the other, cut."""
+    ending = _split(base(short))[1]
+    return name != short and "~" not in name and _split(base(name))[1][:3] == ending
 
 
 def base(name: str) -> str:
@@ -130,7 +145,7 @@ def _look(name: str) -> Named:
         if kind in RUNS:
             flags.add("bad-name")
         before = _split(stem)[1]
-        if kind in _HIDDEN and before in HARMLESS:
+        if kind in _HIDDEN and before in HARMLESS and not (kind == "page" and before in _TEXTS):
             flags.add("double-extension")
             notes.append(f".{before} before .{ending}")
     if "\0" in name and len(endings) > 1:

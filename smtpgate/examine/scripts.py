@@ -17,7 +17,8 @@ _GOES: Final = re.compile(r"location(?:\.href|\.replace|\.assign)?\s*[=(]|window
 #: Runs, to be measured: a pattern that asks for 4,000 letters would begin again at each of them.
 _LITERAL: Final = re.compile(r"[A-Za-z0-9+/=%\\x,]+")
 _LITERAL_LETTERS: Final = 4000
-_SCRIPT_LETTERS: Final = 1 << 20
+#: Octets written as numbers, as in an array.
+_NUMBERS: Final = re.compile(r"(?:(?:0x)?[0-9a-fA-F]{1,3}\s{0,8},\s{0,8}){500}")
 
 
 def script_flags(text: str, is_sure: bool = True) -> set[str]:
@@ -26,12 +27,13 @@ def script_flags(text: str, is_sure: bool = True) -> set[str]:
     :param is_sure: that the text is a script, and not a page that may have some
     """
     flags: set[str] = set()
-    if len(text) > 2 * _SCRIPT_LETTERS:
-        # The code stands before or behind what it unpacks.
-        text = f"{text[:_SCRIPT_LETTERS]}\n{text[-_SCRIPT_LETTERS:]}"
     builds = _BUILDS.search(text) is not None
     decodes = _DECODES.search(text) is not None
-    is_long = any(found.end() - found.start() >= _LITERAL_LETTERS for found in _LITERAL.finditer(text))
+    is_long = (
+        builds
+        and _NUMBERS.search(text) is not None
+        or any(found.end() - found.start() >= _LITERAL_LETTERS for found in _LITERAL.finditer(text))
+    )
     if builds and (decodes or is_long) or is_sure and is_long and decodes and _WRITES.search(text) is not None:
         flags.add("html-smuggling")
     if is_sure and _GOES.search(text) is not None:

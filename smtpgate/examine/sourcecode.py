@@ -46,12 +46,12 @@ _ROOTS: Final = {
 #: Root elements that need a word with them: without it they are data.
 _ROOTS_WITH: Final = {
     "package": ("<script",),
-    "component": ("<script",),
+    "component": ("<registration", "<public"),
     "job": ("<script",),
     "xsl:stylesheet": ("msxsl:script", "ms:script", "urn:schemas-microsoft-com:xslt"),
     "stylesheet": ("msxsl:script", "ms:script", "urn:schemas-microsoft-com:xslt"),
-    "project": ("<usingtask", "<exec", "inlinetask", "codetaskfactory"),
-    "plist": ("<key>url</key>",),
+    # Ant and Maven have projects too, whose commands are written otherwise.
+    "project": ("<usingtask", "<exec command", "inlinetask", "codetaskfactory"),
     "workbook": ("urn:schemas-microsoft-com:office:spreadsheet",),
     "assembly": ("<deployment", "entrypoint"),
     "asmv1:assembly": ("<deployment", "entrypoint"),
@@ -60,7 +60,6 @@ _MORE: Final = {
     "xsl:stylesheet": ("script", "xsl"),
     "stylesheet": ("script", "xsl"),
     "project": ("script", "msbuild"),
-    "plist": ("shortcut", "webloc"),
     "workbook": ("office-legacy", "excel-xml"),
     "assembly": ("executable", "clickonce"),
     "asmv1:assembly": ("executable", "clickonce"),
@@ -87,7 +86,6 @@ _SECTIONS: Final = (
     ("[internetshortcut", "shortcut", "url"),
     ("[desktop entry]", "shortcut", "desktop"),
     ("[connection to", "shortcut", "ica"),
-    ("[theme]", "script", "theme"),
 )
 #: Words of scripts in lower case, between bars: (language, weight, words). Together they must weigh `_ENOUGH`, one of
 #: them 3.
@@ -118,7 +116,7 @@ _FIELDS: Final = (
 )
 #: Fields that begin mail; two of them make a message.
 _MAIL: Final = frozenset(_FIELDS.split())
-_DDE: Final = re.compile(r"(?:^|[,;\t\"\n])[=+@-][^,;\t\"\n|]{0,64}\|'")
+_DDE: Final = re.compile(r"(?:^|[,;\t\"\n])[=+@-][^,;\t\"\n|]{0,64}\|'[^'\n]{0,2048}'!")
 _SHELLS: Final = (
     ("python", "python"),
     ("perl", "perl"),
