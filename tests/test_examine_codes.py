@@ -102,7 +102,7 @@ class CodeTests(SynchronousTestCase):
     def test_limits(self) -> None:
         """No octets left, no time left."""
         content = saved(code(), "PNG")
-        self.assertEqual(read_codes(content, "png", budget(octets=10)), ())
+        self.assertEqual(read_codes(content, "png", budget(pixels=10)), ())
         self.assertEqual(read_codes(content, "png", budget(seconds=-1.0)), ())
 
     @settings(max_examples=60, deadline=None)

@@ -279,7 +279,7 @@ class Content:
     parts: int = 1000
     depth: int = 30
     archive_depth: int = 5
-    archive_members: int = 1000
+    archive_members: int = 3000
     archive_size_octets: int = 100 * 2**20
 
 

@@ -345,7 +345,7 @@ class ContentTable(Table):
     parts: Count = key(1000, "Parts of a message.")
     depth: Count = key(30, "Parts within parts.")
     archive_depth: Count = key(5, "Archives within archives.")
-    archive_members: Count = key(1000, "Files in the archives of one message.")
+    archive_members: Count = key(3000, "Files in the archives of one message.")
     archive_size: Annotated[Size, Ge(2**20)] = key("100 MiB", "Unpacked size of all archives of one message.")
 
 

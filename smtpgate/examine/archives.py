@@ -12,6 +12,7 @@ message as passwords. It never raises for what a stranger packed; what cannot be
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -75,7 +76,8 @@ class Archive:
         self.flags: set[str] = set()
         self.notes: list[str] = []
         self._content = content
-        self._detail = detail
+        # libmagic knows forms of tar that have no mark.
+        self._detail = "tar" if detail in ("x-tar", "x-gtar", "x-ustar") else detail
         self._budget = budget
         self._names = names
         self._words = words[:TRIES_A_FILE]
@@ -123,7 +125,7 @@ class Archive:
             if entry.is_link and content is not None:
                 target = content[:_LINK_OCTETS].decode("utf-8", "replace")
                 notes.append(note(f"link to {target}"))
-                flags |= _escapes(target)
+                flags |= _link_escapes(entry.name, target)
             yield Member(
                 (entry.name, *entry.others),
                 content,
@@ -256,7 +258,8 @@ class Archive:
                 if target:
                     target = target.decode("utf-8", "replace") if isinstance(target, bytes) else target
                     notes.append(note(f"link to {target}"))
-                    flags |= _escapes(target)
+                    # A hard link is read from the top.
+                    flags |= _link_escapes(name if entry.issym else "", target)
                 content: bytes | None = None
                 if number - 1 in positions or is_locked(ffi, entry):
                     flags.add("encrypted")
@@ -314,6 +317,14 @@ class Archive:
             flag = self._blame(str(error))
             return (bytes(held) or None) if flag == "broken" else None, frozenset({flag})
         return bytes(held), frozenset()
+
+
+def _link_escapes(name: str, target: str) -> frozenset[str]:
+    """The same of what a link leads to, read from where it stands."""
+    plain = target.replace("\\", "/")
+    if not plain.startswith("/"):
+        plain = posixpath.normpath(posixpath.join(name.replace("\\", "/").rpartition("/")[0], plain))
+    return _escapes(plain)
 
 
 def _escapes(path: str) -> frozenset[str]:

@@ -20,8 +20,8 @@ import attrs
 #: Octets that are unpacked for one message: half of what ClamAV scans by default (MaxScanSize 400M, 100M before 0.105),
 #: four times what Proxmox Mail Gateway lets its scanner unpack (25 MB).
 OCTETS: Final = 100 << 20
-#: Files of one message: the limit of Proxmox Mail Gateway for members of archives.
-MEMBERS: Final = 1000
+#: Files of one message: three times the limit of Proxmox Mail Gateway for members of archives, a third of ClamAV's.
+MEMBERS: Final = 3000
 #: Layers of packing: the limit of Proxmox Mail Gateway; an attached message counts as one.
 DEPTH: Final = 5
 #: Unpacked octets for one packed octet. Apache POI calls 100 a bomb, amavis 500; logs in xz reach 200.
@@ -31,6 +31,10 @@ RATIO_FROM_OCTETS: Final = 10 << 20
 #: Passwords tried on one file, and on all files of a message.
 TRIES_A_FILE: Final = 20
 TRIES: Final = 60
+#: Macro projects of one message: olevba takes a hundredth of a second for the smallest.
+PROJECTS: Final = 100
+#: Pixels of all pictures that are unpacked for codes: five photographs of a telephone.
+PIXELS: Final = 60_000_000
 #: Notes of one file, and letters of one note.
 NOTES: Final = 16
 NOTE_LETTERS: Final = 200
@@ -51,6 +55,8 @@ class Budget:
     members: int = MEMBERS
     depth: int = DEPTH
     tries: int = TRIES
+    projects: int = PROJECTS
+    pixels: int = PIXELS
     level: int = 0
     _reached: dict[str, None] = attrs.field(factory=dict, init=False)
 
@@ -85,6 +91,18 @@ class Budget:
             self.reach("files")
             return False
         self.members -= 1
+        return True
+
+    def take_project(self) -> bool:
+        """Take one macro project; False when too many were taken."""
+        self.projects -= 1
+        return self.projects >= 0
+
+    def spend_pixels(self, pixels: int) -> bool:
+        """Take a picture; False when there are not so many pixels left, which hides nothing but a code."""
+        if pixels > self.pixels:
+            return False
+        self.pixels -= pixels
         return True
 
     def take_try(self) -> bool:

@@ -55,7 +55,7 @@ def read_codes(content: bytes, detail: str, budget: Budget) -> tuple[str, ...]:
                 if width * height > PIXELS or min(width, height) < _SMALLEST:
                     return ()
                 for frame in range(min(getattr(picture, "n_frames", 1), _FRAMES)):
-                    if not budget.spend(width * height) or budget.is_late():
+                    if not budget.spend_pixels(width * height) or budget.is_late():
                         break
                     if frame:
                         picture.seek(frame)

@@ -122,7 +122,7 @@ def _embedded(ole: Any, paths: list[list[str]], budget: Budget, flags: set[str],
         else:
             if last == "equation native":
                 notes.append("Equation Editor object")
-                flags.add("embedded-object")
+                flags |= {"embedded-object", "old-equation"}
             continue
         flags.add("embedded-object")
         if member is None:

@@ -67,6 +67,7 @@ FLAGS: Final = MappingProxyType(
         "external-template": "an Office document that loads a template or object from elsewhere",
         "dde": "a field that runs commands",
         "embedded-object": "an object embedded in a document",
+        "old-equation": "an object of the old formula editor, which was switched off for what attackers did with it",
         "embedded-program": "a program inside a document",
         "pdf-javascript": "JavaScript in a PDF",
         "pdf-launch": "a PDF that starts programs",

@@ -11,6 +11,8 @@ messages. It never raises for what a stranger sent: a reader that fails all the 
 from __future__ import annotations
 
 import hashlib
+import html
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -23,6 +25,7 @@ from smtpgate.examine.kinds import Kind, kind_of, kind_of_name
 from smtpgate.examine.mediatypes import kind_of_type
 from smtpgate.examine.names import look_at_names
 from smtpgate.examine.sourcecode import as_text, has_dde
+from smtpgate.message.words import lenient_base64
 
 #: Pictures of a message that are searched for codes: a newsletter has dozens, and none in them.
 PICTURES: Final = 20
@@ -31,6 +34,12 @@ _PICTURE_OCTETS: Final = (100, 8 << 20)
 #: Links and texts that are gathered.
 _LINKS: Final = 1000
 _TEXTS: Final = 100
+#: Values of internal entities in a document type (XML 1.0 section 4.2.1).
+_ENTITY: Final = re.compile(
+    rb"<!ENTITY\s{1,20}[^\s%\"'<>]{1,100}\s{1,20}(?:\"|')(.{1,20000}?)(?:\"|')\s{0,20}>", re.DOTALL
+)
+_ICS_NAME: Final = re.compile(rb";(?:X-)?(?:APPLE-)?FILENAME=\"?([^\";:]{1,300})", re.IGNORECASE)
+_ICS_FILES: Final = 100
 #: Kinds that make a document dangerous which holds one.
 _RUNS: Final = frozenset({"executable", "script", "shortcut", "help"})
 _DOCUMENTS: Final = frozenset({"office", "office-legacy", "onenote", "pdf"})
@@ -162,6 +171,12 @@ class _Look:
             tuple(dict.fromkeys(self.notes))[:NOTES],
         )
 
+    def carry(self, content: bytes) -> None:
+        """A message inside this file: its files."""
+        for file in self.context.on_message(content):
+            path, depth = f"{self.path}/{file.path}", self.depth + 1 + file.depth
+            self.inner.append(attrs.evolve(file, path=path, depth=depth, part=self.part))
+
     def take(self, looked: Looked, source: str) -> None:
         """What a reader gave back: flags and notes here, links and text to the context, members to be looked at."""
         self.flags |= looked.flags
@@ -234,13 +249,40 @@ def _message(look: _Look, detail: str) -> None:
     elif detail == "pst":
         look.flags.add("unopened")
     else:
-        for file in look.context.on_message(look.content):
-            path, depth = f"{look.path}/{file.path}", look.depth + 1 + file.depth
-            look.inner.append(attrs.evolve(file, path=path, depth=depth, part=look.part))
+        look.carry(look.content)
 
 
 def _markup(look: _Look, detail: str) -> None:
-    look.flags |= frozenset(look.context.on_markup(look.content, look.path))
+    flags = set(look.context.on_markup(look.content, look.path))
+    if detail in ("svg", "xml-script", "html") and b"<!ENTITY" in look.content[:65_536]:
+        # What stands in an entity stands wherever that is named.
+        for value in _ENTITY.findall(look.content[:65_536])[:20]:
+            flags |= set(look.context.on_markup(html.unescape(value.decode("utf-8", "replace")).encode(), look.path))
+    if detail == "svg" and "html-script" in flags:
+        flags.add("svg-script")
+    look.flags |= flags
+
+
+def _calendar(look: _Look, detail: str) -> None:
+    """Files in base64 in a calendar (RFC 5545 section 3.8.1.1)."""
+    lines = re.sub(rb"\r?\n[ \t]", b"", look.content).splitlines()
+    members = []
+    for line in lines:
+        head, colon, value = line.partition(b":")
+        if colon and head[:6].upper() == b"ATTACH" and b"BASE64" in head.upper():
+            names = tuple(one.decode("utf-8", "replace") for one in _ICS_NAME.findall(head))
+            content = lenient_base64(value)
+            members.append(Member(names, content, len(content)))
+    look.take(Looked(members=tuple(members[:_ICS_FILES])), "office")
+
+
+def _signed(look: _Look, detail: str) -> None:
+    """A signed message that stands in its own signature (S/MIME, RFC 8551 section 3.5.2)."""
+    from smtpgate.examine.signeddata import signed_content
+
+    inner = signed_content(look.content)
+    if inner and look.context.budget.spend(len(inner)):
+        look.carry(inner)
 
 
 def _script(look: _Look, detail: str) -> None:
@@ -279,6 +321,8 @@ _LOOKS: Final[dict[str, Callable[[_Look, str], None]]] = {
     "script": _script,
     "image": _image,
     "text": _text,
+    "calendar": _calendar,
+    "certificate": _signed,
 }
 
 

@@ -40,6 +40,11 @@ WORDS: Final = 20
 #: Addresses of one field that are told.
 ADDRESSES: Final = 200
 _SUBJECT_LETTERS: Final = 1000
+_KEY: Final = re.compile(
+    r"pass\w{0,6}|passwor[dt]|kennwort|mot de passe|contraseñ?n?a|senha|пароль|hasło|heslo|jelszó|parola|şifre|lösenord"
+    r"|wachtwoord|adgangskode|salasana|opens? with|öffnen mit|密码|密碼|口令|パスワード|비밀번호|암호",
+    re.IGNORECASE,
+)
 _WORD: Final = re.compile(r"[^\s\"'<>(){}\[\]«»“”‘’,;]{3,40}")
 #: Texts for programs. Any other is shown as a plain one where it is not known (RFC 2046 section 4.1.4).
 _RECORDS: Final = frozenset(
@@ -63,7 +68,7 @@ class Limits:
     parts: int = 1000
     depth: int = 30
     archive_depth: int = 5
-    archive_members: int = 1000
+    archive_members: int = 3000
     archive_size_octets: int = 100 << 20
 
     @classmethod
@@ -206,7 +211,11 @@ class _Look:
         seen: dict[str, None] = {}
         for text in [*(one.text for one in self.texts), subject]:
             for found in _PASSWORD.finditer(text[:20_000]):
-                seen[found[1].rstrip(".,;!")] = None
+                seen[found[1].rstrip(".,;!。")] = None
+            for found in _KEY.finditer(text[:20_000]):
+                # In whatever words a language says it: those that follow soon.
+                for word in _WORD.findall(text[found.end() : found.end() + 60])[:6]:
+                    seen.setdefault(word.strip(".,;:!。：").strip(), None)
         for text in [*(one.text for one in self.texts), subject]:
             for found in _WORD.finditer(text[:2000]):
                 word = found[0]

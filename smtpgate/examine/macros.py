@@ -55,6 +55,8 @@ def look_at_vba(content: bytes, budget: Budget) -> tuple[set[str], list[str]]:
         return {"macro", "too-big"}, ["too large for a look at its macros"]
     if budget.is_late():
         return {"not-examined"}, []
+    if not budget.take_project():
+        return {"macro", "too-many"}, ["too many macro projects in one message"]
     hush("olevba", "oletools", "olefile", "pcodedmp")
     try:
         if not _is_affordable(content):

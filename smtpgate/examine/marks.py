@@ -70,6 +70,7 @@ _MARKS: Final = (
     (0, b"StuffIt ", "archive", "sit"),
     (0, b"SIT!", "archive", "sit"),
     (0, b"{\\rt", "office-legacy", "rtf"),
+    (0, b"ActiveMime", "office-legacy", "activemime"),
     (0, b"\0\1\0\0Standard Jet DB", "office-legacy", "mdb"),
     (0, b"\0\1\0\0Standard ACE DB", "office-legacy", "accdb"),
     (0, b"\x78\x9f\x3e\x22", "tnef", "winmail"),

@@ -11,17 +11,15 @@ HTML living standard (parsing); CSS 2.2 sections 4.1 and 6 (escapes, what is inh
 
 from __future__ import annotations
 
-import binascii
 import html
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from smtpgate.examine.scripts import script_flags
+from smtpgate.examine.scripts import carried, script_flags
 from smtpgate.examine.texts import ZERO_WIDTH, Sight, declarations, read_sheet, styled
 
 #: Octets of one document that become a tree: newsletters have up to some 200 KB, Gmail cuts at 102 KB.
@@ -68,6 +66,23 @@ _LEADS: Final = {
 }
 #: Elements that say something without an attribute.
 _SPECIAL: Final = frozenset(("script", "form", "input", "iframe", "frame", "embed", "object", "foreignobject"))
+_BY_ANY_PREFIX: Final = frozenset(
+    [
+        "script",
+        "foreignobject",
+        "svg",
+        "a",
+        "form",
+        "input",
+        "iframe",
+        "object",
+        "embed",
+        "image",
+        "use",
+        "set",
+        "animate",
+    ]
+)
 #: Attributes that `styled` and style sheets look at.
 _SIGHT: Final = ("style", "class", "id", "color", "bgcolor", "background", "hidden")
 _RAW_LINK: Final = re.compile(
@@ -195,7 +210,11 @@ class _Walk:
                 self._comment(node.data or "")
                 continue
             if name[:1] != "#" and name[:1] != "!":
-                state = self._element(node, name.lower(), state)
+                name = name.lower()
+                if ":" in name and name.rpartition(":")[2] in _BY_ANY_PREFIX:
+                    # In XML a prefix says nothing by itself.
+                    name = name.rpartition(":")[2]
+                state = self._element(node, name, state)
             children = getattr(node, "children", None)
             if children:
                 if name.lower() in _BLOCKS:
@@ -297,11 +316,13 @@ class _Walk:
         scheme = raw[:11].lower()
         if scheme.startswith("javascript:"):
             self._out.flags |= script_flags(raw)
+        elif scheme.startswith("data:") and name == "script":
+            self._out.flags |= script_flags(carried(raw))
         elif scheme.startswith("data:") and name in ("a", "area", "iframe", "frame", "embed", "object", "meta"):
             if _PROGRAM.match(raw) is not None:
                 self._out.flags.add("html-smuggling")
             elif raw[:30].lower().startswith(("data:text/html", "data:image/svg", "data:application/xhtml")):
-                self._page(_carried(raw))
+                self._page(carried(raw))
 
     def _lead(self, raw: str, shown: str, tag: str) -> Found | None:
         out = self._out
@@ -353,18 +374,6 @@ class _Walk:
             self._count("event-attributes")
             out.flags.add("html-script")
             out.flags |= script_flags(" ".join(value for key, value in given.items() if key.startswith("on")))
-
-
-def _carried(url: str) -> str:
-    """The text in a data URL."""
-    head, _, content = url[: 2 * TREE_LETTERS].partition(",")
-    octets = unquote_to_bytes(content)
-    if head.lower().rstrip().endswith(";base64"):
-        try:
-            octets = binascii.a2b_base64(octets + b"==")
-        except binascii.Error:
-            return ""
-    return octets.decode("utf-8", "replace")
 
 
 def _text_of(node: Any) -> str:

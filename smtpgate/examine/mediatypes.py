@@ -95,8 +95,8 @@ _ENDINGS: Final = {
     "html": "xht",
     "svg": "svg svgz",
     "xml": "xml xsd rss xsl xslt",
-    "text": "txt csv tsv log md json ini cfg conf yaml yml css text asc nfo diz sql tex rst adoc asciidoc diff patch ipynb"
-    " org toml bib po",
+    "text": "txt csv tsv log md json ini cfg conf yaml yml css text asc nfo diz sql tex rst adoc asciidoc diff patch"
+    " ipynb org toml bib po",
     "calendar": "ics ical ifb",
     "contact": "vcf vcard",
     "message": "mht mhtm mhtml",

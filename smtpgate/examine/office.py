@@ -13,8 +13,10 @@ ECMA-376 part 1 sections 17.14 (external content) and 17.16 (fields), part 2 sec
 
 from __future__ import annotations
 
+import binascii
 import html
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -22,13 +24,14 @@ from xml.parsers import expat
 
 from smtpgate.examine.budget import MEMBERS, Budget, Looked, Member, note
 from smtpgate.examine.compound import look_at_compound
-from smtpgate.examine.macros import look_at_vba
+from smtpgate.examine.macros import judge_source, look_at_vba
 from smtpgate.examine.onenote import look_at_onenote
 from smtpgate.examine.richtext import is_elsewhere, look_at_rtf
+from smtpgate.examine.sourcecode import has_dde
 from smtpgate.examine.zipdir import Directory, Entry, read_directory, read_entry
 
 #: Relationship files, octets of each, and relationships in all: books of a thousand slides stay below.
-_RELATIONS: Final = 200
+_RELATIONS: Final = 4000
 _RELATION_OCTETS: Final = 1 << 20
 _TARGETS: Final = 5000
 #: Octets of all parts that are searched for fields.
@@ -43,14 +46,18 @@ _PART_ENDINGS: Final = (
 )
 _PARTS: Final = frozenset(_PART_ENDINGS.split())
 #: Relationships that load as soon as the document is opened, by the last word of their type.
-_LOADING: Final = (
-    "attachedtemplate oleobject frame subdocument package externallinkpath xlexternallinkpath afchunk"
-    " mailmergesource control"
-)
+_LOADING: Final = "attachedtemplate oleobject frame subdocument package afchunk mailmergesource control"
 _LOADED: Final = frozenset(_LOADING.split())
 _FIELD: Final = re.compile(rb"<(?:\w{1,16}:)?(instrText|fldSimple|fldChar|ddeLink)\b([^<>]{0,4096})>([^<]{0,4096})")
 #: A defined name with which a sheet of macros runs by itself ([MS-XLS] 2.4.150, the same in OOXML).
 _STARTS: Final = re.compile(rb"(?:_xlnm\.|\b)auto_(?:open|close|activate|deactivate)(?![a-z_])", re.IGNORECASE)
+_COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
+#: Macros in documents of one XML file (Flat OPC, Word 2003).
+_BLOB: Final = re.compile(rb"(?:binaryData|binData)\b[^<>]{0,500}>([A-Za-z0-9+/=\s]{100,})<")
+_BLOBS: Final = 50
+_SYLK_CALL: Final = re.compile(rb";e(?:exec|call|register|fopen|urldownload)\w{0,20}\(")
+_COMPOUND: Final = b"\xd0\xcf\x11\xe0"
+_PROGRAMS: Final = (b"MZ", b"\x7fELF", b"PK\3\4", b"Rar!", b"7z\xbc\xaf")
 _DDE: Final = re.compile(r"\bDDE(?:AUTO)?\b", re.IGNORECASE)
 
 
@@ -66,8 +73,13 @@ def look_at_office(content: bytes, detail: str, budget: Budget, words: Sequence[
     if directory is not None:
         return _Package(content, directory, budget).look()
     if content.lstrip()[:1] == b"<":
-        return _look_at_xml(content)
-    return Looked() if detail in ("slk", "mdb", "accdb") else Looked(frozenset({"broken"}))
+        return _look_at_xml(content, budget)
+    if detail == "slk":
+        return _look_at_sylk(content)
+    if detail == "activemime":
+        flags, notes = _project(content, budget)
+        return Looked(frozenset(flags), tuple(notes))
+    return Looked() if detail in ("mdb", "accdb") else Looked(frozenset({"broken"}))
 
 
 class _Package:
@@ -82,6 +94,7 @@ class _Package:
         self._members: list[Member] = []
         self._links: list[tuple[str, str]] = []
         self._has_macro_sheet = self._starts = False
+        self._has_basic = self._listens = False
 
     def look(self) -> Looked:
         directory = self._directory
@@ -107,9 +120,21 @@ class _Package:
             ending = name.rpartition(".")[2] if "." in name.rpartition("/")[2] else ""
             if entry.is_folder:
                 continue
-            if name.endswith(".rels") and relations < _RELATIONS:
+            # What a part is its octets say first: relationships may lead to one under any name.
+            head = read_entry(self._content, entry, 16)
+            if name.endswith(".rels"):
                 relations += 1
-                self._relations(self._read(entry, _RELATION_OCTETS))
+                part = self._read(entry, _RELATION_OCTETS) if relations <= _RELATIONS else b""
+                self._flags |= {"too-many"} if relations > _RELATIONS else set()
+                self._flags |= {"too-big"} if len(part) == _RELATION_OCTETS else set()
+                self._relations(part)
+            elif head.startswith(_COMPOUND):
+                self._binary(entry, name)
+            elif head.startswith(_PROGRAMS):
+                self._member(entry)
+            elif name == "[content_types].xml":
+                if b"macrosheet" in self._read(entry, _RELATION_OCTETS).lower():
+                    self._macro_sheet()
             elif name.endswith(("xl/workbook.xml", "xl/workbook.bin")):
                 self._starts = _STARTS.search(self._read(entry, _RELATION_OCTETS).replace(b"\0", b"")) is not None
             elif ending == "bin":
@@ -119,15 +144,15 @@ class _Package:
                 self._member(entry)
             elif "/macrosheets/" in name:
                 self._macro_sheet()
-            elif name.startswith(("basic/", "scripts/")) and name.endswith(".xml"):
-                self._flags.add("macro")
+            elif name.startswith(("basic/", "scripts/")) and ending == "xml":
+                self._basic(self._read(entry, _VBA_OCTETS), name)
             elif name == "meta-inf/manifest.xml" and b"encryption-data" in self._read(entry, _RELATION_OCTETS):
                 self._flags.add("encrypted")
-            elif ending == "xml" and left > 0 and _has_fields(name):
+            elif ending == "xml" and left > 0 and not name.startswith(_NO_FIELDS):
                 part = self._read(entry, left)
                 left -= len(part)
                 self._fields(part, name)
-        if self._starts and self._has_macro_sheet:
+        if self._starts and self._has_macro_sheet or self._listens and self._has_basic:
             self._flags.add("macro-autorun")
         return Looked(
             frozenset(self._flags),
@@ -149,6 +174,15 @@ class _Package:
         self._has_macro_sheet = True
         self._flags.add("macro")
         self._notes.append("Excel 4 macro sheet")
+
+    def _basic(self, part: bytes, name: str) -> None:
+        """A module of an OpenDocument; the lists of libraries are there without any."""
+        if name.rpartition("/")[2] in ("script-lc.xml", "script-lb.xml", "dialog-lc.xml", "dialog-lb.xml"):
+            return
+        self._has_basic = True
+        flags, notes = judge_source(html.unescape(part.decode("utf-8", "replace")), ())
+        self._flags |= {"macro", *flags}
+        self._notes += notes
 
     def _member(self, entry: Entry) -> None:
         body = self._read(entry, _EMBEDDED_OCTETS)
@@ -204,6 +238,12 @@ class _Package:
             part = part.decode("utf-16", "replace").encode()
         if b"<!ENTITY" in part:
             self._notes.append("XML entities")
+        if b"<!" in part:
+            part = _COMMENT.sub(b"", part).replace(b"<![CDATA[", b"").replace(b"]]>", b"")
+        self._listens = self._listens or b"event-listener" in part and b"dom:load" in part
+        if b"ppaction://program" in part:
+            self._flags.add("dde")
+            self._notes.append("a click starts a program")
         text = []
         for tag, attributes, inner in _FIELD.findall(part):
             if tag == b"fldChar":
@@ -226,9 +266,8 @@ class _Package:
 _BARE: Final = frozenset({"mimetype", "thumbnails/thumbnail", "layout-cache", "configurations2/accelerator/current"})
 
 
-def _has_fields(name: str) -> bool:
-    """Parts of text, and links of workbooks to other programs."""
-    return name.startswith(("word/", "xl/externallinks/")) and not name.startswith(("word/theme/", "word/styles"))
+#: Large parts that programs read no fields from, wherever the package has its text.
+_NO_FIELDS: Final = ("xl/worksheets/", "xl/sharedstrings", "xl/styles", "word/theme/", "word/styles", "ppt/theme/")
 
 
 def _relationships(part: bytes) -> Iterator[tuple[str, str, bool]]:
@@ -252,9 +291,15 @@ def _relationships(part: bytes) -> Iterator[tuple[str, str, bool]]:
     yield from found
 
 
-def _look_at_xml(content: bytes) -> Looked:
+def _look_at_xml(content: bytes, budget: Budget) -> Looked:
     """Documents in one XML file: macros stand in them as base64."""
-    flags = set()
+    flags: set[str] = set()
+    notes: list[str] = []
+    for found in _BLOB.findall(content)[:_BLOBS]:
+        with suppress(binascii.Error, ValueError):
+            more, said = _project(binascii.a2b_base64(found), budget)
+            flags |= more
+            notes += said
     if any(word in content for word in (b"editdata.mso", b"vbaProject", b'macrosPresent="yes"', b"ActiveMime")):
         flags.add("macro")
     if b"instrText" in content or b"instr=" in content:
@@ -262,4 +307,33 @@ def _look_at_xml(content: bytes) -> Looked:
             html.unescape(b"".join(inner for _, _, inner in _FIELD.findall(content)).decode("utf-8", "replace"))
         ):
             flags.add("dde")
+    return Looked(frozenset(flags), tuple(notes))
+
+
+def _project(content: bytes, budget: Budget) -> tuple[set[str], list[str]]:
+    """Flags and notes of a macro project as it is, or in the envelope that Word puts around it in a web page."""
+    if content.startswith(b"ActiveMime"):
+        start = content.find(b"\x78", 46, 80)
+        unpacker = zlib.decompressobj()
+        try:
+            content = unpacker.decompress(content[start:], _VBA_OCTETS) if start > 0 else b""
+        except zlib.error:
+            content = b""
+        if not budget.spend(len(content)):
+            return {"macro", "too-big"}, []
+        if not content.startswith(_COMPOUND):
+            return {"macro", "broken"}, []
+    return look_at_vba(content, budget) if content.startswith(_COMPOUND) else (set(), [])
+
+
+def _look_at_sylk(content: bytes) -> Looked:
+    """A table in text, which may be a sheet of Excel 4 macros (SYLK; records E, NN and O)."""
+    lower = content.lower()
+    flags: set[str] = set()
+    if b";nauto_open" in lower or b";nauto_close" in lower:
+        flags |= {"macro", "macro-autorun"}
+    if _SYLK_CALL.search(lower) is not None:
+        flags |= {"macro", "macro-suspicious"}
+    if has_dde(content.decode("latin-1").replace(";K", "\n").replace(";E", "\n=")):
+        flags.add("dde")
     return Looked(frozenset(flags))

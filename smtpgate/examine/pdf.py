@@ -12,6 +12,7 @@ ISO 32000-2 sections 12.6 (actions), 7.11.4 (embedded files), 7.6 (encryption), 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -29,6 +30,9 @@ _LINKS: Final = 500
 _FILES: Final = 100
 _ANNOTATIONS: Final = 2000
 _CHAIN: Final = 10
+_SCRIPT_OCTETS: Final = 4096
+#: Calls of Acrobat's own functions that format and check what is typed (AFNumber_Format, AFDate_Keystroke and such).
+_FORM_SCRIPT: Final = re.compile(r"\s*(?:AF[A-Z][A-Za-z]{2,20}(?:_[A-Za-z]{2,20})?\s*\([^()]{0,500}\)\s*;?\s*){1,10}")
 #: Limits of pypdf, lower than its own: one stream, and the work on one.
 _LIMITS: Final[dict[str, Any]] = {
     "zlib_maximum_output_length": 20_000_000,
@@ -51,7 +55,7 @@ def look_at_pdf(content: bytes, budget: Budget, words: Sequence[str] = ()) -> Lo
     flags = set(reading.flags)
     if not is_read and "not-examined" not in flags:
         flags.add("broken")
-    if seen.names & {"JavaScript", "JS"}:
+    if seen.names & {"JavaScript", "JS"} and not (is_read and reading.has_form_script):
         flags.add("pdf-javascript")
     if "Launch" in seen.names:
         flags.add("pdf-launch")
@@ -81,6 +85,7 @@ class _Reading:
 
     def __init__(self, content: bytes, budget: Budget, words: Sequence[str]) -> None:
         self.flags: set[str] = set()
+        self.has_form_script = False
         self.notes: list[str] = []
         self.members: list[Member] = []
         self.links: dict[tuple[str, str], None] = {}
@@ -202,7 +207,7 @@ class _Reading:
                 self.flags.add("pdf-open-action")
                 self.notes.append(f"{kind} when opened")
             if kind == "JavaScript":
-                self.flags.add("pdf-javascript")
+                self._script(action.get("/JS"))
             elif kind == "Launch":
                 self.flags.add("pdf-launch")
                 self.notes.append(note(f"starts {_file(action)}"))
@@ -215,6 +220,15 @@ class _Reading:
                     self._link(target)
             following = _resolved(action.get("/Next"))
             action = following[0] if isinstance(following, list) and following else following
+
+    def _script(self, source: Any) -> None:
+        """JavaScript; what Acrobat itself writes for the fields of a form does nothing else."""
+        source = _resolved(source)
+        text = source.get_data()[:_SCRIPT_OCTETS].decode("latin-1") if hasattr(source, "get_data") else _string(source)
+        if _FORM_SCRIPT.fullmatch(text) is not None:
+            self.has_form_script = True
+        else:
+            self.flags.add("pdf-javascript")
 
     def _link(self, url: str) -> None:
         if url and len(self.links) < _LINKS:

@@ -24,6 +24,7 @@ _TOKEN: Final = re.compile(rb"\\bin(\d{1,10}) ?|\\[a-zA-Z]{1,32}-?\d{0,10} ?|\\[
 _HEX: Final = b"0123456789abcdefABCDEF"
 _NOT_HEX: Final = bytes(octet for octet in range(256) if octet not in _HEX)
 _TEMPLATE: Final = re.compile(rb"\\\*\s{0,9}\\template\s{1,9}([^{}]{1,2048})")
+_ESCAPED: Final = re.compile(r"\\'([0-9a-fA-F]{2})|\\u(-?\d{1,6}) ?(?:\\'[0-9a-fA-F]{2}|[^\\{}])?")
 _FIELD: Final = re.compile(rb"\bDDE(?:AUTO)?\b", re.IGNORECASE)
 
 
@@ -33,7 +34,7 @@ def look_at_rtf(content: bytes, budget: Budget) -> Looked:
     notes: list[str] = []
     members: list[Member] = []
     for target in _TEMPLATE.findall(content)[:8]:
-        text = target.decode("latin-1").strip()
+        text = _ESCAPED.sub(_letter, target.decode("latin-1")).strip()
         if is_elsewhere(text):
             flags.add("external-template")
             notes.append(note(f"template {text}"))
@@ -51,6 +52,8 @@ def look_at_rtf(content: bytes, budget: Budget) -> Looked:
         name, member = _object(raw)
         if name:
             notes.append(note(f"object {name}"))
+        if name.lower().startswith("equation."):
+            flags.add("old-equation")
         if member is not None:
             members.append(member)
         at = content.find(_DATA, max(end, at + len(_DATA)))
@@ -61,6 +64,11 @@ def look_at_rtf(content: bytes, budget: Budget) -> Looked:
     if not content.rstrip(b" \r\n\0\t").endswith(b"}") and not members:
         flags.add("broken")
     return Looked(frozenset(flags), tuple(notes), tuple(members))
+
+
+def _letter(found: re.Match[str]) -> str:
+    """A letter that is written by its number; what stands behind `\\u` for old readers is dropped."""
+    return chr(int(found[1], 16)) if found[1] else chr(int(found[2]) % 0x10000)
 
 
 def _octets(content: bytes, at: int) -> tuple[bytes, int]:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 _DECODES: Final = re.compile(r"atob\s*\(|unescape\s*\(|fromCharCode|decodeURIComponent\s*\(|charCodeAt|parseInt\s*\(")
 _BUILDS: Final = re.compile(
@@ -19,6 +21,9 @@ _LITERAL: Final = re.compile(r"[A-Za-z0-9+/=%\\x,]+")
 _LITERAL_LETTERS: Final = 4000
 #: Octets written as numbers, as in an array.
 _NUMBERS: Final = re.compile(r"(?:(?:0x)?[0-9a-fA-F]{1,3}\s{0,8},\s{0,8}){500}")
+
+#: Of what a URL carries, so many letters are read: twice what becomes a tree, for base64.
+_CARRIED_LETTERS: Final = 524_288
 
 
 def script_flags(text: str, is_sure: bool = True) -> set[str]:
@@ -39,3 +44,15 @@ def script_flags(text: str, is_sure: bool = True) -> set[str]:
     if is_sure and _GOES.search(text) is not None:
         flags.add("html-redirect")
     return flags
+
+
+def carried(url: str) -> str:
+    """The text in a data URL."""
+    head, _, content = url[:_CARRIED_LETTERS].partition(",")
+    octets = unquote_to_bytes(content)
+    if head.lower().rstrip().endswith(";base64"):
+        try:
+            octets = binascii.a2b_base64(octets + b"==")
+        except binascii.Error:
+            return ""
+    return octets.decode("utf-8", "replace")

@@ -77,6 +77,9 @@ class AttachmentOptions(Options):
             "onenote",
             "hidden-member",
             "polyglot",
+            "old-equation",
+            "office-legacy/mdb",
+            "office-legacy/accdb",
         ],
         description="The message is one for the quarantine.",
     )
@@ -107,6 +110,8 @@ class AttachmentOptions(Options):
             "macro": 1.0,
             "type-mismatch": 1.0,
             "disk-image": 3.0,
+            "unopened": 3.0,
+            "broken": 0.5,
             "html-script": 1.0,
             "html-form": 1.5,
             "html-password": 3.0,
