@@ -252,7 +252,7 @@ class LyingTests(SynchronousTestCase):
             tarred(("a/b", "../../x")),
         ):
             self.assertEqual(opened(content)[0][0].flags, {"path-escape"})
-        for content in (packed({"a..b/c": b"x"}), tarred(("a", "b"))):
+        for content in (packed({"a..b/c": b"x"}), tarred(("a", "b")), tarred(("p/bin/x", "../lib/x.txt"))):
             self.assertEqual(opened(content)[0][0].flags, frozenset())
 
 

@@ -14,6 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.examine.facts import Facts, from_plain, to_plain
 from smtpgate.examine.look import TEXT_LETTERS, Limits, examine, look
+from tests.accuracy.malware import by_library
+from tests.files_kit import PROGRAM
 
 HEAD = (
     b"From: Alice <alice@example.com>\r\nTo: bob@example.net\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\nMIME-Version: 1.0\r\n"
@@ -41,6 +43,17 @@ def zipped(**members: bytes) -> bytes:
         for name, content in members.items():
             archive.writestr(name.replace("_", "."), content)
     return out.getvalue()
+
+
+def message(text: str, archive: bytes) -> bytes:
+    """A text and a ZIP file."""
+    return (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+        + text.encode()
+        + b'\r\n--b\r\nContent-Type: application/zip; name="a.zip"\r\nContent-Transfer-Encoding: base64\r\n\r\n'
+        + base64.encodebytes(archive).replace(b"\n", b"\r\n")
+        + b"--b--\r\n"
+    )
 
 
 class LookTests(SynchronousTestCase):
@@ -118,6 +131,41 @@ class LookTests(SynchronousTestCase):
         """What is called one is tried first."""
         facts = examine(mixed(b"\r\nThe password is: s3cret-99.\r\n", attached("a.zip", zipped(a_txt=b"x"))))
         self.assertEqual(facts.files[0].flags, frozenset())
+
+    def test_ways_to_say_a_password(self) -> None:
+        """In any words: those behind the one for it are tried."""
+        archive = by_library("zip", "zip:encryption=zipcrypt", "geheim")("a.txt", b"hello " * 30)
+        for said in (
+            "Das Passwort lautet geheim",
+            "The password for the file is geheim.",
+            "密码：geheim",
+            "Hasło: geheim",
+            "It opens with geheim",
+            "mot de passe : geheim",
+        ):
+            (locked,) = [one for one in examine(message(said, archive)).files if one.kind == "archive"]
+            self.assertIn("password-in-text", locked.flags, said)
+        (locked,) = [one for one in examine(message("We keep it geheim", archive)).files if one.kind == "archive"]
+        self.assertNotIn("password-in-text", locked.flags)
+
+    def test_what_is_called_a_message_and_is_none(self) -> None:
+        """It is a file; a message in a file has its name judged beside what is in it."""
+        body = base64.encodebytes(PROGRAM)
+        head = b'Content-Type: message/rfc822; name="%s"\r\nContent-Transfer-Encoding: base64\r\n\r\n'
+        kinds = [(one.kind, "bad-name" in one.flags) for one in examine(head % b"a.exe" + body).files]
+        self.assertIn(("executable", True), kinds)
+        inner = b"From: a@example.org\r\nSubject: x\r\n\r\nhello\r\n"
+        found = examine(b'Content-Type: message/rfc822; name="a.pdf.exe"\r\n\r\n' + inner).files
+        self.assertEqual([("double-extension" in one.flags, one.kind) for one in found], [(True, "message")])
+        self.assertEqual(examine(b"Content-Type: message/rfc822\r\n\r\n" + inner).files, ())
+
+    def test_a_text_that_is_none(self) -> None:
+        """Without a name too; any other text is shown."""
+        body = base64.encodebytes(PROGRAM)
+        for label, wanted in ((b"text/x-msdownload", ["executable"]), (b"text/calendar", ["executable"])):
+            head = b"Content-Type: %s\r\nContent-Transfer-Encoding: base64\r\n\r\n" % label
+            self.assertEqual([one.kind for one in examine(head + body).files], wanted)
+        self.assertEqual(examine(b"Content-Type: text/x-strange\r\n\r\nhello\r\n").files, ())
 
     def test_limits_are_told(self) -> None:
         """What was not looked at never passes for clean."""

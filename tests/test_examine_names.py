@@ -13,6 +13,21 @@ PLAIN = frozenset()
 BAD = frozenset({"bad-name"})
 
 
+class ShortNameTests(SynchronousTestCase):
+    """Names of old beside long ones."""
+
+    def test_a_short_form_is_no_other_name(self) -> None:
+        """What Windows makes of a long name; of another ending it is one."""
+        self.assertEqual(look_at_names(["Rechnung Mai.docx", "RECHNU~1.DOC"]).flags, frozenset())
+        self.assertIn("names-differ", look_at_names(["Rechnung Mai.docx", "RECHNU~1.EXE"]).flags)
+        self.assertIn("bad-name", look_at_names(["RECHNU~1.EXE"]).flags)
+
+    def test_a_page_beside_a_text_is_no_disguise(self) -> None:
+        """A manual as a page; a page that passes for a document is one."""
+        self.assertNotIn("double-extension", look_at_names(["README.md.html"]).flags)
+        self.assertIn("double-extension", look_at_names(["invoice.pdf.html"]).flags)
+
+
 class EndingTests(SynchronousTestCase):
     """Which ending counts."""
 

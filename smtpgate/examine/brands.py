@@ -16,9 +16,9 @@ from typing import Final
 import attrs
 import re2
 
-from smtpgate.examine.skeleton import skeleton
+from smtpgate.examine.skeleton import AROUND, skeleton
 
-#: Names, "|" between spellings, and domains.
+#: Names, "|" between spellings, and domains; "~house.de" stands for houses of one name, each with a domain of its own.
 _TABLE: Final = """
 paypal | pay pal = paypal.com paypal.de paypal.co.uk paypal-communication.com paypal.me
 amazon | amazon prime | amazon.com = amazon.com amazon.co.uk amazon.de amazon.fr amazon.it amazon.es amazon.ca amazon.co.jp amazon.in amazon.com.au amazon.com.br amazon.nl amazonaws.com amazonses.com primevideo.com awstrack.me a2z.com media-amazon.com ssl-images-amazon.com
@@ -102,8 +102,8 @@ rabobank = rabobank.nl rabobank.com
 abn amro = abnamro.nl abnamro.com
 deutsche bank = deutsche-bank.de db.com
 commerzbank = commerzbank.de commerzbank.com
-sparkasse | s-pushtan = sparkasse.de sparkassen.de dsv-gruppe.de
-volksbank | vr bank | raiffeisenbank = vr.de volksbank.de raiffeisen.ch raiffeisen.at vb.de
+sparkasse | s-pushtan = sparkasse.de sparkassen.de dsv-gruppe.de ~sparkasse.de
+volksbank | vr bank | raiffeisenbank = vr.de volksbank.de raiffeisen.ch raiffeisen.at vb.de ~volksbank.de ~raiffeisenbank.de ~volksbank.at ~vr.de
 postbank = postbank.de
 dkb bank = dkb.de
 comdirect = comdirect.de
@@ -238,7 +238,18 @@ class Brand:
 
     def owns(self, host: str) -> bool:
         """True for its domains and all below them."""
-        return any(host == domain or host.endswith(f".{domain}") for domain in self.domains)
+        return any(
+            _is_house(host, domain[1:]) if domain[0] == "~" else host == domain or host.endswith(f".{domain}")
+            for domain in self.domains
+        )
+
+
+def _is_house(host: str, pattern: str) -> bool:
+    """`sparkasse-koelnbonn.de` is one of the houses, `sparkasse-login.de` none."""
+    name, _, ending = pattern.partition(".")
+    label, _, rest = ".".join(host.split(".")[-2:]).partition(".")
+    words = set(label.split("-"))
+    return rest == ending and name in words and not words & AROUND
 
 
 def _read() -> tuple[Brand, ...]:

@@ -23,8 +23,9 @@ from smtpgate.examine.budget import NOTES, Budget, Looked, Member, note
 from smtpgate.examine.facts import File
 from smtpgate.examine.kinds import Kind, kind_of, kind_of_name
 from smtpgate.examine.mediatypes import kind_of_type
-from smtpgate.examine.names import look_at_names
+from smtpgate.examine.names import ENDINGS, RUNS, look_at_names
 from smtpgate.examine.sourcecode import as_text, has_dde
+from smtpgate.message import transfer
 from smtpgate.message.words import lenient_base64
 
 #: Pictures of a message that are searched for codes: a newsletter has dozens, and none in them.
@@ -40,6 +41,10 @@ _ENTITY: Final = re.compile(
 )
 _ICS_NAME: Final = re.compile(rb";(?:X-)?(?:APPLE-)?FILENAME=\"?([^\";:]{1,300})", re.IGNORECASE)
 _ICS_FILES: Final = 100
+#: Of a text that holds coded files (uuencode), so much is read.
+_CODED_OCTETS: Final = 20 << 20
+#: Kinds of which no program makes anything else.
+_SHOWN: Final = frozenset({"pdf", "image", "audio", "video", "office", "font"})
 #: Kinds that make a document dangerous which holds one.
 _RUNS: Final = frozenset({"executable", "script", "shortcut", "help"})
 _DOCUMENTS: Final = frozenset({"office", "office-legacy", "onenote", "pdf"})
@@ -118,6 +123,9 @@ def look_at_file(
     with _guard(look, "kind"):
         look.kind = kind_of(content, names, claimed)
     look.flags |= look.kind.flags
+    if "bad-name" in look.flags and look.kind.kind in _SHOWN and _is_host_name(names):
+        # "Screenshot www.example.com" ends like a program of old, and is none.
+        look.flags.discard("bad-name")
     look.notes += [f"also {detail or kind}" for kind, detail in look.kind.also]
     wanted = [one for one in look.kind.all if one[0] in _LOOKS]
     # A document that is sent as an archive will be opened as one.
@@ -137,6 +145,12 @@ def look_at_file(
     if look.kind.kind in _DOCUMENTS and any(one.depth == depth + 1 and one.kind in _RUNS for one in look.inner):
         look.flags.add("embedded-program")
     return [look.file(claimed, is_inline), *look.inner]
+
+
+def _is_host_name(names: Sequence[str]) -> bool:
+    """True where nothing but `.com` makes the name a program's."""
+    named = look_at_names(names)
+    return {ending for ending in named.endings if ENDINGS.get(ending) in RUNS} == {"com"}
 
 
 @attrs.define
@@ -305,6 +319,13 @@ def _image(look: _Look, detail: str) -> None:
 def _text(look: _Look, detail: str) -> None:
     if has_dde(as_text(look.content)):
         look.flags.add("dde")
+    if b"begin" in look.content[:_CODED_OCTETS]:
+        text = look.content[:_CODED_OCTETS]
+        members = []
+        for block in transfer.blocks(text):
+            content = transfer.decode_block(text, block)
+            members.append(Member((block.name,), content, len(content)))
+        look.take(Looked(members=tuple(members)), "office")
 
 
 _LOOKS: Final[dict[str, Callable[[_Look, str], None]]] = {

@@ -51,7 +51,7 @@ _RECORDS: Final = frozenset(
     {"text/calendar", "text/csv", "text/vcard", "text/x-vcard", "text/directory", "text/rfc822-headers", "text/css"}
 )
 #: Kinds of what a mail program may show as a text.
-_TEXTS: Final = frozenset({"text", "html", "xml", "calendar", "contact", "message", "empty", "unknown", "script"})
+_TEXTS: Final = frozenset({"text", "html", "xml", "contact", "message", "empty", "unknown", "script"})
 _DIGIT: Final = re.compile(r"\d")
 _PASSWORD: Final = re.compile(
     r"(?:pass\w{0,6}|passwor[dt]|kennwort|mot de passe|contraseña|senha|pin|code|пароль)\W{1,12}"
@@ -254,16 +254,14 @@ class _Look:
         return flags
 
     def _on_message(self, content: bytes) -> Iterable[File]:
-        """A message in a file: its own files, by the same budget."""
+        """A message in a file: its own files, by the same budget. The layer was opened by who looks at the file."""
         inner = walk(
             re.sub(rb"\r?\n", b"\r\n", content), MimeLimits(depth=self._limits.depth, parts=self._limits.parts)
         )
         kept, self.files = self.files, []
         outer, self.counts = self.counts, {}
-        with self.budget.deeper() as is_allowed:
-            if is_allowed:
-                self._texts_of(inner)
-                self._files_of(inner)
+        self._texts_of(inner)
+        self._files_of(inner)
         found, self.files = self.files, kept
         inside, self.counts = self.counts, outer
         for name, count in inside.items():

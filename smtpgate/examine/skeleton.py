@@ -19,7 +19,7 @@ from smtpgate.examine.urls import registrable
 #: Letters of one label that are compared: the longest label of the DNS.
 LABEL_LETTERS: Final = 63
 #: What is put around a name so that it seems to belong to it.
-_AROUND: Final = frozenset(
+AROUND: Final = frozenset(
     {
         "account", "accounts", "alert", "alerts", "app", "auth", "bank", "billing", "card", "center", "cloud", "com",
         "confirm", "customer", "delivery", "help", "helpdesk", "id", "info", "invoice", "login", "mail", "my", "net",
@@ -123,7 +123,7 @@ def looks_like(host: str, targets: Iterable[str]) -> tuple[str, str] | None:
             return target, "looks the same"
         if len(words) > 1 and any(skeleton(word) == skeleton(wanted) for word in words):
             rest = {word for word in words if skeleton(word) != skeleton(wanted)}
-            if rest & _AROUND or any(word.isdigit() for word in rest):
+            if rest & AROUND or any(word.isdigit() for word in rest):
                 return target, "the name with other words"
         if len(wanted) >= 6 and name != wanted and _is_near(looks, skeleton(wanted)):
             return target, "one letter is different"

@@ -478,7 +478,7 @@ def _form(body: str, subject: str, hidden: int) -> dict[str, float]:
         "spaced-words": min(10, len(_SPACED.findall(body[:16384]))),
         "leet-words": min(10, len(_LEET.findall(body[:16384]))),
         "mixed-words": min(10, sum(_is_mixed(word) for word in words if not word.isascii())),
-        "emoji-subject": min(3, sum(unicodedata.category(letter) == "So" for letter in subject)),
+        "emoji-subject": min(3, sum(letter > "\u2190" and unicodedata.category(letter) == "So" for letter in subject)),
         "styled-letters": float(styled > 3),
     }
 
