@@ -24,7 +24,8 @@ from smtpgate.smtp.framing import Chunk
 from smtpgate.smtp.reply import Reply
 from smtpgate.smtp.server import NEED_DATA, PAUSED, EndOfData, ServerConnection, Violation, WireRules
 
-OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "ENHANCEDSTATUSCODES", "SIZE 104857600")
+OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "ENHANCEDSTATUSCODES", "SIZE 104857600",
+           "XCLIENT NAME ADDR PORT PROTO HELO LOGIN", "XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE")  # fmt: skip
 
 
 class Maildir:
@@ -101,7 +102,11 @@ class SinkProtocol(Protocol):
             wire.reply(command, status.GOODBYE)
             self._flush()
             self._transport().loseConnection()
-        elif command.verb in ("AUTH", "XCLIENT", "XFORWARD"):
+        elif command.verb == "XCLIENT":
+            # Who the client is, is told for nothing, as a server is told it; it begins anew with its greeting.
+            wire.offer(None)
+            wire.reply(command, Reply(220, "", (f"{self._sink.hostname} ESMTP",)))
+        elif command.verb == "AUTH":
             wire.reply(command, status.NOT_IMPLEMENTED)
         elif command.verb != "BDAT":
             if command.verb == "MAIL":

@@ -85,3 +85,13 @@ class DoubtTests(SynchronousTestCase):
             ("limits", "rows = [{}]"),
         ):
             self.assertEqual([severity for _, severity in told(table(use, options))], ["error"], use)
+
+    def test_a_file_that_is_not_there(self) -> None:
+        """Told at its key."""
+        found = told(table("blocklists", 'files = ["/none/a.txt"]') + table("yara", 'rules = ["/none/b.yar"]'))
+        self.assertEqual([key for key, _ in found], ["filters[0].options.files", "filters[1].options.rules"])
+
+    def test_a_table_where_a_list_is_wanted(self) -> None:
+        """With what to write."""
+        error = self.assertRaises(ConfigErrors, loads, GATE + "[filters.dmarc]\nx = 1\n", Path("/tmp/gate.toml"), {})
+        self.assertIn("write [[filters]], in two brackets", str(error))

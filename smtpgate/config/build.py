@@ -271,7 +271,12 @@ def _filter(
 
 def _doubts(uses: Iterable[model.FilterUse], plugins: Plugins) -> list[Fault]:
     """What the options of filters say of themselves and of the chain (`filters.base.Options.doubts`)."""
-    known = {use.name: plugins.factories[use.use].category for use in uses if use.use in plugins.factories}
+    # Whoever breaks the contract is told of it when the filter is built.
+    known = {
+        use.name: getattr(plugins.factories[use.use], "category", "policy")
+        for use in uses
+        if use.use in plugins.factories
+    }
     found: list[Fault] = []
     for use in uses:
         doubts = getattr(use.options, "doubts", None)
@@ -308,6 +313,8 @@ def _unknown_filter(use: str, where: Where, plugins: Plugins) -> Fault:
     if plugins.failed:
         failed = "; ".join(f"{module}: {reason}" for module, reason in sorted(plugins.failed.items()))
         hint += f"; could not be imported: {failed}"
+    elif plugins.factories and not hint.startswith("did you mean"):
+        hint += "; a plugin of yours is found where its package is installed beside the gateway (docs/plugins.md)"
     return Fault((*where, "use"), f"no filter {quoted(use)}", hint, keys=())
 
 

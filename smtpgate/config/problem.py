@@ -73,12 +73,20 @@ def one_of(word: str, known: Sequence[str], nothing: str) -> str:
 
 
 class BadValue(ValueError):
-    """A value that cannot be read: what is wrong with it, and what would be right."""
+    """A value that cannot be read: what is wrong with it, and what would be right.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    :ivar key: the key whose value it is, where a whole table was judged
+    """
+
+    def __init__(self, message: str, hint: str = "", key: str = "") -> None:
         super().__init__(f"{message}; {hint}" if hint else message)
         self.message = message
         self.hint = hint
+        self.key = key
+
+    def at(self, key: str) -> BadValue:
+        """The same, at a key of the table."""
+        return BadValue(self.message, self.hint, key)
 
 
 @attrs.frozen

@@ -46,6 +46,7 @@ _WRONG_TYPE = {
     "bool_parsing": ("is not true or false", "write true or false, without quotes"),
     "string_type": ("is not text", "write it in quotes"),
     "list_type": ("is not a list", "write it in square brackets"),
+    "finite_number": ("is not a number to count with", "write one with digits"),
     "dict_type": ("is not a table", ""),
     "model_type": ("is not a table", ""),
     "model_attributes_type": ("is not a table", ""),
@@ -83,6 +84,9 @@ def faults_of(error: ValidationError, model: type[BaseModel], raw: object, base:
     for found in error.errors(include_url=False):
         where = _in_raw(found["loc"], raw)
         message, hint = _in_words(found, model, where, base)
+        wrong = found.get("ctx", {}).get("error")
+        if isinstance(wrong, BadValue) and wrong.key:
+            where = (*where, wrong.key)
         faults.append(Fault((*base, *where), message, hint, is_key=found["type"] == "extra_forbidden"))
     return faults
 
@@ -134,6 +138,9 @@ def _in_words(found: Any, model: type[BaseModel], where: Where, base: Where) -> 
         return "an empty list", "at least one entry is needed"
     if kind in _WRONG_TYPE:
         message, hint = _WRONG_TYPE[kind]
+        if kind == "list_type" and isinstance(value, dict):
+            name = ".".join(str(part) for part in (*base, *where))
+            return f"{name} is a list of tables, and this is one", f"write [[{name}]], in two brackets, for each"
         return f"{quoted(value)} {message}", hint or _table_hint(kind, (*base, *where))
     # What only a plugin's own model can bring. pydantic's sentences begin with a capital and "Input".
     message = str(found["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")

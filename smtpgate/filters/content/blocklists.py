@@ -64,7 +64,10 @@ class BlocklistOptions(Options):
     def _read(self, info: ValidationInfo) -> BlocklistOptions:
         differ(self.lists)
         self._paths = tuple(str(located(text, info.context)) for text in self.files)
-        self._entries = read_entries(self._paths)
+        try:
+            self._entries = read_entries(self._paths)
+        except BadValue as error:
+            raise error.at("files") from None
         return self
 
     @property

@@ -38,6 +38,11 @@ def located(text: str, context: Any) -> Path:
     return Path(text) if base is None else Path(base) / text
 
 
+def _unreadable(path: Path, error: OSError) -> BadValue:
+    hint = "make it, or write another path; the user that the gateway runs as must be able to read it"
+    return BadValue(f"cannot read {path}: {(error.strerror or str(error)).lower()}", hint)
+
+
 def read_octets(path: Path, most: int) -> bytes:
     """What is in a file."""
     try:
@@ -48,7 +53,7 @@ def read_octets(path: Path, most: int) -> bytes:
             raise BadValue(f"{path} is larger than {most} octets")
         return path.read_bytes()
     except OSError as error:
-        raise BadValue(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+        raise _unreadable(path, error) from None
 
 
 def read_secret(path: Path) -> bytes:
@@ -86,7 +91,7 @@ def _files(paths: Iterable[str]) -> list[Path]:
             else:
                 found.append(path)
         except OSError as error:
-            raise BadValue(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+            raise _unreadable(path, error) from None
         if len(found) > RULES_FILES:
             raise BadValue(f"{path} has more than {RULES_FILES} files")
     return found
@@ -99,7 +104,7 @@ def stamp_of(paths: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
         try:
             known = path.stat()
         except OSError as error:
-            raise BadValue(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+            raise _unreadable(path, error) from None
         stamps.append((str(path), known.st_mtime_ns, known.st_size))
     return tuple(stamps)
 

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
+from smtpgate.config.problem import BadValue
 from smtpgate.config.values import Count, Duration, Size, Wait
 from smtpgate.filters.base import Factory
 from smtpgate.filters.engines.base import (
@@ -170,7 +171,10 @@ class HookOptions(EngineOptions):
     @model_validator(mode="after")
     def _read(self, info: ValidationInfo) -> HookOptions:
         if self.secret_file:
-            self._secret = read_secret(located(self.secret_file, info.context))
+            try:
+                self._secret = read_secret(located(self.secret_file, info.context))
+            except BadValue as error:
+                raise error.at("secret_file") from None
         return self
 
     @property

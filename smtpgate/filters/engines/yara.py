@@ -112,7 +112,10 @@ class YaraOptions(Options):
         from smtpgate.examine.patterns import BadRules, compile_rules, packed
 
         self._paths = tuple(str(located(text, info.context)) for text in self.rules)
-        self._files = read_rules(self._paths)
+        try:
+            self._files = read_rules(self._paths)
+        except BadValue as error:
+            raise error.at("rules") from None
         try:
             compile_rules(self._files.sources)
         except ImportError:
