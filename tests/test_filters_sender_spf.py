@@ -15,7 +15,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.filters.sender.authentication import TIME_S, spf
-from smtpgate.filters.sender.spf import RECORD_OCTETS, ROUNDS, check_spf, factory
+from smtpgate.filters.sender.spf import factory
+from smtpgate.filters.sender.spf_check import RECORD_OCTETS, ROUNDS, check_spf
 from smtpgate.net.records import plain_name
 from smtpgate.policy.authentication import SPFResult
 from smtpgate.testing import complaints

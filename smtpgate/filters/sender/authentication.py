@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from smtpgate.filters.sender.base import in_time, is_exempt, known_origin, plain_address
+from smtpgate.filters.sender.spf_check import check_spf
 from smtpgate.policy.authentication import SPFResult
 from smtpgate.policy.origin import Origin
 from smtpgate.policy.transaction import Transaction
@@ -37,8 +38,6 @@ async def spf(transaction: Transaction, services: Any) -> SPFResult:
 
 
 async def _check(transaction: Transaction, services: Any, origin: Origin, identity: str) -> SPFResult:
-    from smtpgate.filters.sender.spf import check_spf
-
     sender = transaction.sender
     address = "" if sender.is_null else f"{sender.local}@{sender.domain}"
     work = check_spf(services.resolver, origin.ip, address, origin.helo, services.settings.hostname)
