@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from smtpgate.config.problem import BadValue, quoted
+from smtpgate.config.problem import BadValue, one_of, quoted
 from smtpgate.examine.facts import Facts
 from smtpgate.filters.base import Factory, Filter, Options
 from smtpgate.policy.transaction import Transaction
@@ -42,6 +42,14 @@ class Actions:
         """Of several things the one with the strongest action, and that action; ("", "") for none."""
         held = frozenset(words)
         return next(((word, action) for word, action in self._actions.items() if word in held), ("", ""))
+
+
+def weights(given: Mapping[str, float], shipped: Iterable[str]) -> None:
+    """Weights by kind from the configuration; raises BadValue for a kind that there is not."""
+    kinds = list(shipped)
+    for kind in given:
+        if kind not in kinds:
+            raise BadValue(f"{quoted(kind)} is no kind", one_of(kind, kinds, ""))
 
 
 def known(words: list[str], choices: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ from smtpgate.examine.facts import Facts, Link
 from smtpgate.examine.skeleton import is_mixed, looks_like, unicode_host
 from smtpgate.examine.urls import has_known_ending, registrable
 from smtpgate.filters.base import Options
-from smtpgate.filters.content.base import ContentFilter, content_factory, sentence
+from smtpgate.filters.content.base import ContentFilter, content_factory, sentence, weights
 from smtpgate.filters.content.houses import SHORT, is_hosting
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding
@@ -82,9 +82,7 @@ class LinkOptions(Options):
     @field_validator("scores")
     @classmethod
     def _kinds(cls, value: dict[str, float]) -> dict[str, float]:
-        unknown = sorted(value.keys() - KINDS.keys())
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is no kind; choose of {', '.join(KINDS)}")
+        weights(value, KINDS)
         return value
 
 

@@ -21,7 +21,7 @@ from smtpgate.examine.facts import Facts
 from smtpgate.examine.skeleton import looks_like, skeleton
 from smtpgate.examine.urls import registrable
 from smtpgate.filters.base import Options
-from smtpgate.filters.content.base import ContentFilter, content_factory, sentence
+from smtpgate.filters.content.base import ContentFilter, content_factory, sentence, weights
 from smtpgate.filters.content.houses import FREEMAIL, is_hosting
 from smtpgate.message.mailbox import Mailbox
 from smtpgate.policy.transaction import Transaction
@@ -115,9 +115,7 @@ class PeopleOptions(Options):
     @field_validator("scores")
     @classmethod
     def _kinds(cls, value: dict[str, float]) -> dict[str, float]:
-        unknown = sorted(value.keys() - KINDS.keys())
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is no kind; choose of {', '.join(KINDS)}")
+        weights(value, KINDS)
         return value
 
 

@@ -4,8 +4,8 @@
 answers it from what is known, and stops it with `Unknown` where something is missing. That is looked up, all hosts of a
 term at once, and the check runs again from the start; nothing of the module is changed, so that others may use it too.
 Bounded are rounds, the length of a record, and by RFC 7208 terms and void look-ups; a macro, the end of a name and a
-network are judged here, in time proportional to their length, where pyspf needs the square of it or more. An explanation
-is asked for only where it will be told.
+network are judged here, in time proportional to their length, where pyspf needs the square of it or more. An
+explanation is asked for only where it will be told.
 
 RFC 7208; RFC 8616 section 4 (other scripts).
 """
