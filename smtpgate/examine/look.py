@@ -310,13 +310,16 @@ def _attached(part: Part) -> Iterator[tuple[tuple[str, ...], bytes]]:
 
     What is called a text or a message and is neither is a file, whatever it is called: some program saves it as one.
     """
+    is_shown = not part.is_container and not part.names and _is_text(part)
+    if part.media_type.startswith("multipart/") and part.is_container:
+        return
+    if is_shown and part.media_type in ("text/plain", "text/html"):
+        return
     usual = part.decoded()
-    if part.is_container:
-        if part.media_type.startswith("multipart/") or kind_of(usual).kind in ("message", "text", "empty"):
-            return
-    elif _is_text(part) and not part.names:
-        if part.media_type in ("text/plain", "text/html") or kind_of(usual).kind in _TEXTS:
-            return
+    if part.is_container and kind_of(usual).kind in ("message", "text", "empty"):
+        return
+    if is_shown and kind_of(usual).kind in _TEXTS:
+        return
     yield part.names, usual
     for other in part.readings():
         if other != usual:
