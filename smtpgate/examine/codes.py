@@ -69,8 +69,8 @@ def read_codes(content: bytes, detail: str, budget: Budget) -> tuple[str, ...]:
 def _gray(picture: Any) -> Any:
     """The picture in grey on white, not larger than `_SIDE`."""
     is_large = max(picture.size) > _SIDE
-    if is_large:
-        picture.draft("L", (_SIDE, _SIDE))
+    # A JPEG is unpacked as it is wanted: without colours, and not larger.
+    picture.draft("L", (_SIDE, _SIDE) if is_large else picture.size)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         from PIL import Image
 
