@@ -37,9 +37,12 @@ _LINKS: Final = 1000
 _TEXTS: Final = 100
 #: Values of internal entities in a document type (XML 1.0 section 4.2.1).
 _ENTITY: Final = re.compile(
-    rb"<!ENTITY\s{1,20}[^\s%\"'<>]{1,100}\s{1,20}(?:\"|')(.{1,20000}?)(?:\"|')\s{0,20}>", re.DOTALL
+    rb"<!ENTITY\s{1,20}[^\s%\"'<>]{1,100}\s{1,20}(?:\"|')(.{1,2000}?)(?:\"|')\s{0,20}>", re.DOTALL
 )
-_ICS_NAME: Final = re.compile(rb";(?:X-)?(?:APPLE-)?FILENAME=\"?([^\";:]{1,300})", re.IGNORECASE)
+_ICS_NAME: Final = re.compile(rb";(?:X-)?(?:APPLE-)?FILENAME=(\"[^\"]{1,300}|[^\";:]{1,300})", re.IGNORECASE)
+_ICS_ATTACH: Final = re.compile(rb"(?:^|\n)ATTACH[;:]", re.IGNORECASE)
+#: What stands before the value: a colon in quotes does not end it.
+_ICS_VALUE: Final = re.compile(rb"((?:[^:\"]|\"[^\"]{0,1000}\"){1,2000}):")
 _ICS_FILES: Final = 100
 #: Of a text that holds coded files (uuencode), so much is read.
 _CODED_OCTETS: Final = 20 << 20
@@ -279,15 +282,30 @@ def _markup(look: _Look, detail: str) -> None:
 
 def _calendar(look: _Look, detail: str) -> None:
     """Files in base64 in a calendar (RFC 5545 section 3.8.1.1)."""
-    lines = re.sub(rb"\r?\n[ \t]", b"", look.content).splitlines()
-    members = []
-    for line in lines:
-        head, colon, value = line.partition(b":")
-        if colon and head[:6].upper() == b"ATTACH" and b"BASE64" in head.upper():
-            names = tuple(one.decode("utf-8", "replace") for one in _ICS_NAME.findall(head))
-            content = lenient_base64(value)
+    members: list[Member] = []
+    for found in _ICS_ATTACH.finditer(look.content):
+        if len(members) >= _ICS_FILES:
+            look.flags.add("too-many")
+            break
+        line = look.content[found.start() : _end_of_line(look.content, found.end())]
+        line = line.lstrip(b"\r\n").replace(b"\r\n", b"\n").replace(b"\n ", b"").replace(b"\n\t", b"")
+        parts = _ICS_VALUE.match(line)
+        if parts is not None and b"BASE64" in parts[1].upper():
+            names = tuple(one.decode("utf-8", "replace").strip('"') for one in _ICS_NAME.findall(parts[1])[:4])
+            content = lenient_base64(line[parts.end() :])
             members.append(Member(names, content, len(content)))
-    look.take(Looked(members=tuple(members[:_ICS_FILES])), "office")
+    look.take(Looked(members=tuple(members)), "office")
+
+
+def _end_of_line(content: bytes, at: int) -> int:
+    """Where a line ends that may go on over several (RFC 5545 section 3.1)."""
+    while True:
+        at = content.find(b"\n", at)
+        if at < 0:
+            return len(content)
+        if content[at + 1 : at + 2] not in (b" ", b"\t"):
+            return at
+        at += 1
 
 
 def _signed(look: _Look, detail: str) -> None:

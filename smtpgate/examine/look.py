@@ -52,6 +52,8 @@ _RECORDS: Final = frozenset(
 )
 #: Kinds of what a mail program may show as a text.
 _TEXTS: Final = frozenset({"text", "html", "xml", "contact", "message", "empty", "unknown", "script"})
+#: Of what lies behind the letters that are read, so much is searched for scripts, and a quarter of it from the end.
+REST_OCTETS: Final = 8 << 20
 _DIGIT: Final = re.compile(r"\d")
 _PASSWORD: Final = re.compile(
     r"(?:pass\w{0,6}|passwor[dt]|kennwort|mot de passe|contraseña|senha|pin|code|пароль)\W{1,12}"
@@ -228,10 +230,11 @@ class _Look:
     def _files_of(self, message: Message) -> None:
         for part in message.parts:
             if part.is_container and part.names:
-                # What it is called counts, though what is in it is looked at where it stands.
-                named = look_at_names(part.names)
+                # What it is called is mostly its subject, and no program makes more of a message than that; marks that
+                # turn letters are no part of any.
+                flags = look_at_names(part.names).flags & {"bidi-name", "padded-name"}
                 self.files.append(
-                    File(part.names[0], part.names, part.number, 0, part.media_type, "message", flags=named.flags)
+                    File(part.names[0], part.names, part.number, 0, part.media_type, "message", flags=flags)
                 )
             for names, octets in _attached(part):
                 if not self.budget.take_member():
@@ -250,14 +253,18 @@ class _Look:
         if read.is_cut:
             self._is_cut = True
             # Padding hides no script: what lies beyond is searched for signs alone.
-            flags |= script_flags(content[READ_LETTERS:].decode("latin-1"), is_sure=False)
+            rest = content[READ_LETTERS : READ_LETTERS + REST_OCTETS] + content[-REST_OCTETS // 4 :]
+            flags |= script_flags(rest.decode("latin-1"), is_sure=False)
         return flags
 
     def _on_message(self, content: bytes) -> Iterable[File]:
         """A message in a file: its own files, by the same budget. The layer was opened by who looks at the file."""
         inner = walk(
-            re.sub(rb"\r?\n", b"\r\n", content), MimeLimits(depth=self._limits.depth, parts=self._limits.parts)
+            content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
+            MimeLimits(depth=self._limits.depth, parts=self._limits.parts),
         )
+        for limit in inner.limits:
+            self.budget.reach(limit)
         kept, self.files = self.files, []
         outer, self.counts = self.counts, {}
         self._texts_of(inner)

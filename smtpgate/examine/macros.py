@@ -10,6 +10,7 @@ list, since olevba's holds words that honest macros are full of.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -31,6 +32,7 @@ _HARMFUL: Final = (
 _WORDS: Final = tuple(_HARMFUL.split("|"))
 #: A call of VBA's own Shell: as a statement, a function, or a value.
 _SHELL: Final = ("shell ", "shell(", 'shell"', "vba.shell")
+_STRING: Final = re.compile(r'"[^"\n]*"')
 _JOINED: Final = ('" & "', '"&"', '" + "', '"+"', '" &"', '"& "')
 
 
@@ -107,7 +109,8 @@ def judge_source(source: str, events: Iterable[str]) -> tuple[set[str], list[str
     for joined in _JOINED:
         lower = lower.replace(joined, "")
     found = [word for word in _WORDS if word in lower]
-    if any(_calls(lower, word) for word in _SHELL):
+    code = _STRING.sub('""', lower)
+    if any(_calls(code, word) for word in _SHELL):
         found.insert(0, "Shell")
     if found:
         flags.add("macro-suspicious")

@@ -357,8 +357,6 @@ class _Walk:
                 self._text(f" {on_it[:_SHOWN_LETTERS]} ", state)
         elif name in ("iframe", "frame", "embed", "object"):
             self._count("frames")
-        elif name == "foreignobject":
-            out.flags.add("html-script")
         elif name == "meta" and given.get("http-equiv", "").lower() == "refresh":
             where = _REFRESH.search(given.get("content", ""))
             if where is not None:

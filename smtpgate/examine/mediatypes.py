@@ -96,7 +96,7 @@ _ENDINGS: Final = {
     "svg": "svg svgz",
     "xml": "xml xsd rss xsl xslt",
     "text": "txt csv tsv log md json ini cfg conf yaml yml css text asc nfo diz sql tex rst adoc asciidoc diff patch"
-    " ipynb org toml bib po",
+    " ipynb org toml bib po out",
     "calendar": "ics ical ifb",
     "contact": "vcf vcard",
     "message": "mht mhtm mhtml",

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
@@ -75,6 +76,8 @@ _BLANKS: Final = "\u2800\u3164\u115f\u1160\uffa0\u180e"
 PADDING: Final = 10
 #: Longer than any file system keeps (255 on NTFS and ext4, in letters or octets); a folder path may stand before it.
 LETTERS: Final = 1024
+#: Names that one file may have: two fields with two forms each, and what several readings make of them.
+NAMES: Final = 50
 #: Longest ending that is one: "settingcontent-ms" has 17.
 _ENDING: Final = 24
 
@@ -105,7 +108,7 @@ def look_at_names(names: Iterable[str]) -> Named:
     flags: set[str] = set()
     notes: dict[str, None] = {}
     last: set[str] = set()
-    names = [name[-LETTERS:] for name in names]
+    names = [name[-LETTERS:] for name in islice(names, NAMES)]
     for name in names:
         if _SHORT.fullmatch(base(name)) and any(_is_short_for(name, other) for other in names):
             continue

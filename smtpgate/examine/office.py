@@ -19,6 +19,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 from xml.parsers import expat
 
@@ -26,7 +27,7 @@ from smtpgate.examine.budget import MEMBERS, Budget, Looked, Member, note
 from smtpgate.examine.compound import look_at_compound
 from smtpgate.examine.macros import judge_source, look_at_vba
 from smtpgate.examine.onenote import look_at_onenote
-from smtpgate.examine.richtext import is_elsewhere, look_at_rtf
+from smtpgate.examine.richtext import is_elsewhere, is_of_the_house, look_at_rtf
 from smtpgate.examine.sourcecode import has_dde
 from smtpgate.examine.zipdir import Directory, Entry, read_directory, read_entry
 
@@ -48,17 +49,19 @@ _PARTS: Final = frozenset(_PART_ENDINGS.split())
 #: Relationships that load as soon as the document is opened, by the last word of their type.
 _LOADING: Final = "attachedtemplate oleobject frame subdocument package afchunk mailmergesource control"
 _LOADED: Final = frozenset(_LOADING.split())
-_FIELD: Final = re.compile(rb"<(?:\w{1,16}:)?(instrText|fldSimple|fldChar|ddeLink)\b([^<>]{0,4096})>([^<]{0,4096})")
+_FIELD: Final = re.compile(rb"<(?:[\w.-]{1,64}:)?(instrText|fldSimple|fldChar|ddeLink)\b([^<>]{0,4096})>([^<]{0,4096})")
 #: A defined name with which a sheet of macros runs by itself ([MS-XLS] 2.4.150, the same in OOXML).
 _STARTS: Final = re.compile(rb"(?:_xlnm\.|\b)auto_(?:open|close|activate|deactivate)(?![a-z_])", re.IGNORECASE)
-_COMMENT: Final = re.compile(rb"<!--.*?-->", re.DOTALL)
 #: Macros in documents of one XML file (Flat OPC, Word 2003).
-_BLOB: Final = re.compile(rb"(?:binaryData|binData)\b[^<>]{0,500}>([A-Za-z0-9+/=\s]{100,})<")
+_BLOB: Final = re.compile(rb"(?:binaryData|binData)\b[^<>]{0,200}>([A-Za-z0-9+/=\s]{100,})<")
 _BLOBS: Final = 50
 _SYLK_CALL: Final = re.compile(rb";e(?:exec|call|register|fopen|urldownload)\w{0,20}\(")
+_FIELDS_READ: Final = 5000
+_BASIC_OCTETS: Final = 4 << 20
 _COMPOUND: Final = b"\xd0\xcf\x11\xe0"
 _PROGRAMS: Final = (b"MZ", b"\x7fELF", b"PK\3\4", b"Rar!", b"7z\xbc\xaf")
-_DDE: Final = re.compile(r"\bDDE(?:AUTO)?\b", re.IGNORECASE)
+#: The first word of a field, or one that is never anything else.
+_DDE: Final = re.compile(r"\bDDEAUTO\b|(?:^|\n)[\s\"]{0,50}DDE\b", re.IGNORECASE)
 
 
 def look_at_office(content: bytes, detail: str, budget: Budget, words: Sequence[str] = ()) -> Looked:
@@ -133,10 +136,12 @@ class _Package:
             elif head.startswith(_PROGRAMS):
                 self._member(entry)
             elif name == "[content_types].xml":
-                if b"macrosheet" in self._read(entry, _RELATION_OCTETS).lower():
+                part = self._read(entry, _RELATION_OCTETS)
+                self._flags |= {"too-big"} if len(part) == _RELATION_OCTETS else set()
+                if b"macrosheet" in part.replace(b"\0", b"").lower():
                     self._macro_sheet()
             elif name.endswith(("xl/workbook.xml", "xl/workbook.bin")):
-                self._starts = _STARTS.search(self._read(entry, _RELATION_OCTETS).replace(b"\0", b"")) is not None
+                self._names(self._read(entry, _RELATION_OCTETS))
             elif ending == "bin":
                 self._binary(entry, name)
             elif "/embeddings/" in name or ending not in _PARTS and name not in _BARE and "/" not in ending:
@@ -174,6 +179,11 @@ class _Package:
         self._has_macro_sheet = True
         self._flags.add("macro")
         self._notes.append("Excel 4 macro sheet")
+
+    def _names(self, part: bytes) -> None:
+        """Names that are defined in a workbook, in XML or BIFF 12."""
+        plain = html.unescape(part.replace(b"\0", b"").decode("latin-1")).encode("latin-1", "ignore")
+        self._starts = self._starts or _STARTS.search(plain) is not None
 
     def _basic(self, part: bytes, name: str) -> None:
         """A module of an OpenDocument; the lists of libraries are there without any."""
@@ -220,11 +230,15 @@ class _Package:
                 self._flags.add("embedded-object")
 
     def _relations(self, part: bytes) -> None:
-        for kind, target, is_external in _relationships(part):
+        found = list(_relationships(part))
+        self._flags |= {"too-many"} if len(found) >= _TARGETS else set()
+        for kind, target, is_external in found:
             if not is_external:
                 continue
             if kind == "hyperlink":
                 self._links.append((target, ""))
+            elif kind == "attachedtemplate" and is_of_the_house(target):
+                self._notes.append(note(f"{kind} {target}"))
             elif kind in _LOADED and is_elsewhere(target):
                 self._flags.add("external-template")
                 self._notes.append(note(f"{kind} {target}"))
@@ -239,7 +253,9 @@ class _Package:
         if b"<!ENTITY" in part:
             self._notes.append("XML entities")
         if b"<!" in part:
-            part = _COMMENT.sub(b"", part).replace(b"<![CDATA[", b"").replace(b"]]>", b"")
+            part = _without_comments(part).replace(b"<![CDATA[", b"").replace(b"]]>", b"")
+        if b"definedName" in part:
+            self._names(part)
         self._listens = self._listens or b"event-listener" in part and b"dom:load" in part
         if b"ppaction://program" in part:
             self._flags.add("dde")
@@ -252,7 +268,7 @@ class _Package:
                 text.append(html.unescape(inner.decode("utf-8", "replace")))
             else:
                 shown = html.unescape(attributes.decode("utf-8", "replace"))
-                text.append(f"\n{shown}\n")
+                text.append("\n" + shown.replace("=", "=\n") + "\n")
                 if tag == b"ddeLink":
                     self._flags.add("dde")
                     self._notes.append(note(shown.strip()))
@@ -267,7 +283,18 @@ _BARE: Final = frozenset({"mimetype", "thumbnails/thumbnail", "layout-cache", "c
 
 
 #: Large parts that programs read no fields from, wherever the package has its text.
-_NO_FIELDS: Final = ("xl/worksheets/", "xl/sharedstrings", "xl/styles", "word/theme/", "word/styles", "ppt/theme/")
+_NO_FIELDS: Final = ("xl/worksheets/", "xl/sharedstrings", "xl/styles", "word/theme/", "word/styles.xml", "ppt/theme/")
+
+
+def _without_comments(part: bytes) -> bytes:
+    pieces, at = [], 0
+    while (begin := part.find(b"<!--", at)) >= 0:
+        pieces.append(part[at:begin])
+        end = part.find(b"-->", begin + 4)
+        if end < 0:
+            return b"".join(pieces)
+        at = end + 3
+    return b"".join([*pieces, part[at:]])
 
 
 def _relationships(part: bytes) -> Iterator[tuple[str, str, bool]]:
@@ -303,10 +330,14 @@ def _look_at_xml(content: bytes, budget: Budget) -> Looked:
     if any(word in content for word in (b"editdata.mso", b"vbaProject", b'macrosPresent="yes"', b"ActiveMime")):
         flags.add("macro")
     if b"instrText" in content or b"instr=" in content:
-        if _DDE.search(
-            html.unescape(b"".join(inner for _, _, inner in _FIELD.findall(content)).decode("utf-8", "replace"))
-        ):
+        fields = islice(_FIELD.finditer(content), _FIELDS_READ)
+        text = b"".join(b"\n" if one[1] == b"fldChar" else one[2].replace(b"=", b"=\n") + one[3] for one in fields)
+        if _DDE.search(html.unescape(text.decode("utf-8", "replace"))):
             flags.add("dde")
+    if b"<office:scripts" in content or b"script:source-code" in content:
+        more, said = judge_source(html.unescape(content[:_BASIC_OCTETS].decode("utf-8", "replace")), ())
+        flags |= {"macro", *more} | ({"macro-autorun"} if b"dom:load" in content else set())
+        notes += said
     return Looked(frozenset(flags), tuple(notes))
 
 

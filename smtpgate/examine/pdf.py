@@ -32,7 +32,9 @@ _ANNOTATIONS: Final = 2000
 _CHAIN: Final = 10
 _SCRIPT_OCTETS: Final = 4096
 #: Calls of Acrobat's own functions that format and check what is typed (AFNumber_Format, AFDate_Keystroke and such).
-_FORM_SCRIPT: Final = re.compile(r"\s*(?:AF[A-Z][A-Za-z]{2,20}(?:_[A-Za-z]{2,20})?\s*\([^()]{0,500}\)\s*;?\s*){1,10}")
+_FORM_SCRIPT: Final = re.compile(
+    r"\s*(?:AF[A-Z][A-Za-z]{2,20}(?:_[A-Za-z]{2,20})?\s*\((?:[^()]|\([^()]{0,500}\)){0,500}\)\s*(?:;\s*)?){1,10}"
+)
 #: Limits of pypdf, lower than its own: one stream, and the work on one.
 _LIMITS: Final[dict[str, Any]] = {
     "zlib_maximum_output_length": 20_000_000,
@@ -225,7 +227,7 @@ class _Reading:
         """JavaScript; what Acrobat itself writes for the fields of a form does nothing else."""
         source = _resolved(source)
         text = source.get_data()[:_SCRIPT_OCTETS].decode("latin-1") if hasattr(source, "get_data") else _string(source)
-        if _FORM_SCRIPT.fullmatch(text) is not None:
+        if len(text) <= _SCRIPT_OCTETS and _FORM_SCRIPT.fullmatch(text) is not None:
             self.has_form_script = True
         else:
             self.flags.add("pdf-javascript")

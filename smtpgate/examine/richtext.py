@@ -13,6 +13,7 @@ Rich Text Format 1.9.1, "Objects"; [MS-OLEDS] section 2.2 (the OLE 1 form that o
 from __future__ import annotations
 
 import re
+from itertools import count as count_from
 from typing import Final
 
 from smtpgate.examine.budget import Budget, Looked, Member, note
@@ -23,7 +24,7 @@ _DATA: Final = b"\\objdata"
 _TOKEN: Final = re.compile(rb"\\bin(\d{1,10}) ?|\\[a-zA-Z]{1,32}-?\d{0,10} ?|\\[^a-zA-Z]|[{}]|[^\\{}]+")
 _HEX: Final = b"0123456789abcdefABCDEF"
 _NOT_HEX: Final = bytes(octet for octet in range(256) if octet not in _HEX)
-_TEMPLATE: Final = re.compile(rb"\\\*\s{0,9}\\template\s{1,9}([^{}]{1,2048})")
+_TEMPLATE: Final = re.compile(rb"\\\*\s{0,9}\\template\s{1,9}((?:[^{}]|\{[^{}]{0,500}\}){1,2048})")
 _ESCAPED: Final = re.compile(r"\\'([0-9a-fA-F]{2})|\\u(-?\d{1,6}) ?(?:\\'[0-9a-fA-F]{2}|[^\\{}])?")
 _FIELD: Final = re.compile(rb"\bDDE(?:AUTO)?\b", re.IGNORECASE)
 
@@ -34,7 +35,7 @@ def look_at_rtf(content: bytes, budget: Budget) -> Looked:
     notes: list[str] = []
     members: list[Member] = []
     for target in _TEMPLATE.findall(content)[:8]:
-        text = _ESCAPED.sub(_letter, target.decode("latin-1")).strip()
+        text = _ESCAPED.sub(_letter, target.decode("latin-1")).translate({ord("{"): "", ord("}"): ""}).strip()
         if is_elsewhere(text):
             flags.add("external-template")
             notes.append(note(f"template {text}"))
@@ -44,7 +45,7 @@ def look_at_rtf(content: bytes, budget: Budget) -> Looked:
     for _ in range(_OBJECTS):
         if at < 0:
             break
-        raw, end = _octets(content, at + len(_DATA))
+        raw, end = _octets(content, at + len(_DATA), budget)
         if not budget.spend(len(raw)) or budget.is_late():
             flags.add("too-big")
             break
@@ -71,11 +72,14 @@ def _letter(found: re.Match[str]) -> str:
     return chr(int(found[1], 16)) if found[1] else chr(int(found[2]) % 0x10000)
 
 
-def _octets(content: bytes, at: int) -> tuple[bytes, int]:
+def _octets(content: bytes, at: int, budget: Budget) -> tuple[bytes, int]:
     """What the hexadecimal digits of an object say, up to the end of its group, and where that is."""
     level = 0
     digits: list[bytes] = []
-    while (found := _TOKEN.match(content, at)) is not None:
+    for count in count_from(1):
+        found = _TOKEN.match(content, at)
+        if found is None or count % 4096 == 0 and budget.is_late():
+            break
         token = found.group()
         at = found.end()
         if found.group(1) is not None:
@@ -137,6 +141,13 @@ def _plain(piece: bytes) -> bytes:
         if not token.startswith((b"\\", b"{", b"}")):
             found.append(token)
     return b"".join(found)
+
+
+def is_of_the_house(target: str) -> bool:
+    """True for a share of a server that is named without a domain, as no server outside can be."""
+    plain = target.strip().lower().replace("\\", "/").removeprefix("file:")
+    host = plain.lstrip("/").partition("/")[0]
+    return plain.startswith("//") and bool(host) and "." not in host and ":" not in host and not host.isdigit()
 
 
 def is_elsewhere(target: str) -> bool:

@@ -10,7 +10,7 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-_DECODES: Final = re.compile(r"atob\s*\(|unescape\s*\(|fromCharCode|decodeURIComponent\s*\(|charCodeAt|parseInt\s*\(")
+_DECODES: Final = re.compile(r"atob\s*\(|unescape\s*\(|fromCharCode|decodeURIComponent\s*\(")
 _BUILDS: Final = re.compile(
     r"createObjectURL|msSaveOrOpenBlob|msSaveBlob|new\s+Blob|new\s+File\b|data:application|\.download\s*=|setAttribute\(\s*['\"]download"
 )
@@ -19,9 +19,11 @@ _GOES: Final = re.compile(r"location(?:\.href|\.replace|\.assign)?\s*[=(]|window
 #: Runs, to be measured: a pattern that asks for 4,000 letters would begin again at each of them.
 _LITERAL: Final = re.compile(r"[A-Za-z0-9+/=%\\x,]+")
 _LITERAL_LETTERS: Final = 4000
-#: Octets written as numbers, as in an array.
-_NUMBERS: Final = re.compile(r"(?:(?:0x)?[0-9a-fA-F]{1,3}\s{0,8},\s{0,8}){500}")
-
+#: Octets written as numbers, in an array of them.
+_NUMBERS: Final = re.compile(r"\s*(?:0[xX])?[0-9a-fA-F]{1,3}(?:\s*,\s*(?:0[xX])?[0-9a-fA-F]{1,3})*\s*,?\s*")
+_NUMBERS_LEAST: Final = 500
+_TYPED: Final = re.compile(r"\b(?:Ui|I)nt8(?:Clamped)?Array\b")
+_ARRAYS: Final = 2000
 #: Of what a URL carries, so many letters are read: twice what becomes a tree, for base64.
 _CARRIED_LETTERS: Final = 524_288
 
@@ -34,11 +36,9 @@ def script_flags(text: str, is_sure: bool = True) -> set[str]:
     flags: set[str] = set()
     builds = _BUILDS.search(text) is not None
     decodes = _DECODES.search(text) is not None
-    is_long = (
-        builds
-        and _NUMBERS.search(text) is not None
-        or any(found.end() - found.start() >= _LITERAL_LETTERS for found in _LITERAL.finditer(text))
-    )
+    is_long = any(found.end() - found.start() >= _LITERAL_LETTERS for found in _LITERAL.finditer(text))
+    if builds and not is_long and _TYPED.search(text) is not None:
+        is_long = _has_octets(text)
     if builds and (decodes or is_long) or is_sure and is_long and decodes and _WRITES.search(text) is not None:
         flags.add("html-smuggling")
     if is_sure and _GOES.search(text) is not None:
@@ -56,3 +56,19 @@ def carried(url: str) -> str:
         except binascii.Error:
             return ""
     return octets.decode("utf-8", "replace")
+
+
+def _has_octets(text: str) -> bool:
+    """Whether an array in the text is a file, written as numbers."""
+    at = 0
+    for _ in range(_ARRAYS):
+        at = text.find("[", at)
+        end = text.find("]", at)
+        if at < 0 or end < 0:
+            return False
+        if text.count(",", at, end) >= _NUMBERS_LEAST and _NUMBERS.fullmatch(text, at + 1, end) is not None:
+            return True
+        # The next bracket may stand inside this pair.
+        inner = text.rfind("[", at + 1, end)
+        at = inner if inner > at else end
+    return False

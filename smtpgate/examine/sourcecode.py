@@ -109,6 +109,8 @@ _WORDS: Final = (
     ("batch", 1, "setlocal|goto |\nset |echo off|%temp%|%appdata%|if exist |errorlevel|\nstart |\ncopy |\ndel |%%"),
 )
 _ENOUGH: Final = 4
+#: The first record of a table in SYLK: the program that wrote it, and two letters. A table may begin with "ID;Price".
+_SYLK: Final = re.compile(r"ID;P\w{0,10}(?:;[NE])*\s*(?:[\r\n]|$)", re.IGNORECASE)
 _FIELD: Final = re.compile(r"[!-9;-~]{1,76}:")
 _FIELDS: Final = (
     "return-path delivered-to received from to cc subject date message-id mime-version content-type reply-to sender"
@@ -161,7 +163,7 @@ def text_kinds(text: str, is_prose: bool) -> Iterator[tuple[str, str]]:
     if head.startswith("#!") and "/" in head[:80]:
         yield "script", _interpreter(lower[:120])
     for word, kind, detail in _FIRST:
-        if lower.startswith(word):
+        if lower.startswith(word) and (detail != "slk" or _SYLK.match(head) is not None):
             yield kind, detail
     yield from _settings(lower)
     if head.startswith("<"):
@@ -206,6 +208,8 @@ def _settings(lower: str) -> Iterator[tuple[str, str]]:
 def _markup(lower: str) -> Iterator[tuple[str, str]]:
     """By the first element, as browsers and script hosts do."""
     root, is_html = _root(lower)
+    if root.endswith(":package") and "office/2006/xmlpackage" in lower[:4096]:
+        root = "pkg:package"
     if root in _ROOTS_WITH:
         if any(word in lower for word in _ROOTS_WITH[root]):
             yield _ROOTS[root] if root in _ROOTS else _MORE[root]
