@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -299,6 +300,18 @@ class LimitTests(SynchronousTestCase):
         files = look(content, "a.zip", context=context)
         self.assertIn("octets", context.budget.limits)
         self.assertTrue(flags_of(files) & {"bomb", "too-big"})
+
+    def test_a_calendar_with_too_many_files(self) -> None:
+        """What is not looked at is told; a colon in quotes ends nothing."""
+        one = b"ATTACH;ENCODING=BASE64:AAAA\r\n"
+        self.assertIn("too-many", look(b"BEGIN:VCALENDAR\r\n" + one * 101, "a.ics")[0].flags)
+        value = base64.b64encode(PROGRAM)
+        quoted = b'BEGIN:VCALENDAR\r\nATTACH;X-FILENAME="a:b.exe";ENCODING=BASE64:' + value[:40] + b"\r\n " + value[40:]
+        self.assertEqual([file.kind for file in look(quoted, "a.ics")], ["calendar", "executable"])
+        names = b";FILENAME=ABCDEF~1.DOC" * 5000
+        self.assertLess(
+            len(look(b"BEGIN:VCALENDAR\r\nATTACH;ENCODING=BASE64" + names + b":AAAA\r\n", "a.ics")[-1].names), 10
+        )
 
     def test_members_of_all_archives_together(self) -> None:
         """So many, wherever they stand."""

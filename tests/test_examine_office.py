@@ -162,6 +162,29 @@ class LoadingTests(SynchronousTestCase):
         bomb = b'<!DOCTYPE x [<!ENTITY a "b">]>' + part.partition("?>")[2].encode()
         self.assertEqual(looked(docx({"word/_rels/x.rels": bomb})).flags, frozenset())
 
+    def test_shares_of_the_house(self) -> None:
+        """The template of a company is on a server that has no domain; others are elsewhere."""
+        for target, is_far in (
+            ("file:///\\\\fs01\\t\\Brief.dotx", False),
+            ("\\\\fs01\\Brief.dotx", False),
+            ("\\\\203.0.113.9\\Brief.dotx", True),
+            ("\\\\3405803785\\Brief.dotx", True),
+            ("file://evil.example/Brief.dotx", True),
+            ("https://intranet/Brief.dotx", True),
+        ):
+            found = looked(docx({"word/_rels/settings.xml.rels": relations(("attachedTemplate", target))}))
+            self.assertEqual("external-template" in found.flags, is_far, target)
+
+    def test_words_in_fields_are_no_commands(self) -> None:
+        """Where the word does not begin the field."""
+        for field in (' HYPERLINK "https://www.example.fr/dde/" ', " MERGEFIELD DDE ", " REF dde_1 "):
+            self.assertNotIn("dde", looked(docx(body=f"<w:instrText>{field}</w:instrText>")).flags, field)
+
+    def test_comments_without_an_end(self) -> None:
+        """As many as there are, each is looked at once; what stands before them counts."""
+        body = "<w:instrText>DDEAUTO c:\\x</w:instrText>" + "<!--" * 50_000
+        self.assertIn("dde", looked(docx(body=body)).flags)
+
     def test_fields_that_run_commands(self) -> None:
         """Also split over runs, in character references and in links of workbooks; page numbers are fields too."""
         for content, is_command in (

@@ -89,6 +89,21 @@ class ActionTests(SynchronousTestCase):
         self.assertEqual(scan(b"%PDF-1.4 /JSON /Launcher /AAA", budget()).names, frozenset())
 
 
+class FormScriptTests(SynchronousTestCase):
+    """JavaScript that Acrobat itself writes for fields."""
+
+    def test_what_formats_and_adds(self) -> None:
+        """Is nothing by itself; anything beside it is."""
+        for call in ("AFNumber_Format\\(2, 0, 0, 0, , true\\);", 'AFSimple_Calculate\\("SUM", new Array \\("a"\\)\\)'):
+            script = f"<< /Type /Annot /Subtype /Widget /AA << /F << /S /JavaScript /JS ({call}) >> >> >>".encode()
+            self.assertEqual(looked(pdf(page(b"4 0 R"), script)).flags, frozenset(), call)
+            other = b"<< /Type /Outlines /A << /S /JavaScript /JS (app.launchURL\\(1\\)) >> >>"
+            self.assertEqual(looked(pdf(page(b"4 0 R"), script, other)).flags, {"pdf-javascript"}, call)
+        for call in ("AFNumber_Format\\(1\\); app.launchURL\\(2\\)", "AFx" + "\\(\\)" * 30, "AFNum" + " " * 5000):
+            script = f"<< /Type /Annot /Subtype /Widget /AA << /F << /S /JavaScript /JS ({call}) >> >> >>".encode()
+            self.assertEqual(looked(pdf(page(b"4 0 R"), script)).flags, {"pdf-javascript"}, call[:40])
+
+
 class ContentTests(SynchronousTestCase):
     """What a file holds."""
 

@@ -57,7 +57,8 @@ def look_at_pdf(content: bytes, budget: Budget, words: Sequence[str] = ()) -> Lo
     flags = set(reading.flags)
     if not is_read and "not-examined" not in flags:
         flags.add("broken")
-    if seen.names & {"JavaScript", "JS"} and not (is_read and reading.has_form_script):
+    # Scripts of forms are passed over where they are all that there are.
+    if seen.names & {"JavaScript", "JS"} and not (is_read and 0 < seen.scripts <= reading.form_scripts):
         flags.add("pdf-javascript")
     if "Launch" in seen.names:
         flags.add("pdf-launch")
@@ -87,7 +88,7 @@ class _Reading:
 
     def __init__(self, content: bytes, budget: Budget, words: Sequence[str]) -> None:
         self.flags: set[str] = set()
-        self.has_form_script = False
+        self.form_scripts = 0
         self.notes: list[str] = []
         self.members: list[Member] = []
         self.links: dict[tuple[str, str], None] = {}
@@ -228,7 +229,7 @@ class _Reading:
         source = _resolved(source)
         text = source.get_data()[:_SCRIPT_OCTETS].decode("latin-1") if hasattr(source, "get_data") else _string(source)
         if len(text) <= _SCRIPT_OCTETS and _FORM_SCRIPT.fullmatch(text) is not None:
-            self.has_form_script = True
+            self.form_scripts += 1
         else:
             self.flags.add("pdf-javascript")
 

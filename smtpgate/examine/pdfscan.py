@@ -44,26 +44,30 @@ class Scan:
     :ivar names: of `_WANTED`
     :ivar links: URLs of link actions that stand in the clear
     :ivar has_end: the mark of the end stands near the end
+    :ivar scripts: how many actions are JavaScript
     """
 
     names: frozenset[str] = frozenset()
     links: tuple[str, ...] = ()
     has_end: bool = False
+    scripts: int = 0
 
 
 def scan(content: bytes, budget: Budget) -> Scan:
     """Names and links of a PDF file. Raises nothing; linear."""
     names: set[str] = set()
     links: dict[str, None] = {}
+    scripts = 0
     for piece in _pieces(content, budget):
         if b"#" in piece:
             piece = _ESCAPED.sub(lambda found: bytes([int(found.group(1), 16)]), piece)
         names.update(found.decode("ascii") for found in set(_NAMES.findall(piece)))
+        scripts += piece.count(b"/JavaScript")
         if b"/URI" in piece:
             for found in _URI.finditer(piece):
                 if len(links) < _LINKS:
                     links[_unescaped(found.group(1))] = None
-    return Scan(frozenset(names), tuple(links), b"%%EOF" in content[-2048:])
+    return Scan(frozenset(names), tuple(links), b"%%EOF" in content[-2048:], scripts)
 
 
 def _pieces(content: bytes, budget: Budget) -> Iterator[bytes]:

@@ -13,13 +13,14 @@ Rich Text Format 1.9.1, "Objects"; [MS-OLEDS] section 2.2 (the OLE 1 form that o
 from __future__ import annotations
 
 import re
-from itertools import count as count_from
 from typing import Final
 
 from smtpgate.examine.budget import Budget, Looked, Member, note
 from smtpgate.examine.compound import read_native
 
 _OBJECTS: Final = 100
+#: Words and digits of one object: honest ones have their digits in a few long runs.
+_TOKENS: Final = 1_000_000
 _DATA: Final = b"\\objdata"
 _TOKEN: Final = re.compile(rb"\\bin(\d{1,10}) ?|\\[a-zA-Z]{1,32}-?\d{0,10} ?|\\[^a-zA-Z]|[{}]|[^\\{}]+")
 _HEX: Final = b"0123456789abcdefABCDEF"
@@ -76,7 +77,7 @@ def _octets(content: bytes, at: int, budget: Budget) -> tuple[bytes, int]:
     """What the hexadecimal digits of an object say, up to the end of its group, and where that is."""
     level = 0
     digits: list[bytes] = []
-    for count in count_from(1):
+    for count in range(_TOKENS):
         found = _TOKEN.match(content, at)
         if found is None or count % 4096 == 0 and budget.is_late():
             break
