@@ -254,7 +254,12 @@ def pdf(*objects: bytes, catalog: bytes = b"", end: bytes = b"%%EOF\n") -> bytes
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         *(objects or [b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] >>"]),
     ]
-    out = b"%PDF-1.7\n"
+    return numbered(bodies, end)
+
+
+def numbered(bodies: Sequence[bytes], end: bytes = b"%%EOF\n") -> bytes:
+    """A PDF file of objects from 1 on, the first of them its catalog."""
+    out = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
     places = []
     for number, body in enumerate(bodies, 1):
         places.append(len(out))
@@ -262,7 +267,8 @@ def pdf(*objects: bytes, catalog: bytes = b"", end: bytes = b"%%EOF\n") -> bytes
     at = len(out)
     out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(bodies) + 1)
     out += b"".join(b"%010d 00000 n \n" % place for place in places)
-    return out + b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n" % (len(bodies) + 1, at) + end
+    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n" % (len(bodies) + 1, at)
+    return bytes(out) + end
 
 
 def page(annotations: bytes = b"", more: bytes = b"") -> bytes:

@@ -180,6 +180,13 @@ class LoadingTests(SynchronousTestCase):
         for field in (' HYPERLINK "https://www.example.fr/dde/" ', " MERGEFIELD DDE ", " REF dde_1 "):
             self.assertNotIn("dde", looked(docx(body=f"<w:instrText>{field}</w:instrText>")).flags, field)
 
+    def test_more_text_than_is_searched(self) -> None:
+        """It is told; numbers and pictures of a workbook are not text."""
+        with patch("smtpgate.examine.office._PARTS_OCTETS", 1000):
+            self.assertIn("too-big", looked(docx({"word/footnotes.xml": b"<x>" + b"y" * 2000})).flags)
+            self.assertEqual(looked(docx({"xl/pivotCache/records1.xml": b"<x>" + b"y" * 2000})).flags, frozenset())
+            self.assertEqual(looked(docx({"word/footnotes.xml": b"<x>" + b"y" * 300})).flags, frozenset())
+
     def test_comments_without_an_end(self) -> None:
         """As many as there are, each is looked at once; what stands before them counts."""
         body = "<w:instrText>DDEAUTO c:\\x</w:instrText>" + "<!--" * 50_000

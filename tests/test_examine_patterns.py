@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.examine import patterns
 from smtpgate.examine.patterns import BadRules, compile_rules, packed, scan
+from tests.accuracy.malware import opaque
 
 NEEDLE = """
 rule needle : test extra { meta: severity = "High" strings: $a = "needle-1234" condition: $a }
@@ -118,6 +119,16 @@ class ScanTests(SynchronousTestCase):
         self.assertEqual(len(patterns._kept), 0)
         for rules in ("", "x", "!!!", base64.b64encode(b"x").decode()):
             self.assertIn(scan(b"x", {"digest": "d", "rules": rules})["status"], ("unknown", "refused"))
+
+    def test_what_is_inside_calendars_and_signed_messages(self) -> None:
+        """Rules see what the other filters see."""
+        calendar = (
+            b"BEGIN:VCALENDAR\r\nATTACH;ENCODING=BASE64;FILENAME=x.bin:" + base64.b64encode(b"needle-1234") + b"\r\n"
+        )
+        signed = opaque(attached(b"needle-1234", "x.bin"))
+        for content, name in ((calendar, "a.ics"), (signed, "smime.p7m")):
+            (match,) = self.scan(attached(content, name))["matches"]
+            self.assertTrue(match["where"].endswith("x.bin"), match["where"])
 
     def test_limits_are_told(self) -> None:
         """Octets, files, depth: what was not looked at does not pass for looked at."""

@@ -20,13 +20,13 @@ from typing import Final
 import attrs
 
 from smtpgate.examine.budget import NOTES, Budget, Looked, Member, note
+from smtpgate.examine.calendars import look_at_calendar
 from smtpgate.examine.facts import File
 from smtpgate.examine.kinds import Kind, kind_of, kind_of_name
 from smtpgate.examine.mediatypes import kind_of_type
 from smtpgate.examine.names import ENDINGS, RUNS, look_at_names
 from smtpgate.examine.sourcecode import as_text, has_dde
 from smtpgate.message import transfer
-from smtpgate.message.words import lenient_base64
 
 #: Pictures of a message that are searched for codes: a newsletter has dozens, and none in them.
 PICTURES: Final = 20
@@ -39,11 +39,6 @@ _TEXTS: Final = 100
 _ENTITY: Final = re.compile(
     rb"<!ENTITY\s{1,20}[^\s%\"'<>]{1,100}\s{1,20}(?:\"|')(.{1,2000}?)(?:\"|')\s{0,20}>", re.DOTALL
 )
-_ICS_NAME: Final = re.compile(rb";(?:X-)?(?:APPLE-)?FILENAME=(\"[^\"]{1,300}|[^\";:]{1,300})", re.IGNORECASE)
-_ICS_ATTACH: Final = re.compile(rb"(?:^|\n)ATTACH[;:]", re.IGNORECASE)
-#: What stands before the value: a colon in quotes does not end it.
-_ICS_VALUE: Final = re.compile(rb"((?:[^:\"]|\"[^\"]{0,1000}\"){1,2000}):")
-_ICS_FILES: Final = 100
 #: Of a text that holds coded files (uuencode), so much is read.
 _CODED_OCTETS: Final = 20 << 20
 #: Kinds of which no program makes anything else.
@@ -281,31 +276,7 @@ def _markup(look: _Look, detail: str) -> None:
 
 
 def _calendar(look: _Look, detail: str) -> None:
-    """Files in base64 in a calendar (RFC 5545 section 3.8.1.1)."""
-    members: list[Member] = []
-    for found in _ICS_ATTACH.finditer(look.content):
-        if len(members) >= _ICS_FILES:
-            look.flags.add("too-many")
-            break
-        line = look.content[found.start() : _end_of_line(look.content, found.end())]
-        line = line.lstrip(b"\r\n").replace(b"\r\n", b"\n").replace(b"\n ", b"").replace(b"\n\t", b"")
-        parts = _ICS_VALUE.match(line)
-        if parts is not None and b"BASE64" in parts[1].upper():
-            names = tuple(one.decode("utf-8", "replace").strip('"') for one in _ICS_NAME.findall(parts[1])[:4])
-            content = lenient_base64(line[parts.end() :])
-            members.append(Member(names, content, len(content)))
-    look.take(Looked(members=tuple(members)), "office")
-
-
-def _end_of_line(content: bytes, at: int) -> int:
-    """Where a line ends that may go on over several (RFC 5545 section 3.1)."""
-    while True:
-        at = content.find(b"\n", at)
-        if at < 0:
-            return len(content)
-        if content[at + 1 : at + 2] not in (b" ", b"\t"):
-            return at
-        at += 1
+    look.take(look_at_calendar(look.content), "office")
 
 
 def _signed(look: _Look, detail: str) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import attrs
@@ -127,7 +127,7 @@ class _Look:
         header = message.parts[0].header
         subject = clean(decode(header.first("subject")))[:_SUBJECT_LETTERS]
         self._texts_of(message)
-        self.context.words = lru_cache(1)(lambda: tuple(self._words(subject)))
+        self.context.words = cache(lambda: tuple(self._words(subject)))
         self._files_of(message)
         self._gathered()
         limits = [*message.limits, *self.budget.limits]
@@ -229,14 +229,15 @@ class _Look:
 
     def _files_of(self, message: Message) -> None:
         for part in message.parts:
-            if part.is_container and part.names:
+            attached = list(_attached(part))
+            if part.is_container and part.names and not attached:
                 # What it is called is mostly its subject, and no program makes more of a message than that; marks that
                 # turn letters are no part of any.
                 flags = look_at_names(part.names).flags & {"bidi-name", "padded-name"}
                 self.files.append(
                     File(part.names[0], part.names, part.number, 0, part.media_type, "message", flags=flags)
                 )
-            for names, octets in _attached(part):
+            for names, octets in attached:
                 if not self.budget.take_member():
                     return
                 claimed, is_inline = part.media_type, part.disposition == "inline"

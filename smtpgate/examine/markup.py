@@ -61,28 +61,12 @@ _LEADS: Final = {
     "link": ("href",),
     "image": ("href", "xlink:href"),
     "use": ("href", "xlink:href"),
-    "foreignobject": (),
     "base": ("href",),
 }
 #: Elements that say something without an attribute.
-_SPECIAL: Final = frozenset(("script", "form", "input", "iframe", "frame", "embed", "object", "foreignobject"))
-_BY_ANY_PREFIX: Final = frozenset(
-    [
-        "script",
-        "foreignobject",
-        "svg",
-        "a",
-        "form",
-        "input",
-        "iframe",
-        "object",
-        "embed",
-        "image",
-        "use",
-        "set",
-        "animate",
-    ]
-)
+_SPECIAL: Final = frozenset(("script", "form", "input", "iframe", "frame", "embed", "object"))
+#: Elements that are told by the last part of their name in XML, where a prefix says nothing by itself.
+_BY_ANY_PREFIX: Final = frozenset({*_SPECIAL, *_LEADS, "svg", "set", "animate"})
 #: Attributes that `styled` and style sheets look at.
 _SIGHT: Final = ("style", "class", "id", "color", "bgcolor", "background", "hidden")
 _RAW_LINK: Final = re.compile(
@@ -212,12 +196,11 @@ class _Walk:
             if name[:1] != "#" and name[:1] != "!":
                 name = name.lower()
                 if ":" in name and name.rpartition(":")[2] in _BY_ANY_PREFIX:
-                    # In XML a prefix says nothing by itself.
                     name = name.rpartition(":")[2]
                 state = self._element(node, name, state)
             children = getattr(node, "children", None)
             if children:
-                if name.lower() in _BLOCKS:
+                if name in _BLOCKS:
                     stack.append((_BLOCK_END, state))
                 stack += [(child, state) for child in reversed(children)]
         out = self._out

@@ -29,6 +29,7 @@ from smtpgate.examine.macros import judge_source, look_at_vba
 from smtpgate.examine.onenote import look_at_onenote
 from smtpgate.examine.richtext import is_elsewhere, is_of_the_house, look_at_rtf
 from smtpgate.examine.sourcecode import has_dde
+from smtpgate.examine.texts import without_comments
 from smtpgate.examine.zipdir import Directory, Entry, read_directory, read_entry
 
 #: Relationship files, octets of each, and relationships in all: books of a thousand slides stay below.
@@ -140,7 +141,7 @@ class _Package:
                 self._flags |= {"too-big"} if len(part) == _RELATION_OCTETS else set()
                 if b"macrosheet" in part.replace(b"\0", b"").lower():
                     self._macro_sheet()
-            elif name.endswith(("xl/workbook.xml", "xl/workbook.bin")):
+            elif name.endswith("xl/workbook.bin"):
                 self._names(self._read(entry, _RELATION_OCTETS))
             elif ending == "bin":
                 self._binary(entry, name)
@@ -153,8 +154,9 @@ class _Package:
                 self._basic(self._read(entry, _VBA_OCTETS), name)
             elif name == "meta-inf/manifest.xml" and b"encryption-data" in self._read(entry, _RELATION_OCTETS):
                 self._flags.add("encrypted")
-            elif ending == "xml" and left > 0 and not name.startswith(_NO_FIELDS):
-                part = self._read(entry, left)
+            elif ending == "xml" and not name.startswith(_NO_FIELDS):
+                part = self._read(entry, left) if left else b""
+                self._flags |= {"too-big"} if len(part) == left and entry.octets > left else set()
                 left -= len(part)
                 self._fields(part, name)
         if self._starts and self._has_macro_sheet or self._listens and self._has_basic:
@@ -253,7 +255,7 @@ class _Package:
         if b"<!ENTITY" in part:
             self._notes.append("XML entities")
         if b"<!" in part:
-            part = _without_comments(part).replace(b"<![CDATA[", b"").replace(b"]]>", b"")
+            part = without_comments(part, b"<!--", b"-->").replace(b"<![CDATA[", b"").replace(b"]]>", b"")
         if b"definedName" in part:
             self._names(part)
         self._listens = self._listens or b"event-listener" in part and b"dom:load" in part
@@ -283,18 +285,10 @@ _BARE: Final = frozenset({"mimetype", "thumbnails/thumbnail", "layout-cache", "c
 
 
 #: Large parts that programs read no fields from, wherever the package has its text.
-_NO_FIELDS: Final = ("xl/worksheets/", "xl/sharedstrings", "xl/styles", "word/theme/", "word/styles.xml", "ppt/theme/")
-
-
-def _without_comments(part: bytes) -> bytes:
-    pieces, at = [], 0
-    while (begin := part.find(b"<!--", at)) >= 0:
-        pieces.append(part[at:begin])
-        end = part.find(b"-->", begin + 4)
-        if end < 0:
-            return b"".join(pieces)
-        at = end + 3
-    return b"".join([*pieces, part[at:]])
+_NO_FIELDS: Final = (
+    *("xl/worksheets/", "xl/sharedstrings", "xl/styles", "xl/pivotcache/", "xl/charts/", "xl/chartsheets/"),
+    *("word/theme/", "word/styles.xml", "word/charts/", "ppt/theme/", "ppt/charts/"),
+)
 
 
 def _relationships(part: bytes) -> Iterator[tuple[str, str, bool]]:

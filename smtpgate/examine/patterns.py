@@ -26,7 +26,9 @@ from typing import Any, Final
 import attrs
 
 from smtpgate.examine.budget import Budget, Member
+from smtpgate.examine.calendars import look_at_calendar
 from smtpgate.examine.kinds import kind_of
+from smtpgate.examine.signeddata import signed_content
 from smtpgate.message.mime import MimeLimits, walk
 
 #: Rules that one child keeps: those of two revisions, and of a filter that is used twice.
@@ -209,6 +211,11 @@ class _Search:
                 looked = look_at_tnef(octets, self._budget)
                 yield from looked.members
                 yield from (Member((name,), markup) for markup, name in looked.markup)
+            elif kind == "calendar":
+                yield from look_at_calendar(octets).members
+            elif kind == "certificate":
+                if inner := signed_content(octets):
+                    self._parts(inner, f"{path}/")
             elif kind == "message" and detail not in ("msg", "pst"):
                 self._parts(octets, f"{path}/")
 

@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import AnyStr, Final
 
 import attrs
 
@@ -217,7 +217,7 @@ def read_sheet(sheet: str, rules: dict[str, dict[str, str]]) -> None:
     """Add the plain rules of a style sheet, by element, class or id; those in @media hold on some screens only."""
     depth = 0
     selector, body = "", ""
-    for piece in re.split(r"([{}])", _without_comments(sheet).lower()):
+    for piece in re.split(r"([{}])", without_comments(sheet, "/*", "*/").lower()):
         if piece == "{":
             depth += 1
         elif piece == "}":
@@ -234,21 +234,22 @@ def read_sheet(sheet: str, rules: dict[str, dict[str, str]]) -> None:
             body = piece
 
 
-def _without_comments(text: str) -> str:
-    pieces, at = [], 0
-    while (begin := text.find("/*", at)) >= 0:
+def without_comments(text: AnyStr, begins: AnyStr, ends: AnyStr) -> AnyStr:
+    """A text without what stands between two marks; one that does not end takes the rest. Linear."""
+    pieces: list[AnyStr] = []
+    at = 0
+    while (begin := text.find(begins, at)) >= 0:
         pieces.append(text[at:begin])
-        end = text.find("*/", begin + 2)
-        if end < 0:
-            return "".join(pieces)
-        at = end + 2
-    return "".join([*pieces, text[at:]])
+        end = text.find(ends, begin + len(begins))
+        at = len(text) if end < 0 else end + len(ends)
+    pieces.append(text[at:])
+    return text[:0].join(pieces)
 
 
 @lru_cache(2000)
 def declarations(style: str) -> Mapping[str, str]:
     """Properties that can hide text, by name; an important one stays."""
-    style = _without_comments(style.lower())
+    style = without_comments(style.lower(), "/*", "*/")
     if "\\" in style:
         style = _ESCAPE.sub(lambda found: found[2] or chr(min(int(found[1], 16), 0x10FFFF)), style)
     out: dict[str, str] = {}

@@ -146,11 +146,11 @@ def _why(transaction: Transaction) -> str:
 def _findings(findings: list[Finding]) -> str:
     out = []
     for finding in findings[:LISTED]:
-        shadow = f',"score":{round(finding.score, 3):g}' if finding.score else ""
-        shadow += ',"shadow":true' if finding.is_shadow else ""
+        more = f',"score":{round(finding.score, 3):g}' if finding.score else ""
+        more += ',"shadow":true' if finding.is_shadow else ""
         out.append(
             f'{{"name":{quote(finding.filter[:TEXT])},"result":"{finding.action}"'
-            f',"reason":{quote(finding.reason[:TEXT])},"ms":{int(finding.seconds * 1000 + 0.5)}{shadow}}}'
+            f',"reason":{quote(finding.reason[:TEXT])},"ms":{int(finding.seconds * 1000 + 0.5)}{more}}}'
         )
     return f',"filters":[{",".join(out)}]'
 

@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from PIL import Image
 
+from tests.files_kit import numbered
+
 RECIPIENT = "user@inbox.test"
 DOMAINS = 20
 #: Share of the messages, and from how many octets to how many.
@@ -222,15 +224,7 @@ def _pdf(rng: random.Random, size: int) -> bytes:
         )
         lines = "".join(f"({_sentence(rng)}) Tj T* " for _ in range(30))
         objects.append(_stream(b"/Filter /FlateDecode", zlib.compress(f"BT /F1 10 Tf 12 TL {lines}ET".encode())))
-    made, places = bytearray(b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n"), []
-    for at, one in enumerate(objects, 1):
-        places.append(len(made))
-        made += b"%d 0 obj\n%s\nendobj\n" % (at, one)
-    table = len(made)
-    made += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
-    made += b"".join(b"%010d 00000 n \n" % place for place in places)
-    made += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, table)
-    return bytes(made)
+    return numbered(objects)
 
 
 def _stream(entries: bytes, octets: bytes) -> bytes:
