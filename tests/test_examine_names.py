@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.examine.facts import FLAGS
-from smtpgate.examine.names import ENDINGS, HARMLESS, RUNS, look_at_names
+from smtpgate.examine.names import ENDINGS, HARMLESS, NAMES, RUNS, look_at_names
 
 PLAIN = frozenset()
 BAD = frozenset({"bad-name"})
@@ -21,6 +21,11 @@ class ShortNameTests(SynchronousTestCase):
         self.assertEqual(look_at_names(["Rechnung Mai.docx", "RECHNU~1.DOC"]).flags, frozenset())
         self.assertIn("names-differ", look_at_names(["Rechnung Mai.docx", "RECHNU~1.EXE"]).flags)
         self.assertIn("bad-name", look_at_names(["RECHNU~1.EXE"]).flags)
+
+    def test_more_names_than_are_read(self) -> None:
+        """Are told."""
+        self.assertEqual(look_at_names(["a.pdf"] * NAMES).flags, frozenset())
+        self.assertIn("names-differ", look_at_names(["a.pdf"] * NAMES + ["a.exe"]).flags)
 
     def test_a_page_beside_a_text_is_no_disguise(self) -> None:
         """A manual as a page; a page that passes for a document is one."""

@@ -169,6 +169,8 @@ class LoadingTests(SynchronousTestCase):
             ("\\\\fs01\\Brief.dotx", False),
             ("\\\\203.0.113.9\\Brief.dotx", True),
             ("\\\\3405803785\\Brief.dotx", True),
+            ("\\\\0xcb007109\\Brief.dotx", True),
+            ("\\\\evil@80\\Brief.dotx", True),
             ("file://evil.example/Brief.dotx", True),
             ("https://intranet/Brief.dotx", True),
         ):

@@ -108,7 +108,10 @@ def look_at_names(names: Iterable[str]) -> Named:
     flags: set[str] = set()
     notes: dict[str, None] = {}
     last: set[str] = set()
-    names = [name[-LETTERS:] for name in islice(names, NAMES)]
+    names = [name[-LETTERS:] for name in islice(names, NAMES + 1)]
+    if len(names) > NAMES:
+        # What is not read may be what a program shows.
+        flags.add("names-differ")
     for name in names:
         if _SHORT.fullmatch(base(name)) and any(_is_short_for(name, other) for other in names):
             continue

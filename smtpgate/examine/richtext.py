@@ -26,6 +26,7 @@ _TOKEN: Final = re.compile(rb"\\bin(\d{1,10}) ?|\\[a-zA-Z]{1,32}-?\d{0,10} ?|\\[
 _HEX: Final = b"0123456789abcdefABCDEF"
 _NOT_HEX: Final = bytes(octet for octet in range(256) if octet not in _HEX)
 _TEMPLATE: Final = re.compile(rb"\\\*\s{0,9}\\template\s{1,9}((?:[^{}]|\{[^{}]{0,500}\}){1,2048})")
+_BARE_HOST: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _ESCAPED: Final = re.compile(r"\\'([0-9a-fA-F]{2})|\\u(-?\d{1,6}) ?(?:\\'[0-9a-fA-F]{2}|[^\\{}])?")
 _FIELD: Final = re.compile(rb"\bDDE(?:AUTO)?\b", re.IGNORECASE)
 
@@ -147,8 +148,8 @@ def _plain(piece: bytes) -> bytes:
 def is_of_the_house(target: str) -> bool:
     """True for a share of a server that is named without a domain, as no server outside can be."""
     plain = target.strip().lower().replace("\\", "/").removeprefix("file:")
-    host = plain.lstrip("/").partition("/")[0]
-    return plain.startswith("//") and bool(host) and "." not in host and ":" not in host and not host.isdigit()
+    # A number in any writing begins with a digit; a port or a way over HTTP stands behind a sign.
+    return plain.startswith("//") and _BARE_HOST.fullmatch(plain.lstrip("/").partition("/")[0]) is not None
 
 
 def is_elsewhere(target: str) -> bool:
