@@ -236,6 +236,18 @@ class StateTests(PageCase):
         self.assertIn("No filter", self.page("/filters"))
         self.assertIn("not kept any more", self.page("/sessions/01J9UK7Q0000000000000000AA", 404))
 
+    def test_a_mark_is_seen_in_the_list(self) -> None:
+        """What passed marked does not look like what passed."""
+        facts = make_session()
+        self.desk.history.keep(facts)
+        self.assertNotIn("marked", self.page("/messages"))
+        other = make_session("01J9UK7Q0000000000000000AB")
+        other.transactions[0].verdict = Verdict("tag", Finding("scores", "tag", filter="scores"), 6.5)
+        self.desk.history.keep(other)
+        self.assertIn("marked, 6.5 points", self.page("/messages"))
+        row = self.desk.ask("GET", "/api/v1/messages", token=self.owner).json()["items"][0]
+        self.assertEqual((row["mark"], row["score"]), ("tag", 6.5))
+
     def test_problems_stand_on_the_page_with_their_lines(self) -> None:
         """After a reload that failed, every page says so."""
         self.desk.control.problems = (Problem("gate.toml", 12, 3, "routes[0].backend", "no backend x", "known: mail"),)

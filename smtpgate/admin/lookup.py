@@ -43,6 +43,7 @@ async def recent_sessions(office: Any, limit: int) -> list[SessionRecord]:
 
 def message_row(record: SessionRecord, message: MessageView) -> MessageRow:
     """A message for lists."""
+    verdict = message.verdict
     return MessageRow(
         id=message.id,
         time=moment(record.started + message.begun_ms / 1000),
@@ -53,6 +54,8 @@ def message_row(record: SessionRecord, message: MessageView) -> MessageRow:
         subject=subject(message.subject),
         outcome=message.outcome or "running",
         code=message.reply.code if message.reply is not None else 0,
+        mark=verdict.action if verdict is not None and verdict.action in ("tag", "quarantine") else "",
+        score=verdict.score if verdict is not None else 0.0,
         backend=message.backend,
         server=message.server,
         size_octets=message.size_octets,

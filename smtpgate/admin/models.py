@@ -119,7 +119,10 @@ class SessionList(View):
 
 
 class MessageRow(View):
-    """One message, for lists."""
+    """One message, for lists.
+
+    :ivar mark: "tag" or "quarantine" for one that passed with a mark
+    """
 
     id: str
     time: str | None
@@ -130,6 +133,8 @@ class MessageRow(View):
     subject: str
     outcome: str
     code: int
+    mark: str = ""
+    score: float = 0.0
     backend: str
     server: str
     size_octets: int
