@@ -29,7 +29,8 @@ from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Backend, Listener, Settings
 from smtpgate.config.paths import control_socket
-from smtpgate.control import Actor, Control, Refused
+from smtpgate.control import Control, Refused
+from smtpgate.control.views import Actor
 from smtpgate.net import descriptors
 from smtpgate.net.allocator import keep_memory
 from smtpgate.net.back import Connector
@@ -570,7 +571,10 @@ class Gateway(Service):
             labels = {"pool": server.backend, "server": server.name}
             yield "backend_up", "1 while a server is up", labels, float(server.state == "up")
             yield "backend_connections", "Links to a server", labels, server.links
-            yield "backend_queue_depth", "Sessions that wait for a link", labels, server.waiting
+        for backend in self.control.backends():
+            for name, waiting in backend.waiting.items():
+                labels = {"pool": backend.name, "class": name}
+                yield "backend_queue_depth", "Sessions that wait for a slot", labels, waiting
 
 
 def _place(host: Any) -> str:

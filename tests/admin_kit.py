@@ -25,7 +25,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpgate.admin.record import SessionRecord, of_facts
 from smtpgate.admin.site import Office
 from smtpgate.config.loader import loads
-from smtpgate.control import Actor, Control
+from smtpgate.control import Control
+from smtpgate.control.views import Actor
 from smtpgate.policy.transaction import Recipient, Session, TLSFacts, Transaction
 from smtpgate.policy.verdict import Finding, merge
 from smtpgate.proxy.pipeline import Chain

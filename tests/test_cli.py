@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from smtpgate import plugins
 from smtpgate.cli import main, offline, parser
 from smtpgate.cli.terminal import shown
-from smtpgate.control import Actor
+from smtpgate.control.views import Actor
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.smtp.reply import Reply
 from smtpgate.state import folder as folder_module

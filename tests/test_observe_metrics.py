@@ -38,7 +38,7 @@ class MetricsTests(SynchronousTestCase):
     def test_what_can_be_counted_is_there_at_zero(self) -> None:
         """So that the first event of a kind is seen as an increase."""
         self.assertEqual(self.of("messages_total", listener="mx", verdict="accept"), [0.0])
-        self.assertEqual(self.of("backend_transitions_total", server="mail:25"), [0.0, 0.0])
+        self.assertEqual(self.of("backend_transitions_total", server="mail:25"), [0.0, 0.0, 0.0])
         self.assertEqual(self.of("filter_runs_total", filter="loop"), [0.0, 0.0, 0.0, 0.0])
 
     def test_what_is_in_shadow_is_counted_apart(self) -> None:

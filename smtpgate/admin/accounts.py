@@ -23,7 +23,7 @@ from smtpgate.admin.permission import ROLES, Principal
 from smtpgate.admin.ports import Users
 from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate, Throttle, TooMany
-from smtpgate.control import Actor
+from smtpgate.control.views import Actor
 
 #: Length of a setup code in octets of chance (192 bits), and how long it holds.
 CODE_OCTETS = 24

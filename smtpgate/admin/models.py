@@ -13,7 +13,7 @@ from smtpgate.admin.record import MessageView, View
 from smtpgate.admin.routes import Order
 from smtpgate.admin.text import moment
 from smtpgate.config.problem import Problem
-from smtpgate.control import Overview, ServerView, SessionView
+from smtpgate.control.views import Overview, ServerView, SessionView
 
 RoleName = Literal["owner", "admin", "operator", "helpdesk", "auditor"]
 Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -168,7 +168,12 @@ class ServerModel(View):
     why: str
     links: int
     max_links: int
-    waiting: int
+    busy: int
+    capacity: int
+    answer_ms: float
+    part: float
+    ejections: int
+    retry_s: float
     transactions: int
     failures: int
     weight: int

@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from smtpgate.control import Actor
+from smtpgate.control.views import Actor
 
 #: The closed list. "public" needs no login, "near" none from loopback, "self" any login.
 PERMISSIONS: Final = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
-from smtpgate.control import Actor
+from smtpgate.control.views import Actor
 
 
 class User(Protocol):

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from smtpgate.admin.models import Line
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Order
-from smtpgate.control import Way
+from smtpgate.control.views import Way
 from smtpgate.policy.question import Question, client_address, recipient_path, sender_path
 
 

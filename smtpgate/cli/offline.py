@@ -17,7 +17,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 
-from smtpgate.control import Actor
+from smtpgate.control.views import Actor
 
 
 class Refusal(Exception):

@@ -190,6 +190,18 @@ def backends_judge_the_client(tree: Settings) -> Iterator[Fault]:
                 break
 
 
+def shared_links_name_no_client(tree: Settings) -> Iterator[Fault]:
+    """A connection that says who the client is can be no other client's."""
+    for name, backend in tree.backends.items():
+        if backend.reuse == "pool" and backend.client_info not in ("off", "xforward"):
+            yield Fault(
+                ("backends", name, "reuse"),
+                f'with client_info = "{backend.client_info}" each connection is of one client, and none can be shared',
+                'leave it out, or set client_info = "xforward", which names the client before each message',
+                keys=("client_info",),
+            )
+
+
 def logins_go_over_safe_legs(tree: Settings) -> Iterator[Fault]:
     """A client's password goes to a backend only under verified TLS, so elsewhere AUTH could never work."""
     for name, backends in relayed_logins(tree):

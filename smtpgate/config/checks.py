@@ -51,6 +51,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_backends.servers_are_not_us,
     check_backends.backends_are_used,
     check_backends.backends_judge_the_client,
+    check_backends.shared_links_name_no_client,
     check_backends.logins_go_over_safe_legs,
     check_backends.logins_are_hidden_on_one_leg,
     check_routes.backends_exist,

@@ -213,9 +213,18 @@ class Backend:
     tls_certificate: Path | None = None
     credentials: Credentials | None = None
     auth_requires_tls: bool = True
-    balance: Literal["round-robin", "least-connections", "hash-recipient", "failover"] = "least-connections"
+    balance: Literal["round-robin", "least-connections", "least-time", "hash-recipient", "hash-user", "failover"] = (
+        "least-connections"
+    )
     #: None: 20 for a distant server, under the caps per source of Postfix and Exchange; no cap for a near one.
     max_connections: int | None = None
+    total_connections: int | None = None
+    slow_start_s: float = 30.0
+    reuse: Literal["session", "pool"] = "session"
+    #: Postfix smtp_connection_reuse_time_limit and _cache_time_limit; Exchange closes a connection at 20 minutes.
+    reuse_age_s: float = 300.0
+    reuse_idle_s: float = 2.0
+    reuse_transactions: int = 100
     client_info: Literal["off", "xclient", "xforward", "proxy-v1", "proxy-v2"] = "off"
     ehlo_name: Literal["gateway", "client"] = "gateway"
     probe_s: float = 30.0

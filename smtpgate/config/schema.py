@@ -284,9 +284,10 @@ class BackendTable(Table):
     auth_requires_tls: bool = key(
         True, "Passwords go to a server only under verified TLS. Loopback and unix sockets are exempt."
     )
-    balance: Literal["round-robin", "least-connections", "hash-recipient", "failover"] = key(
+    balance: Literal["round-robin", "least-connections", "least-time", "hash-recipient", "hash-user", "failover"] = key(
         "least-connections",
-        "How a server of a tier is picked: in turn, by load, by recipient, or the first that works.",
+        "How a server of a tier is picked: in turn; the fewest transactions; the fewest times the usual answer; one "
+        "for each domain of recipients; one for each user, or client; or the first that works.",
     )
     max_connections: Count | None = key(
         None,
@@ -295,6 +296,20 @@ class BackendTable(Table):
         shown="20; no cap for loopback and unix: servers",
         example="50",
     )
+    total_connections: Count | None = key(
+        None, "Connections to all its servers together.", shown="no other cap than that of each server", example="60"
+    )
+    slow_start: Duration = key(
+        "30s", "A server that is back gets a tenth of its mail at first, and all of it after this time."
+    )
+    reuse: Literal["session", "pool"] = key(
+        "session",
+        "Who may use a connection again: the session that opened it, or any that is the same to the server. Not shared "
+        "is what a client logged in over, and with client_info other than off or xforward.",
+    )
+    reuse_age: Wait = key("5m", "Shared connections: a connection that old is not used again.")
+    reuse_idle: Wait = key("2s", "Shared connections: time without work after which one is closed.")
+    reuse_transactions: Count = key(100, "Shared connections: messages over one of them.")
     client_info: Literal["off", "xclient", "xforward", "proxy-v1", "proxy-v2"] = key(
         "off",
         "How the server is told who the client is. It must trust our address for it; see its manual for"

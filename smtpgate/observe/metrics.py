@@ -140,7 +140,7 @@ class Metrics(Collector):
             self._counts["filter_fail_open_total", name] += 1
 
     def _server_changed(self, event: told.ServerChanged) -> None:
-        to = _among(event.after, ("up", "down", "unknown"))
+        to = _among(event.after, ("up", "down", "ejected", "unknown"))
         self._counts[("backend_transitions_total", *self._tally.server(event.backend, event.server), to)] += 1
 
     def _link_failed(self, event: told.LinkFailed) -> None:
@@ -203,7 +203,7 @@ class Metrics(Collector):
             for result in catalogue.REFUSED:
                 self._counts["connections_total", name, result] += 0
         for place in servers:
-            for state in ("up", "down"):
+            for state in ("up", "down", "ejected"):
                 self._counts[("backend_transitions_total", *tally.server(*place), state)] += 0
         for action in catalogue.WOULD:
             self._counts["shadow_verdicts_total", action] += 0

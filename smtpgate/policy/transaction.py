@@ -53,6 +53,7 @@ class Session:
     :ivar client_ip: who the client is, after PROXY and XCLIENT
     :ivar peer_ip: who is connected: the client itself, or a proxy in front
     :ivar timeline: (seconds since the start, who, what, detail) in order
+    :ivar traffic_class: trusted, known, unknown or suspect (`traffic.classes`)
     """
 
     __slots__ = (
@@ -92,6 +93,7 @@ class Session:
         "backend",
         "transaction",
         "messages",
+        "traffic_class",
     )
 
     def __init__(self, id: str, listener: str, role: str) -> None:
@@ -131,6 +133,7 @@ class Session:
         self.findings: list[Finding] = []
         self.xclient: dict[str, str] = {}
         self.backend = ""
+        self.traffic_class = "unknown"
 
     def note(self, seconds: float, who: str, what: str, detail: object = "") -> None:
         """Add a step to the timeline."""

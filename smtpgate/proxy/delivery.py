@@ -81,7 +81,7 @@ class Delivery:
 
     async def mail(self) -> Reply:
         """Relay the sender at once: the link of a relayed login stands already."""
-        link = self._kept.take(self.pool)
+        link = self._kept.take(self.pool, self.transaction.session.traffic_class)
         if link is None:
             return status.BACKEND_LOST
         leg = Leg(link)
@@ -123,7 +123,7 @@ class Delivery:
 
     def _full(self) -> bool:
         server = self.pool.server(self.legs[0].link.server)
-        return server is not None and server.links >= server.max_links
+        return server is not None and server.busy >= server.capacity(self._clock.seconds())
 
     async def _rcpt(self, group: Sequence[Recipient], leg: Leg | None) -> list[Reply]:
         if self.is_broken is not None:
@@ -136,7 +136,8 @@ class Delivery:
             is_reused = False
             try:
                 if leg is None:
-                    link = self._kept.take(self.pool)
+                    session = self.transaction.session
+                    link = self._kept.take(self.pool, session.traffic_class)
                     is_reused = link is not None
                     if link is not None:
                         leg = Leg(link)
@@ -146,7 +147,8 @@ class Delivery:
                         raise LinkFailed("idle", status.BACKEND_LOST, "the link that was logged in is gone")
                     else:
                         deadline = self._clock.seconds() + self._timeouts.greeting_s
-                        link = await self.pool.link(self.transaction.session, key, deadline, frozenset(tried), wish)
+                        link = await self.pool.link(session, key, deadline, frozenset(tried), wish)
+                        is_reused = link.transactions > 0
                         leg = Leg(link)
                     self._note_server(link)
                 params = self._params(leg.link)
@@ -159,7 +161,7 @@ class Delivery:
                 failure = failure or failed
                 if leg is not None:
                     leg.link.abort(failed.reason)
-                    self._report(leg.link, failed)
+                    self._report(leg.link, failed, is_fault=not is_reused)
                     if leg in self.legs:
                         self.legs.remove(leg)
                     if not is_reused:
@@ -196,8 +198,11 @@ class Delivery:
         transaction.backend_tls = link.tls.version if link.tls is not None else ""
         transaction.session.note(self._clock.seconds(), "backend", "link", link.server)
 
-    def _report(self, link: Link, failed: LinkFailed) -> None:
+    def _report(self, link: Link, failed: LinkFailed, is_fault: bool = True) -> None:
+        """A link is lost. One that was closed while it rested says nothing of its server."""
         session = self.transaction.session
+        if is_fault:
+            self.pool.failed(link, failed)
         self._tell(LinkFailedEvent(self.pool.backend.name, link.server, failed.stage, failed.reason, session.id))
         session.note(self._clock.seconds(), "backend", f"lost at {failed.stage}", f"{link.server}: {failed.reason}")
 
@@ -320,10 +325,11 @@ class Delivery:
 
     async def outcome(self, legs: Sequence[Leg]) -> Reply:
         """Await every leg's answer; the one reply for the client."""
-        deadline = self._clock.seconds() + self._timeouts.data_done_s
+        began = self._clock.seconds()
+        deadline = began + self._timeouts.data_done_s
         for leg in legs:
             try:
-                await leg.outcome(deadline)
+                self.pool.answered(leg.link, await leg.outcome(deadline), self._clock.seconds() - began)
             except LinkFailed as failed:
                 leg.link.abort(failed.reason)
                 self._report(leg.link, failed)
@@ -357,7 +363,8 @@ class Delivery:
             if not link.is_usable or leg.is_sending or link.waiting and not link.is_dirty:
                 link.abort()
             elif self._kept.link is not None:
-                link.quit()
+                if not self.pool.slots.park(link):
+                    link.quit()
             else:
                 self._kept.keep(self.pool, link)
         self.legs = []

@@ -27,20 +27,23 @@ class KeptLink:
         self.pool: Pool | None = None
         self.is_pinned = False
 
-    def take(self, pool: Pool) -> Link | None:
-        """The link, where it goes to that backend and still stands; it is no longer kept then."""
+    def take(self, pool: Pool, traffic_class: str) -> Link | None:
+        """The link, where it goes to that backend and still stands and its slot may be had; it is no longer kept then.
+
+        :param traffic_class: whose slot it takes
+        """
         link, self.link = self.link, None
         if link is None:
             return None
         assert self.pool is not None
-        self.pool.wake(link)
         limit = link.capabilities.limits.get("MAILMAX", 0)
         if self.pool is pool and link.is_usable and not (limit and link.transactions >= limit):
-            return link
-        if self.is_pinned and link.is_usable:
+            if pool.slots.wake(link, traffic_class, self.is_pinned):
+                return link
+        elif self.is_pinned and link.is_usable:
             self.link = link
             return None
-        link.quit()
+        self._give_up(link)
         return None
 
     def keep(self, pool: Pool, link: Link) -> None:
@@ -49,18 +52,27 @@ class KeptLink:
             link.abort()
             return
         if self.link is not None and self.link is not link:
-            self.link.quit()
+            self._give_up(self.link)
         self.link, self.pool = link, pool
-        if not self.is_pinned:
-            pool.rest(link, self.drop)
+        pool.slots.rest(link, None if self.is_pinned else self.drop)
+
+    def _give_up(self, link: Link) -> None:
+        """This session has no more use for it; another may have."""
+        assert self.pool is not None
+        if not self.pool.slots.park(link):
+            link.quit()
 
     def drop(self) -> None:
         """Say goodbye to the server."""
         link, self.link = self.link, None
         if link is not None:
-            assert self.pool is not None
-            self.pool.wake(link)
             link.quit()
+
+    def leave(self) -> None:
+        """The session is over."""
+        link, self.link = self.link, None
+        if link is not None:
+            self._give_up(link)
 
     def is_authentic(self, pool: Pool | None = None) -> bool:
         """Whether the kept link still stands for the login: at that backend, or at any."""

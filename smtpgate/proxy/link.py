@@ -35,17 +35,26 @@ class LinkFailed(Exception):
     :ivar reply: what the client hears, 4yz
     :ivar reason: for the log
     :ivar is_busy: the server is there and declined for now
+    :ivar is_late: it did not answer in its time
     :ivar is_attack: clear text came where only a handshake may: nothing is tried in clear after that (A-22)
     """
 
     def __init__(
-        self, stage: str, reply: Reply, reason: str, is_busy: bool = False, *, is_attack: bool = False
+        self,
+        stage: str,
+        reply: Reply,
+        reason: str,
+        is_busy: bool = False,
+        *,
+        is_late: bool = False,
+        is_attack: bool = False,
     ) -> None:
         super().__init__(reason)
         self.stage = stage
         self.reply = reply
         self.reason = reason
         self.is_busy = is_busy
+        self.is_late = is_late
         self.is_attack = is_attack
 
 
@@ -57,6 +66,11 @@ class Link:
     :ivar answers: replies that came and were not yet taken
     :ivar is_dirty: a transaction was begun on it and not ended
     :ivar failure: why it is over
+    :ivar is_personal: something was said on it that holds for one client only: a login of its own, or who it is
+    :ivar ehlo_name: our name there
+    :ivar is_trial: it was opened to see whether the server works again
+    :ivar begun: when it got its slot
+    :ivar traffic_class: the class whose slot it has; "" while it has no transaction and no slot
     """
 
     __slots__ = (
@@ -77,7 +91,11 @@ class Link:
         "_signal",
         "_stage",
         "_room",
-        "has_client_info",
+        "is_personal",
+        "ehlo_name",
+        "is_trial",
+        "traffic_class",
+        "begun",
         "opened",
         "on_over",
     )
@@ -93,7 +111,11 @@ class Link:
         self.banner = ""
         self.transactions = 0
         self.user = ""
-        self.has_client_info = False
+        self.is_personal = False
+        self.ehlo_name = ""
+        self.is_trial = False
+        self.traffic_class = ""
+        self.begun = 0.0
         self.opened = 0.0
         self._clock = clock
         self._wire = ClientConnection()
@@ -115,6 +137,16 @@ class Link:
         self.answers.clear()
         self._signal = Signal()
         self._stage = "connect"
+
+    def begin(self, traffic_class: str) -> None:
+        """It has a slot of that class."""
+        self.traffic_class = traffic_class
+        self.begun = self._clock.seconds()
+
+    def end(self) -> str:
+        """It has none any more; the class that it was of, or ""."""
+        name, self.traffic_class = self.traffic_class, ""
+        return name
 
     def _over(self) -> None:
         """Tell the pool that the slot is free, once."""
@@ -228,7 +260,7 @@ class Link:
                 # A server that never comes to its EHLO list is as good as not there (DESIGN, budget of the opening).
                 is_opening = self._stage in ("greeting", "ehlo", "helo")
                 reply = status.BACKEND_UNREACHABLE if is_opening else status.BACKEND_LOST
-                self._give_up(LinkFailed(self._stage, reply, f"no reply in time to {self._stage}"))
+                self._give_up(LinkFailed(self._stage, reply, f"no reply in time to {self._stage}", is_late=True))
         return answers.popleft()
 
     def _give_up(self, failure: LinkFailed) -> None:
@@ -263,7 +295,7 @@ class Link:
             try:
                 await self._room
             except TimeUp:
-                self._give_up(LinkFailed("body", status.BACKEND_LOST, "server does not take the message"))
+                self._give_up(LinkFailed("body", status.BACKEND_LOST, "server does not take the message", is_late=True))
         if self.failure is not None:
             raise self.failure
 
@@ -353,7 +385,7 @@ class Link:
         self.opened = self._clock.seconds()
         if has_header:
             self._edge.write(self._proxy_header(session, info))
-            self.has_client_info = True
+            self.is_personal = True
         if mode == "implicit":
             await self._start_tls(tls, deadline)
         self._stage = "greeting"
@@ -362,6 +394,7 @@ class Link:
         if greeting.code != 220:
             raise LinkFailed("greeting", status.BACKEND_BUSY, f"greeting {greeting.code} {greeting.text}", True)
         ehlo_name = session.helo if self.backend.ehlo_name == "client" and session is not None and session.helo else ""
+        self.ehlo_name = ehlo_name
         name = (ehlo_name or hostname).encode("ascii", "replace")
         if greeting.text.lower() in (f"{hostname} esmtp".lower(), f"{hostname} lmtp".lower()):
             # Word for word what we say ourselves: a server of the same name on this machine says more.
@@ -386,7 +419,7 @@ class Link:
             reply = status.BACKEND_UNREACHABLE if stage == "connect" else status.BACKEND_TLS_FAILED
             if stage == "connect" and self._edge.is_connected:
                 stage = "greeting"
-            self._give_up(LinkFailed(stage, reply, f"no answer in time at {stage}"))
+            self._give_up(LinkFailed(stage, reply, f"no answer in time at {stage}", is_late=True))
 
     async def _hello(self, name: bytes, deadline: float) -> None:
         verb = b"LHLO " if self.backend.protocol == "lmtp" else b"EHLO "
@@ -463,7 +496,7 @@ class Link:
                 words = [b"XCLIENT"]
             words.append(word)
         await self._send_xclient(words, deadline)
-        self.has_client_info = True
+        self.is_personal = True
         await self._hello(name, deadline)
 
     async def _send_xclient(self, words: list[bytes], deadline: float) -> None:
@@ -485,7 +518,6 @@ class Link:
         reply = await self.ask("XFORWARD", b" ".join(words) + b"\r\n", deadline)
         if not reply.is_positive:
             raise LinkFailed("xclient", status.BACKEND_NO_XCLIENT, f"XFORWARD refused: {reply.code} {reply.text}")
-        self.has_client_info = True
 
     async def _login(self, deadline: float) -> None:
         """Log in with the gateway's own credentials."""

@@ -91,7 +91,7 @@ class Login:
     async def _link(self, pool: Pool) -> Link:
         session = self._session
         timeouts, now = session.revision.settings.timeouts, session.engine.clock.seconds
-        link: Link | None = session.kept.take(pool)
+        link: Link | None = session.kept.take(pool, session.facts.traffic_class)
         if link is None:
             return await pool.link(session.facts, "", now() + timeouts.greeting_s)
         await link.settle(now() + timeouts.backend_s)
@@ -141,8 +141,9 @@ class Login:
         if reply.code == 235:
             user = auth_name(command.mechanism, heard)
             link.user = user or "unknown"
-            session.kept.keep(pool, link)
+            link.is_personal = True
             session.kept.is_pinned = True
+            session.kept.keep(pool, link)
             await self._succeeded(command, user, reply)
             return
         if link.is_usable:

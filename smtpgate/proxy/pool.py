@@ -1,33 +1,39 @@
-"""Backends: their servers, what is known of them, and which one takes the next session.
+"""Backends: their servers, which one takes the next transaction, and who waits where all are busy.
 
-`Pool` is one backend. It probes each server from time to time, counts links, chooses by the configured balance, and
-opens links with failover inside one budget. `session` and `delivery` get a ready `Link` or a `LinkFailed`.
+`Pool` is one backend. It chooses by the configured balance among the servers that are in service, counts links and
+transactions, keeps the waiting line, and opens links with failover inside one budget. `session` and `delivery` get a
+ready `Link` or a `LinkFailed`. What a server can bear is learned from its answers (`traffic.adaptive`), whether it is
+asked at all from its failures (`traffic.health`), and who has the next slot is decided by class (`traffic.shares`).
 
-Precedents: HAProxy (leastconn, weights, tiers as backup, drain), Postfix (max connections per source: 50 by default,
-which is why ours is below).
+Precedents: HAProxy (leastconn, weights, tiers as backup, drain, slow start), Envoy (outlier ejection), Postfix (50
+connections for a source at most, which is why our default is below; destination concurrency feedback).
 """
 
 from __future__ import annotations
 
-import socket
-import zlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from smtpgate.config.model import Backend
 from smtpgate.policy.event import Happened, ServerChanged
 from smtpgate.policy.event import LinkFailed as LinkFailedEvent
 from smtpgate.policy.transaction import Session
 from smtpgate.proxy.link import Link, LinkFailed
-from smtpgate.proxy.server import RESOLVE_S, ServerState, max_links
+from smtpgate.proxy.opener import Opener
+from smtpgate.proxy.prober import Prober
+from smtpgate.proxy.server import ServerState, max_links
+from smtpgate.proxy.slots import Slots
 from smtpgate.smtp import status
 from smtpgate.smtp.capability import Capabilities, intersect
-from smtpgate.tasks import Signal, Task, Timekeeper, TimeUp, within
+from smtpgate.smtp.reply import Reply
+from smtpgate.tasks import Timekeeper, TimeUp
+from smtpgate.traffic.balance import Balance, Candidate
+from smtpgate.traffic.classes import SHARES, WAITS
 
-#: A session waits so long for a free link of a server that is full (P-300).
-WAIT_S = 5.0
-#: An EHLO waits so long for a first probe that is on its way.
-FIRST_PROBE_S = 1.0
+#: A session that tries whether a server works again waits no longer for it.
+TRIAL_S: Final = 5.0
+#: Failures of these stages are no fault of how the server does its work.
+_NO_FAULT: Final = frozenset({"idle", "xclient", "auth"})
 
 
 class Pool:
@@ -42,26 +48,27 @@ class Pool:
         tls: Any,
         keeper: Timekeeper,
         tell: Callable[[Any], None],
+        shares: Mapping[str, float] = SHARES,
+        waits: Mapping[str, float] = WAITS,
     ) -> None:
         """
         :param tls: the `net.tls.ClientTLS` for it; None where its `tls` is off
+        :param shares: the part of its slots that each class is promised
+        :param waits: how long each class waits for one, seconds
         """
         self.backend = backend
-        self.servers = [ServerState(server, max_links(backend, server)) for server in backend.servers]
-        self._hostname = hostname
-        self._greeting_s = greeting_s
-        self._connector = connector
-        self._tls = tls
-        self._keeper = keeper
+        slow_start_s = backend.slow_start_s
+        self.servers = [
+            ServerState(server, max_links(backend, server), slow_start_s)
+            for server in sorted(backend.servers, key=lambda server: server.tier)
+        ]
+        self._opener = Opener(backend, hostname, connector, tls, keeper.clock)
         self._clock = keeper.clock
         self._tell = tell
-        self._turn = 0
-        self._calls: dict[ServerState, Any] = {}
-        self._probes: dict[ServerState, Task] = {}
-        self._first: list[Signal] = []
-        self._resting: dict[Link, Callable[[], None]] = {}
-        self._drained: set[str] = set()
-        self._is_closed = False
+        self._balance: Balance[ServerState] = Balance(backend.balance)
+        self._by_name = {server.name: server for server in self.servers}
+        self._prober = Prober(backend, greeting_s, keeper, self._opener.open, self._probed)
+        self.slots = Slots(backend, self.servers, self._clock, shares, waits)
         self._merged: tuple[tuple[Capabilities, ...], Capabilities] | None = None
         self._alerted: set[str] = set()
 
@@ -77,101 +84,53 @@ class Pool:
             self._merged = (known, intersect(known))
         return self._merged[1]
 
+    def server(self, name: str) -> ServerState | None:
+        """One server by its name."""
+        return self._by_name.get(name)
+
     def inherit(self, old: Pool) -> None:
         """Keep what a pool of the revision before knows of the same servers."""
-        before = {server.name: server for server in old.servers}
         for server in self.servers:
-            known = before.get(server.name)
+            known = old.server(server.name)
             if known is None:
                 continue
             if known.is_drained:
                 self.drain(server, known.drain_reason)
             if old.backend == self.backend:
-                for name in (
-                    "addresses",
-                    "resolved_at",
-                    "state",
-                    "why",
-                    "capabilities",
-                    "banner",
-                    "tls",
-                    "last_probe",
-                    "probe_s",
-                    "is_ready",
-                    "changed_at",
-                    "transactions",
-                    "failures",
-                ):
-                    setattr(server, name, getattr(known, name))
-
-    # Probes
+                server.inherit(known)
 
     def start(self) -> None:
         """Look at each server now, and again and again."""
-        for number, server in enumerate(self.servers):
-            if server.state == "unknown":
-                self._probe(server)
-            else:
-                self._schedule(server, self.backend.probe_s * (number + 1) / len(self.servers))
+        self._prober.start(self.servers)
 
     def close(self) -> None:
         """The revision is gone; links that are still open live on with their sessions."""
-        self._is_closed = True
-        for call in self._calls.values():
-            if call.active():
-                call.cancel()
-        self._calls.clear()
-        for task in list(self._probes.values()):
-            task.throw(LinkFailed("idle", status.BACKEND_LOST, "pool closed"))
-
-    def _schedule(self, server: ServerState, delay: float) -> None:
-        if not self._is_closed:
-            self._calls[server] = self._clock.callLater(delay, self._probe, server)
+        self._prober.close()
+        self.slots.close()
 
     def probe(self, server: ServerState) -> None:
         """Look at a server now."""
-        call = self._calls.get(server)
-        if call is not None and call.active():
-            call.cancel()
-        self._probe(server)
+        self._prober.probe(server)
 
-    def _probe(self, server: ServerState) -> None:
-        if server in self._probes or self._is_closed:
+    async def known(self) -> None:
+        """Wait a moment for a first probe that is on its way."""
+        await self._prober.first(self.servers)
+
+    def _probed(self, server: ServerState, link: Link | None, failure: LinkFailed | None, took_s: float) -> None:
+        if link is None:
+            assert failure is not None
+            self._unreachable(server, failure, took_s)
             return
-
-        def done(_: object) -> None:
-            self._probes.pop(server, None)
-            self._schedule(server, self.backend.probe_s)
-            waiting, self._first = self._first, []
-            for signal in waiting:
-                signal.fire()
-
-        task = Task(self._look(server), self._keeper, done, done)
-        self._probes[server] = task
-        task.start()
-
-    async def _look(self, server: ServerState) -> None:
-        began = self._clock.seconds()
-        link = Link(self.backend, server.name, self._clock)
-        try:
-            await self._open(link, server, None, began + self._greeting_s)
-        except LinkFailed as failure:
-            link.abort()
-            if not self._is_closed:
-                self._see(server, "down", f"{failure.stage}: {failure.reason}")
+        server.capabilities = link.capabilities
+        server.banner = link.banner
+        server.tls = link.tls
+        server.probe_s = took_s
+        server.is_ready = not (self.backend.client_info == "xclient" and not link.capabilities.xclient)
+        if not server.is_ready:
+            self._alert(server, "XCLIENT is configured and this server does not offer it to us")
         else:
-            server.capabilities = link.capabilities
-            server.banner = link.banner
-            server.tls = link.tls
-            server.probe_s = self._clock.seconds() - began
-            server.is_ready = not (self.backend.client_info == "xclient" and not link.capabilities.xclient)
-            if not server.is_ready:
-                self._alert(server, "XCLIENT is configured and this server does not offer it to us")
-            else:
-                self._alerted.discard(server.name)
-            link.quit()
-            self._see(server, "up", "")
-        server.last_probe = self._clock.seconds()
+            self._alerted.discard(server.name)
+        self._reached(server)
 
     def _alert(self, server: ServerState, message: str) -> None:
         server.why = message
@@ -183,6 +142,8 @@ class Pool:
                 )
             )
 
+    # What the servers' answers say of them
+
     def _see(self, server: ServerState, state: str, why: str) -> None:
         before = server.state
         if why or state == "up" and server.is_ready:
@@ -192,44 +153,79 @@ class Pool:
             server.changed_at = self._clock.seconds()
             self._tell(ServerChanged(self.backend.name, server.name, before, state, why))
 
-    async def known(self) -> None:
-        """Wait a moment for a first probe that is on its way."""
-        if any(server.state != "unknown" for server in self.servers):
+    def _reached(self, server: ServerState) -> None:
+        server.health.reached(self._clock.seconds())
+        if not server.health.is_ejected:
+            self._see(server, "up", "")
+        self.slots.serve()
+
+    def _unreachable(self, server: ServerState, failure: LinkFailed, took_s: float) -> None:
+        server.health.unreachable(self._clock.seconds(), took_s)
+        if not server.health.is_ejected:
+            self._see(server, "down", f"{failure.stage}: {failure.reason}")
+        if len(self.slots.line):
+            self.slots.serve_in(took_s)
+
+    def answered(self, link: Link, reply: Reply, seconds: float) -> None:
+        """A server answered the end of data, after so long."""
+        server = self._by_name.get(link.server)
+        if server is None:
             return
-        signal = Signal()
-        self._first.append(signal)
-        call = self._clock.callLater(FIRST_PROBE_S, self._wake, signal)
-        try:
-            await signal
-        finally:
-            if call.active():
-                call.cancel()
-            if signal in self._first:
-                self._first.remove(signal)
-
-    @staticmethod
-    def _wake(signal: Signal) -> None:
-        if signal.task is not None:
-            signal.fire()
-
-    # Links
-
-    def choose(self, key: str = "", without: frozenset[str] = frozenset()) -> list[ServerState]:
-        """The servers that may take a session now, best first. Those seen down come last: they may be back."""
-        servers = [s for s in self.servers if not s.is_drained and s.name not in without]
-        if len(servers) < 2:
-            return servers
-        balance = self.backend.balance
-        if balance == "least-connections":
-            load = {s: (s.links / s.config.weight, s.transactions / s.config.weight) for s in servers}
-        elif balance == "round-robin":
-            self._turn += 1
-            load = {s: (s.transactions / s.config.weight, 0) for s in servers}
-        elif balance == "hash-recipient":
-            load = {s: (zlib.crc32(f"{key} {s.name}".encode()) / s.config.weight, 0) for s in servers}
+        now = self._clock.seconds()
+        if reply.code == 421 or reply.is_transient and reply.enhanced.startswith("4.3."):
+            server.adaptive.busy(now, server.busy)
         else:
-            load = dict.fromkeys(servers, (0, 0))
-        return sorted(servers, key=lambda s: (s.state == "down", s.config.tier, load[s]))
+            server.adaptive.answered(seconds, now, server.busy)
+        if server.health.worked(now):
+            self._see(server, "up", "")
+        self.slots.serve()
+
+    def failed(self, link: Link, failure: LinkFailed) -> None:
+        """A link broke while a transaction was on it."""
+        server = self._by_name.get(link.server)
+        if server is None or failure.stage in _NO_FAULT:
+            return
+        now = self._clock.seconds()
+        if failure.is_busy or failure.is_late:
+            # One that crashed was not slow; what it bears when it is back the slow start sees to.
+            server.adaptive.busy(now, server.busy)
+        others = any(
+            other is not server and not other.is_drained and not other.health.needs_trial for other in self.servers
+        )
+        if server.health.failed(now, link.begun, others):
+            self._see(server, "ejected", f"{server.health.failures} failures in a row, the last {failure.reason}")
+
+    def choose(
+        self, key: str = "", without: frozenset[str] = frozenset(), prefer: str = "", wait_s: float = 0.0
+    ) -> list[list[ServerState]]:
+        """The servers that may have a transaction now or soon, best first, tier by tier; those seen down come last: one
+        session at a time sees whether they are back.
+
+        :param wait_s: how long soon may be
+        """
+        now = self._clock.seconds()
+        tiers: dict[tuple[bool, int], list[Candidate[ServerState]]] = {}
+        for server in self.servers:
+            if server.is_drained or server.name in without or server.health.wait_s(now) > wait_s:
+                continue
+            candidate = Candidate(
+                server,
+                server.name,
+                server.weight(now),
+                server.busy,
+                server.adaptive.average.value,
+                server.transactions,
+            )
+            tiers.setdefault((server.health.is_down, server.config.tier), []).append(candidate)
+        ordered = [self._balance.order(tiers[tier], key) for tier in sorted(tiers)]
+        if prefer:
+            wished = self._by_name.get(prefer)
+            for servers in ordered:
+                if wished in servers:
+                    servers.remove(wished)
+                    ordered.insert(0, [wished])
+                    break
+        return [servers for servers in ordered if servers]
 
     async def link(
         self, session: Session, key: str, deadline: float, without: frozenset[str] = frozenset(), prefer: str = ""
@@ -240,152 +236,97 @@ class Pool:
         :param without: servers not to be asked
         :param prefer: the server to be asked first, where it may be asked at all
         """
-        servers = self.choose(key, without)
-        if prefer:
-            servers.sort(key=lambda server: server.name != prefer)
-        failure = LinkFailed("connect", status.BACKEND_UNREACHABLE, "no server is in service")
-        for server in servers:
-            if self._clock.seconds() >= deadline:
+        if self.backend.balance == "hash-user":
+            key = session.user or session.client_ip
+        failure: LinkFailed | None = None
+        tried = without
+        while failure is None or self._clock.seconds() < deadline:
+            tiers = self.choose(key, tried, prefer, self.slots.waits[session.traffic_class])
+            if not tiers and not self._pardon(tried):
                 break
+            if not tiers:
+                continue
+            try:
+                server = await self.slots.take(session, tiers[0], deadline)
+            except TimeUp:
+                failure = LinkFailed("connect", status.BACKEND_BUSY, "all links are in use", True)
+                tried |= {server.name for server in tiers[0]}
+                self._missed(session, tiers[0][0], failure)
+                continue
             try:
                 return await self._open_counted(server, session, deadline)
             except LinkFailed as failed:
                 failure = failed
-                self._tell(LinkFailedEvent(self.backend.name, server.name, failed.stage, failed.reason, session.id))
-                session.note(self._clock.seconds(), "backend", failed.stage, f"{server.name}: {failed.reason}")
-        raise failure
+                tried |= {server.name}
+                self._missed(session, server, failed)
+        raise failure or self._nobody(without)
+
+    def _missed(self, session: Session, server: ServerState, failed: LinkFailed) -> None:
+        self._tell(LinkFailedEvent(self.backend.name, server.name, failed.stage, failed.reason, session.id))
+        session.note(self._clock.seconds(), "backend", failed.stage, f"{server.name}: {failed.reason}")
+
+    def _pardon(self, without: frozenset[str]) -> bool:
+        """Nobody may be asked: those that were put out may be tried all the same. Whether there are such."""
+        now = self._clock.seconds()
+        out = [s for s in self.servers if s.health.until > now and not s.is_drained and s.name not in without]
+        for server in out:
+            server.health.pardon(now)
+        return bool(out)
+
+    def _nobody(self, without: frozenset[str]) -> LinkFailed:
+        """No server may be asked: all are drained, or somebody is trying right now whether they are back."""
+        away = [s for s in self.servers if not s.is_drained and s.name not in without]
+        if not away:
+            return LinkFailed("connect", status.BACKEND_UNREACHABLE, "no server is in service")
+        reasons = "; ".join(f"{server.name}: {server.why}" for server in away)
+        return LinkFailed("connect", status.BACKEND_UNREACHABLE, f"not asked again yet: {reasons}", True)
 
     async def _open_counted(self, server: ServerState, session: Session, deadline: float) -> Link:
-        await self._slot(server, deadline)
+        name = session.traffic_class
+        parked = self.slots.idle(server.name, session)
+        if parked is not None:
+            # It is counted as a link of that server already.
+            parked.begin(name)
+            server.transactions += 1
+            return parked
+        server.links += 1
         link = Link(self.backend, server.name, self._clock)
+        link.is_trial = server.health.needs_trial
+        now = self._clock.seconds()
+        until = min(deadline, now + TRIAL_S) if link.is_trial else deadline
         try:
-            await self._open(link, server, session, deadline)
+            await self._opener.open(link, server, session, until)
         except BaseException as error:
             link.abort()
-            self._free(server)
+            server.links -= 1
+            if link.is_trial:
+                server.health.trial_ended()
             if isinstance(error, LinkFailed):
                 server.failures += 1
                 if error.stage == "xclient":
                     server.is_ready = False
                     self._alert(server, error.reason)
-                elif not error.is_busy:
-                    self._see(server, "down", f"{error.stage}: {error.reason}")
+                elif error.is_busy:
+                    server.adaptive.busy(self._clock.seconds(), server.busy)
+                else:
+                    self._unreachable(server, error, self._clock.seconds() - now)
+            self.slots.leave(server, name)
             raise
-        link.on_over = self._closed
+        link.begin(name)
+        link.on_over = self.slots.closed
         server.capabilities = link.capabilities
         server.transactions += 1
-        if server.state != "up":
-            self._see(server, "up", "")
+        self._reached(server)
         return link
 
-    async def _slot(self, server: ServerState, deadline: float) -> None:
-        if server.links >= server.max_links and not self._reclaim(server):
-            signal = Signal()
-            signal.deadline = min(deadline, self._clock.seconds() + WAIT_S)
-            server.waiting.append(signal)
-            try:
-                await signal
-            except TimeUp:
-                raise LinkFailed("connect", status.BACKEND_BUSY, "all links are in use", True) from None
-            finally:
-                if signal in server.waiting:
-                    server.waiting.remove(signal)
-        server.links += 1
-
-    def _free(self, server: ServerState) -> None:
-        server.links -= 1
-        if server.waiting and server.links < server.max_links:
-            server.waiting.popleft().fire()
-
-    async def _open(self, link: Link, server: ServerState, session: Session | None, deadline: float) -> None:
-        """Try each address of a server; with `optional`, once more in clear where TLS failed (P-157)."""
-        addresses = await self._addresses(server, deadline)
-        if not addresses:
-            raise LinkFailed("connect", status.BACKEND_UNREACHABLE, f"{server.host} has no address")
-        for number, address in enumerate(addresses):
-            is_last = number == len(addresses) - 1
-            now = self._clock.seconds()
-            # An address that does not answer must not eat the budget of the next.
-            until = deadline if is_last else min(deadline, now + max(1.0, (deadline - now) / 2))
-            try:
-                await link.open(self._connector, address, server.host, self._tls, self._hostname, session, until)
-                return
-            except LinkFailed as failure:
-                may_retry = failure.stage == "starttls" and not failure.is_attack
-                if may_retry and self.backend.tls == "optional" and link.tls is None:
-                    link.renew()
-                    await link.open(
-                        self._connector,
-                        address,
-                        server.host,
-                        self._tls,
-                        self._hostname,
-                        session,
-                        deadline,
-                        use_tls=False,
-                    )
-                    return
-                if failure.stage != "connect" or is_last:
-                    raise
-                link.renew()
-
-    async def _addresses(self, server: ServerState, deadline: float) -> list[Any]:
-        if server.config.path is not None:
-            return [(socket.AF_UNIX, server.config.path)]
-        now = self._clock.seconds()
-        if now - server.resolved_at < RESOLVE_S and server.addresses:
-            return server.addresses
-        try:
-            server.addresses = await within(self._connector.resolve(server.host, server.config.port), deadline)
-            server.resolved_at = now
-        except (OSError, TimeUp) as error:
-            if not server.addresses:
-                reason = f"{server.host}: {error or 'no answer from the resolver in time'}"
-                raise LinkFailed("connect", status.BACKEND_UNREACHABLE, reason) from error
-        return server.addresses
-
-    # Links that rest between two transactions of their session
-
-    def rest(self, link: Link, give_up: Callable[[], None]) -> None:
-        """A session keeps this link for its next transaction, and gives it up when others need the slot.
-
-        To a server that is drained no further transaction goes.
-        """
-        self._resting[link] = give_up
-        if link.server in self._drained:
-            give_up()
-
-    def wake(self, link: Link) -> None:
-        """It is at work again."""
-        self._resting.pop(link, None)
-
-    def _reclaim(self, server: ServerState) -> bool:
-        for link, give_up in self._resting.items():
-            if link.server == server.name:
-                give_up()
-                return server.links < server.max_links
-        return False
-
-    def _closed(self, link: Link) -> None:
-        self._resting.pop(link, None)
-        for server in self.servers:
-            if server.name == link.server:
-                self._free(server)
-                return
-
-    def server(self, name: str) -> ServerState | None:
-        """One server by its name."""
-        return next((server for server in self.servers if server.name == name), None)
+    # By an administrator's word
 
     def drain(self, server: ServerState, reason: str) -> None:
         """No new transactions for it; those that run go on. A session that has logged in there keeps its link."""
         server.is_drained, server.drain_reason = True, reason
-        self._drained.add(server.name)
-        for link, give_up in list(self._resting.items()):
-            if link.server == server.name:
-                give_up()
+        self.slots.drain(server)
 
     def ready(self, server: ServerState) -> None:
         """Transactions for it again."""
         server.is_drained, server.drain_reason = False, ""
-        self._drained.discard(server.name)
+        self.slots.serve()

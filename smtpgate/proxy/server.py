@@ -1,14 +1,15 @@
-"""One server of a backend: what is known of it, and how many links it may have."""
+"""One server of a backend: what is known of it, and how many links and transactions it may have."""
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from typing import Any
 
 from smtpgate.config.model import Backend, Server
 from smtpgate.policy.transaction import TLSFacts
 from smtpgate.smtp.capability import Capabilities
-from smtpgate.tasks import Signal
+from smtpgate.traffic.adaptive import AdaptiveLimit
+from smtpgate.traffic.health import Health
 
 #: Addresses of a name are asked for anew after so long.
 RESOLVE_S = 60.0
@@ -16,14 +17,20 @@ RESOLVE_S = 60.0
 #: Exchange's MaxInboundConnectionPerSource 20.
 DISTANT_LINKS = 20
 NEARBY_LINKS = 10_000
+#: A slow start of a server without a cap of its own is over at this number, or at what it has had before.
+SLOW_START_LINKS = 20
 
 
 class ServerState:
     """What is known of one server.
 
-    :ivar state: "unknown" before the first look, "up", "down"
+    :ivar state: "unknown" before the first look, "up", "down", "ejected"
     :ivar is_drained: takes no further messages, by an administrator's word
     :ivar why: the last reason it was seen down, or not ready
+    :ivar links: connections to it
+    :ivar busy: those of them that have, or are about to have, a transaction
+    :ivar most_busy: the most it has had at a time
+    :ivar transactions: sessions and messages that were sent there
     """
 
     __slots__ = (
@@ -37,6 +44,8 @@ class ServerState:
         "drain_reason",
         "why",
         "links",
+        "busy",
+        "most_busy",
         "capabilities",
         "banner",
         "tls",
@@ -44,13 +53,14 @@ class ServerState:
         "probe_s",
         "transactions",
         "failures",
-        "waiting",
         "is_ready",
         "changed_at",
         "max_links",
+        "health",
+        "adaptive",
     )
 
-    def __init__(self, config: Server, max_links: int) -> None:
+    def __init__(self, config: Server, max_links: int, slow_start_s: float) -> None:
         self.config = config
         self.name = config.address
         self.host = config.host
@@ -61,6 +71,8 @@ class ServerState:
         self.drain_reason = ""
         self.why = ""
         self.links = 0
+        self.busy = 0
+        self.most_busy = 0
         self.capabilities: Capabilities | None = None
         self.banner = ""
         self.tls: TLSFacts | None = None
@@ -68,10 +80,49 @@ class ServerState:
         self.probe_s = 0.0
         self.transactions = 0
         self.failures = 0
-        self.waiting: deque[Signal] = deque()
         self.is_ready = True
         self.changed_at = 0.0
         self.max_links = max_links
+        self.health = Health(slow_start_s)
+        self.adaptive = AdaptiveLimit(max_links)
+
+    def capacity(self, now: float) -> int:
+        """Transactions that it may have at a time now: what was configured, what it has shown to bear, and less while
+        it comes back."""
+        most = min(self.max_links, self.adaptive.slots)
+        part = self.health.part(now)
+        if part < 1.0:
+            most = min(most, max(1, math.ceil(part * min(self.max_links, max(SLOW_START_LINKS, self.most_busy)))))
+        return most
+
+    def weight(self, now: float) -> float:
+        """Its share of the mail now."""
+        return self.config.weight * self.health.part(now)
+
+    def inherit(self, known: ServerState) -> None:
+        """Take over what was known of it."""
+        for name in _INHERITED:
+            setattr(self, name, getattr(known, name))
+
+
+_INHERITED = (
+    "addresses",
+    "resolved_at",
+    "state",
+    "why",
+    "capabilities",
+    "banner",
+    "tls",
+    "last_probe",
+    "probe_s",
+    "is_ready",
+    "changed_at",
+    "transactions",
+    "failures",
+    "most_busy",
+    "health",
+    "adaptive",
+)
 
 
 def is_nearby(server: Server) -> bool:

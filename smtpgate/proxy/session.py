@@ -142,7 +142,7 @@ class Session:
         facts = self.facts
         if self.exchange is not None:
             self.exchange.abort()
-        self.kept.drop()
+        self.kept.leave()
         self.front.close(linger=facts.closed_by not in ("client", "quit"))
         if self.run_filters is not None:
             facts.findings = facts.findings + self.run_filters.findings

@@ -13,26 +13,26 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
-import attrs
-
 from smtpgate import __version__
 from smtpgate.config.loader import ConfigErrors, load, loads
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
+from smtpgate.control import views
+from smtpgate.control.views import Actor, BackendView, FilterView, Overview, ServerView, SessionView, Way
 from smtpgate.policy import event as told
 from smtpgate.policy.question import Question
 from smtpgate.policy.transaction import Session as Facts
-from smtpgate.proxy.pipeline import STAGES, Use
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Engine, Revision
-from smtpgate.proxy.router import Step
 from smtpgate.proxy.server import ServerState
 
 #: Events that a slow watcher may fall behind before the oldest are dropped.
 WATCH_EVENTS = 1000
 #: Keys that a reload leaves as they were at the start.
 _FIXED = ("state_dir", "log.format", "log.file", "admin.listen", "admin.health_listen")
+
+SYSTEM = Actor("system", "gateway")
 
 
 class Refused(Exception):
@@ -41,111 +41,6 @@ class Refused(Exception):
 
 class Unknown(Refused):
     """The thing named does not exist."""
-
-
-@attrs.frozen
-class Way:
-    """What would become of a recipient: a sentence, and the routes that were asked."""
-
-    recipient: str
-    answer: str
-    steps: tuple[Step, ...]
-
-
-@attrs.frozen
-class Actor:
-    """Who asks: kind is "user", "token", "cli", "signal" or "system"."""
-
-    kind: str
-    name: str
-
-
-SYSTEM = Actor("system", "gateway")
-
-
-@attrs.frozen
-class ServerView:
-    """One backend server now. Times are seconds since the epoch, 0 for never."""
-
-    backend: str
-    name: str
-    state: str
-    is_drained: bool
-    drain_reason: str
-    is_ready: bool
-    why: str
-    links: int
-    max_links: int
-    waiting: int
-    transactions: int
-    failures: int
-    weight: int
-    tier: int
-    banner: str
-    capabilities: tuple[str, ...]
-    tls_version: str
-    tls_days_left: int | None
-    tls_is_verified: bool
-    last_probe: float
-    probe_ms: float
-    changed_at: float
-
-
-@attrs.frozen
-class SessionView:
-    """One live session, for lists."""
-
-    id: str
-    listener: str
-    role: str
-    client_ip: str
-    client_port: int
-    client_name: str
-    helo: str
-    user: str
-    tls: str
-    stage: str
-    sender: str
-    recipients: int
-    backend: str
-    server: str
-    started: float
-    age_s: float
-    messages: int
-
-
-@attrs.frozen
-class FilterView:
-    """One filter of the chain: when it runs, for how long, and what becomes of the mail when it fails."""
-
-    name: str
-    roles: tuple[str, ...]
-    stages: tuple[str, ...]
-    mode: str
-    budget_s: float
-    on_error: str
-    needs_message: bool
-    category: str
-
-
-@attrs.frozen
-class Overview:
-    """Is mail flowing? Counters since the start, gauges now."""
-
-    version: str
-    hostname: str
-    state: str
-    reasons: tuple[str, ...]
-    revision: str
-    revision_at: float
-    started: float
-    sessions: int
-    sessions_limit: int
-    sessions_total: int
-    servers_up: int
-    servers: int
-    outcomes: Mapping[str, int]
-    warnings: tuple[Problem, ...]
 
 
 class Watch:
@@ -289,7 +184,7 @@ class Control:
         """Live sessions, the oldest first; `most` of them, so that a page costs the same however many there are."""
         now = self.engine.clock.seconds()
         live = islice(self.reception.sessions.values(), most)
-        return [_session_view(session.facts, now) for session in live]
+        return [views.session_view(session.facts, now) for session in live]
 
     def session(self, id: str) -> tuple[Facts, float] | None:
         """The facts of a live session as they stand, and now on their clock; None where it is over or never was."""
@@ -303,41 +198,19 @@ class Control:
         order = dict.fromkeys([*uses, *(use.name for use in revision.settings.filters)])
         for use in revision.settings.filters:
             order[use.name] = order.pop(use.name)
-        return [_filter_view(uses[name]) for name in order if name in uses]
+        return [views.filter_view(uses[name]) for name in order if name in uses]
 
     def servers(self) -> list[ServerView]:
         """All servers of all backends."""
-        return [self._server_view(pool, server) for pool in self._current().pools.values() for server in pool.servers]
+        return [
+            views.server_view(pool, server, self.engine)
+            for pool in self._current().pools.values()
+            for server in pool.servers
+        ]
 
-    def _server_view(self, pool: Pool, server: ServerState) -> ServerView:
-        offset = self.engine.wall() - self.engine.clock.seconds()
-        tls = server.tls
-        days = int((tls.not_after - self.engine.wall()) / 86400) if tls is not None and tls.not_after else None
-        words = server.capabilities.words if server.capabilities is not None else {}
-        return ServerView(
-            pool.backend.name,
-            server.name,
-            server.state,
-            server.is_drained,
-            server.drain_reason,
-            server.is_ready,
-            server.why,
-            server.links,
-            server.max_links,
-            len(server.waiting),
-            server.transactions,
-            server.failures,
-            server.config.weight,
-            server.config.tier,
-            server.banner,
-            tuple(f"{word} {value}".strip() for word, value in words.items()),
-            tls.version if tls is not None else "",
-            days,
-            tls.is_verified if tls is not None else False,
-            server.last_probe + offset if server.last_probe else 0.0,
-            server.probe_s * 1000,
-            server.changed_at + offset if server.changed_at else 0.0,
-        )
+    def backends(self) -> list[BackendView]:
+        """All backends: their slots and who waits."""
+        return [views.backend_view(pool, self.engine) for pool in self._current().pools.values()]
 
     # Do
 
@@ -511,32 +384,3 @@ def explain_route(revision: Revision, question: Question) -> list[Way]:
             taken, answer = won.backend, f"route {won.number}: backend {won.backend}"
         ways.append(Way(str(path), answer, tuple(steps)))
     return ways
-
-
-def _filter_view(use: Use) -> FilterView:
-    stages = tuple(stage for stage in STAGES if stage in use.stages)
-    roles = tuple(sorted(use.roles))
-    return FilterView(use.name, roles, stages, use.mode, use.budget_s, use.on_error, use.needs_message, use.category)
-
-
-def _session_view(facts: Facts, now: float) -> SessionView:
-    transaction = facts.transaction
-    return SessionView(
-        facts.id,
-        facts.listener,
-        facts.role,
-        facts.client_ip,
-        facts.client_port,
-        facts.client_name,
-        facts.helo,
-        facts.user,
-        facts.tls.version if facts.tls is not None else "",
-        facts.stage,
-        f"<{transaction.sender}>" if transaction is not None else "",
-        len(transaction.recipients) if transaction is not None else 0,
-        transaction.backend if transaction is not None else "",
-        transaction.server if transaction is not None else "",
-        facts.started,
-        now - facts.begun,
-        facts.messages,
-    )

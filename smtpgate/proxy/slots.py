@@ -1,0 +1,225 @@
+"""The slots of one backend: transactions at work, who waits for one, and the links that have none just now.
+
+A transaction has a slot from the moment its link is chosen until the link rests or is gone. The number of slots is what
+the servers bear now (`ServerState.capacity`); who gets the next free one is decided by class (`traffic.shares`). A link
+that rests keeps its connection, and gives it up as soon as another needs that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from smtpgate.config.model import Backend
+from smtpgate.policy.transaction import Session
+from smtpgate.proxy.idle import IdleLinks
+from smtpgate.proxy.line import Line
+from smtpgate.proxy.link import Link
+from smtpgate.proxy.server import ServerState
+from smtpgate.tasks import Clock
+from smtpgate.traffic.shares import Shares
+
+
+class Slots:
+    """The slots of one backend.
+
+    :ivar shares: how many each class has, and is promised
+    :ivar line: who waits
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        servers: Sequence[ServerState],
+        clock: Clock,
+        shares: Mapping[str, float],
+        waits: Mapping[str, float],
+    ) -> None:
+        """
+        :param shares: the part of them that each class is promised
+        :param waits: how long each class waits for one, seconds
+        """
+        self.shares = Shares(0, shares)
+        self.line = Line()
+        self.waits = waits
+        self._backend = backend
+        self._servers = servers
+        self._by_name = {server.name: server for server in servers}
+        self._clock = clock
+        self._resting: dict[Link, Callable[[], None]] = {}
+        self._idle = IdleLinks(backend, clock)
+        self._call: Any = None
+
+    @property
+    def idle_links(self) -> int:
+        """How many links no session has."""
+        return len(self._idle)
+
+    def capacity(self, now: float) -> int:
+        """Transactions that all its servers may have together now."""
+        total = sum(server.capacity(now) for server in self._servers if not server.is_drained)
+        most = self._backend.total_connections
+        return total if most is None else min(total, most)
+
+    def _has_room(self, server: ServerState, now: float) -> bool:
+        return server.busy < server.capacity(now)
+
+    async def take(self, session: Session, servers: list[ServerState], deadline: float) -> ServerState:
+        """A slot of one of these servers; raises TimeUp where none came free in the time that its class may wait."""
+        now = self._clock.seconds()
+        self.shares.resize(self.capacity(now))
+        name = session.traffic_class
+        server = self._free_one(servers, now) if self.shares.may(name) else None
+        if server is not None:
+            self._occupy(server, name)
+            return server
+
+        def suits() -> ServerState | None:
+            return self._free_one(servers, self._clock.seconds())
+
+        self.serve_in(min(server.health.wait_s(now) for server in servers))
+        began = now
+        server = await self.line.wait(name, suits, min(deadline, now + self.waits[name]))
+        session.note(self._clock.seconds(), "backend", "waited", f"{self._clock.seconds() - began:.1f} s for a slot")
+        assert server is not None
+        return server
+
+    def _free_one(self, servers: list[ServerState], now: float) -> ServerState | None:
+        for server in servers:
+            if server.is_drained or not self._has_room(server, now) or not server.health.may_try(now):
+                continue
+            if server.links < server.max_links and self._is_in_total() or self._reclaim(server):
+                return server
+        return None
+
+    def _is_in_total(self) -> bool:
+        most = self._backend.total_connections
+        return most is None or sum(server.links for server in self._servers) < most
+
+    def _occupy(self, server: ServerState, name: str) -> None:
+        """Count a slot that is taken. The link is counted when it is opened, or is there already."""
+        server.busy += 1
+        server.most_busy = max(server.most_busy, server.busy)
+        self.shares.take(name)
+        if server.health.needs_trial:
+            server.health.has_trial = True
+
+    def leave(self, server: ServerState, name: str) -> None:
+        """A slot is free again: whoever waits and deserves it most has it."""
+        server.busy -= 1
+        self.shares.give_back(name)
+        self.serve()
+
+    def serve_in(self, seconds: float) -> None:
+        """See to those in line when a server may be tried again."""
+        if self._call is not None and self._call.active():
+            if self._call.getTime() <= self._clock.seconds() + seconds:
+                return
+            self._call.cancel()
+        self._call = self._clock.callLater(seconds, self.serve) if seconds > 0 else None
+
+    def serve(self) -> None:
+        """Give what is free to those in line."""
+        line, shares = self.line, self.shares
+        if not len(line):
+            return
+        shares.resize(self.capacity(self._clock.seconds()))
+        passed: set[str] = set()
+        while True:
+            name = shares.next(name for name in line.classes() if name not in passed)
+            if name is None:
+                return
+            found = line.first(name)
+            if found is None:
+                # What is free suits nobody of that class.
+                passed.add(name)
+                continue
+            waiter, server = found
+            self._occupy(server, name)
+            waiter.signal.fire(server)
+
+    # Links that have no transaction
+
+    def rest(self, link: Link, give_up: Callable[[], None] | None) -> None:
+        """A session keeps this link for its next transaction.
+
+        :param give_up: called when others need it; None for a link that must stay. To a server that is drained no
+            further transaction goes
+        """
+        if give_up is not None:
+            self._resting[link] = give_up
+        self._set_down(link)
+        server = self._by_name.get(link.server)
+        if give_up is not None and link.failure is None and server is not None and server.is_drained:
+            give_up()
+
+    def _set_down(self, link: Link) -> None:
+        name = link.end()
+        server = self._by_name.get(link.server)
+        if name and server is not None:
+            self.leave(server, name)
+
+    def wake(self, link: Link, name: str, must: bool = False) -> bool:
+        """It is to be at work again; False where it may not: others deserve the slot more, or the server has enough.
+
+        :param must: no other link would do
+        """
+        self._resting.pop(link, None)
+        server = self._by_name[link.server]
+        now = self._clock.seconds()
+        self.shares.resize(self.capacity(now))
+        if must or self._has_room(server, now) and self.shares.may(name):
+            self._occupy(server, name)
+            link.begin(name)
+            return True
+        return False
+
+    def park(self, link: Link) -> bool:
+        """A session is over, or needs its link no more: keep it for another where that is safe."""
+        self._resting.pop(link, None)
+        self._set_down(link)
+        return self._idle.park(link)
+
+    def _reclaim(self, server: ServerState) -> bool:
+        """End a link that has no transaction, so that there is room for another: one of that server, or where only the
+        backend has too many, of any."""
+        is_full = server.links >= server.max_links
+        for one in (server,) if is_full else self._servers:
+            if self._idle.drop(one.name):
+                return True
+        for link, give_up in self._resting.items():
+            if link.server == server.name or not is_full:
+                give_up()
+                return True
+        return False
+
+    def closed(self, link: Link) -> None:
+        self._resting.pop(link, None)
+        self._idle.forget(link)
+        server = self._by_name[link.server]
+        server.links -= 1
+        if link.is_trial:
+            server.health.trial_ended()
+        name = link.end()
+        if name:
+            self.leave(server, name)
+        else:
+            self.serve()
+
+    def idle(self, server: str, session: Session) -> Link | None:
+        """A link to that server that no session has, and that is the same for this one."""
+        return self._idle.take(server, session)
+
+    def drain(self, server: ServerState) -> None:
+        """No further transaction goes there: end the links that have none."""
+        while self._idle.drop(server.name):
+            pass
+        for link, give_up in list(self._resting.items()):
+            if link.server == server.name:
+                give_up()
+
+    def close(self) -> None:
+        """The revision is gone; links that sessions have live on with them."""
+        self._idle.close()
+        if self._call is not None and self._call.active() and not len(self.line):
+            self._call.cancel()

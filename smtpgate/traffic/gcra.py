@@ -1,0 +1,123 @@
+"""The generic cell rate algorithm: one time stamp for each key says all that a rate limit must remember.
+
+The stamp is the *theoretical arrival time* (TAT): when the next unit would come if all came evenly. A unit conforms as
+long as it does not come earlier than the burst's depth before that time; taking it moves the stamp on by one interval.
+So an idle key needs no memory, no counter is ever reset on the hour, and a unit given back moves the stamp back.
+
+ITU-T I.371 (the virtual scheduling form); the same as a leaky bucket as a meter. Times are seconds of a clock that
+began not long ago: a stamp is a sum of many intervals, and the float of a date has too few digits for that.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+
+#: What sums of intervals may be off by, seconds: a unit that comes when it was told to is never early.
+SLACK_S = 1e-6
+#: Keys looked at for each new one, so that what is idle goes away without a sweep of all.
+_LOOKED_AT = 2
+#: Keys looked at for one that has to go because there is no room.
+_CANDIDATES = 8
+
+
+@attrs.frozen
+class Rate:
+    """So many units in a time, of which `burst` may come at once.
+
+    :ivar interval_s: between two units
+    :ivar burst: at least 1
+    """
+
+    interval_s: float = attrs.field(validator=attrs.validators.gt(0))
+    burst: float = attrs.field(validator=attrs.validators.ge(1))
+
+    @property
+    def depth_s(self) -> float:
+        """How far the stamp may run ahead of now."""
+        return self.interval_s * self.burst
+
+    def wait(self, tat: float, now: float, cost: float = 1.0) -> float:
+        """Seconds until `cost` units conform; 0.0 where they do now.
+
+        What costs more than a whole burst conforms when nothing else was taken: it would never come in otherwise.
+        """
+        ahead = max(tat, now) - now
+        wait = ahead + min(cost, self.burst) * self.interval_s - self.depth_s
+        return wait if wait > SLACK_S else 0.0
+
+    def take(self, tat: float, now: float, cost: float = 1.0) -> float:
+        """The stamp once `cost` units were taken, whether they conform or not."""
+        return max(tat, now) + cost * self.interval_s
+
+    def give_back(self, tat: float, cost: float = 1.0) -> float:
+        """The stamp once `cost` units were given back."""
+        return tat - cost * self.interval_s
+
+    def level(self, tat: float, now: float) -> float:
+        """How full the bucket is, in units: 0.0 for an idle key; over `burst` where more was taken than conforms."""
+        return max(0.0, tat - now) / self.interval_s
+
+
+class Stamps:
+    """The stamps of many keys, in bounded memory.
+
+    A stamp that lies in the past is the same as none, so it is dropped when it is come by. Where there is no room for a
+    new key, the one of the oldest that comes free first is forgotten: that forgives least.
+
+    :ivar evicted: keys that were forgotten though they were not free
+    """
+
+    __slots__ = ("evicted", "_stamps", "_most")
+
+    def __init__(self, most: int) -> None:
+        self.evicted = 0
+        self._stamps: OrderedDict[str, float] = OrderedDict()
+        self._most = most
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    def get(self, key: str) -> float:
+        """The stamp of a key; 0.0 for none."""
+        return self._stamps.get(key, 0.0)
+
+    def put(self, key: str, tat: float, now: float) -> None:
+        """Keep a stamp."""
+        stamps = self._stamps
+        if key in stamps:
+            stamps[key] = tat
+            return
+        self._make_room(now)
+        stamps[key] = tat
+
+    def _make_room(self, now: float) -> None:
+        stamps = self._stamps
+        for _ in range(_LOOKED_AT):
+            if not stamps:
+                return
+            key, tat = stamps.popitem(last=False)
+            if tat > now:
+                # Still in use: it goes to the end of those that are looked at.
+                stamps[key] = tat
+        if len(stamps) < self._most:
+            return
+        oldest = [stamps.popitem(last=False) for _ in range(min(_CANDIDATES, len(stamps)))]
+        oldest.sort(key=lambda one: one[1])
+        if oldest[0][1] > now:
+            self.evicted += 1
+        for key, tat in oldest[1:]:
+            stamps[key] = tat
+
+    def fullest(self, most: int) -> list[tuple[str, float]]:
+        """The keys whose stamps lie furthest ahead, and these."""
+        return sorted(self._stamps.items(), key=lambda one: -one[1])[:most]
+
+    def items(self) -> list[tuple[str, float]]:
+        """All of them; a copy."""
+        return list(self._stamps.items())
+
+    def forget(self, key: str) -> bool:
+        """Forget a key; whether it was there."""
+        return self._stamps.pop(key, None) is not None

@@ -1,0 +1,103 @@
+"""The cell rate algorithm: exact at the boundary, nothing lost by giving back, bounded memory."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpgate.traffic.gcra import Rate, Stamps
+
+RATES = st.builds(
+    lambda interval, burst: Rate(interval, float(burst)),
+    st.sampled_from([0.001, 0.1, 1 / 3, 0.7, 1.0, 36.0, 3600.0]),
+    st.integers(1, 50),
+)
+STARTS = st.sampled_from([0.0, 0.1, 1e6 / 3, 1e7])
+
+
+class RateTests(SynchronousTestCase):
+    """One key."""
+
+    @given(RATES, STARTS)
+    def test_a_burst_passes_and_not_one_more(self, rate: Rate, now: float) -> None:
+        """Of units that come at once exactly the burst conforms."""
+        tat = 0.0
+        for _ in range(int(rate.burst)):
+            self.assertEqual(rate.wait(tat, now), 0.0)
+            tat = rate.take(tat, now)
+        self.assertGreater(rate.wait(tat, now), 0.0)
+
+    @given(RATES, STARTS, st.integers(1, 30))
+    def test_who_comes_when_told_is_let_in(self, rate: Rate, now: float, more: int) -> None:
+        """One that waits as long as it is told conforms then, every time, and not earlier."""
+        tat = 0.0
+        for _ in range(int(rate.burst) + more):
+            wait = rate.wait(tat, now)
+            if wait:
+                self.assertGreater(rate.wait(tat, now + wait * 0.99), 0.0)
+            now += wait
+            self.assertEqual(rate.wait(tat, now), 0.0)
+            tat = rate.take(tat, now)
+
+    @given(RATES, st.lists(st.floats(0.0, 100.0), max_size=60))
+    def test_no_window_has_more_than_the_rate_and_the_burst(self, rate: Rate, gaps: list[float]) -> None:
+        """Whatever the times, in any stretch no more pass than the burst and what the rate gives in it."""
+        tat, now = 0.0, 0.0
+        passed: list[float] = []
+        for gap in gaps:
+            now += gap
+            if rate.wait(tat, now) == 0.0:
+                tat = rate.take(tat, now)
+                passed.append(now)
+        for first in range(len(passed)):
+            for last in range(first, len(passed)):
+                stretch = passed[last] - passed[first]
+                self.assertLessEqual(last - first + 1, rate.burst + stretch / rate.interval_s + 1e-3)
+
+    @given(RATES, STARTS, st.integers(1, 20), st.floats(0.0, 1000.0))
+    def test_what_is_given_back_was_never_taken(self, rate: Rate, now: float, units: int, later: float) -> None:
+        """After giving back, a key waits as long as one that never took."""
+        tat = 0.0
+        for _ in range(units):
+            tat = rate.take(tat, now)
+        before = tat
+        tat = rate.give_back(rate.take(tat, now, 3.0), 3.0)
+        self.assertAlmostEqual(rate.wait(tat, now + later), rate.wait(before, now + later), places=5)
+
+    def test_what_is_larger_than_the_burst_waits_for_an_idle_key(self) -> None:
+        """It comes in when nothing else was taken, and counts in full."""
+        rate = Rate(1.0, 10)
+        self.assertEqual(rate.wait(0.0, 100.0, 25), 0.0)
+        tat = rate.take(0.0, 100.0, 25)
+        self.assertEqual(rate.wait(tat, 100.0), 16.0)
+        self.assertEqual(rate.level(tat, 100.0), 25.0)
+
+
+class StampsTests(SynchronousTestCase):
+    """Many keys."""
+
+    def test_idle_keys_go_away(self) -> None:
+        """A table through which a million keys pass holds those that are in use, and few others."""
+        stamps = Stamps(1000)
+        for number in range(20_000):
+            stamps.put(f"k{number}", number + 50.0, float(number))
+            self.assertLessEqual(len(stamps), 120)
+        self.assertEqual(stamps.evicted, 0)
+
+    def test_memory_is_bounded(self) -> None:
+        """Where all keys are in use the table stays at its size, and says what it forgot."""
+        stamps = Stamps(100)
+        for number in range(1000):
+            stamps.put(f"k{number}", 10_000.0 + number, 0.0)
+        self.assertEqual(len(stamps), 100)
+        self.assertEqual(stamps.evicted, 900)
+
+    def test_the_worst_is_kept(self) -> None:
+        """What is forgotten is what comes free first of those looked at."""
+        stamps = Stamps(8)
+        stamps.put("worst", 1e6, 0.0)
+        for number in range(50):
+            stamps.put(f"k{number}", 100.0, 0.0)
+        self.assertEqual(stamps.get("worst"), 1e6)
+        self.assertEqual(stamps.fullest(1), [("worst", 1e6)])
