@@ -344,6 +344,24 @@ class ILedgerStore(Interface):
         """Forget the rows past their time."""
 
 
+class ICounterStore(Interface):
+    """Where what is counted outlives the process: rows of a text key and a plain value, by space.
+
+    Memory answers for every message; the store only hears what changed. So an engine that several gateways share may
+    be behind it: each goes on with what it has while that is away. Each call gives a Deferred, and fails with
+    `StoreFailed`.
+    """
+
+    def load(space, now):
+        """All rows of a space that have not expired: a list of (key, value, expires)."""
+
+    def put(space, rows):
+        """Write rows, replacing those of the same key; a value of None takes its row away."""
+
+    def expire(now):
+        """Forget the rows past their time."""
+
+
 class ISpoolStore(Interface):
     """Where bodies that do not fit in memory are kept."""
 

@@ -31,6 +31,7 @@ from smtpgate.config.model import Backend, Listener, Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control, Refused
 from smtpgate.control.views import Actor
+from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors
 from smtpgate.net.allocator import keep_memory
 from smtpgate.net.back import Connector
@@ -44,7 +45,9 @@ from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.event import ConnectionRefused, Happened
+from smtpgate.proxy.counters import Counters
 from smtpgate.proxy.ledger import Ledger, Row
+from smtpgate.proxy.limiter import Limiter
 from smtpgate.proxy.pipeline import Chain, Use
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
@@ -189,6 +192,9 @@ class Gateway(Service):
             self.in_thread,
             ensureDeferred,
         )
+        self.limiter = Limiter(self.reactor)
+        self.counters = Counters(self.reactor, time.time, self.counter_store, {"rates": self.limiter}, self.tell)
+        self.counters.restore()
         self.history = History(self.reactor, self.history_store, self.tell)
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
@@ -263,6 +269,7 @@ class Gateway(Service):
         self.journal.gather(lambda call: self.reactor.callLater(0, call))
         self.metrics.watch(self.reactor)
         self.database.start(self.reactor)
+        self.counters.start()
         self.watch.start()
         if self._first.admin.listen is not None:
             self.office.open()
@@ -304,6 +311,7 @@ class Gateway(Service):
         self.ledger_store.expire(time.time())
         self.history_store.expire(time.time())
         self.memory_store.expire()
+        self.counter_store.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
 
     # Signals: handlers only leave word for the reactor.
@@ -383,7 +391,8 @@ class Gateway(Service):
             [(name, server.name) for name, pool in pools.items() for server in pool.servers],
             [use.name for use in uses],
         )
-        return Revision(settings.digest[:12], settings, Router(settings), pools, doors, at_close=give_back)
+        limits = self.limiter.limits(settings)
+        return Revision(settings.digest[:12], settings, Router(settings), pools, doors, limits, at_close=give_back)
 
     def _uses(self, settings: Settings, services: Any, shadow: Any) -> list[Use]:
         limits = settings.limits
@@ -503,6 +512,7 @@ class Gateway(Service):
         self.provisions.close()
         await self.history.close()
         await self.memory_store.close()
+        await self.counters.close()
         self.database.close()
         self.state.unlock()
         self.journal.close()
@@ -515,6 +525,7 @@ class Gateway(Service):
     # Stores
 
     def _open_stores(self) -> None:
+        from smtpgate.state.counter_store import CounterStore
         from smtpgate.state.database import Database
         from smtpgate.state.history_store import HistoryStore
         from smtpgate.state.ledger_store import LedgerStore
@@ -529,6 +540,7 @@ class Gateway(Service):
         self.ledger_store = LedgerStore(self.database)
         self.ledger_rows = self.ledger_store.load_now(time.time())
         self.history_store = HistoryStore(self.database)
+        self.counter_store = CounterStore(self.database)
         self.memory_store = MemoryStore(self.database, self.reactor, time.time, self.tell)
         self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
         self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)

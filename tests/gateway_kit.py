@@ -29,6 +29,7 @@ from smtpgate.net.poller import make_poller
 from smtpgate.net.ports import Ports
 from smtpgate.net.tls import ClientTLS, ServerTLS
 from smtpgate.proxy.ledger import Ledger
+from smtpgate.proxy.limiter import Limiter
 from smtpgate.proxy.pipeline import Chain, Use
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
@@ -67,6 +68,7 @@ class TestGateway:
         self.engine = Engine(
             reactor, self.keeper, time.time, self.events.append, self.ledger, self._spool, deferToThread, ensureDeferred
         )
+        self.limiter = Limiter(reactor)
         self.control = Control(self.engine, "/nowhere/gate.toml", {}, {}, self._build, self._bind, None, None)
         self.ports = Ports(reactor, self._acceptor)
 
@@ -118,7 +120,8 @@ class TestGateway:
             pools[name] = Pool(
                 backend, settings.hostname, settings.timeouts.greeting_s, self.connector, tls_back, self.keeper, tell
             )
-        return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
+        limits = self.limiter.limits(settings)
+        return Revision(settings.digest[:12], settings, Router(settings), pools, doors, limits)
 
     async def _bind(self, settings: Settings) -> None:
         await self.ports.change(

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from smtpgate.config import check_backends, check_files, check_folders, check_listeners, check_routes, check_service
+from smtpgate.config import (
+    check_backends,
+    check_files,
+    check_folders,
+    check_limits,
+    check_listeners,
+    check_routes,
+    check_service,
+)
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import EACH, Fault, Where
 from smtpgate.config.surroundings import Surroundings
@@ -54,6 +62,10 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_backends.shared_links_name_no_client,
     check_backends.logins_go_over_safe_legs,
     check_backends.logins_are_hidden_on_one_leg,
+    check_limits.limits_have_names_of_their_own,
+    check_limits.limits_count_by_what_is_known,
+    check_limits.limits_ask_for_what_is_known,
+    check_limits.limits_name_listeners,
     check_routes.backends_exist,
     check_routes.listeners_exist,
     check_routes.routes_can_be_reached,

@@ -110,6 +110,8 @@ class Limits:
     min_data_rate_octets: int = 500
     #: Longest line of content. RFC 5321 section 4.5.3.1.6 says 1000, real mail is far over it.
     line_length_octets: int = 2**20
+    #: Keys of all rate limits together; some 200 octets of memory each.
+    rate_keys: int = 250_000
     #: Part of a message held in memory before a file is used.
     spool_memory_octets: int = 2**20
 
@@ -292,6 +294,58 @@ class Content:
     archive_size_octets: int = 100 * 2**20
 
 
+@attrs.frozen
+class Condition:
+    """Which mail a limit is about. An empty field is not asked about; all others must match."""
+
+    listener: tuple[str, ...] = ()
+    client: NetworkList = NO_NETWORKS
+    user: PatternList = NO_USERS
+    sender: AddressList = NO_ADDRESSES
+    recipient: AddressList = NO_ADDRESSES
+    classes: frozenset[str] = frozenset()
+
+
+@attrs.frozen
+class RateLimit:
+    """How much may come in a time.
+
+    :ivar count: connections, messages, recipients, octets, refused_recipients or auth_failures
+    :ivar by: client, network, listener, helo, user, sender, sender_domain, recipient, recipient_domain, backend
+    :ivar rate: as the file has it
+    :ivar interval_s: between two units; `burst`: how many at once
+    """
+
+    name: str
+    count: str
+    by: tuple[str, ...]
+    rate: str
+    interval_s: float
+    burst: int
+    pace_s: float = 5.0
+    prefix4: int = 24
+    prefix6: int = 64
+    when: Condition = Condition()
+    mode: Literal["enforce", "shadow", "off"] = "enforce"
+
+
+@attrs.frozen
+class ConcurrencyLimit:
+    """How much may be at work at a time.
+
+    :ivar count: sessions or transactions
+    """
+
+    name: str
+    count: str
+    by: tuple[str, ...]
+    most: int
+    prefix4: int = 24
+    prefix6: int = 64
+    when: Condition = Condition()
+    mode: Literal["enforce", "shadow", "off"] = "enforce"
+
+
 def _read_only(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping))
 
@@ -317,6 +371,8 @@ class Settings:
     trusted_relays: NetworkList = NO_NETWORKS
     resolver: Resolver = Resolver()
     content: Content = Content()
+    rate_limits: tuple[RateLimit, ...] = ()
+    concurrency_limits: tuple[ConcurrencyLimit, ...] = ()
     scale: Scale = NO_SCALE
     marks: bool = True
     path: Path | None = None

@@ -23,13 +23,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from smtpgate.config import schema
+from smtpgate.config.table import Table
+from smtpgate.config.tables_traffic import ConcurrencyLimitTable, RateLimitTable
 from smtpgate.config.values import Kind
 
 DOCS = Path("docs/configuration.md")
 SAMPLE = Path("etc/smtpgate.toml")
 
 #: Tables in the order of the documents: title, table, and the key under which the file has it.
-TABLES: Sequence[tuple[str, type[schema.Table], str]] = (
+TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("Before the first table", schema.File, ""),
     ("`[log]`", schema.LogTable, "log"),
     ("`[admin]`", schema.AdminTable, "admin"),
@@ -39,6 +41,8 @@ TABLES: Sequence[tuple[str, type[schema.Table], str]] = (
     ("`[backends.NAME]`", schema.BackendTable, "backends"),
     ("An entry of `servers`", schema.ServerTable, "servers"),
     ("`[[routes]]`", schema.RouteTable, "routes"),
+    ("`[[rate_limits]]`", RateLimitTable, "rate_limits"),
+    ("`[[concurrency_limits]]`", ConcurrencyLimitTable, "concurrency_limits"),
     ("`[resolver]`", schema.ResolverTable, "resolver"),
     ("`[content]`", schema.ContentTable, "content"),
     ("`[scores]`", schema.ScoresTable, "scores"),
@@ -46,7 +50,7 @@ TABLES: Sequence[tuple[str, type[schema.Table], str]] = (
 )
 
 #: What the sample sets, by header of its table; a header may come twice.
-SHOWN: Sequence[tuple[str, type[schema.Table], Mapping[str, str]]] = (
+SHOWN: Sequence[tuple[str, type[Table], Mapping[str, str]]] = (
     (
         "",
         schema.File,
@@ -139,10 +143,10 @@ def default_of(field: FieldInfo) -> str:
 def _is_table(hint: Any) -> bool:
     """True for a key that holds one of our tables, which has a section of its own."""
     if isinstance(hint, type):
-        return issubclass(hint, schema.Table)
+        return issubclass(hint, Table)
     if get_origin(hint) is Annotated:
         return False
-    return any(isinstance(one, type) and issubclass(one, schema.Table) for one in get_args(hint))
+    return any(isinstance(one, type) and issubclass(one, Table) for one in get_args(hint))
 
 
 def keys_of(table: type[BaseModel]) -> Iterator[tuple[str, Any, FieldInfo]]:
@@ -188,7 +192,7 @@ def sample() -> str:
         "# A key that is commented out shows its default, or an example where it has none.",
         "# Check a change with: smtpgate check-config FILE",
     ]
-    described: set[type[schema.Table]] = set()
+    described: set[type[Table]] = set()
     for header, table, given in SHOWN:
         lines += [""] if header else []
         is_first = table not in described

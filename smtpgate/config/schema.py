@@ -12,8 +12,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator
 
+from smtpgate.config.table import REQUIRED, Table, key
+from smtpgate.config.tables_traffic import ConcurrencyLimitTable, RateLimitTable
 from smtpgate.config.values import (
     Addresses,
     Count,
@@ -40,33 +42,6 @@ from smtpgate.config.values import (
     Wait,
     Words,
 )
-
-
-def key(default: Any, description: str, *, shown: str = "", example: str = "") -> Any:
-    """A key with its default and description.
-
-    `shown` is said in place of the default where that depends on other keys; `example` is what the sample
-    shows.
-    """
-    extra: dict[str, Any] = {}
-    if shown:
-        extra["x-shown-default"] = shown
-    if example:
-        extra["x-toml-example"] = example
-    arguments: dict[str, Any] = {"description": description, "json_schema_extra": extra or None}
-    if isinstance(default, list | dict):
-        extra["default"] = default
-        return Field(default_factory=lambda: type(default)(default), **arguments)
-    return Field(default, **arguments)
-
-
-REQUIRED: Any = ...
-
-
-class Table(BaseModel):
-    """What all tables share: strict types, no unknown keys, defaults judged like everything else."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
 
 
 class LogTable(Table):
@@ -113,6 +88,9 @@ class LimitsTable(Table):
     auth_failures: Count = key(3, "Failed logins of one session before it is closed.")
     min_data_rate: Size = key(500, "Least octets of content per second that a client must send; 0 is no limit.")
     line_length: Annotated[Size, Ge(1000)] = key("1 MiB", "Longest line of content.")
+    rate_keys: Annotated[Count, Ge(1000)] = key(
+        250_000, "Clients, users and so on that rate_limits remember together; each takes some 200 octets of memory."
+    )
     spool_memory: Size = key("1 MiB", "Part of a message that is kept in memory; what is larger goes to a file.")
 
 
@@ -442,6 +420,8 @@ class File(Table):
     listeners: dict[str, ListenerTable] = key({}, "Front doors for clients, by name.")
     backends: dict[str, BackendTable] = key({}, "Groups of mail servers, by name.")
     routes: list[RouteTable] = key([], "Which mail goes to which backend.")
+    rate_limits: list[RateLimitTable] = key([], "How much may come in a time, of whom.")
+    concurrency_limits: list[ConcurrencyLimitTable] = key([], "How much may be at work at a time, of whom.")
     filter_set: Literal["none", "default"] = key(
         "none",
         "default: filters that need no engine and no list run before those of the file; programs are refused, spam is "

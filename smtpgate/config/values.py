@@ -13,7 +13,7 @@ import re
 from typing import Annotated, Literal
 
 import attrs
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator, BeforeValidator
 
 from smtpgate.config import endpoint, entry
@@ -142,6 +142,34 @@ def _reply_text(text: str) -> str:
     return text
 
 
+RATE_HINT = 'write it as "100/1h": how many in what time; for octets "500 MiB/1d"'
+
+
+def parse_rate(text: str, is_size: bool) -> tuple[int, float]:
+    """How many in how many seconds, of a rate such as "100/1h" or, of octets, "500 MiB/1d"."""
+    many, _, time = text.partition("/")
+    if not time:
+        raise BadValue(f"{quoted(text)} is not a rate", RATE_HINT)
+    if not time.strip()[:1].isdigit():
+        time = f"1{time.strip()}"
+    try:
+        count = parse_size(many) if is_size else int(many)
+        seconds = parse_duration(time)
+    except ValueError:
+        raise BadValue(f"{quoted(text)} is not a rate", RATE_HINT) from None
+    if count < 1 or seconds <= 0:
+        raise BadValue(f"{quoted(text)} lets nothing pass", "write how many may come in the time, 1 at least")
+    return count, seconds
+
+
+def _rate(text: str) -> str:
+    try:
+        parse_rate(text, False)
+    except BadValue:
+        parse_rate(text, True)
+    return text
+
+
 @attrs.frozen
 class Kind:
     """The word for a type in the documents. pydantic passes over it."""
@@ -165,6 +193,9 @@ Threshold = Annotated[
 ]
 Reason = Annotated[str, AfterValidator(_reason), Kind("reason")]
 ReplyText = Annotated[str, AfterValidator(_reply_text), Kind("text")]
+RateText = Annotated[str, AfterValidator(_rate), Kind("rate")]
+Prefix4 = Annotated[int, Ge(8), Le(32), Kind("number")]
+Prefix6 = Annotated[int, Ge(16), Le(128), Kind("number")]
 RoleName = Literal["mx", "submission"]
 
 Words = Annotated[list[str], _ONE_OR_MORE, Kind("list of names")]
@@ -179,3 +210,27 @@ Pins = Annotated[list[Annotated[str, AfterValidator(_pin)]], _ONE_OR_MORE, Kind(
 NameServers = Annotated[list[Annotated[str, AfterValidator(_name_server)]], _ONE_OR_MORE, Kind("list of addresses")]
 Listens = Annotated[list[Annotated[str, AfterValidator(_listen)]], _ONE_OR_MORE, MinLen(1), Kind("list of endpoints")]
 Roles = Annotated[list[RoleName], _ONE_OR_MORE, MinLen(1), Kind("list of mx, submission")]
+LimitKeys = Annotated[
+    list[
+        Literal[
+            "client",
+            "network",
+            "listener",
+            "helo",
+            "user",
+            "sender",
+            "sender_domain",
+            "recipient",
+            "recipient_domain",
+            "backend",
+        ]
+    ],
+    _ONE_OR_MORE,
+    MinLen(1),
+    Kind("list of keys"),
+]
+Classes = Annotated[
+    list[Literal["trusted", "known", "unknown", "suspect"]],
+    _ONE_OR_MORE,
+    Kind("list of trusted, known, unknown, suspect"),
+]

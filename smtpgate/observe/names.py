@@ -329,6 +329,8 @@ _ROWS: Final = (
     LogEvent("children.up", "info", "child processes that look at content start again"),
     LogEvent("memory.failing", "error", "what filters remember cannot be kept or read"),
     LogEvent("memory.works", "info", "what filters remember is kept again"),
+    LogEvent("counters.failing", "error", "counters of limits, reputation and bans cannot be kept"),
+    LogEvent("counters.works", "info", "these counters are kept again"),
     LogEvent("config.warning", "warning", "the configuration works and is doubtful"),
     LogEvent("config.applied", "info", "a configuration revision is at work", ("config_rev",)),
     LogEvent(

@@ -54,6 +54,7 @@ class Session:
     :ivar peer_ip: who is connected: the client itself, or a proxy in front
     :ivar timeline: (seconds since the start, who, what, detail) in order
     :ivar traffic_class: trusted, known, unknown or suspect (`traffic.classes`)
+    :ivar charges: what it has taken of limits (`proxy.limiter.Charge`)
     """
 
     __slots__ = (
@@ -94,6 +95,7 @@ class Session:
         "transaction",
         "messages",
         "traffic_class",
+        "charges",
     )
 
     def __init__(self, id: str, listener: str, role: str) -> None:
@@ -134,6 +136,7 @@ class Session:
         self.xclient: dict[str, str] = {}
         self.backend = ""
         self.traffic_class = "unknown"
+        self.charges: list[Any] = []
 
     def note(self, seconds: float, who: str, what: str, detail: object = "") -> None:
         """Add a step to the timeline."""
@@ -171,6 +174,7 @@ class Transaction:
     :ivar content: the octets (`interfaces.IContent`) at stage `end`, where a filter asks for them; else None
     :ivar shared: what its filters share (`proxy.shared.Flights`); None while there is nothing
     :ivar at_end: what is to be called when it is over
+    :ivar charges: what it has taken of limits (`proxy.limiter.Charge`)
     """
 
     __slots__ = (
@@ -202,6 +206,7 @@ class Transaction:
         "content",
         "shared",
         "at_end",
+        "charges",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
@@ -233,6 +238,7 @@ class Transaction:
         self.content: Any = None
         self.shared: Any = None
         self.at_end: list[Callable[[], None]] = []
+        self.charges: list[Any] = []
 
     def note(self, word: str) -> None:
         """A short word about the message, once."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
+
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy import event as told
 from smtpgate.policy.mercy import is_spared
@@ -16,6 +18,7 @@ from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.proxy.body import Body
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.ledger import PATIENCE_S
+from smtpgate.proxy.limit_rules import Held
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.trace import date_text, received, trace_origin, trace_word
 from smtpgate.smtp import status
@@ -81,6 +84,11 @@ class Exchange:
     async def mail(self) -> Reply | None:
         """The sender: our filters, and the backend too where the link stands already. A Reply where refused."""
         session, facts = self._session, self.facts
+        limits = session.revision.limits
+        if limits.has_mail:
+            refused = await self._held(limits.mail(facts))
+            if refused is not None:
+                return refused
         if self.run.wants("mail"):
             refused = await self._filter("mail")
             if refused is not None:
@@ -95,6 +103,22 @@ class Exchange:
         self.delivery = self._deliver(pool)
         reply = await self.delivery.mail()
         return None if reply.is_positive else reply
+
+    async def _held(self, held: Held | None, place: int | None = None) -> Reply | None:
+        """What a limit has to say: the reply waits, or a Reply where there is no room.
+
+        :param place: index of the recipient that it is about
+        """
+        if held is None:
+            return None
+        about = None if place is None else frozenset((place,))
+        for finding in held.findings:
+            self.run.record(attrs.evolve(finding, recipients=about))
+        if held.is_paced and self._engine.pacer.has_room:
+            await self._session.pause(held.wait_s)
+            return None
+        self._note("limit", held.findings[0].reason, held.findings[0].detail)
+        return held.reply()
 
     async def _filter(self, stage: str, *args: object, recipient: int | None = None) -> Reply | None:
         self._session.front.flush()
@@ -131,6 +155,7 @@ class Exchange:
         out: list[tuple[Reply, bool] | None] = []
         batch: list[tuple[int, Recipient]] = []
         facts = self.facts
+        limits = self._session.revision.limits
         for command in group:
             assert command.path is not None
             recipient = Recipient(command.path, command.params)
@@ -140,6 +165,8 @@ class Exchange:
                 found = self._delayed(recipient) or found
             if not isinstance(found, Reply) and self.run.wants("rcpt"):
                 found = await self._filter("rcpt", recipient, recipient=place) or found
+            if not isinstance(found, Reply) and limits.has_rcpt:
+                found = await self._held(limits.rcpt(facts, recipient, found.backend.name), place) or found
             facts.recipients.append(recipient)
             if isinstance(found, Reply):
                 self._told(recipient, found)
@@ -229,6 +256,11 @@ class Exchange:
             self.facts.accepted += 1
         else:
             recipient.state = "deferred" if reply.code < 500 else "refused"
+            limits = self._session.revision.limits
+            if limits.has_rcpt:
+                limits.not_accepted(self.facts, recipient)
+                if reply.code >= 500:
+                    limits.refused(self.facts, recipient)
         self._note("client", "RCPT", recipient)
 
     # Content
@@ -471,6 +503,8 @@ class Exchange:
         for call in facts.at_end:
             call()
         facts.at_end.clear()
+        if facts.charges:
+            self._session.revision.limits.ended(facts)
         facts.content = None
         facts.session.transactions.append(facts)
         facts.session.transaction = None

@@ -50,10 +50,22 @@ class Login:
             session.refuse(command, status.AUTH_NOT_OFFERED, "AUTH is off")
         elif listener.auth_requires_tls and session.facts.tls is None:
             session.refuse(command, status.AUTH_NEEDS_TLS, "AUTH in clear")
+        elif self._is_held(command):
+            return
         elif listener.auth == "local":
             await self._check(command)
         else:
             await self._relay(command)
+
+    def _is_held(self, command: Command) -> bool:
+        """Whether there were too many failures: then nothing is asked."""
+        session = self._session
+        held = session.revision.limits.auth(session.facts)
+        if held is None or held.is_paced:
+            return False
+        session.facts.findings += held.findings
+        self._failed(command, held.reply(454, "4.7.0"), held.findings[0].reason)
+        return True
 
     # Relayed
 
@@ -210,19 +222,29 @@ class Login:
         session = self._session
         facts = session.facts
         facts.user, facts.mechanism = user, command.mechanism
+        held = session.revision.limits.login(facts)
+        if held is not None and not held.is_paced:
+            facts.findings += held.findings
+            self._unpin()
+            self._failed(command, held.reply(454, "4.7.0"), held.findings[0].reason)
+            return
         if session.run_filters is not None and "auth" in session.door.chain.stages:
             refused = await session.filter("auth", user)
             if refused is not None:
-                if session.kept.is_pinned:
-                    # The server believes that the login stands: that link carries nobody's mail.
-                    session.kept.is_pinned = False
-                    session.kept.drop()
+                self._unpin()
                 code = 535 if refused.is_permanent else 454
                 self._failed(command, Reply(code, refused.enhanced, refused.lines), "refused by a filter")
                 return
         session.trace = ""
         session.note("client", "AUTH", command.mechanism)
         session.reply(command, reply)
+
+    def _unpin(self) -> None:
+        """The server believes that the login stands: that link carries nobody's mail."""
+        kept = self._session.kept
+        if kept.is_pinned:
+            kept.is_pinned = False
+            kept.drop()
 
     def _failed(self, command: Command, reply: Reply, reason: str) -> None:
         """An exchange that did not succeed; too many failures end the session."""
@@ -249,6 +271,7 @@ class Login:
         session.reply(command, reply, facts.id)
         if reply.code == 535:
             self.failures += 1
+            session.revision.limits.login_failed(facts)
             if self.failures >= session.revision.settings.limits.auth_failures:
                 raise SessionClosing("error", status.TOO_MANY_AUTH_FAILURES)
         if reply.is_permanent:

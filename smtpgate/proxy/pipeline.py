@@ -243,6 +243,11 @@ class ChainRun:
         first, self._returned = self._returned, len(self.findings)
         return self.findings[first:]
 
+    def record(self, finding: Finding) -> None:
+        """Something that was found and judged elsewhere: it is shown with the rest, and no stage judges it again."""
+        self.findings.insert(self._returned, finding)
+        self._returned += 1
+
     def verdict(self, found: Iterable[Finding], *, waits: bool = False, has_mercy: bool = False) -> Verdict:
         """What the findings of one stage come to.
 

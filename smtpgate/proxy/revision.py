@@ -12,6 +12,8 @@ from typing import Any
 import attrs
 
 from smtpgate.config.model import Listener, Settings
+from smtpgate.proxy.limiter import Limits, no_limits
+from smtpgate.proxy.pacer import Pacer
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.router import Router
@@ -53,6 +55,7 @@ def wire_rules(listener: Listener) -> WireRules:
 class Revision:
     """One configuration at work.
 
+    :ivar limits: its rate and concurrency limits
     :ivar sessions: how many sessions run on it
     :ivar at_close: gives back what its filters used
     """
@@ -62,6 +65,7 @@ class Revision:
     router: Router
     pools: Mapping[str, Pool]
     doors: Mapping[str, Door]
+    limits: Limits = attrs.field(factory=no_limits)
     sessions: int = 0
     is_retired: bool = False
     on_idle: Callable[[Revision], None] | None = None
@@ -96,6 +100,7 @@ class Engine:
     :ivar open_spool: opens a file for a body
     :ivar in_thread: runs a blocking call elsewhere
     :ivar start: a coroutine as a Deferred
+    :ivar pacer: the replies that wait
     """
 
     clock: Clock
@@ -106,3 +111,7 @@ class Engine:
     open_spool: Callable[[], Any]
     in_thread: Callable[..., Any]
     start: Callable[[Any], Any]
+    pacer: Pacer = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.pacer = Pacer(self.clock)

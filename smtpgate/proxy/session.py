@@ -147,6 +147,7 @@ class Session:
         if self.run_filters is not None:
             facts.findings = facts.findings + self.run_filters.findings
             self.run_filters.close()
+        self.revision.limits.left(facts)
         facts.ended = self._clock.seconds()
         facts.octets_in, facts.octets_out = self.front.octets_in, self.front.octets_out
         self.engine.tell(told.SessionEnded(facts))
@@ -216,6 +217,7 @@ class Session:
             facts.sni = facts.tls.sni
         facts.is_trusted = bool(listener.relay_from and listener.relay_from.contains(facts.client_ip))
         self.engine.tell(told.SessionOpened(facts))
+        await self._limit_connection()
         if self.run_filters is not None:
             await self.filter("connect")
         wire = front.wire
@@ -226,6 +228,29 @@ class Session:
         wire.greet(
             f"220 {self.revision.settings.hostname} {'LMTP' if self.door.rules.is_lmtp else 'ESMTP'}\r\n".encode()
         )
+
+    async def _limit_connection(self) -> None:
+        """Rate and concurrency limits of the client: the greeting waits, or the session is over."""
+        limits, facts = self.revision.limits, self.facts
+        if limits.is_empty:
+            return
+        held = limits.connect(facts)
+        if held is None:
+            return
+        facts.findings += held.findings
+        if held.is_paced and self.engine.pacer.has_room:
+            await self.pause(held.wait_s)
+            return
+        detail = held.findings[0].detail
+        self.engine.tell(told.ConnectionRefused(facts.listener, facts.client_ip, "refused_limit", detail))
+        raise SessionClosing("server", held.reply(421, "4.7.0"))
+
+    async def pause(self, seconds: float) -> None:
+        """The next reply waits."""
+        if seconds > 0:
+            self.front.flush()
+            self.note("us", "paced", f"{seconds:.1f} s")
+            await self.engine.pacer.pause(seconds)
 
     async def _proxy_header(self, seconds: float) -> None:
         facts, listener = self.facts, self.door.listener
@@ -459,6 +484,8 @@ class Session:
             refusal = self._reception.admit(self)
             if refusal is not None:
                 raise SessionClosing("server", refusal)
+        self.revision.limits.left(facts)
+        await self._limit_connection()
         if self.run_filters is not None:
             facts.findings = facts.findings + self.run_filters.findings
             self.run_filters.close()
@@ -493,7 +520,7 @@ class Session:
         facts.messages += 1
         facts.stage = "mail"
         self.exchange = exchange = Exchange(self, command, facts.messages)
-        if self.kept.is_pinned or "mail" in self.door.chain.stages:
+        if self.kept.is_pinned or "mail" in self.door.chain.stages or self.revision.limits.has_mail:
             return self._mail_slowly(command, exchange)
         self.front.wire.reply(command, status.SENDER_OK)
         return None

@@ -32,19 +32,20 @@ class LedgerStore:
 
     def load(self, now: float) -> Deferred[list[dict[str, Any]]]:
         """The same in the database's thread."""
-        return self._database.run(_load, now).addErrback(_failed)
+        return self._database.run(_load, now).addErrback(as_store_failure)
 
     def put(self, rows: Iterable[Any]) -> Deferred[None]:
         """Write rows; they are durable when this fires."""
         values = [{name: getattr(row, name) for name in _NAMES} for row in rows]
-        return self._database.run(_put, values).addErrback(_failed)
+        return self._database.run(_put, values).addErrback(as_store_failure)
 
     def expire(self, now: float) -> Deferred[None]:
         """Forget the rows past their time."""
-        return self._database.run(_expire, now).addErrback(_failed)
+        return self._database.run(_expire, now).addErrback(as_store_failure)
 
 
-def _failed(failure: Failure) -> NoReturn:
+def as_store_failure(failure: Failure) -> NoReturn:
+    """What an engine raises, as the error of the port."""
     if failure.check(SQLAlchemyError, DatabaseClosed, OSError):
         raise StoreFailed(str(failure.value)) from failure.value
     failure.raiseException()

@@ -85,6 +85,15 @@ audit_head = sa.Table(
     sa.Column("hash", sa.String, nullable=False),
 )
 
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("space", sa.String, primary_key=True),
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False, index=True),
+)
+
 memory = sa.Table(
     "memory",
     metadata,

@@ -66,15 +66,17 @@ class Stamps:
     A stamp that lies in the past is the same as none, so it is dropped when it is come by. Where there is no room for a
     new key, the one of the oldest that comes free first is forgotten: that forgives least.
 
+    :ivar most: keys that there is room for
     :ivar evicted: keys that were forgotten though they were not free
     """
 
-    __slots__ = ("evicted", "_stamps", "_most")
+    __slots__ = ("evicted", "most", "_stamps", "_changed")
 
     def __init__(self, most: int) -> None:
         self.evicted = 0
         self._stamps: OrderedDict[str, float] = OrderedDict()
-        self._most = most
+        self.most = most
+        self._changed: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._stamps)
@@ -86,6 +88,7 @@ class Stamps:
     def put(self, key: str, tat: float, now: float) -> None:
         """Keep a stamp."""
         stamps = self._stamps
+        self._changed[key] = None
         if key in stamps:
             stamps[key] = tat
             return
@@ -101,7 +104,7 @@ class Stamps:
             if tat > now:
                 # Still in use: it goes to the end of those that are looked at.
                 stamps[key] = tat
-        if len(stamps) < self._most:
+        if len(stamps) < self.most:
             return
         oldest = [stamps.popitem(last=False) for _ in range(min(_CANDIDATES, len(stamps)))]
         oldest.sort(key=lambda one: one[1])
@@ -120,4 +123,19 @@ class Stamps:
 
     def forget(self, key: str) -> bool:
         """Forget a key; whether it was there."""
+        self._changed[key] = None
         return self._stamps.pop(key, None) is not None
+
+    def changed(self, now: float, lead_s: float, most: int) -> list[tuple[str, float]]:
+        """Keys whose stamps changed since they were asked for here, and these; 0.0 for what is to be forgotten.
+
+        :param lead_s: what comes free earlier than that is left out: it would be free before anybody reads it
+        """
+        rows: list[tuple[str, float]] = []
+        stamps, changed = self._stamps, self._changed
+        while changed and len(rows) < most:
+            key, _ = changed.popitem()
+            tat = stamps.get(key, 0.0)
+            if tat > now + lead_s or not tat:
+                rows.append((key, tat))
+        return rows

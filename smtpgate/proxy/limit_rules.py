@@ -1,0 +1,193 @@
+"""One limit: whose it is, what it is about, what was taken of it, and what is said where it is met. See `limiter`."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import math
+import zlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from smtpgate.config.model import ConcurrencyLimit, Condition, RateLimit
+from smtpgate.policy.transaction import Recipient, Session, Transaction
+from smtpgate.policy.verdict import Finding
+from smtpgate.smtp.reply import Reply
+from smtpgate.traffic.gcra import Rate
+
+RATES: Final = "rate_limits"
+CONCURRENCY: Final = "concurrency_limits"
+#: When to come back where too much is at work: some of it will be done then.
+SOON_S: Final = 10.0
+#: What is known at each step; a limit belongs to the first that knows all its keys.
+BY_RECIPIENT: Final = frozenset({"recipient", "recipient_domain", "backend"})
+WHAT: Final = {
+    "connections": "connections",
+    "messages": "messages",
+    "recipients": "recipients",
+    "octets": "octets",
+    "refused_recipients": "recipients that were refused",
+    "auth_failures": "failed logins",
+    "sessions": "sessions at a time",
+    "transactions": "messages at a time",
+}
+
+Key = Callable[[Session, Transaction | None, Recipient | None, str], str]
+
+
+@functools.lru_cache(maxsize=10_000)
+def network_of(address: str, prefix4: int, prefix6: int) -> str:
+    """The network of an address; the address itself where it is none."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return str(ipaddress.ip_network((parsed, prefix4 if parsed.version == 4 else prefix6), strict=False))
+
+
+def _sender(session: Session, transaction: Transaction | None) -> str:
+    """The null sender is everybody's: it is counted for each client and greeting."""
+    assert transaction is not None
+    path = transaction.sender
+    return str(path).lower() if not path.is_null else f"<> {session.client_ip} {session.helo.lower()}"
+
+
+def _sender_domain(session: Session, transaction: Transaction | None) -> str:
+    assert transaction is not None
+    path = transaction.sender
+    return path.domain.lower() if not path.is_null else _sender(session, transaction)
+
+
+def _part(name: str, limit: RateLimit | ConcurrencyLimit) -> Key:
+    prefix4, prefix6 = limit.prefix4, limit.prefix6
+    parts: dict[str, Key] = {
+        "client": lambda s, t, r, b: network_of(s.client_ip, 32, 128).partition("/")[0],
+        "network": lambda s, t, r, b: network_of(s.client_ip, prefix4, prefix6),
+        "listener": lambda s, t, r, b: s.listener,
+        "helo": lambda s, t, r, b: s.helo.lower(),
+        "user": lambda s, t, r, b: s.user.lower(),
+        "sender": lambda s, t, r, b: _sender(s, t),
+        "sender_domain": lambda s, t, r, b: _sender_domain(s, t),
+        "recipient": lambda s, t, r, b: str(r.path).lower() if r is not None else "",
+        "recipient_domain": lambda s, t, r, b: r.path.domain.lower() if r is not None else "",
+        "backend": lambda s, t, r, b: b,
+    }
+    return parts[name]
+
+
+def _key(limit: RateLimit | ConcurrencyLimit) -> Key:
+    """What it counts by; "" where a part is not there: a client without a login is not counted by user."""
+    parts = [_part(name, limit) for name in limit.by]
+    if len(parts) == 1:
+        return parts[0]
+
+    def joined(session: Session, transaction: Transaction | None, recipient: Recipient | None, backend: str) -> str:
+        values = [part(session, transaction, recipient, backend) for part in parts]
+        return " ".join(values) if all(values) else ""
+
+    return joined
+
+
+def fits(when: Condition, session: Session, transaction: Transaction | None, recipient: Recipient | None) -> bool:
+    if when.listener and session.listener not in when.listener:
+        return False
+    if when.classes and session.traffic_class not in when.classes:
+        return False
+    if when.client and not when.client.contains(session.client_ip):
+        return False
+    if when.user and not (session.user and when.user.matches(session.user)):
+        return False
+    if when.sender and transaction is not None:
+        path = transaction.sender
+        if not when.sender.matches("" if path.is_null else path.local, "" if path.is_null else path.domain):
+            return False
+    if when.recipient and recipient is not None:
+        return when.recipient.matches(recipient.path.local, recipient.path.domain)
+    return True
+
+
+class Rule:
+    """One limit at work: of a rate `stamps` is what it remembers, of a concurrency limit `counts`."""
+
+    __slots__ = ("limit", "key", "rate", "stamps", "counts", "is_shadow", "has_conditions")
+
+    def __init__(self, limit: Any, rate: Rate | None, stamps: Any, counts: Any) -> None:
+        self.limit = limit
+        self.key = _key(limit)
+        self.rate: Any = rate
+        self.stamps = stamps
+        self.counts = counts
+        self.is_shadow = limit.mode == "shadow"
+        self.has_conditions = limit.when != Condition()
+
+
+@attrs.define
+class Charge:
+    """What was taken of one limit for a session or a transaction, until the outcome settles it."""
+
+    rule: Any
+    key: str
+    amount: float
+    recipient: Recipient | None = None
+
+
+@attrs.frozen
+class Held:
+    """A limit that was met.
+
+    :ivar wait_s: time until there is room
+    :ivar is_paced: that is short enough to wait for: go on after it
+    :ivar findings: for the explain page, those of limits in shadow too
+    :ivar text: what the client hears where it is not let in
+    """
+
+    wait_s: float
+    is_paced: bool
+    findings: tuple[Finding, ...]
+    text: str = ""
+
+    def reply(self, code: int = 450, enhanced: str = "4.7.1") -> Reply:
+        """What the client hears where it is not let in."""
+        return Reply(code, enhanced, (self.text,))
+
+
+def come_back(seconds: float, key: str) -> str:
+    """When to come back, in words; never too early, and not all at the same moment."""
+    seconds = math.ceil(seconds) * (1 + zlib.crc32(key.encode("utf-8", "surrogateescape")) % 10 / 100)
+    if seconds <= 90:
+        return f"{math.ceil(seconds)} seconds"
+    if seconds <= 5400:
+        return f"{math.ceil(seconds / 60)} minutes"
+    return f"{math.ceil(seconds / 3600)} hours"
+
+
+def text_of(charge: Charge, wait_s: float) -> str:
+    """What the client hears."""
+    return f"Too many {WHAT[charge.rule.limit.count]}; come back in {come_back(wait_s, charge.key)}"
+
+
+def finding_of(charge: Charge, wait_s: float, is_paced: bool, now: float) -> Finding:
+    """What the explain page and the log say."""
+    rule, limit = charge.rule, charge.rule.limit
+    if rule.rate is None:
+        state = f"{rule.counts[charge.key]} of {limit.most} at work"
+    else:
+        level = rule.rate.level(rule.stamps.get(charge.key), now)
+        state = f"{level:.0f} of {limit.burst} in use at {limit.rate}"
+    verb = "the reply waits" if is_paced else "free in"
+    detail = f"{limit.count} by {', '.join(limit.by)} of {charge.key}: {state}; {verb} {wait_s:.1f} s"
+    made = Finding(
+        limit.name,
+        "note" if is_paced else "defer",
+        "" if is_paced else text_of(charge, wait_s),
+        detail[:1000],
+        code=0 if is_paced else 450,
+        enhanced="" if is_paced else "4.7.1",
+        category="policy",
+        filter=RATES if rule.rate is not None else CONCURRENCY,
+    )
+    return attrs.evolve(made, is_shadow=rule.is_shadow)
