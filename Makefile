@@ -60,7 +60,7 @@ clean:
 	rm -rf $(VENV) _trial_temp* build dist var
 
 faults: venv
-	SMTPGATE_TABLE=1 $(BIN)/trial --reporter=summary tests.test_faults
+	SMTPGATE_TABLE=1 $(BIN)/trial --reporter=summary tests.test_faults tests.test_fanout
 
 cases: venv
 	SMTPGATE_TABLE=1 $(BIN)/trial --reporter=summary tests.test_cases

@@ -92,15 +92,19 @@ class AloneTests(SynchronousTestCase):
         self.assertEqual(run(*self.place.config, *words, "--recipient", "bob@example.net")[0], 3)
 
     def test_explain_several_recipients(self) -> None:
-        """Each gets its route; one that leads to another backend hears 452, and refused ones do not count."""
-        self.place.file.write_text(
-            CONFIG.replace(
-                "[[routes]]",
-                '[backends.list]\nservers = ["127.0.0.1:2601"]\ntls = "off"\n'
-                '[[routes]]\nrecipient = ["list@example.net"]\nbackend = "list"\n[[routes]]',
-            )
+        """Each gets its route; one that leads to another backend goes with it, or hears 452 where that is wished."""
+        with_list = CONFIG.replace(
+            "[[routes]]",
+            '[backends.list]\nservers = ["127.0.0.1:2601"]\ntls = "off"\n'
+            '[[routes]]\nrecipient = ["list@example.net"]\nbackend = "list"\n[[routes]]',
         )
+        self.place.file.write_text(with_list)
         words = ("explain", "--listener", "mx", "--json", "--recipient")
+        code, out, _ = run(*self.place.config, *words, "a@example.net", "list@example.net", "b@example.net")
+        answers = [one["answer"] for one in json.loads(out)["items"]]
+        self.assertEqual(answers[1], "route 1: backend list, in one transaction with mail")
+        self.assertEqual(answers[2], "route 2: backend mail")
+        self.place.file.write_text(with_list.replace("[listeners.mx]", '[listeners.mx]\nsplit = "defer"'))
         for recipients, answers in (
             (("a@example.net", "list@example.net", "b@example.net"), ("route 2", "452 4.5.3: route 1", "route 2")),
             (("list@example.net", "a@example.net", "<list@example.net>"), ("route 1", "452 4.5.3: route 2", "route 1")),

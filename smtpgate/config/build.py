@@ -183,6 +183,7 @@ def _listener(name: str, table: schema.ListenerTable, base: Path, faults: list[F
         hide_client=table.hide_client,
         chunking=table.chunking,
         body=table.body,
+        split=table.split,
         received=table.received,
         **by_role,
     )

@@ -164,6 +164,7 @@ class Listener:
     hide_client: bool = False
     chunking: bool = True
     body: Literal["auto", "spool"] = "auto"
+    split: Literal["fanout", "defer"] = "fanout"
     received: bool = True
 
     @auth_required.default

@@ -193,6 +193,11 @@ class ListenerTable(Table):
         "auto: the message goes to the backend while it comes, unless a filter must see all of it first; spool: it "
         "always waits for its verdict.",
     )
+    split: Literal["fanout", "defer"] = key(
+        "fanout",
+        "Recipients of several backends in one message: it goes to all of them at once, or those of another backend "
+        "are told to come in a message of their own (452). Matters on mx.",
+    )
     received: bool = key(True, "Add our own Received line. Without it loops are not found.")
 
 

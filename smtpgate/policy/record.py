@@ -68,7 +68,7 @@ _MESSAGE: Final = (
     "committed_ms",
     "ended_ms",
 )
-_RECIPIENT: Final = ("address", "state", "reply", "final")
+_RECIPIENT: Final = ("address", "state", "reply", "final", "backend", "server")
 _REPLY: Final = ("code", "enhanced", "text")
 _FINDING: Final = ("filter", "reason", "action", "score", "public", "detail", "is_shadow", "duration_ms", "category")
 _VERDICT: Final = ("action", "score", "would", "decided_by", "spared")
@@ -164,7 +164,7 @@ def _recipient(facts: Transaction, one: Recipient) -> list[Any]:
     state, final = one.state, one.final
     if state == "accepted" and facts.outcome in ("refused", "deferred"):
         state, final = facts.outcome, final or facts.reply
-    return [f"<{one.path}>", state, _reply(one.reply), _reply(final)]
+    return [f"<{one.path}>", state, _reply(one.reply), _reply(final), one.backend, one.server]
 
 
 def _message(facts: Transaction, session_id: str, begun: float) -> list[Any]:

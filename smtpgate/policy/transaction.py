@@ -150,10 +150,11 @@ class Recipient:
     """One RCPT.
 
     :ivar reply: what the client was told
+    :ivar backend: where it goes; `server`: which of its servers accepted it
     :ivar state: "accepted", "refused", "deferred", "delivered", "known" (delivered at an earlier try)
     """
 
-    __slots__ = ("path", "params", "reply", "state", "final")
+    __slots__ = ("path", "params", "reply", "state", "final", "backend", "server")
 
     def __init__(self, path: Path, params: Mapping[str, bytes | None]) -> None:
         self.path = path
@@ -161,6 +162,8 @@ class Recipient:
         self.reply: Reply | None = None
         self.state = ""
         self.final: Reply | None = None
+        self.backend = ""
+        self.server = ""
 
 
 class Transaction:

@@ -35,14 +35,12 @@ class Body:
     """The content of one transaction.
 
     :ivar refusal: why the message will not go on; set as soon as that is known
-    :ivar is_committing: the terminator has gone to a backend
     :ivar by_chunks: the client sends it with BDAT
     :ivar fate: what the ledger knows of it, and is told
     """
 
     __slots__ = (
         "refusal",
-        "is_committing",
         "content",
         "by_chunks",
         "fate",
@@ -80,7 +78,6 @@ class Body:
     ) -> None:
         limits = revision.settings.limits
         self.refusal: Reply | None = None
-        self.is_committing = False
         self._engine = engine
         self._revision = revision
         self._door = door
@@ -90,10 +87,10 @@ class Body:
         self._edits = transaction.edits
         self.by_chunks = by_chunks
         self._is_raw = is_raw
-        watch = False
-        for leg in delivery.legs:
-            if "8BITMIME" not in leg.link.capabilities.words:
-                watch = delivery.pool.backend.eight_bit == "reject"
+        watch = any(
+            "8BITMIME" not in leg.link.capabilities.words and leg.pool.backend.eight_bit == "reject"
+            for leg in delivery.legs
+        )
         self.content = Content(limits.line_length_octets, watch_eight_bit=watch, raw=is_raw)
         self._reader = HeaderReader(limits.header_size_octets)
         self._checksum = 0
@@ -107,6 +104,11 @@ class Body:
         self.fate = Fate(engine.ledger, transaction, engine.tell)
         self._is_spooled = door.chain.spools or door.listener.body == "spool" or self.fate.may_be_known
         self._started = False
+
+    @property
+    def is_committing(self) -> bool:
+        """The terminator has gone to a backend."""
+        return self._delivery.is_committing
 
     async def start(self) -> Reply | None:
         """Come to the point where content may be taken; a Reply where it may not. None: 354, or go on with chunks."""
@@ -312,9 +314,7 @@ class Body:
                 return refused
         held, self._held = self._held, None
         prefix, self._prefix = self._prefix, b""
-        legs = delivery.commit(held, prefix)
-        self.is_committing = bool(legs)
-        reply = await delivery.outcome(legs)
+        reply = await delivery.commit(held, prefix, self._door.rules.is_lmtp)
         if reply.is_permanent and not self._door.rules.is_lmtp:
             if any(recipient.state == "known" for recipient in self._transaction.recipients):
                 # The one reply is for those too that have it already.
@@ -376,7 +376,7 @@ class Body:
             return status.DELIVERED_BEFORE
         for recipient in rest:
             recipient.state = ""
-        replies = await self._delivery.rcpt(rest)
+        replies = await self._delivery.again(rest)
         for recipient, reply in zip(rest, replies, strict=True):
             recipient.state = "accepted" if reply.is_positive else "deferred"
         refused = next((reply for reply in replies if not reply.is_positive), None)

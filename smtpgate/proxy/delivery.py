@@ -1,23 +1,20 @@
-"""The back links of one transaction: envelopes, content, and the one place that may produce the final 2yz.
+"""The back legs of one transaction, and the one place that may produce the final 2yz.
 
-SMTP has one leg (proxy.leg) with all recipients; LMTP has one for each recipient, in parallel, since there each has a
-final reply of its own (RFC 2033 section 4.2): all legs come to their dot before the first is committed. After the dot
-no other server is tried (promise 7).
-
-Failover is silent until the first 2yz to a RCPT has been relayed, never after (P-231): until then the client has been
-promised nothing that another server could not keep.
+Recipients of several backends have one content and one reply after it. All legs come to their dot before the first is
+committed, and are then committed one backend after the other, the strictest first: what it refuses goes nowhere. Once
+one has the message the others are no condition any more: who fails then is told so at the retry, and the ledger knows
+whom not to serve again. After the dot no other server is tried (promise 7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from smtpgate.policy.event import LinkFailed as LinkFailedEvent
 from smtpgate.policy.transaction import Recipient, Transaction
-from smtpgate.proxy.kept import KeptLink
-from smtpgate.proxy.leg import EnvelopeRefused, Leg
-from smtpgate.proxy.link import Link, LinkFailed
+from smtpgate.proxy.kept import KeptLinks
+from smtpgate.proxy.leg import Leg
+from smtpgate.proxy.part import Part
 from smtpgate.proxy.pool import Pool
 from smtpgate.smtp import status
 from smtpgate.smtp.framing import Chunk
@@ -26,345 +23,207 @@ from smtpgate.tasks import Clock
 
 
 class Delivery:
-    """All legs of one transaction."""
+    """All legs of one transaction.
 
-    __slots__ = (
-        "transaction",
-        "legs",
-        "pool",
-        "is_broken",
-        "_kept",
-        "_is_union",
-        "_timeouts",
-        "_tell",
-        "_clock",
-        "_prefix_octets",
-        "_by_chunks",
-        "server_wish",
-    )
+    :ivar is_committing: a server has been given the end of data
+    """
+
+    __slots__ = ("transaction", "is_committing", "_parts", "_pools", "_make", "_timeouts", "_clock", "_by_chunks")
 
     def __init__(
         self,
         transaction: Transaction,
-        pool: Pool,
-        kept: KeptLink,
+        kept: KeptLinks,
         timeouts: Any,
         clock: Clock,
-        tell: Any,
+        tell: Callable[[Any], None],
         prefix_octets: int,
         *,
         is_union: bool,
     ) -> None:
         """
-        :param kept: the link that the session keeps between transactions
+        :param kept: the links that the session keeps between transactions
         :param prefix_octets: how much larger the message will leave than it came (our trace field)
         """
+
+        def make(pool: Pool) -> Part:
+            return Part(transaction, pool, kept, timeouts, clock, tell, prefix_octets, is_union=is_union)
+
         self.transaction = transaction
-        self.pool = pool
-        self.legs: list[Leg] = []
-        self.is_broken: LinkFailed | None = None
-        self.server_wish = ""
-        self._kept = kept
-        self._is_union = is_union
+        self.is_committing = False
+        self._parts: dict[Pool, Part] = {}
+        self._pools: dict[Recipient, Pool] = {}
+        self._make = make
         self._timeouts = timeouts
         self._clock = clock
-        self._tell = tell
-        self._prefix_octets = prefix_octets
         self._by_chunks = False
 
     @property
-    def is_lmtp(self) -> bool:
-        """One leg for each recipient."""
-        return self.pool.backend.protocol == "lmtp"
+    def legs(self) -> list[Leg]:
+        """All legs, backend by backend."""
+        return [leg for part in self._parts.values() for leg in part.legs]
+
+    def goes_to(self, pool: Pool) -> bool:
+        """Whether it has a leg at that backend."""
+        part = self._parts.get(pool)
+        return part is not None and bool(part.legs)
+
+    @property
+    def backends(self) -> int:
+        """At how many backends it has legs with recipients."""
+        return sum(1 for part in self._parts.values() if any(leg.recipients for leg in part.legs) or part.broken)
+
+    def _part(self, pool: Pool) -> Part:
+        part = self._parts.get(pool)
+        if part is None:
+            part = self._parts[pool] = self._make(pool)
+        return part
 
     # Envelope
 
-    async def mail(self) -> Reply:
+    async def mail(self, pool: Pool) -> Reply:
         """Relay the sender at once: the link of a relayed login stands already."""
-        link = self._kept.take(self.pool, self.transaction.session.traffic_class)
-        if link is None:
-            return status.BACKEND_LOST
-        leg = Leg(link)
-        self._note_server(link)
-        try:
-            await link.settle(self._clock.seconds() + self._timeouts.backend_s)
-            await leg.envelope(self.transaction, [], self._params(link), self._timeouts.backend_s, self._clock)
-        except EnvelopeRefused as refused:
-            self._release(leg)
-            return refused.reply
-        except LinkFailed as failed:
-            link.abort(failed.reason)
-            self._report(link, failed)
-            return failed.reply
-        except BaseException:
-            link.abort("client gone")
-            raise
-        if leg.is_begun:
-            self.legs.append(leg)
-        else:
-            self._release(leg)
-        assert leg.sender_reply is not None
-        return leg.sender_reply
+        return await self._part(pool).mail()
 
-    def rcpt(self, group: Sequence[Recipient]) -> Awaitable[list[Reply]]:
-        """Relay recipients; the servers' replies, or ours for them, one each."""
-        if self.pool.backend.protocol != "lmtp":
-            return self._rcpt(group, self.legs[0] if self.legs else None)
-        return self._rcpt_each(group)
+    async def rcpt(self, pool: Pool, group: Sequence[Recipient], server_wish: str = "") -> list[Reply]:
+        """Relay recipients of one backend; the servers' replies, or ours for them, one each.
 
-    async def _rcpt_each(self, group: Sequence[Recipient]) -> list[Reply]:
-        replies: list[Reply] = []
-        for recipient in group:
-            if self.legs and self._full():
-                replies.append(status.OTHER_DESTINATION)
-            else:
-                replies += await self._rcpt([recipient], None)
-        return replies
-
-    def _full(self) -> bool:
-        server = self.pool.server(self.legs[0].link.server)
-        return server is not None and server.busy >= server.capacity(self._clock.seconds())
-
-    async def _rcpt(self, group: Sequence[Recipient], leg: Leg | None) -> list[Reply]:
-        if self.is_broken is not None:
-            return [self.is_broken.reply] * len(group)
-        tried: set[str] = set()
-        failure: LinkFailed | None = None
-        key = group[0].path.domain
-        wish = self.legs[0].link.server if self.legs else self.server_wish
-        while True:
-            is_reused = False
-            try:
-                if leg is None:
-                    session = self.transaction.session
-                    link = self._kept.take(self.pool, session.traffic_class)
-                    is_reused = link is not None
-                    if link is not None:
-                        leg = Leg(link)
-                        if not link.is_settled:
-                            await link.settle(self._clock.seconds() + self._timeouts.backend_s)
-                    elif self._kept.is_pinned:
-                        raise LinkFailed("idle", status.BACKEND_LOST, "the link that was logged in is gone")
-                    else:
-                        deadline = self._clock.seconds() + self._timeouts.greeting_s
-                        link = await self.pool.link(session, key, deadline, frozenset(tried), wish)
-                        is_reused = link.transactions > 0
-                        leg = Leg(link)
-                    self._note_server(link)
-                params = self._params(leg.link)
-                replies = await leg.envelope(self.transaction, group, params, self._timeouts.backend_s, self._clock)
-            except EnvelopeRefused as refused:
-                assert leg is not None
-                self._release(leg)
-                return [refused.reply] * len(group)
-            except LinkFailed as failed:
-                failure = failure or failed
-                if leg is not None:
-                    leg.link.abort(failed.reason)
-                    self._report(leg.link, failed, is_fault=not is_reused)
-                    if leg in self.legs:
-                        self.legs.remove(leg)
-                    if not is_reused:
-                        tried.add(leg.link.server)
-                elif not is_reused or self._kept.is_pinned:
-                    # The pool has asked all that there are.
-                    return [failure.reply] * len(group)
-                if self._is_promised() or self._kept.is_pinned:
-                    self.is_broken = failed
-                    return [failed.reply] * len(group)
-                leg = None
-                continue
-            except BaseException:
-                if leg is not None:
-                    leg.link.abort("client gone")
-                raise
-            if leg.is_begun and leg not in self.legs:
-                if leg.recipients or not self.is_lmtp:
-                    self.legs.append(leg)
+        :param server_wish: the server that is to be asked first
+        """
+        part = self._part(pool)
+        part.server_wish = server_wish
+        is_first = True
+        for other in list(self._parts.values()):
+            if other is not part and other.legs:
+                if any(leg.recipients for leg in other.legs):
+                    is_first = False
                 else:
-                    self._release(leg)
-            elif not leg.is_begun:
-                self._release(leg)
-            return replies
+                    # Nobody was accepted there: the transaction goes on without it (P-195).
+                    other.abandon("no recipient accepted")
+                    other.finish()
+        for recipient in group:
+            self._pools[recipient] = pool
+        return await part.rcpt(group, is_first)
 
-    def _is_promised(self) -> bool:
-        """A 2yz to RCPT went to the client: no other server may take over."""
-        return self.transaction.accepted > 0
-
-    def _note_server(self, link: Link) -> None:
-        transaction = self.transaction
-        transaction.backend = self.pool.backend.name
-        transaction.server = link.server
-        transaction.backend_tls = link.tls.version if link.tls is not None else ""
-        transaction.session.note(self._clock.seconds(), "backend", "link", link.server)
-
-    def _report(self, link: Link, failed: LinkFailed, is_fault: bool = True) -> None:
-        """A link is lost. One that was closed while it rested says nothing of its server."""
-        session = self.transaction.session
-        if is_fault:
-            self.pool.failed(link, failed)
-        self._tell(LinkFailedEvent(self.pool.backend.name, link.server, failed.stage, failed.reason, session.id))
-        session.note(self._clock.seconds(), "backend", f"lost at {failed.stage}", f"{link.server}: {failed.reason}")
-
-    def _params(self, link: Link) -> Mapping[str, bytes | None]:
-        """MAIL parameters for this server. Nothing that was promised is dropped (P-187, P-279)."""
-        given = self.transaction.params
-        if not given:
-            return given
-        offered = link.capabilities
-        params: dict[str, bytes | None] = {}
-        for name, value in given.items():
-            if name == "SIZE":
-                # Covers what we add; 0 means unknown and stays so.
-                if "SIZE" in offered and value is not None:
-                    size = int(value)
-                    params[name] = b"%d" % (size + self._prefix_octets if size else 0)
-            elif name == "BODY":
-                word = (value or b"").upper().decode("ascii")
-                if word == "7BIT" and "8BITMIME" not in offered:
-                    continue
-                if word != "7BIT" and word not in offered or word == "BINARYMIME" and "CHUNKING" not in offered:
-                    raise EnvelopeRefused(status.BACKEND_CHANGED)
-                params[name] = value
-            elif name == "AUTH":
-                # Whom the client claims to relay for is believed of nobody (RFC 4954 section 5).
-                if "AUTH" in offered:
-                    params[name] = b"<>"
-            elif name == "REQUIRETLS":
-                if "REQUIRETLS" not in offered or link.tls is None or not link.tls.is_verified:
-                    raise EnvelopeRefused(status.REQUIRETLS_LOST)
-                params[name] = value
-            elif name == "SMTPUTF8":
-                if name not in offered:
-                    # Known beforehand under `union`; otherwise a change of the server's mind.
-                    raise EnvelopeRefused(status.NO_SMTPUTF8_RECIPIENT if self._is_union else status.BACKEND_CHANGED)
-                params[name] = value
-            else:
-                if "DSN" not in offered:
-                    raise EnvelopeRefused(status.BACKEND_CHANGED)
-                params[name] = value
-        return params
-
-    def _release(self, leg: Leg) -> None:
-        """The server took no part of the transaction: keep the link for the next recipient."""
-        leg.abandon("nothing accepted")
-        if leg.link.is_usable:
-            self._kept.keep(self.pool, leg.link)
-        else:
-            leg.link.abort()
+    async def again(self, group: Sequence[Recipient]) -> list[Reply]:
+        """Ask for recipients anew, each where it was asked for before, after `abandon`."""
+        replies: dict[Recipient, Reply] = {}
+        by_pool: dict[Pool, list[Recipient]] = {}
+        for recipient in group:
+            by_pool.setdefault(self._pools[recipient], []).append(recipient)
+        for pool, recipients in by_pool.items():
+            answers = await self.rcpt(pool, recipients, self._part(pool).server_wish)
+            replies.update(zip(recipients, answers, strict=True))
+        return [replies[recipient] for recipient in group]
 
     # Content
 
     async def start(self, by_chunks: bool) -> Reply | None:
-        """DATA to every leg; a Reply where none goes on."""
+        """DATA to every leg; a Reply where content is not wanted."""
         self._by_chunks = by_chunks
-        if self.is_broken is not None:
-            return self.is_broken.reply
-        legs = [leg for leg in self.legs if leg.recipients]
-        for leg in legs:
-            leg.ask_data(by_chunks)
+        for part in self._parts.values():
+            if part.broken is not None:
+                return self._give_up(part.broken.reply)
+        for part in self._parts.values():
+            part.ask_data(by_chunks)
         deadline = self._clock.seconds() + self._timeouts.data_init_s
         refusal: Reply | None = None
-        for leg in legs:
-            try:
-                refused = await leg.start(by_chunks, deadline)
-            except LinkFailed as failed:
-                self._fail_leg(leg, failed)
-                refused = failed.reply
+        for part in self._parts.values():
+            refused = await part.start(by_chunks, deadline)
             if refused is not None and (refusal is None or refused.is_transient):
                 refusal = refused
-        return None if any(leg.is_alive for leg in legs) else refusal or status.INTERNAL
+        return self._judge(refusal)
 
-    def _fail_leg(self, leg: Leg, failed: LinkFailed) -> None:
-        leg.final = failed.reply
-        leg.is_sending = False
-        leg.link.abort(failed.reason)
-        self._report(leg.link, failed)
+    def _judge(self, refusal: Reply | None = None) -> Reply | None:
+        """Whether the message may go on: a Reply where a backend is lost or refuses, or no leg is left."""
+        for part in self._parts.values():
+            finals = [leg.final for leg in part.legs if leg.recipients and leg.final is not None]
+            if finals and not part.living:
+                return self._give_up(refusal or _merged(finals))
+        if not any(part.living for part in self._parts.values()):
+            return refusal or status.INTERNAL
+        return None
 
-    @property
-    def living(self) -> list[Leg]:
-        """Legs that may still be committed."""
-        return [leg for leg in self.legs if leg.final is None and leg.recipients]
+    def _give_up(self, reply: Reply) -> Reply:
+        """One backend cannot have the message before any has been given its end: then none has it."""
+        for part in self._parts.values():
+            if part.living:
+                part.abandon("another backend does not take the message")
+                for leg in part.living:
+                    leg.final = reply
+        return reply
 
     async def content(self, chunk: Chunk, prefix: bytes) -> Reply | None:
-        """Content to every leg; a Reply once none is left."""
+        """Content to every leg; a Reply once that is of no use any more."""
         deadline = self._clock.seconds() + self._timeouts.data_block_s
-        for leg in self.living:
-            try:
-                await leg.content(chunk, prefix, deadline)
-            except LinkFailed as failed:
-                self._fail_leg(leg, failed)
-        return None if self.living else self._merged()
+        for part in self._parts.values():
+            await part.content(chunk, prefix, deadline)
+        return self._judge()
 
     async def end_chunk(self) -> Reply | None:
-        """A chunk of the client is complete; a Reply once no leg is left."""
+        """A chunk of the client is complete; a Reply where the message is of no use any more."""
         deadline = self._clock.seconds() + self._timeouts.data_block_s
-        for leg in self.living:
-            try:
-                await leg.end_chunk(deadline)
-            except LinkFailed as failed:
-                self._fail_leg(leg, failed)
-        return None if self.living else self._merged()
+        for part in self._parts.values():
+            await part.end_chunk(deadline)
+        return self._judge()
 
-    def commit(self, chunk: Chunk | None, prefix: bytes) -> list[Leg]:
-        """Write the terminator to each leg that still stands; those legs. The caller holds a passing verdict."""
-        committed = []
-        for leg in self.living:
-            # A refusal that came while we were waiting for the client: no terminator (P-102).
-            leg.look_early()
-            if leg.final is not None:
-                continue
-            failure = leg.link.failure
-            if failure is not None:
-                # Lost while we were waiting for the client: no terminator went out, so nothing is unknown.
-                self._fail_leg(leg, failure)
-            else:
-                leg.commit(chunk, prefix)
-                committed.append(leg)
-        return committed
+    async def commit(self, chunk: Chunk | None, prefix: bytes, each: bool) -> Reply:
+        """Write the terminators, backend by backend, and await the answers. The caller holds a passing verdict.
 
-    async def outcome(self, legs: Sequence[Leg]) -> Reply:
-        """Await every leg's answer; the one reply for the client."""
-        began = self._clock.seconds()
-        deadline = began + self._timeouts.data_done_s
-        for leg in legs:
-            try:
-                self.pool.answered(leg.link, await leg.outcome(deadline), self._clock.seconds() - began)
-            except LinkFailed as failed:
-                leg.link.abort(failed.reason)
-                self._report(leg.link, failed)
-        return self._merged()
+        :param each: every recipient hears an answer of its own, so that none depends on another
+        :return: the one reply for the client
+        """
+        parts = list(self._in_order())
+        if len(parts) > 1:
+            # All have all of it but the terminator before the first is committed.
+            if chunk is not None:
+                deadline = self._clock.seconds() + self._timeouts.data_block_s
+                for part in parts:
+                    await part.content(chunk, prefix, deadline)
+                chunk, prefix = None, b""
+            for part in parts:
+                part.look()
+            refused = self._judge()
+            if refused is not None:
+                return refused
+        for number, part in enumerate(parts):
+            legs = part.commit(chunk, prefix)
+            self.is_committing = self.is_committing or bool(legs)
+            await part.outcome(legs)
+            is_taken = any(leg.final is not None and leg.final.is_positive for leg in legs)
+            if not number and not is_taken and not each:
+                for other in parts[1:]:
+                    other.abandon("the first backend did not take the message")
+                break
+        return _merged([leg.final for leg in self.legs if leg.final is not None and leg.recipients])
 
-    def _merged(self) -> Reply:
-        """One reply for all recipients: a common class is relayed, a mix is 451 and the ledger remembers."""
-        finals = [leg.final for leg in self.legs if leg.final is not None and leg.recipients]
-        if not finals:
-            return status.INTERNAL
-        if all(reply.is_positive for reply in finals) or all(reply.is_permanent for reply in finals):
-            return finals[0]
-        if len(finals) == 1:
-            return finals[0]
-        if any(reply.is_positive for reply in finals):
-            return status.PARTLY_DELIVERED
-        return next(reply for reply in finals if reply.is_transient)
+    def _in_order(self) -> Iterator[Part]:
+        """Those that still stand, the one that refuses most at the end of data first."""
+        living = [part for part in self._parts.values() if part.living]
+        if len(living) > 1:
+            living.sort(key=lambda part: -part.pool.refusals)
+        return iter(living)
 
     # Ending
 
     def abandon(self, reason: str) -> None:
         """No end of data goes to any server."""
-        for leg in self.legs:
-            leg.abandon(reason)
+        for part in self._parts.values():
+            part.abandon(reason)
         self.finish()
 
     def finish(self) -> None:
         """Give the links back to the session, or up."""
-        for leg in self.legs:
-            link = leg.link
-            if not link.is_usable or leg.is_sending or link.waiting and not link.is_dirty:
-                link.abort()
-            elif self._kept.link is not None:
-                if not self.pool.slots.park(link):
-                    link.quit()
-            else:
-                self._kept.keep(self.pool, link)
-        self.legs = []
+        for part in self._parts.values():
+            part.finish()
+
+
+def _merged(finals: Sequence[Reply]) -> Reply:
+    """One reply for all recipients: a common class is relayed, a mix is 451 and the ledger remembers."""
+    if not finals:
+        return status.INTERNAL
+    if len(finals) == 1 or all(reply.is_positive for reply in finals) or all(reply.is_permanent for reply in finals):
+        return finals[0]
+    if any(reply.is_positive for reply in finals):
+        return status.PARTLY_DELIVERED
+    return next(reply for reply in finals if reply.is_transient)

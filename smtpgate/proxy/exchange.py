@@ -28,6 +28,8 @@ from smtpgate.smtp.reply import Reply
 from smtpgate.smtp.server import DISCARD_BODY_OCTETS, NEED_DATA, EndOfData, Violation
 from smtpgate.tasks import TimeUp, within
 
+#: Backends of one transaction; recipients of more come in one of their own.
+BACKENDS = 8
 #: A ledger row is waited for so long before the client is answered all the same.
 _DURABLE_S = 5.0
 
@@ -100,8 +102,8 @@ class Exchange:
         if pool is None or not session.kept.is_authentic(pool):
             return session.kept.nameless_reply()
         session.front.flush()
-        self.delivery = self._deliver(pool)
-        reply = await self.delivery.mail()
+        self.delivery = self._deliver()
+        reply = await self.delivery.mail(pool)
         return None if reply.is_positive else reply
 
     async def _held(self, held: Held | None, place: int | None = None) -> Reply | None:
@@ -154,6 +156,7 @@ class Exchange:
         """Recipients that came together: a reply each, and whether it is our own word."""
         out: list[tuple[Reply, bool] | None] = []
         batch: list[tuple[int, Recipient]] = []
+        ways: dict[int, Pool] = {}
         facts = self.facts
         limits = self._session.revision.limits
         for command in group:
@@ -172,22 +175,26 @@ class Exchange:
                 self._told(recipient, found)
                 out.append((found, True))
                 continue
-            if self.delivery is not None and self.delivery.pool is not found:
-                await self._relay(batch, out)
+            if batch and ways[batch[-1][0]] is not found:
+                await self._relay(ways[batch[-1][0]], batch, out)
                 batch = []
-                if facts.accepted:
-                    self._told(recipient, status.OTHER_DESTINATION)
-                    out.append((status.OTHER_DESTINATION, True))
-                    continue
-                # Nobody was accepted there: the transaction may move (P-195).
-                self.delivery.abandon("no recipient accepted")
-                self.delivery = None
-            if self.delivery is None:
-                self.delivery = self._deliver(found)
+            if not self._may_go(found):
+                self._told(recipient, status.OTHER_DESTINATION)
+                out.append((status.OTHER_DESTINATION, True))
+                continue
             out.append(None)
             batch.append((place, recipient))
-        await self._relay(batch, out)
+            ways[place] = found
+        if batch:
+            await self._relay(ways[batch[-1][0]], batch, out)
         return [answer for answer in out if answer is not None]
+
+    def _may_go(self, pool: Pool) -> bool:
+        """Whether a recipient of that backend may be in this transaction, beside those that are there."""
+        delivery = self.delivery
+        if delivery is None or not self.facts.accepted or delivery.goes_to(pool):
+            return True
+        return self._session.door.listener.split == "fanout" and delivery.backends < BACKENDS
 
     def _known_word(
         self, recipient: Recipient, batch: Sequence[tuple[int, Recipient]], group: Sequence[Command]
@@ -221,30 +228,28 @@ class Exchange:
         if (
             session.kept.is_pinned
             and not session.kept.is_authentic(pool)
-            and not (self.delivery is not None and self.delivery.pool is pool)
+            and not (self.delivery is not None and self.delivery.goes_to(pool))
         ):
             return status.IDENTITY_PINNED
         facts.route = route.number
         return pool
 
-    def _deliver(self, pool: Pool) -> Delivery:
+    def _deliver(self) -> Delivery:
         session = self._session
         timeouts = session.revision.settings.timeouts
         size = len(self._trace().raw) + 64 if session.door.listener.received and "SIZE" in self.facts.params else 0
         union = session.door.listener.capability_mode == "union"
-        return Delivery(
-            self.facts, pool, session.kept, timeouts, self._engine.clock, self._engine.tell, size, is_union=union
-        )
+        return Delivery(self.facts, session.kept, timeouts, self._engine.clock, self._engine.tell, size, is_union=union)
 
-    async def _relay(self, batch: Sequence[tuple[int, Recipient]], out: list[tuple[Reply, bool] | None]) -> None:
-        if not batch:
-            return
-        assert self.delivery is not None
+    async def _relay(
+        self, pool: Pool, batch: Sequence[tuple[int, Recipient]], out: list[tuple[Reply, bool] | None]
+    ) -> None:
+        if self.delivery is None:
+            self.delivery = self._deliver()
         self._session.front.flush()
         ledger = self._engine.ledger
-        if len(ledger):
-            self.delivery.server_wish = ledger.hint(str(batch[0][1].path))
-        replies = await self.delivery.rcpt([recipient for _, recipient in batch])
+        wish = ledger.hint(str(batch[0][1].path)) if len(ledger) else ""
+        replies = await self.delivery.rcpt(pool, [recipient for _, recipient in batch], wish)
         for (place, recipient), reply in zip(batch, replies, strict=True):
             self._told(recipient, reply)
             out[place] = (reply, False)
@@ -350,7 +355,7 @@ class Exchange:
                     self._session.revision,
                     self._session.door,
                     self.facts,
-                    self.delivery or self._deliver(next(iter(self._session.revision.pools.values()))),
+                    self.delivery or self._deliver(),
                     self.run,
                     by_chunks=True,
                     is_raw=False,

@@ -6,6 +6,7 @@ A leg never decides: `delivery` holds all legs of a message and says what happen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.proxy.link import Link, LinkFailed
@@ -27,6 +28,7 @@ class EnvelopeRefused(Exception):
 class Leg:
     """One mail transaction at one server.
 
+    :ivar pool: the backend (`proxy.pool.Pool`) whose server it is
     :ivar recipients: those that the server accepted
     :ivar sender_reply: its reply to MAIL
     :ivar final: the server's last word, or ours for it
@@ -35,6 +37,7 @@ class Leg:
 
     __slots__ = (
         "link",
+        "pool",
         "recipients",
         "is_begun",
         "final",
@@ -45,8 +48,9 @@ class Leg:
         "_held",
     )
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, pool: Any) -> None:
         self.link = link
+        self.pool = pool
         self.recipients: list[Recipient] = []
         self.is_begun = False
         self.final: Reply | None = None

@@ -70,6 +70,8 @@ class Pool:
         self._prober = Prober(backend, greeting_s, keeper, self._opener.open, self._probed)
         self.slots = Slots(backend, self.servers, self._clock, shares, waits)
         self._merged: tuple[tuple[Capabilities, ...], Capabilities] | None = None
+        #: Part of the messages that are refused at their end, the last twenty or so.
+        self.refusals = 0.0
         self._alerted: set[str] = set()
 
     # What is known
@@ -172,6 +174,7 @@ class Pool:
         if server is None:
             return
         now = self._clock.seconds()
+        self.refusals += ((not reply.is_positive) - self.refusals) / 20
         if reply.code == 421 or reply.is_transient and reply.enhanced.startswith("4.3."):
             server.adaptive.busy(now, server.busy)
         else:
@@ -228,13 +231,21 @@ class Pool:
         return [servers for servers in ordered if servers]
 
     async def link(
-        self, session: Session, key: str, deadline: float, without: frozenset[str] = frozenset(), prefer: str = ""
+        self,
+        session: Session,
+        key: str,
+        deadline: float,
+        without: frozenset[str] = frozenset(),
+        prefer: str = "",
+        *,
+        may_wait: bool = True,
     ) -> Link:
         """A ready link to one of the servers; raises LinkFailed when none can be had in time.
 
         :param key: what `hash-recipient` goes by: the recipient's domain
         :param without: servers not to be asked
         :param prefer: the server to be asked first, where it may be asked at all
+        :param may_wait: wait in line for a slot
         """
         if self.backend.balance == "hash-user":
             key = session.user or session.client_ip
@@ -247,7 +258,7 @@ class Pool:
             if not tiers:
                 continue
             try:
-                server = await self.slots.take(session, tiers[0], deadline)
+                server = await self.slots.take(session, tiers[0], deadline, may_wait)
             except TimeUp:
                 failure = LinkFailed("connect", status.BACKEND_BUSY, "all links are in use", True)
                 tried |= {server.name for server in tiers[0]}

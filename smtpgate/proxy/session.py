@@ -15,7 +15,7 @@ from smtpgate.interfaces import ClientGone, SessionClosing
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Session as Facts
 from smtpgate.proxy.exchange import Exchange
-from smtpgate.proxy.kept import KeptLink
+from smtpgate.proxy.kept import KeptLinks
 from smtpgate.proxy.login import Login
 from smtpgate.proxy.offer import offer
 from smtpgate.proxy.origin import note_forward, read_attributes, take_client
@@ -75,7 +75,7 @@ class Session:
         self.is_draining = False
         self.task: Task | None = None
         self.run_filters = door.chain.session(self.facts) if door.chain.has_session else None
-        self.kept = KeptLink()
+        self.kept = KeptLinks()
         self._login: Login | None = None
         #: The start of our trace field; made at the first message after each greeting or login.
         self.trace = ""
@@ -391,8 +391,8 @@ class Session:
 
     async def _behind(self) -> tuple[Capabilities, ...]:
         """What is known of the backends that this session's mail may go to."""
-        link = self.kept.link
-        if self.kept.is_pinned and link is not None and link.is_usable:
+        link = self.kept.login
+        if link is not None:
             return (link.capabilities,)
         revision = self.revision
         known = []

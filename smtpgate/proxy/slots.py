@@ -16,7 +16,7 @@ from smtpgate.proxy.idle import IdleLinks
 from smtpgate.proxy.line import Line
 from smtpgate.proxy.link import Link
 from smtpgate.proxy.server import ServerState
-from smtpgate.tasks import Clock
+from smtpgate.tasks import Clock, TimeUp
 from smtpgate.traffic.shares import Shares
 
 
@@ -64,7 +64,7 @@ class Slots:
     def _has_room(self, server: ServerState, now: float) -> bool:
         return server.busy < server.capacity(now)
 
-    async def take(self, session: Session, servers: list[ServerState], deadline: float) -> ServerState:
+    async def take(self, session: Session, servers: list[ServerState], deadline: float, may_wait: bool) -> ServerState:
         """A slot of one of these servers; raises TimeUp where none came free in the time that its class may wait."""
         now = self._clock.seconds()
         self.shares.resize(self.capacity(now))
@@ -73,6 +73,9 @@ class Slots:
         if server is not None:
             self._occupy(server, name)
             return server
+
+        if not may_wait:
+            raise TimeUp
 
         def suits() -> ServerState | None:
             return self._free_one(servers, self._clock.seconds())

@@ -1,0 +1,350 @@
+"""One backend's part of a transaction: its legs, from the first recipient to the answer after the end of data.
+
+SMTP has one leg (proxy.leg) with all recipients; LMTP has one for each recipient, in parallel, since there each has a
+final reply of its own (RFC 2033 section 4.2).
+
+Failover is silent until the first 2yz to a RCPT has been relayed, never after (P-231): until then the client has been
+promised nothing that another server could not keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from smtpgate.policy.event import LinkFailed as LinkFailedEvent
+from smtpgate.policy.transaction import Recipient, Transaction
+from smtpgate.proxy.kept import KeptLinks
+from smtpgate.proxy.leg import EnvelopeRefused, Leg
+from smtpgate.proxy.link import Link, LinkFailed
+from smtpgate.proxy.pool import Pool
+from smtpgate.smtp import status
+from smtpgate.smtp.framing import Chunk
+from smtpgate.smtp.reply import Reply
+from smtpgate.tasks import Clock
+
+
+class Part:
+    """The legs at one backend.
+
+    :ivar broken: a leg was lost after its recipients were promised something: nothing can be delivered there
+    :ivar server_wish: the server that is to be asked first
+    """
+
+    __slots__ = (
+        "transaction",
+        "pool",
+        "legs",
+        "broken",
+        "server_wish",
+        "_kept",
+        "_is_union",
+        "_timeouts",
+        "_tell",
+        "_clock",
+        "_prefix_octets",
+    )
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        pool: Pool,
+        kept: KeptLinks,
+        timeouts: Any,
+        clock: Clock,
+        tell: Callable[[Any], None],
+        prefix_octets: int,
+        *,
+        is_union: bool,
+    ) -> None:
+        """
+        :param kept: the links that the session keeps between transactions
+        :param prefix_octets: how much larger the message will leave than it came (our trace field)
+        """
+        self.transaction = transaction
+        self.pool = pool
+        self.legs: list[Leg] = []
+        self.broken: LinkFailed | None = None
+        self.server_wish = ""
+        self._kept = kept
+        self._is_union = is_union
+        self._timeouts = timeouts
+        self._clock = clock
+        self._tell = tell
+        self._prefix_octets = prefix_octets
+
+    @property
+    def is_lmtp(self) -> bool:
+        """One leg for each recipient."""
+        return self.pool.backend.protocol == "lmtp"
+
+    @property
+    def living(self) -> list[Leg]:
+        """Legs that may still be committed."""
+        return [leg for leg in self.legs if leg.final is None and leg.recipients]
+
+    # Envelope
+
+    async def mail(self) -> Reply:
+        """Relay the sender at once: the link of a relayed login stands already."""
+        link = self._kept.take(self.pool, self.transaction.session.traffic_class)
+        if link is None:
+            return status.BACKEND_LOST
+        leg = Leg(link, self.pool)
+        self._note_server(link)
+        try:
+            await link.settle(self._clock.seconds() + self._timeouts.backend_s)
+            await leg.envelope(self.transaction, [], self._params(link), self._timeouts.backend_s, self._clock)
+        except EnvelopeRefused as refused:
+            self._release(leg)
+            return refused.reply
+        except LinkFailed as failed:
+            link.abort(failed.reason)
+            self._report(link, failed)
+            return failed.reply
+        except BaseException:
+            link.abort("client gone")
+            raise
+        if leg.is_begun:
+            self.legs.append(leg)
+        else:
+            self._release(leg)
+        assert leg.sender_reply is not None
+        return leg.sender_reply
+
+    def rcpt(self, group: Sequence[Recipient], is_first: bool) -> Awaitable[list[Reply]]:
+        """Relay recipients; the servers' replies, or ours for them, one each.
+
+        :param is_first: the transaction has no other leg. Another one waits for no slot, or two transactions could wait
+            for each other: its recipients hear 452, and come in a transaction of their own
+        """
+        if not self.is_lmtp:
+            return self._rcpt(group, self.legs[0] if self.legs else None, is_first)
+        return self._rcpt_each(group, is_first)
+
+    async def _rcpt_each(self, group: Sequence[Recipient], is_first: bool) -> list[Reply]:
+        replies: list[Reply] = []
+        for recipient in group:
+            replies += await self._rcpt([recipient], None, is_first and not self.legs)
+        return replies
+
+    async def _rcpt(self, group: Sequence[Recipient], leg: Leg | None, may_wait: bool) -> list[Reply]:
+        if self.broken is not None:
+            return [self.broken.reply] * len(group)
+        session = self.transaction.session
+        # A 2yz to RCPT of this backend went to the client: no other server may take over.
+        is_promised = any(one.recipients for one in self.legs)
+        tried: set[str] = set()
+        failure: LinkFailed | None = None
+        key = group[0].path.domain
+        wish = self.legs[0].link.server if self.legs else self.server_wish
+        while True:
+            is_reused = False
+            try:
+                if leg is None:
+                    link = self._kept.take(self.pool, session.traffic_class)
+                    is_reused = link is not None
+                    if link is not None:
+                        leg = Leg(link, self.pool)
+                        if not link.is_settled:
+                            await link.settle(self._clock.seconds() + self._timeouts.backend_s)
+                    elif self._kept.is_pinned:
+                        raise LinkFailed("idle", status.BACKEND_LOST, "the link that was logged in is gone")
+                    else:
+                        deadline = self._clock.seconds() + self._timeouts.greeting_s
+                        link = await self.pool.link(session, key, deadline, frozenset(tried), wish, may_wait=may_wait)
+                        is_reused = link.transactions > 0
+                        leg = Leg(link, self.pool)
+                    self._note_server(link)
+                params = self._params(leg.link)
+                replies = await leg.envelope(self.transaction, group, params, self._timeouts.backend_s, self._clock)
+            except EnvelopeRefused as refused:
+                assert leg is not None
+                self._release(leg)
+                return [refused.reply] * len(group)
+            except LinkFailed as failed:
+                failure = failure or failed
+                if leg is not None:
+                    leg.link.abort(failed.reason)
+                    self._report(leg.link, failed, is_fault=not is_reused)
+                    if leg in self.legs:
+                        self.legs.remove(leg)
+                    if not is_reused:
+                        tried.add(leg.link.server)
+                elif not is_reused or self._kept.is_pinned:
+                    # The pool has asked all that there are.
+                    if not may_wait and failure.is_busy:
+                        return [status.OTHER_DESTINATION] * len(group)
+                    return [failure.reply] * len(group)
+                if is_promised or self._kept.is_pinned:
+                    self.broken = failed
+                    return [failed.reply] * len(group)
+                leg = None
+                continue
+            except BaseException:
+                if leg is not None:
+                    leg.link.abort("client gone")
+                raise
+            for recipient in group:
+                recipient.backend, recipient.server = self.pool.backend.name, leg.link.server
+            if leg.is_begun and leg not in self.legs:
+                if leg.recipients or not self.is_lmtp:
+                    self.legs.append(leg)
+                else:
+                    self._release(leg)
+            elif not leg.is_begun:
+                self._release(leg)
+            return replies
+
+    def _note_server(self, link: Link) -> None:
+        transaction = self.transaction
+        if not transaction.server or transaction.backend == self.pool.backend.name:
+            transaction.backend = self.pool.backend.name
+            transaction.server = link.server
+            transaction.backend_tls = link.tls.version if link.tls is not None else ""
+        transaction.session.note(self._clock.seconds(), "backend", "link", link.server)
+
+    def _report(self, link: Link, failed: LinkFailed, is_fault: bool = True) -> None:
+        """A link is lost. One that was closed while it rested says nothing of its server."""
+        session = self.transaction.session
+        if is_fault:
+            self.pool.failed(link, failed)
+        self._tell(LinkFailedEvent(self.pool.backend.name, link.server, failed.stage, failed.reason, session.id))
+        session.note(self._clock.seconds(), "backend", f"lost at {failed.stage}", f"{link.server}: {failed.reason}")
+
+    def _params(self, link: Link) -> Mapping[str, bytes | None]:
+        """MAIL parameters for this server. Nothing that was promised is dropped (P-187, P-279)."""
+        given = self.transaction.params
+        if not given:
+            return given
+        offered = link.capabilities
+        params: dict[str, bytes | None] = {}
+        for name, value in given.items():
+            if name == "SIZE":
+                # Covers what we add; 0 means unknown and stays so.
+                if "SIZE" in offered and value is not None:
+                    size = int(value)
+                    params[name] = b"%d" % (size + self._prefix_octets if size else 0)
+            elif name == "BODY":
+                word = (value or b"").upper().decode("ascii")
+                if word == "7BIT" and "8BITMIME" not in offered:
+                    continue
+                if word != "7BIT" and word not in offered or word == "BINARYMIME" and "CHUNKING" not in offered:
+                    raise EnvelopeRefused(status.BACKEND_CHANGED)
+                params[name] = value
+            elif name == "AUTH":
+                # Whom the client claims to relay for is believed of nobody (RFC 4954 section 5).
+                if "AUTH" in offered:
+                    params[name] = b"<>"
+            elif name == "REQUIRETLS":
+                if "REQUIRETLS" not in offered or link.tls is None or not link.tls.is_verified:
+                    raise EnvelopeRefused(status.REQUIRETLS_LOST)
+                params[name] = value
+            elif name == "SMTPUTF8":
+                if name not in offered:
+                    # Known beforehand under `union`; otherwise a change of the server's mind.
+                    raise EnvelopeRefused(status.NO_SMTPUTF8_RECIPIENT if self._is_union else status.BACKEND_CHANGED)
+                params[name] = value
+            else:
+                if "DSN" not in offered:
+                    raise EnvelopeRefused(status.BACKEND_CHANGED)
+                params[name] = value
+        return params
+
+    def _release(self, leg: Leg) -> None:
+        """The server took no part of the transaction: keep the link for the next recipient."""
+        leg.abandon("nothing accepted")
+        if leg.link.is_usable:
+            self._kept.keep(self.pool, leg.link)
+        else:
+            leg.link.abort()
+
+    # Content
+
+    def ask_data(self, by_chunks: bool) -> None:
+        """DATA to every leg, so that all can be waited for together."""
+        for leg in self.legs:
+            if leg.recipients:
+                leg.ask_data(by_chunks)
+
+    async def start(self, by_chunks: bool, deadline: float) -> Reply | None:
+        """Come to where content may be sent; the refusal of a leg, a transient one before a permanent one."""
+        refusal: Reply | None = None
+        for leg in self.legs:
+            if not leg.recipients:
+                continue
+            try:
+                refused = await leg.start(by_chunks, deadline)
+            except LinkFailed as failed:
+                self._fail(leg, failed)
+                refused = failed.reply
+            if refused is not None and (refusal is None or refused.is_transient):
+                refusal = refused
+        return refusal
+
+    def _fail(self, leg: Leg, failed: LinkFailed) -> None:
+        leg.final = failed.reply
+        leg.is_sending = False
+        leg.link.abort(failed.reason)
+        self._report(leg.link, failed)
+
+    async def content(self, chunk: Chunk, prefix: bytes, deadline: float) -> None:
+        """Content to every leg that still stands."""
+        for leg in self.living:
+            try:
+                await leg.content(chunk, prefix, deadline)
+            except LinkFailed as failed:
+                self._fail(leg, failed)
+
+    async def end_chunk(self, deadline: float) -> None:
+        """A chunk of the client is complete."""
+        for leg in self.living:
+            try:
+                await leg.end_chunk(deadline)
+            except LinkFailed as failed:
+                self._fail(leg, failed)
+
+    def look(self) -> None:
+        """See what has become of the legs while we were waiting for others."""
+        for leg in self.living:
+            # A refusal that came while we were waiting for the client: no terminator (P-102).
+            leg.look_early()
+            if leg.final is None and leg.link.failure is not None:
+                # Lost while we were waiting for the client: no terminator went out, so nothing is unknown.
+                self._fail(leg, leg.link.failure)
+
+    def commit(self, chunk: Chunk | None, prefix: bytes) -> list[Leg]:
+        """Write the terminator to each leg that still stands; those legs. The caller holds a passing verdict."""
+        self.look()
+        legs = self.living
+        for leg in legs:
+            leg.commit(chunk, prefix)
+        return legs
+
+    async def outcome(self, legs: Sequence[Leg]) -> None:
+        """Await every leg's answer."""
+        began = self._clock.seconds()
+        deadline = began + self._timeouts.data_done_s
+        for leg in legs:
+            try:
+                self.pool.answered(leg.link, await leg.outcome(deadline), self._clock.seconds() - began)
+            except LinkFailed as failed:
+                leg.link.abort(failed.reason)
+                self._report(leg.link, failed)
+
+    # Ending
+
+    def abandon(self, reason: str) -> None:
+        """No end of data goes there any more."""
+        for leg in self.legs:
+            leg.abandon(reason)
+
+    def finish(self) -> None:
+        """Give the links back to the session, or up."""
+        for leg in self.legs:
+            link = leg.link
+            if not link.is_usable or leg.is_sending or link.waiting and not link.is_dirty:
+                link.abort()
+            else:
+                self._kept.keep(self.pool, link)
+        self.legs = []
