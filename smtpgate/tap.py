@@ -33,7 +33,7 @@ from smtpgate.control import Control, Refused
 from smtpgate.control.views import Actor
 from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors
-from smtpgate.net.allocator import keep_memory
+from smtpgate.net.allocator import keep_memory, resident_octets
 from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
 from smtpgate.net.poller import make_poller
@@ -46,14 +46,18 @@ from smtpgate.observe.metrics import Metrics
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.proxy.counters import Counters
+from smtpgate.proxy.filter_slots import FilterSlots
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limiter import Limiter
-from smtpgate.proxy.pipeline import Chain, Use
+from smtpgate.proxy.memory import PIECE
+from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
+from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
 from smtpgate.smtp import status
 from smtpgate.tasks import Timekeeper
+from smtpgate.traffic.pressure import Reading
 from smtpgate.wiring import Provisions
 
 EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
@@ -270,6 +274,7 @@ class Gateway(Service):
         self.metrics.watch(self.reactor)
         self.database.start(self.reactor)
         self.counters.start()
+        self.control.reception.admission.start(self._measure)
         self.watch.start()
         if self._first.admin.listen is not None:
             self.office.open()
@@ -306,7 +311,27 @@ class Gateway(Service):
             return listen
         return f"http://{endpoint.interface or 'localhost'}:{endpoint.port}/"
 
+    def _measure(self, lag_s: float) -> Reading:
+        """How much the gateway is pressed, for the admission of sessions."""
+        reception, revision = self.control.reception, self.control.revision
+        assert revision is not None
+        settings = revision.settings
+        uses = {id(use.slots): use for door in revision.doors.values() for use in door.chain.uses if use.slots}
+        now = self.reactor.seconds()
+        return Reading(
+            lag_s,
+            resident_octets() / settings.pressure.memory_octets,
+            len(reception.sessions) / settings.limits.connections,
+            min((pool.slots.part(now) for pool in revision.pools.values()), default=0.0),
+            max((use.slots.part for use in uses.values() if use.slots and use.on_error != "continue"), default=0.0),
+        )
+
     def _keep_house(self) -> None:
+        revision = self.control.revision
+        if revision is not None:
+            for pool in revision.pools.values():
+                pool.slots.shares.fade()
+        self.control.reception.shares.fade()
         self.engine.ledger.expire()
         self.ledger_store.expire(time.time())
         self.history_store.expire(time.time())
@@ -383,6 +408,8 @@ class Gateway(Service):
                 self._client_tls(backend),
                 self.keeper,
                 self.tell,
+                {name: one.share for name, one in settings.classes.items()},
+                {name: one.wait_s for name, one in settings.classes.items()},
             )
             for name, backend in settings.backends.items()
         }
@@ -392,6 +419,7 @@ class Gateway(Service):
             [use.name for use in uses],
         )
         limits = self.limiter.limits(settings)
+        self.engine.memory.shares.resize(settings.limits.body_memory_octets // PIECE)
         return Revision(settings.digest[:12], settings, Router(settings), pools, doors, limits, at_close=give_back)
 
     def _uses(self, settings: Settings, services: Any, shadow: Any) -> list[Use]:
@@ -402,7 +430,9 @@ class Gateway(Service):
         for use in settings.filters:
             factory = self._factories[use.use]
             made = factory.build(use.options, shadow if use.mode == "shadow" else services)
-            uses.append(Use.of(factory, use.name, made, use.roles, use.mode, use.on_error))
+            many = use.slots or (HEAVY_SLOTS if factory.budget_s > STREAM_S else 0)
+            slots = FilterSlots(many, {name: one.share for name, one in settings.classes.items()}) if many else None
+            uses.append(Use.of(factory, use.name, made, use.roles, use.mode, use.on_error, slots))
         return uses
 
     def _server_tls(self, settings: Settings, listener: Listener) -> ServerTLS | None:
@@ -506,6 +536,7 @@ class Gateway(Service):
 
     async def _close(self) -> None:
         self.tell(Happened("gateway.stopped", "info", "stopped"))
+        self.control.reception.admission.close()
         self.office.close()
         self.metrics.close()
         self.watch.stop()

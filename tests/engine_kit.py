@@ -30,9 +30,10 @@ from smtpgate.net.http import HTTPClient
 from smtpgate.net.stream import _Edge, connect
 from smtpgate.policy.transaction import Recipient, Session, TLSFacts, Transaction
 from smtpgate.policy.verdict import Verdict
-from smtpgate.proxy.pipeline import Chain, Use
+from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
 from smtpgate.proxy.shared import Memory
+from smtpgate.proxy.use import Use
 from smtpgate.smtp.address import Path as Address
 from smtpgate.tasks import Task
 from smtpgate.testing import Gateway, _settings, use

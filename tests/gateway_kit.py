@@ -30,10 +30,11 @@ from smtpgate.net.ports import Ports
 from smtpgate.net.tls import ClientTLS, ServerTLS
 from smtpgate.proxy.ledger import Ledger
 from smtpgate.proxy.limiter import Limiter
-from smtpgate.proxy.pipeline import Chain, Use
+from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
+from smtpgate.proxy.use import Use
 from smtpgate.tasks import Timekeeper
 from tests.script_kit import Backend
 

@@ -19,7 +19,7 @@ MAY = {
     "policy": {"smtp", "message"},
     "examine": {"message"},
     "interfaces": {"policy", "smtp"},
-    "config": {"smtp", "policy"},
+    "config": {"smtp", "policy", "traffic"},
     "proxy": {"smtp", "message", "policy", "config", "examine", "interfaces", "tasks", "traffic"},
     "net": {"smtp", "policy", "config", "interfaces", "tasks"},
     "filters": {"smtp", "message", "policy", "examine", "interfaces", "config"},

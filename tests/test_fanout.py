@@ -271,7 +271,8 @@ class FanoutTests(FanoutCase):
 
         return self.play(backends, script)
 
-    def test_what_the_first_refuses_goes_nowhere(self) -> Deferred[Any]:
+    @inlineCallbacks
+    def test_what_the_first_refuses_goes_nowhere(self) -> Iterator[Deferred[Any]]:
         """Its code and text are the reply; the other has no end of data."""
         for fault in (b"550 5.7.1 spam", b"451 4.3.0 later"):
             backends = [Mailboxes([(b"^DOT", fault)]), Mailboxes()]
@@ -281,11 +282,11 @@ class FanoutTests(FanoutCase):
                 sender.run(1)
                 self.assertEqual(sender.heard, [fault[:3].decode()])
                 self.assertTrue(gateway.idle())
+                self.assertTrue(backends[1].all_closed())
                 self.assertEqual((backends[1].messages, backends[1].delivered), ([], []))
                 self.assertEqual(backends[1].seen(b"^DATA"), [b"DATA"])
 
-            done = self.play(backends, script)
-        return done
+            yield self.play(backends, script)
 
     def test_the_one_that_refuses_most_goes_first(self) -> Deferred[Any]:
         """The second backend refused often: it is asked before the first, which then gets nothing."""

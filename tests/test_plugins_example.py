@@ -18,7 +18,7 @@ from smtpgate.filters.base import STAGES
 from smtpgate.interfaces import IServices
 from smtpgate.plugins import find_factories
 from smtpgate.policy.verdict import ACTIONS
-from smtpgate.proxy.pipeline import Use
+from smtpgate.proxy.use import Use
 from smtpgate.testing import Client as KitClient
 from smtpgate.testing import Gateway, use
 from tests.gateway_kit import GatewayCase, TestGateway

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, fail
 
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.event import Happened, SessionEnded, TransactionEnded
-from smtpgate.proxy.pipeline import Use
+from smtpgate.proxy.use import Use
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import REFERENCE, Backend, Client, Connection
 from tests.test_protocol_data import CORPUS

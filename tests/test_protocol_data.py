@@ -17,7 +17,7 @@ from twisted.internet.threads import blockingCallFromThread
 
 from smtpgate.policy.event import TransactionEnded
 from smtpgate.policy.verdict import Finding
-from smtpgate.proxy.pipeline import Use
+from smtpgate.proxy.use import Use
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import PATIENCE_S, REFERENCE, STALL, Backend, Client, Connection, without_trace
 

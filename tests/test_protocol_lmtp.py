@@ -11,7 +11,7 @@ from smtpgate.config.loader import loads
 from smtpgate.config.problem import ConfigErrors
 from smtpgate.policy.event import DeliveryUnknown, TransactionEnded
 from smtpgate.policy.verdict import Finding
-from smtpgate.proxy.pipeline import Use
+from smtpgate.proxy.use import Use
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import DROP, REFERENCE, Action, Backend, Client, Connection, without_trace
 

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from smtpgate.policy.verdict import Finding
-from smtpgate.proxy.pipeline import Use
+from smtpgate.proxy.use import Use
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import EHLO, REFERENCE, Backend, Client, without_trace
 

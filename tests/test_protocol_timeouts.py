@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from smtpgate.config.loader import loads
 from smtpgate.policy.event import DeliveryUnknown, SessionEnded, TransactionEnded
-from smtpgate.proxy.pipeline import Use
+from smtpgate.proxy.use import Use
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import REFERENCE, STALL, Backend, Client, Connection
 

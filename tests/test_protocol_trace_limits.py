@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from smtpgate.filters.loop import factory as loop
-from smtpgate.proxy.pipeline import Use
+from smtpgate.proxy.use import Use
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import EHLO, REFERENCE, Backend, Client, Connection, without_trace
 

@@ -15,7 +15,7 @@ from smtpgate.plugins.builtin import access, helo, limits, match
 from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import SessionEnded, SessionOpened, TransactionEnded
 from smtpgate.policy.verdict import Finding
-from smtpgate.proxy.pipeline import Use
+from smtpgate.proxy.use import Use
 from smtpgate.smtp.server import WireRules
 from smtpgate.testing import Backend, ContractBroken, Delivered, Gateway, complaints, use
 from smtpgate.testing.memory import Back, Connector, Front

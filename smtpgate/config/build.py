@@ -16,7 +16,7 @@ import attrs
 from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import model, schema
-from smtpgate.config.build_traffic import concurrency_limit, rate_limit
+from smtpgate.config.build_traffic import classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.config.endpoint import parse_server
 from smtpgate.config.entry import normal_domain
@@ -99,6 +99,8 @@ def settings(
         trusted_relays=NetworkList(file.trusted_relays),
         resolver=model.Resolver(tuple(map(parse_name_server, file.resolver.servers)), file.resolver.timeout),
         content=_content(file.content),
+        classes=classes(file.classes),
+        pressure=pressure(file.pressure),
         rate_limits=tuple(rate_limit(n, table, faults) for n, table in enumerate(file.rate_limits)),
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
         scale=_scale(file),
@@ -276,6 +278,7 @@ def _filter(
         mode=table.mode,
         on_error=table.on_error,
         options=options,
+        slots=table.slots,
     )
 
 

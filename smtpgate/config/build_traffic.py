@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from smtpgate.config import model
+from smtpgate.config import model_traffic as model
 from smtpgate.config.patterns import AddressList, NetworkList, PatternList
 from smtpgate.config.problem import BadValue, Fault
-from smtpgate.config.tables_traffic import ConcurrencyLimitTable, RateLimitTable
+from smtpgate.config.tables_traffic import (
+    ClassesTable,
+    ClassTable,
+    ConcurrencyLimitTable,
+    PressureTable,
+    RateLimitTable,
+)
 from smtpgate.config.values import parse_rate
+from smtpgate.traffic.classes import CLASSES, SHARES, WAITS
+
+
+def classes(table: ClassesTable) -> dict[str, model.ClassOf]:
+    """The four classes."""
+    made = {}
+    for name in CLASSES:
+        given: ClassTable = getattr(table, name)
+        share = SHARES[name] if given.share is None else given.share
+        made[name] = model.ClassOf(share, given.wait or WAITS[name], NetworkList(given.client))
+    return made
+
+
+def pressure(table: PressureTable) -> model.Pressure:
+    """When load is shed."""
+    return model.Pressure(table.mode, table.lag, table.memory)
 
 
 def _condition(table: RateLimitTable | ConcurrencyLimitTable) -> model.Condition:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smtpgate.config.model import ConcurrencyLimit, RateLimit, Settings
+from smtpgate.config.model import Settings
+from smtpgate.config.model_traffic import ConcurrencyLimit, RateLimit
 from smtpgate.config.problem import Fault, Where, one_of, quoted
 
 #: What is known before a client has said a word, and before it names a recipient.
@@ -31,6 +32,18 @@ def _limits(tree: Settings) -> Iterator[tuple[Where, RateLimit | ConcurrencyLimi
     for table in ("rate_limits", "concurrency_limits"):
         for number, limit in enumerate(getattr(tree, table)):
             yield (table, number), limit
+
+
+def shares_fit(tree: Settings) -> Iterator[Fault]:
+    """More cannot be guaranteed than there is."""
+    total = sum(one.share for one in tree.classes.values())
+    if total > 1.0 + 1e-9:
+        yield Fault(
+            ("classes",),
+            f"the guaranteed parts of all classes are {total:.0%} together",
+            "make them 100% at most; what is not guaranteed is lent out",
+            keys=(),
+        )
 
 
 def limits_have_names_of_their_own(tree: Settings) -> Iterator[Fault]:

@@ -62,6 +62,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_backends.shared_links_name_no_client,
     check_backends.logins_go_over_safe_legs,
     check_backends.logins_are_hidden_on_one_leg,
+    check_limits.shares_fit,
     check_limits.limits_have_names_of_their_own,
     check_limits.limits_count_by_what_is_known,
     check_limits.limits_ask_for_what_is_known,

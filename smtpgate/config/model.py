@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import attrs
 
+from smtpgate.config.model_traffic import ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
     NO_ADDRESSES,
     NO_DOMAINS,
@@ -112,6 +113,8 @@ class Limits:
     line_length_octets: int = 2**20
     #: Keys of all rate limits together; some 200 octets of memory each.
     rate_keys: int = 250_000
+    #: Memory of all bodies that are held.
+    body_memory_octets: int = 256 * 2**20
     #: Part of a message held in memory before a file is used.
     spool_memory_octets: int = 2**20
 
@@ -267,6 +270,7 @@ class FilterUse:
     mode: Literal["enforce", "shadow", "off"] = "enforce"
     on_error: Literal["tempfail", "reject", "continue"] | None = None
     options: object = attrs.field(default=None, hash=False)
+    slots: int | None = None
 
     @name.default
     def _name(self) -> str:
@@ -295,58 +299,6 @@ class Content:
     archive_size_octets: int = 100 * 2**20
 
 
-@attrs.frozen
-class Condition:
-    """Which mail a limit is about. An empty field is not asked about; all others must match."""
-
-    listener: tuple[str, ...] = ()
-    client: NetworkList = NO_NETWORKS
-    user: PatternList = NO_USERS
-    sender: AddressList = NO_ADDRESSES
-    recipient: AddressList = NO_ADDRESSES
-    classes: frozenset[str] = frozenset()
-
-
-@attrs.frozen
-class RateLimit:
-    """How much may come in a time.
-
-    :ivar count: connections, messages, recipients, octets, refused_recipients or auth_failures
-    :ivar by: client, network, listener, helo, user, sender, sender_domain, recipient, recipient_domain, backend
-    :ivar rate: as the file has it
-    :ivar interval_s: between two units; `burst`: how many at once
-    """
-
-    name: str
-    count: str
-    by: tuple[str, ...]
-    rate: str
-    interval_s: float
-    burst: int
-    pace_s: float = 5.0
-    prefix4: int = 24
-    prefix6: int = 64
-    when: Condition = Condition()
-    mode: Literal["enforce", "shadow", "off"] = "enforce"
-
-
-@attrs.frozen
-class ConcurrencyLimit:
-    """How much may be at work at a time.
-
-    :ivar count: sessions or transactions
-    """
-
-    name: str
-    count: str
-    by: tuple[str, ...]
-    most: int
-    prefix4: int = 24
-    prefix6: int = 64
-    when: Condition = Condition()
-    mode: Literal["enforce", "shadow", "off"] = "enforce"
-
-
 def _read_only(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping))
 
@@ -372,6 +324,8 @@ class Settings:
     trusted_relays: NetworkList = NO_NETWORKS
     resolver: Resolver = Resolver()
     content: Content = Content()
+    classes: Mapping[str, ClassOf] = attrs.field(factory=default_classes, converter=_read_only)
+    pressure: Pressure = Pressure()
     rate_limits: tuple[RateLimit, ...] = ()
     concurrency_limits: tuple[ConcurrencyLimit, ...] = ()
     scale: Scale = NO_SCALE

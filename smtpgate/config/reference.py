@@ -24,7 +24,13 @@ from pydantic.fields import FieldInfo
 
 from smtpgate.config import schema
 from smtpgate.config.table import Table
-from smtpgate.config.tables_traffic import ConcurrencyLimitTable, RateLimitTable
+from smtpgate.config.tables_traffic import (
+    ClassesTable,
+    ClassTable,
+    ConcurrencyLimitTable,
+    PressureTable,
+    RateLimitTable,
+)
 from smtpgate.config.values import Kind
 
 DOCS = Path("docs/configuration.md")
@@ -41,6 +47,9 @@ TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("`[backends.NAME]`", schema.BackendTable, "backends"),
     ("An entry of `servers`", schema.ServerTable, "servers"),
     ("`[[routes]]`", schema.RouteTable, "routes"),
+    ("`[classes]`", ClassesTable, "classes"),
+    ("`[classes.NAME]`: trusted, known, unknown, suspect", ClassTable, "classes.NAME"),
+    ("`[pressure]`", PressureTable, "pressure"),
     ("`[[rate_limits]]`", RateLimitTable, "rate_limits"),
     ("`[[concurrency_limits]]`", ConcurrencyLimitTable, "concurrency_limits"),
     ("`[resolver]`", schema.ResolverTable, "resolver"),

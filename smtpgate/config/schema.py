@@ -15,7 +15,7 @@ from annotated_types import Ge, MinLen
 from pydantic import BeforeValidator
 
 from smtpgate.config.table import REQUIRED, Table, key
-from smtpgate.config.tables_traffic import ConcurrencyLimitTable, RateLimitTable
+from smtpgate.config.tables_traffic import ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
     Addresses,
     Count,
@@ -90,6 +90,9 @@ class LimitsTable(Table):
     line_length: Annotated[Size, Ge(1000)] = key("1 MiB", "Longest line of content.")
     rate_keys: Annotated[Count, Ge(1000)] = key(
         250_000, "Clients, users and so on that rate_limits remember together; each takes some 200 octets of memory."
+    )
+    body_memory: Annotated[Size, Ge(2**20)] = key(
+        "256 MiB", "Memory of all messages that wait for their verdict; beyond it they are in files."
     )
     spool_memory: Size = key("1 MiB", "Part of a message that is kept in memory; what is larger goes to a file.")
 
@@ -383,6 +386,12 @@ class FilterTable(Table):
         shown="the filter's own",
         example='"continue"',
     )
+    slots: Count | None = key(
+        None,
+        "Messages that it has at a time; the others wait within its time.",
+        shown="50 for filters that may take over 5 seconds, else no limit",
+        example="10",
+    )
     options: dict[str, Any] = key(
         {},
         "Table of the filter's own keys; see the filter.",
@@ -425,6 +434,8 @@ class File(Table):
     listeners: dict[str, ListenerTable] = key({}, "Front doors for clients, by name.")
     backends: dict[str, BackendTable] = key({}, "Groups of mail servers, by name.")
     routes: list[RouteTable] = key([], "Which mail goes to which backend.")
+    classes: ClassesTable = key({}, "Whose mail goes first.")
+    pressure: PressureTable = key({}, "When load is shed.")
     rate_limits: list[RateLimitTable] = key([], "How much may come in a time, of whom.")
     concurrency_limits: list[ConcurrencyLimitTable] = key([], "How much may be at work at a time, of whom.")
     filter_set: Literal["none", "default"] = key(

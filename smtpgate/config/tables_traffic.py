@@ -15,15 +15,45 @@ from smtpgate.config.values import (
     Kind,
     LimitKeys,
     Networks,
+    Part,
     Prefix4,
     Prefix6,
     RateText,
     Reason,
+    Size,
     Users,
+    Wait,
     Words,
 )
 
 Mode = Literal["enforce", "shadow", "off"]
+
+
+class ClassTable(Table):
+    """One class of senders."""
+
+    share: Part = key(None, "Guaranteed part of sessions, slots and memory, as 40%.", shown="see each class")
+    wait: Wait | None = key(None, "Longest wait for a slot of a backend.", shown="see each class", example='"5s"')
+    client: Networks = key([], "Networks whose clients are of this class.", example='["192.0.2.0/24"]')
+
+
+class ClassesTable(Table):
+    """Whose mail goes first. Defaults: trusted 40% and 5s, known 30%, 5s, unknown 20%, 2.5s, suspect 5%, 1s."""
+
+    trusted: ClassTable = key({}, "Users that logged in, relay_from, and these.")
+    known: ClassTable = key({}, "Senders of good reputation, domains that your users write to, and these.")
+    unknown: ClassTable = key({}, "All others.")
+    suspect: ClassTable = key({}, "Senders of bad reputation, and these.")
+
+
+class PressureTable(Table):
+    """When the gateway sheds load; docs/traffic.md has what each level sheds of which class."""
+
+    mode: Mode = key("enforce", "enforce; shadow: the level is told and nothing is shed; off.")
+    lag: Wait = key("100ms", "Lateness of timers that is the first level; 2.5, 5 and 10 times as much are the next.")
+    memory: Annotated[Size, Ge(128 * 2**20)] = key(
+        "1 GiB", "Memory of the process; three quarters of it are the first level."
+    )
 
 
 class _LimitTable(Table):

@@ -162,6 +162,22 @@ def parse_rate(text: str, is_size: bool) -> tuple[int, float]:
     return count, seconds
 
 
+def parse_part(value: object) -> float:
+    """A part of a whole, such as "40%"."""
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        part = float(text.removesuffix("%")) / 100 if text.endswith("%") else -1.0
+    except ValueError:
+        part = -1.0
+    if not 0.0 <= part <= 1.0:
+        raise BadValue(f"{quoted(value)} is no part of a whole", 'write it as "40%", 100% at most')
+    return part
+
+
+def _part(value: object) -> float | None:
+    return None if value is None else parse_part(value)
+
+
 def _rate(text: str) -> str:
     try:
         parse_rate(text, False)
@@ -193,6 +209,7 @@ Threshold = Annotated[
 ]
 Reason = Annotated[str, AfterValidator(_reason), Kind("reason")]
 ReplyText = Annotated[str, AfterValidator(_reply_text), Kind("text")]
+Part = Annotated[float | None, BeforeValidator(_part, json_schema_input_type=str), Kind("percentage")]
 RateText = Annotated[str, AfterValidator(_rate), Kind("rate")]
 Prefix4 = Annotated[int, Ge(8), Le(32), Kind("number")]
 Prefix6 = Annotated[int, Ge(16), Le(128), Kind("number")]

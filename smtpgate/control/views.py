@@ -8,11 +8,12 @@ import attrs
 
 from smtpgate.config.problem import Problem
 from smtpgate.policy.transaction import Session as Facts
-from smtpgate.proxy.pipeline import STAGES, Use
+from smtpgate.proxy.pipeline import STAGES
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Engine
 from smtpgate.proxy.router import Step
 from smtpgate.proxy.server import ServerState
+from smtpgate.proxy.use import Use
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""What this process asks of the C library's allocator.
+"""What this process asks of the C library's allocator, and how much memory it has.
 
 Content comes in pieces of up to 256 KiB. By its defaults glibc gives such memory back to the kernel when a piece is
 done and takes it anew, page by page, for the next one; that was a tenth of what a message of 100 KB costs
@@ -16,6 +16,7 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _KEPT: Final = 8 * 2**20
 _LARGE: Final = 2 * 2**20
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def keep_memory() -> bool:
@@ -28,3 +29,12 @@ def keep_memory() -> bool:
         return False
     libc = ctypes.CDLL(None)
     return bool(libc.mallopt(_M_TRIM_THRESHOLD, _KEPT)) and bool(libc.mallopt(_M_MMAP_THRESHOLD, _LARGE))
+
+
+def resident_octets() -> int:
+    """Memory of this process that is in use (resident set); 0 where the system does not say (no /proc)."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0

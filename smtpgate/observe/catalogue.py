@@ -27,7 +27,9 @@ VERDICTS: Final = ("accept", "reject", "defer", "abort", "error")
 #: "accepted" is counted apart: it is what was opened and not refused afterwards.
 #: What filters in shadow may have said.
 WOULD: Final = ("tag", "quarantine", "defer", "reject")
-REFUSED: Final = ("refused_limit", "refused_policy", "refused_capacity", "early_talker", "proxy_error")
+REFUSED: Final = (
+    "refused_limit", "refused_policy", "refused_capacity", "refused_pressure", "early_talker", "proxy_error",
+)  # fmt: skip
 RECIPIENTS: Final = ("accepted", "delivered", "known", "refused", "deferred")
 STAGES: Final = (
     "connect", "proxy", "tls", "ehlo", "auth", "mail", "rcpt", "data", "filter", "backend", "final",

@@ -53,7 +53,7 @@ class Session:
     :ivar client_ip: who the client is, after PROXY and XCLIENT
     :ivar peer_ip: who is connected: the client itself, or a proxy in front
     :ivar timeline: (seconds since the start, who, what, detail) in order
-    :ivar traffic_class: trusted, known, unknown or suspect (`traffic.classes`)
+    :ivar traffic_class: trusted, known, unknown or suspect (`traffic.classes`); `class_reason`: why
     :ivar charges: what it has taken of limits (`proxy.limiter.Charge`)
     """
 
@@ -95,6 +95,7 @@ class Session:
         "transaction",
         "messages",
         "traffic_class",
+        "class_reason",
         "charges",
     )
 
@@ -136,6 +137,7 @@ class Session:
         self.xclient: dict[str, str] = {}
         self.backend = ""
         self.traffic_class = "unknown"
+        self.class_reason = ""
         self.charges: list[Any] = []
 
     def note(self, seconds: float, who: str, what: str, detail: object = "") -> None:

@@ -115,7 +115,8 @@ class Body:
         self._transaction.body_by = "BDAT" if self.by_chunks else "DATA"
         if self._is_spooled or self._digest is not None:
             limits = self._revision.settings.limits
-            self._copy = Spool(limits.spool_memory_octets, self._engine.open_spool, self._engine.in_thread)
+            account = self._engine.memory.account(self._transaction.session.traffic_class)
+            self._copy = Spool(limits.spool_memory_octets, self._engine.open_spool, self._engine.in_thread, account)
         if self._is_spooled:
             self._spool = self._copy
             return None
@@ -153,22 +154,22 @@ class Body:
     def _check(self, content: Content) -> None:
         """The rules that an odd message may break."""
         if content.octets > self._revision.settings.limits.message_size_octets:
-            self._refuse(status.MESSAGE_TOO_BIG)
+            self.refuse(status.MESSAGE_TOO_BIG)
         elif content.is_long_line:
-            self._refuse(status.LINE_IN_CONTENT_TOO_LONG)
+            self.refuse(status.LINE_IN_CONTENT_TOO_LONG)
         elif content.has_bare_newline and self._door.listener.bare_newline != "normalize":
-            self._refuse(
+            self.refuse(
                 status.BARE_NEWLINE if self._door.listener.bare_newline == "reject" else status.BARE_NEWLINE_CLOSING
             )
         elif content.is_eight_bit:
-            self._refuse(status.EIGHT_BIT)
+            self.refuse(status.EIGHT_BIT)
 
     async def _header(self, first: Chunk) -> None:
         """The header section is complete: look at it, then let it go on with our trace field above it."""
         section = self._reader.section
         assert section is not None
         if self._reader.is_too_big:
-            self._refuse(status.HEADER_TOO_BIG)
+            self.refuse(status.HEADER_TOO_BIG)
             return
         transaction = self._transaction
         transaction.header = section
@@ -178,7 +179,7 @@ class Body:
             if verdict.is_refusal:
                 transaction.verdict = verdict
                 assert verdict.decided_by is not None
-                self._refuse(verdict.decided_by.reply())
+                self.refuse(verdict.decided_by.reply())
                 return
         self._look(first)
         if self._edits.only_adds:
@@ -215,7 +216,7 @@ class Body:
                 await self._copy.append(chunk.content)
             except OSError as error:
                 self._transaction.notes.append(f"spool: {error}")
-                self._refuse(status.DISK_FULL)
+                self.refuse(status.DISK_FULL)
                 return
             if self._spool is not None:
                 return
@@ -237,7 +238,7 @@ class Body:
         if refused is not None and self.refusal is None:
             self.refusal = refused
 
-    def _refuse(self, reply: Reply) -> None:
+    def refuse(self, reply: Reply) -> None:
         """From here on the message is read and thrown away; the backends never get an end of it."""
         if self.refusal is not None:
             return
@@ -264,7 +265,7 @@ class Body:
         tail = self.content.finish()
         if tail is not None and self.refusal is None:
             if self.content.has_bare_newline and self._door.listener.bare_newline != "normalize":
-                self._refuse(status.BARE_NEWLINE)
+                self.refuse(status.BARE_NEWLINE)
             elif self._reader.section is None:
                 self._reader.feed(tail.content)
             else:
@@ -295,7 +296,7 @@ class Body:
             verdict = transaction.verdict = self._run.last_verdict(transaction.has_mercy)
             if verdict.is_refusal:
                 assert verdict.decided_by is not None
-                self._refuse(verdict.decided_by.reply())
+                self.refuse(verdict.decided_by.reply())
         if self._door.chain.marks and self.refusal is None and self._reader.section is not None:
             for edit in marks(self._reader.section, transaction.verdict or PASS, self._run.findings):
                 self._edits.append(edit)
@@ -356,14 +357,14 @@ class Body:
         """Some recipients may have it from an earlier try: go on with the others. A Reply where that is the end."""
         transaction = self._transaction
         if self.fate.is_tried_elsewhere:
-            self._refuse(status.EARLIER_TRY)
+            self.refuse(status.EARLIER_TRY)
             return status.EARLIER_TRY
         committed = self.fate.committed()
         if not committed:
             return None
         if self._spool is None and len(committed) < transaction.accepted:
             # More is known now than at DATA, and of content that was streamed no part can be sent anew.
-            self._refuse(status.EARLIER_TRY)
+            self.refuse(status.EARLIER_TRY)
             return status.EARLIER_TRY
         for recipient in transaction.recipients:
             if str(recipient.path) in committed:

@@ -15,6 +15,7 @@ from smtpgate.interfaces import StoreFailed
 from smtpgate.policy import event as told
 from smtpgate.policy.mercy import is_spared
 from smtpgate.policy.transaction import Recipient, Transaction
+from smtpgate.proxy.admission import is_better
 from smtpgate.proxy.body import Body
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.ledger import PATIENCE_S
@@ -27,6 +28,7 @@ from smtpgate.smtp.framing import Chunk
 from smtpgate.smtp.reply import Reply
 from smtpgate.smtp.server import DISCARD_BODY_OCTETS, NEED_DATA, EndOfData, Violation
 from smtpgate.tasks import TimeUp, within
+from smtpgate.traffic.pressure import DOT, RCPT
 
 #: Backends of one transaction; recipients of more come in one of their own.
 BACKENDS = 8
@@ -159,11 +161,14 @@ class Exchange:
         ways: dict[int, Pool] = {}
         facts = self.facts
         limits = self._session.revision.limits
+        admission = self._session.reception.admission
+        shed = admission.busy_reply(452) if RCPT in admission.sheds(facts.session.traffic_class) else None
         for command in group:
             assert command.path is not None
             recipient = Recipient(command.path, command.params)
             place = len(out)
-            found = self._doom or self._known_word(recipient, batch, group) or self._own_word(recipient, len(batch))
+            found = self._doom or shed or self._known_word(recipient, batch, group)
+            found = found or self._own_word(recipient, len(batch))
             if not isinstance(found, Reply):
                 found = self._delayed(recipient) or found
             if not isinstance(found, Reply) and self.run.wants("rcpt"):
@@ -247,12 +252,20 @@ class Exchange:
         if self.delivery is None:
             self.delivery = self._deliver()
         self._session.front.flush()
+        self._judge_sender()
         ledger = self._engine.ledger
         wish = ledger.hint(str(batch[0][1].path)) if len(ledger) else ""
         replies = await self.delivery.rcpt(pool, [recipient for _, recipient in batch], wish)
         for (place, recipient), reply in zip(batch, replies, strict=True):
             self._told(recipient, reply)
             out[place] = (reply, False)
+
+    def _judge_sender(self) -> None:
+        """Who is proved to be known deserves a better class."""
+        session = self._session
+        standing = session.reception.admission.of_sender(self.facts)
+        if standing is not None and is_better(standing.name, session.facts.traffic_class):
+            session.reception.reclass(session, standing)
 
     def _told(self, recipient: Recipient, reply: Reply) -> None:
         recipient.reply = reply
@@ -381,6 +394,9 @@ class Exchange:
             body.fate.client_left()
         # Who has sent QUIT along and then stops sending may still read; so P-236.
         is_piped = front.wire.has_input
+        admission = session.reception.admission
+        if DOT in admission.sheds(session.facts.traffic_class):
+            body.refuse(admission.busy_reply(451))
         reply = await body.end()
         facts.committed_at = self._now()
         if self._is_delivered_at_once(reply, end):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from smtpgate.config.model import ConcurrencyLimit, Condition, RateLimit
+from smtpgate.config.model_traffic import ConcurrencyLimit, Condition, RateLimit
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.smtp.reply import Reply

@@ -13,6 +13,7 @@ from typing import Any
 
 from smtpgate.interfaces import SessionClosing, Unavailable
 from smtpgate.policy import event as told
+from smtpgate.proxy.admission import Standing
 from smtpgate.proxy.link import Link, LinkFailed
 from smtpgate.proxy.offer import LOCAL_MECHANISMS
 from smtpgate.proxy.pool import Pool
@@ -21,6 +22,9 @@ from smtpgate.smtp import status
 from smtpgate.smtp.command import Command
 from smtpgate.smtp.reply import Reply
 from smtpgate.smtp.server import AuthLine, Violation
+from smtpgate.traffic.classes import TRUSTED
+
+LOGGED_IN = Standing(TRUSTED, "logged in")
 
 
 class Login:
@@ -235,6 +239,7 @@ class Login:
                 code = 535 if refused.is_permanent else 454
                 self._failed(command, Reply(code, refused.enhanced, refused.lines), "refused by a filter")
                 return
+        session.reception.reclass(session, LOGGED_IN)
         session.trace = ""
         session.note("client", "AUTH", command.mechanism)
         session.reply(command, reply)

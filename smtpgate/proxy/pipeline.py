@@ -25,6 +25,8 @@ from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.mercy import later
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, MERCIFUL, NO_SCALE, PASS, Finding, Scale, Verdict, merge
+from smtpgate.proxy.filter_slots import FilterSlots
+from smtpgate.proxy.use import STREAM_S, Use
 from smtpgate.tasks import Clock, Signal
 
 #: In the order of a session.
@@ -40,46 +42,6 @@ _LATE: Final = object()
 _GUESSES: Final = MERCIFUL
 #: Names of no filters.
 NOBODY: Final[frozenset[str]] = frozenset()
-#: Filters that may hold the verdict longer make the message be spooled (DESIGN: streaming).
-STREAM_S: Final = 5.0
-
-
-@attrs.frozen
-class Use:
-    """One filter and the way it is used.
-
-    :ivar mode: enforce or shadow
-    :ivar on_error: tempfail, reject or continue
-    """
-
-    name: str
-    filter: Any
-    stages: frozenset[str]
-    roles: frozenset[str]
-    mode: str = "enforce"
-    on_error: str = "tempfail"
-    needs_message: bool = False
-    budget_s: float = 1.0
-    needs_content: bool = False
-    category: str = "policy"
-
-    @classmethod
-    def of(
-        cls, factory: Any, name: str, made: Any, roles: frozenset[str] | None, mode: str, on_error: str | None
-    ) -> Use:
-        """A filter as its factory describes it, where the operator did not say otherwise."""
-        return cls(
-            name,
-            made,
-            frozenset(factory.stages),
-            roles or frozenset(factory.roles),
-            mode,
-            on_error or factory.on_error,
-            factory.needs_message,
-            factory.budget_s,
-            factory.needs_content,
-            factory.category,
-        )
 
 
 class Chain:
@@ -118,7 +80,7 @@ class Chain:
 
     def session(self, session: Session) -> ChainRun:
         """The objects of one session."""
-        run = ChainRun(self, session.id)
+        run = ChainRun(self, session)
         run.begin(self._of_session, lambda use: use.filter.session(session))
         return run
 
@@ -128,7 +90,7 @@ class Chain:
         :param session_run: those of its session: what they found counts for the message too, and whom an `accept`
             of theirs silences is not heard here either
         """
-        run = ChainRun(self, transaction.session.id, session_run)
+        run = ChainRun(self, transaction.session, session_run)
         if self._of_transaction:
             run.begin(self._of_transaction, lambda use: use.filter.transaction(transaction))
         return run
@@ -144,10 +106,10 @@ class ChainRun:
 
     __slots__ = (
         "findings", "skips", "delayed", "_before", "_by_stage", "_chain", "_greeting", "_objects", "_returned",
-        "_session_id",
+        "_session_id", "_session",
     )  # fmt: skip
 
-    def __init__(self, chain: Chain, session_id: str, before: ChainRun | None = None) -> None:
+    def __init__(self, chain: Chain, session: Session, before: ChainRun | None = None) -> None:
         self.findings: list[Finding] = []
         self.skips: frozenset[str] = before.skips if before is not None else NOBODY
         self.delayed: Finding | None = before.delayed if before is not None else None
@@ -157,7 +119,8 @@ class ChainRun:
         #: Where the findings about the last greeting stand.
         self._greeting = (0, 0)
         self._chain = chain
-        self._session_id = session_id
+        self._session = session
+        self._session_id = session.id
         self._objects: list[tuple[Use, Any]] = []
         self._by_stage: dict[str, list[tuple[Use, Any]]] = {}
 
@@ -210,7 +173,7 @@ class ChainRun:
                 continue
             began = clock.seconds()
             try:
-                answer = method(*args)
+                answer = method(*args) if use.slots is None else self._in_slot(use.slots, method, args)
             except BaseException as error:
                 self._fail(use, stage, *_words(error))
                 continue
@@ -242,6 +205,16 @@ class ChainRun:
             self._greeting = first, len(self.findings)
         first, self._returned = self._returned, len(self.findings)
         return self.findings[first:]
+
+    async def _in_slot(self, slots: FilterSlots, method: Callable[..., Any], args: tuple[object, ...]) -> Any:
+        """Ask a filter that has only so many messages at a time."""
+        name = self._session.traffic_class
+        await slots.take(name)
+        try:
+            answer = method(*args)
+            return await answer if iscoroutine(answer) or isinstance(answer, Deferred) else answer
+        finally:
+            slots.give_back(name)
 
     def record(self, finding: Finding) -> None:
         """Something that was found and judged elsewhere: it is shown with the rest, and no stage judges it again."""

@@ -11,8 +11,10 @@ from typing import Any
 
 import attrs
 
+from smtpgate.config.model import Limits as LimitSettings
 from smtpgate.config.model import Listener, Settings
 from smtpgate.proxy.limiter import Limits, no_limits
+from smtpgate.proxy.memory import Memory
 from smtpgate.proxy.pacer import Pacer
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
@@ -20,6 +22,9 @@ from smtpgate.proxy.router import Router
 from smtpgate.smtp.command import PathRules
 from smtpgate.smtp.server import WireRules
 from smtpgate.tasks import Clock
+
+#: Memory of all bodies where nothing else was configured.
+BODIES = LimitSettings().body_memory_octets
 
 
 @attrs.define
@@ -101,6 +106,7 @@ class Engine:
     :ivar in_thread: runs a blocking call elsewhere
     :ivar start: a coroutine as a Deferred
     :ivar pacer: the replies that wait
+    :ivar memory: what bodies may hold together
     """
 
     clock: Clock
@@ -112,6 +118,8 @@ class Engine:
     in_thread: Callable[..., Any]
     start: Callable[[Any], Any]
     pacer: Pacer = attrs.field(init=False)
+    memory: Memory = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.pacer = Pacer(self.clock)
+        self.memory = Memory(BODIES)

@@ -14,6 +14,7 @@ from typing import Any
 from smtpgate.interfaces import ClientGone, SessionClosing
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Session as Facts
+from smtpgate.proxy.admission import DELAY_S
 from smtpgate.proxy.exchange import Exchange
 from smtpgate.proxy.kept import KeptLinks
 from smtpgate.proxy.login import Login
@@ -28,6 +29,7 @@ from smtpgate.smtp.proxyline import BadHeader
 from smtpgate.smtp.reply import Reply, printable
 from smtpgate.smtp.server import NEED_DATA, EndOfData, Violation
 from smtpgate.tasks import Task, TimeUp
+from smtpgate.traffic.pressure import DELAY
 
 #: Verbs that do no mail; past the junk limit each counts as an error (Postfix smtpd_junk_command_limit).
 _JUNK = frozenset({"NOOP", "RSET", "VRFY", "HELP", "EHLO", "HELO", "LHLO"})
@@ -48,10 +50,10 @@ class Session:
         "run_filters",
         "trace",
         "kept",
+        "reception",
         "_login",
         "_junk",
         "_offered",
-        "_reception",
         "_clock",
         "__weakref__",
     )
@@ -81,7 +83,7 @@ class Session:
         self.trace = ""
         self._junk = 0
         self._offered = Capabilities()
-        self._reception = reception
+        self.reception = reception
 
     def start(self) -> None:
         """Begin to serve."""
@@ -152,7 +154,7 @@ class Session:
         facts.octets_in, facts.octets_out = self.front.octets_in, self.front.octets_out
         self.engine.tell(told.SessionEnded(facts))
         self.revision.leave()
-        self._reception.ended(self)
+        self.reception.ended(self)
 
     def note(self, who: str, what: str, detail: object = "") -> None:
         self.facts.note(self._clock.seconds(), who, what, detail)
@@ -179,6 +181,11 @@ class Session:
         self.is_draining = True
         if self.exchange is None and self.task is not None:
             self.task.throw(SessionClosing("drain", status.SHUTTING_DOWN))
+
+    @property
+    def is_idle(self) -> bool:
+        """No message is on its way, and the client has said nothing that waits for an answer."""
+        return self.exchange is None and self.task is not None and self.task.waiting is not None
 
     def kill(self, reply: Reply = status.SHUTTING_DOWN, by: str = "server") -> None:
         """End it now, unless its message is being committed."""
@@ -217,6 +224,8 @@ class Session:
             facts.sni = facts.tls.sni
         facts.is_trusted = bool(listener.relay_from and listener.relay_from.contains(facts.client_ip))
         self.engine.tell(told.SessionOpened(facts))
+        if DELAY in self.reception.admission.sheds(facts.traffic_class) and self.engine.pacer.has_room:
+            await self.pause(DELAY_S)
         await self._limit_connection()
         if self.run_filters is not None:
             await self.filter("connect")
@@ -272,7 +281,7 @@ class Session:
             self.engine.tell(told.ConnectionRefused(listener.name, facts.peer_ip, "proxy_error", problem))
             facts.closed_by = "server"
             raise SessionClosing("server", None)
-        refusal = self._reception.admit(self)
+        refusal = self.reception.admit(self)
         if refusal is not None:
             raise SessionClosing("server", refusal)
 
@@ -481,7 +490,7 @@ class Session:
         facts.is_trusted = bool(listener.relay_from and listener.relay_from.contains(facts.client_ip))
         self.note("client", "XCLIENT", facts.client_ip)
         if values.get("ADDR"):
-            refusal = self._reception.admit(self)
+            refusal = self.reception.admit(self)
             if refusal is not None:
                 raise SessionClosing("server", refusal)
         self.revision.limits.left(facts)

@@ -61,6 +61,10 @@ class Slots:
         most = self._backend.total_connections
         return total if most is None else min(total, most)
 
+    def part(self, now: float) -> float:
+        """The part of the slots that is in use; 1.0 where somebody waits."""
+        return 1.0 if len(self.line) else self.shares.total / max(1, self.capacity(now))
+
     def _has_room(self, server: ServerState, now: float) -> bool:
         return server.busy < server.capacity(now)
 

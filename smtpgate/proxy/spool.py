@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
 
+from smtpgate.proxy.memory import Account
+
 #: Read back in pieces of this size.
 PIECE_OCTETS = 262144
 
@@ -24,13 +26,16 @@ InThread = Callable[..., Deferred[Any]]
 class Spool:
     """One body. Append all of it, then read it as often as needed, then close."""
 
-    __slots__ = ("octets", "_memory", "_memory_cap", "_file", "_open", "_in_thread", "_is_closed", "_copy")
+    __slots__ = ("octets", "_memory", "_memory_cap", "_file", "_open", "_in_thread", "_is_closed", "_copy", "_account")
 
-    def __init__(self, memory_octets: int, open_file: Callable[[], BinaryIO], in_thread: InThread) -> None:
+    def __init__(
+        self, memory_octets: int, open_file: Callable[[], BinaryIO], in_thread: InThread, account: Account | None = None
+    ) -> None:
         """
         :param memory_octets: bodies up to this size never touch the disk
         :param open_file: `ISpoolStore.open`; raises OSError when there is no room
         :param in_thread: runs a blocking call elsewhere
+        :param account: what its class may still hold in memory; None: enough
         """
         self.octets = 0
         self._memory: list[bytes] = []
@@ -40,18 +45,24 @@ class Spool:
         self._in_thread = in_thread
         self._is_closed = False
         self._copy = -1
+        self._account = account
 
     async def append(self, content: bytes) -> None:
         """Take content in. Raises OSError when the disk is full."""
         self.octets += len(content)
         if self._file is None:
             self._memory.append(content)
-            if self.octets <= self._memory_cap:
+            if self.octets <= self._memory_cap and (self._account is None or self._account.may_hold(self.octets)):
                 return
             await self._in_thread(self._begin)
             content = b"".join(self._memory)
-            self._memory = []
+            self._forget()
         await self._in_thread(_write, self._file, content)
+
+    def _forget(self) -> None:
+        self._memory = []
+        if self._account is not None:
+            self._account.close()
 
     def _begin(self) -> None:
         """In a thread: open the file. It is closed again when the client left meanwhile and nobody waits for it."""
@@ -100,7 +111,7 @@ class Spool:
     def close(self) -> None:
         """Forget it."""
         self._is_closed = True
-        self._memory = []
+        self._forget()
         if self._copy >= 0:
             os.close(self._copy)
             self._copy = -1

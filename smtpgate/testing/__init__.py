@@ -33,13 +33,14 @@ from smtpgate.filters.base import MAIL_STAGES, SESSION_STAGES, faults
 from smtpgate.interfaces import IFilter
 from smtpgate.policy.event import FilterFailed
 from smtpgate.proxy.ledger import Ledger
-from smtpgate.proxy.pipeline import Chain, Use
+from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
 from smtpgate.proxy.shared import Memory
+from smtpgate.proxy.use import Use
 from smtpgate.tasks import Timekeeper
 from smtpgate.testing.client import PLAIN, Client
 from smtpgate.testing.memory import Backend, Connector, Delivered, Front, NoStore, Turns
@@ -144,7 +145,7 @@ class Gateway:
     ) -> None:
         """
         :param zones: what the DNS holds, as `smtpgate.testing.resolver.FakeResolver` takes it
-        :param filters: what `use` made, or pipeline.Use objects for filters without a factory, in their order
+        :param filters: what `use` made, or `proxy.use.Use` objects for filters without a factory, in their order
         :param role: of the listener: mx, submission (where `Client.login` is asked for)
         :param now: the time, in UTC where it names no zone
         :param config: further tables of the configuration, as "[limits]\\nrecipients = 3"

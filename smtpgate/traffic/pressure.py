@@ -1,0 +1,129 @@
+"""How much the gateway is pressed, and what it sheds then: the cheapest first, and the least deserving first.
+
+A level comes up at once and goes down one at a time, each after some seconds below it, so that it does not flutter.
+What is shed stands in one table, from what costs a client nothing to what costs most: the greeting waits, a class has
+no more sessions than its guaranteed part, 421 in place of the greeting, 452 at RCPT, 451 at the end of data.
+
+Precedents: Postfix stress-adaptive behaviour, Envoy's overload manager (triggers with thresholds, actions that scale),
+KumoMTA (memory headroom, then 421), Haraka toobusy (70 ms of lag).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from smtpgate.traffic.classes import KNOWN, SUSPECT, UNKNOWN
+
+#: From none to all.
+LEVELS: Final = ("normal", "busy", "high", "severe", "critical")
+
+#: The greeting waits.
+DELAY: Final = "delay"
+#: No session beyond the guaranteed part of the class.
+FEWER: Final = "fewer"
+#: 421 in place of the greeting.
+BANNER: Final = "banner"
+#: 452 at RCPT.
+RCPT: Final = "rcpt"
+#: 451 at the end of data.
+DOT: Final = "dot"
+ACTIONS: Final = (DELAY, FEWER, BANNER, RCPT, DOT)
+
+#: Of who is not pressed.
+NOTHING: Final[frozenset[str]] = frozenset()
+#: What each level sheds of each class. Trusted senders lose nothing but what there is not.
+TABLE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProxyType(
+    {
+        "normal": {},
+        "busy": {SUSPECT: frozenset({DELAY})},
+        "high": {SUSPECT: frozenset({DELAY, FEWER}), UNKNOWN: frozenset({DELAY})},
+        "severe": {SUSPECT: frozenset({BANNER}), UNKNOWN: frozenset({DELAY, FEWER})},
+        "critical": {
+            SUSPECT: frozenset({BANNER, RCPT, DOT}),
+            UNKNOWN: frozenset({BANNER, RCPT}),
+            KNOWN: frozenset({DELAY, FEWER}),
+        },
+    }
+)
+
+#: A level is left after so long below it.
+CALM_S: Final = 3.0
+#: Thresholds of each level above normal: the reactor's lag as a multiple of what was configured, and parts of what
+#: there is of memory and sessions.
+_LAG: Final = (1.0, 2.5, 5.0, 10.0)
+_PART: Final = (0.75, 0.85, 0.93, 0.98)
+#: A backend or a filter without a free slot makes its own messages wait or fail; of the others it only asks this much.
+_SLOTS_LEVEL: Final = 2
+
+
+@attrs.frozen
+class Reading:
+    """What was measured at one moment.
+
+    :ivar lag_s: how late timers are
+    :ivar memory: part of the memory that may be used; `sessions`, `filters`: part of the slots in use; `backends`: of
+        the backend that has most left
+    """
+
+    lag_s: float = 0.0
+    memory: float = 0.0
+    sessions: float = 0.0
+    backends: float = 0.0
+    filters: float = 0.0
+
+
+def _step(value: float, thresholds: tuple[float, ...]) -> int:
+    return sum(1 for threshold in thresholds if value >= threshold)
+
+
+class Pressure:
+    """The level now.
+
+    :ivar level: index into LEVELS
+    :ivar lag_s: how late timers may be before the level is "busy"
+    :ivar reason: what brought it to this level
+    """
+
+    __slots__ = ("level", "reason", "lag_s", "_below_since")
+
+    def __init__(self, lag_s: float) -> None:
+        self.level = 0
+        self.reason = ""
+        self.lag_s = lag_s
+        self._below_since = 0.0
+
+    @property
+    def name(self) -> str:
+        """The level as a word."""
+        return LEVELS[self.level]
+
+    def feel(self, reading: Reading, now: float) -> bool:
+        """One more reading; whether the level is another."""
+        parts = {
+            "reactor lag": _step(reading.lag_s / self.lag_s, _LAG),
+            "memory": _step(reading.memory, _PART),
+            "sessions": _step(reading.sessions, _PART),
+            "backend slots": min(_SLOTS_LEVEL, _step(reading.backends, (1.0, 1.0))),
+            "filter slots": min(_SLOTS_LEVEL, _step(reading.filters, (1.0, 1.0))),
+        }
+        reason = max(parts, key=lambda name: parts[name])
+        level = parts[reason]
+        if level > self.level:
+            self.level, self.reason, self._below_since = level, reason, now
+            return True
+        if level == self.level:
+            self._below_since = now
+        elif now - self._below_since >= CALM_S:
+            self.level -= 1
+            self._below_since = now
+            self.reason = reason if self.level else ""
+            return True
+        return False
+
+    def sheds(self, name: str) -> frozenset[str]:
+        """What is shed of a class at this level."""
+        return TABLE[LEVELS[self.level]].get(name, NOTHING) if self.level else NOTHING
