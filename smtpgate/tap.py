@@ -45,13 +45,14 @@ from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.event import ConnectionRefused, Happened
-from smtpgate.proxy.counters import Counters
+from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.filter_slots import FilterSlots
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limiter import Limiter
 from smtpgate.proxy.memory import PIECE
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
+from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
@@ -197,15 +198,23 @@ class Gateway(Service):
             ensureDeferred,
         )
         self.limiter = Limiter(self.reactor)
-        self.counters = Counters(self.reactor, time.time, self.counter_store, {"rates": self.limiter}, self.tell)
+        self.reputation = Reputation(time.time, lambda: self.control.settings)
+        counted: dict[str, Counted] = {
+            "rates": self.limiter,
+            "reputation": self.reputation,
+            "correspondents": self.reputation.correspondents,
+        }
+        self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
         self.history = History(self.reactor, self.history_store, self.tell)
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
         self.control.stop = self.drain
+        self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs = self.journal.reopen
-        self._witnesses = [self.metrics.hear, self.journal.hear, self.history.hear, self.control.hear]
+        listening = (self.metrics, self.journal, self.history, self.control, self.reputation)
+        self._witnesses = [one.hear for one in listening]
         self.ports = Ports(self.reactor, self._acceptor)
         if self._sink is not None:
             self._start_sink(self._sink)

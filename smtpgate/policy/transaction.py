@@ -180,6 +180,7 @@ class Transaction:
     :ivar shared: what its filters share (`proxy.shared.Flights`); None while there is nothing
     :ivar at_end: what is to be called when it is over
     :ivar charges: what it has taken of limits (`proxy.limiter.Charge`)
+    :ivar authenticated: names that are proved, as far as filters asked: "spf" and "dkim" domains, "name" of the client
     """
 
     __slots__ = (
@@ -212,6 +213,7 @@ class Transaction:
         "shared",
         "at_end",
         "charges",
+        "authenticated",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
@@ -244,6 +246,7 @@ class Transaction:
         self.shared: Any = None
         self.at_end: list[Callable[[], None]] = []
         self.charges: list[Any] = []
+        self.authenticated: dict[str, tuple[str, ...]] = {}
 
     def note(self, word: str) -> None:
         """A short word about the message, once."""

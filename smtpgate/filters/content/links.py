@@ -22,7 +22,7 @@ from smtpgate.examine.skeleton import is_mixed, looks_like, unicode_host
 from smtpgate.examine.urls import has_known_ending, registrable
 from smtpgate.filters.base import Options
 from smtpgate.filters.content.base import ContentFilter, content_factory, sentence, weights
-from smtpgate.filters.content.houses import SHORT, is_hosting
+from smtpgate.policy.houses import SHORT, is_hosting
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding
 

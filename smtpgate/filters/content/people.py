@@ -22,8 +22,8 @@ from smtpgate.examine.skeleton import looks_like, skeleton
 from smtpgate.examine.urls import registrable
 from smtpgate.filters.base import Options
 from smtpgate.filters.content.base import ContentFilter, content_factory, sentence, weights
-from smtpgate.filters.content.houses import FREEMAIL, is_hosting
 from smtpgate.message.mailbox import Mailbox
+from smtpgate.policy.houses import FREEMAIL, is_hosting
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding
 

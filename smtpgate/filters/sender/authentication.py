@@ -43,5 +43,7 @@ async def _check(transaction: Transaction, services: Any, origin: Origin, identi
     work = check_spf(services.resolver, origin.ip, address, origin.helo, services.settings.hostname)
     found: SPFResult | None = await in_time(services, work, TIME_S)
     if found is not None:
+        if found.result == "pass":
+            transaction.authenticated["spf"] = (found.domain,)
         return found
     return SPFResult("temperror", sender.domain, identity, f"no result within {TIME_S:g} s")

@@ -71,6 +71,8 @@ async def _of_message(services: Any, transaction: Transaction) -> Iprev:
     if address is None:
         return NOTHING
     found: Iprev | None = await in_time(services, look_back(services.resolver, str(address)), TIME_S)
+    if found is not None and found.result == "pass":
+        transaction.authenticated["name"] = (found.name,)
     return found if found is not None else Iprev("temperror", str(address))
 
 

@@ -85,7 +85,11 @@ async def _check(transaction: Transaction, services: Any) -> Signatures:
     keys = await _keys(transaction, services)
     session = transaction.session
     now_s = session.started + transaction.begun - session.begun
-    return read(await services.in_child("signatures", transaction, {"keys": keys, "now": now_s}))
+    found = read(await services.in_child("signatures", transaction, {"keys": keys, "now": now_s}))
+    proved = {one.domain for one in found.dkim if one.result == "pass" and one.has_from}
+    if proved:
+        transaction.authenticated["dkim"] = tuple(sorted(proved))
+    return found
 
 
 def read(answer: Mapping[str, Any]) -> Signatures:
