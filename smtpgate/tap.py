@@ -198,22 +198,25 @@ class Gateway(Service):
             ensureDeferred,
         )
         self.limiter = Limiter(self.reactor)
+        self.history = History(self.reactor, self.history_store, self.tell)
+        self.control = Control(
+            self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
+        )
         self.reputation = Reputation(time.time, lambda: self.control.settings)
         counted: dict[str, Counted] = {
             "rates": self.limiter,
             "reputation": self.reputation,
             "correspondents": self.reputation.correspondents,
+            "bans": self.control.reception.warden.bans,
+            "homes": self.control.reception.warden.homes,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
-        self.history = History(self.reactor, self.history_store, self.tell)
-        self.control = Control(
-            self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
-        )
         self.control.stop = self.drain
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs = self.journal.reopen
-        listening = (self.metrics, self.journal, self.history, self.control, self.reputation)
+        warden = self.control.reception.warden
+        listening = (self.metrics, self.journal, self.history, self.control, self.reputation, warden)
         self._witnesses = [one.hear for one in listening]
         self.ports = Ports(self.reactor, self._acceptor)
         if self._sink is not None:

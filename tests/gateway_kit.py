@@ -67,11 +67,16 @@ class TestGateway:
         self.open_spool: Callable[[], Any] = tempfile.TemporaryFile
         self.spools: list[Any] = []
         self.engine = Engine(
-            reactor, self.keeper, time.time, self.events.append, self.ledger, self._spool, deferToThread, ensureDeferred
+            reactor, self.keeper, time.time, self.tell, self.ledger, self._spool, deferToThread, ensureDeferred
         )
         self.limiter = Limiter(reactor)
         self.control = Control(self.engine, "/nowhere/gate.toml", {}, {}, self._build, self._bind, None, None)
         self.ports = Ports(reactor, self._acceptor)
+
+    def tell(self, event: Any) -> None:
+        """Keep what is told; the warden listens too."""
+        self.events.append(event)
+        self.control.reception.warden.hear(event)
 
     async def start(self) -> None:
         """Listen."""
@@ -99,7 +104,7 @@ class TestGateway:
         return file
 
     def _build(self, settings: Settings, old: Revision | None) -> Revision:
-        tell = self.events.append
+        tell = self.tell
         chains = {role: Chain(self.uses, role, reactor, tell) for role in ("mx", "submission")}
         doors = {}
         for name, listener in settings.listeners.items():

@@ -8,6 +8,7 @@ data was lost, and then that was told. `make faults` prints the table.
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -56,13 +57,15 @@ class Mailboxes(Backend):
 
     def __init__(self, *args: Any, **given: Any) -> None:
         self.delivered: list[str] = []
-        self._last: Action | None = None
+        self._local = threading.local()
         super().__init__(*args, **given)
 
     def _rule(self, line: bytes) -> Action | None:
         action = super()._rule(line)
         if line == b"DOT":
-            self._last = action
+            if action is None or action in (DROP, RESET, STALL) or isinstance(action, bytes) and action[:1] == b"2":
+                # Before the reply, so that whoever hears that finds it here.
+                self.delivered += self._local.names
         return action
 
     def _command(self, connection: Connection) -> bool:
@@ -77,13 +80,8 @@ class Mailboxes(Backend):
         return goes_on
 
     def _ended(self, connection: Connection, content: bytes) -> bool:
-        names = list(connection.__dict__["names"])
-        try:
-            return super()._ended(connection, content)
-        finally:
-            last = self._last
-            if last is None or last in (DROP, RESET, STALL) or isinstance(last, bytes) and last.startswith(b"2"):
-                self.delivered += names
+        self._local.names = list(connection.__dict__["names"])
+        return super()._ended(connection, content)
 
 
 class Sender:

@@ -175,14 +175,11 @@ class ReputationTests(SynchronousTestCase):
         self.assertEqual(dict(record.lines(self.now)), {"spam: scores": 1.0, "recipient refused": 1.0})
 
     def test_what_else_is_bad(self) -> None:
-        """To speak before the greeting, and to fail at logging in."""
+        """To speak before the greeting."""
         self.reputation.hear(told.ConnectionRefused("mx", "192.0.2.7", "early_talker"))
-        session = Session("id", "mx", "mx")
-        session.client_ip = "192.0.2.7"
-        self.reputation.hear(told.CommandRefused(session, "AUTH", 535, "wrong credentials"))
         record = self.reputation.records.get("address 192.0.2.7")
         assert record is not None
-        self.assertEqual(dict(record.lines(self.now)), {"spoke before the greeting": 1.0, "failed login": 0.5})
+        self.assertEqual(dict(record.lines(self.now)), {"spoke before the greeting": 1.0})
 
     def test_a_domain_that_is_proved(self) -> None:
         """Good mail with SPF makes the domain known, from wherever it comes next; without proof it is nobody's."""

@@ -16,7 +16,7 @@ import attrs
 from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import model, schema
-from smtpgate.config.build_traffic import classes, concurrency_limit, pressure, rate_limit
+from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.config.endpoint import parse_server
 from smtpgate.config.entry import normal_domain
@@ -101,6 +101,7 @@ def settings(
         content=_content(file.content),
         classes=classes(file.classes),
         pressure=pressure(file.pressure),
+        bans=bans(file.bans),
         rate_limits=tuple(rate_limit(n, table, faults) for n, table in enumerate(file.rate_limits)),
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
         scale=_scale(file),

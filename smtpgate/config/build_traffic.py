@@ -6,6 +6,7 @@ from smtpgate.config import model_traffic as model
 from smtpgate.config.patterns import AddressList, NetworkList, PatternList
 from smtpgate.config.problem import BadValue, Fault
 from smtpgate.config.tables_traffic import (
+    BansTable,
     ClassesTable,
     ClassTable,
     ConcurrencyLimitTable,
@@ -29,6 +30,11 @@ def classes(table: ClassesTable) -> dict[str, model.ClassOf]:
 def pressure(table: PressureTable) -> model.Pressure:
     """When load is shed."""
     return model.Pressure(table.mode, table.lag, table.memory)
+
+
+def bans(table: BansTable) -> model.Bans:
+    """Who may not come in."""
+    return model.Bans(table.mode, table.first, table.longest, NetworkList(table.never))
 
 
 def _condition(table: RateLimitTable | ConcurrencyLimitTable) -> model.Condition:

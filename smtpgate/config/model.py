@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import attrs
 
-from smtpgate.config.model_traffic import ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
+from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
     NO_ADDRESSES,
     NO_DOMAINS,
@@ -326,6 +326,7 @@ class Settings:
     content: Content = Content()
     classes: Mapping[str, ClassOf] = attrs.field(factory=default_classes, converter=_read_only)
     pressure: Pressure = Pressure()
+    bans: Bans = Bans()
     rate_limits: tuple[RateLimit, ...] = ()
     concurrency_limits: tuple[ConcurrencyLimit, ...] = ()
     scale: Scale = NO_SCALE

@@ -45,6 +45,16 @@ class Pressure:
 
 
 @attrs.frozen
+class Bans:
+    """Who may not come in for a while."""
+
+    mode: Literal["enforce", "shadow", "off"] = "enforce"
+    first_s: float = 600.0
+    longest_s: float = 86400.0
+    never: NetworkList = NO_NETWORKS
+
+
+@attrs.frozen
 class Condition:
     """Which mail a limit is about. An empty field is not asked about; all others must match."""
 

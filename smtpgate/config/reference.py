@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 from smtpgate.config import schema
 from smtpgate.config.table import Table
 from smtpgate.config.tables_traffic import (
+    BansTable,
     ClassesTable,
     ClassTable,
     ConcurrencyLimitTable,
@@ -49,6 +50,7 @@ TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("`[[routes]]`", schema.RouteTable, "routes"),
     ("`[classes]`", ClassesTable, "classes"),
     ("`[classes.NAME]`: trusted, known, unknown, suspect", ClassTable, "classes.NAME"),
+    ("`[bans]`", BansTable, "bans"),
     ("`[pressure]`", PressureTable, "pressure"),
     ("`[[rate_limits]]`", RateLimitTable, "rate_limits"),
     ("`[[concurrency_limits]]`", ConcurrencyLimitTable, "concurrency_limits"),

@@ -15,7 +15,7 @@ from annotated_types import Ge, MinLen
 from pydantic import BeforeValidator
 
 from smtpgate.config.table import REQUIRED, Table, key
-from smtpgate.config.tables_traffic import ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
+from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
     Addresses,
     Count,
@@ -436,6 +436,7 @@ class File(Table):
     routes: list[RouteTable] = key([], "Which mail goes to which backend.")
     classes: ClassesTable = key({}, "Whose mail goes first.")
     pressure: PressureTable = key({}, "When load is shed.")
+    bans: BansTable = key({}, "Who may not come in for a while.")
     rate_limits: list[RateLimitTable] = key([], "How much may come in a time, of whom.")
     concurrency_limits: list[ConcurrencyLimitTable] = key([], "How much may be at work at a time, of whom.")
     filter_set: Literal["none", "default"] = key(

@@ -56,6 +56,15 @@ class PressureTable(Table):
     )
 
 
+class BansTable(Table):
+    """Who may not come in for a while. Never banned: loopback, trusted networks, balancers and relays of your own."""
+
+    mode: Mode = key("enforce", "enforce; shadow: a ban is told and holds nobody off; off.")
+    first: Wait = key("10m", "Length of the first ban; the next are three times as long each.")
+    longest: Wait = key("1d", "Length of the longest ban.")
+    never: Networks = key([], "Networks that are never banned.", example='["192.0.2.0/24"]')
+
+
 class _LimitTable(Table):
     """What both kinds of limits share."""
 

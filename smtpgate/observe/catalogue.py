@@ -28,7 +28,8 @@ VERDICTS: Final = ("accept", "reject", "defer", "abort", "error")
 #: What filters in shadow may have said.
 WOULD: Final = ("tag", "quarantine", "defer", "reject")
 REFUSED: Final = (
-    "refused_limit", "refused_policy", "refused_capacity", "refused_pressure", "early_talker", "proxy_error",
+    "refused_limit", "refused_policy", "refused_capacity", "refused_pressure", "refused_banned",
+    "early_talker", "proxy_error",
 )  # fmt: skip
 RECIPIENTS: Final = ("accepted", "delivered", "known", "refused", "deferred")
 STAGES: Final = (

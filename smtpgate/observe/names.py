@@ -64,7 +64,8 @@ FIELDS: Final = {
     "errors": "commands answered with 5yz by the gateway",
     "bytes_in": "octets from the client",
     "bytes_out": "octets to the client",
-    "result": "refused_limit, refused_capacity, refused_pressure, refused_policy, early_talker or proxy_error",
+    "result": "refused_limit, refused_capacity, refused_pressure, refused_banned, refused_policy, early_talker or "
+    "proxy_error",
     "detail": "more about it",
     "repeated": "how many like it were left out since the last such line",
     "verb": "the command",
@@ -329,6 +330,8 @@ _ROWS: Final = (
     LogEvent("children.up", "info", "child processes that look at content start again"),
     LogEvent("memory.failing", "error", "what filters remember cannot be kept or read"),
     LogEvent("memory.works", "info", "what filters remember is kept again"),
+    LogEvent("ban.set", "warning", "a client or a network is banned", ("target", "reason", "detail", "actor")),
+    LogEvent("ban.lifted", "info", "it may come in again", ("target", "actor")),
     LogEvent("pressure.changed", "warning", "the level of pressure is another", ("before", "after")),
     LogEvent("counters.failing", "error", "counters of limits, reputation and bans cannot be kept"),
     LogEvent("counters.works", "info", "these counters are kept again"),

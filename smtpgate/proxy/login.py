@@ -23,6 +23,7 @@ from smtpgate.smtp.command import Command
 from smtpgate.smtp.reply import Reply
 from smtpgate.smtp.server import AuthLine, Violation
 from smtpgate.traffic.classes import TRUSTED
+from smtpgate.traffic.guesses import Answer
 
 LOGGED_IN = Standing(TRUSTED, "logged in")
 
@@ -64,12 +65,40 @@ class Login:
     def _is_held(self, command: Command) -> bool:
         """Whether there were too many failures: then nothing is asked."""
         session = self._session
+        if not self._ask("").is_heard:
+            self._failed(command, status.TOO_MANY_GUESSES, "too many different passwords from this network")
+            return True
         held = session.revision.limits.auth(session.facts)
         if held is None or held.is_paced:
             return False
         session.facts.findings += held.findings
         self._failed(command, held.reply(454, "4.7.0"), held.findings[0].reason)
         return True
+
+    def _ask(self, account: str) -> Answer:
+        session = self._session
+        answer: Answer = session.reception.warden.ask_login(account, session.facts.client_ip)
+        return answer
+
+    async def _may_ask(self, mechanism: str, heard: list[bytes]) -> bool:
+        """Whether a password is passed on, once it is there: a stranger to an account that is attacked waits."""
+        if mechanism == "PLAIN" and heard or mechanism == "LOGIN" and len(heard) == 2:
+            answer = self._ask(self._claimed)
+            if not answer.is_heard:
+                return False
+            await self._session.pause(answer.wait_s)
+        return True
+
+    async def _wrong(self, command: Command, reply: Reply, reason: str, heard: list[bytes]) -> None:
+        """The password is wrong. Which one it was is known only where the mechanism shows it."""
+        session = self._session
+        if reply.code == 535:
+            credentials = (
+                decode_credentials(command.mechanism, heard) if command.mechanism in LOCAL_MECHANISMS else None
+            )
+            secret = credentials[2] if credentials is not None else ""
+            await session.pause(session.reception.warden.login_failed(self._claimed, secret, session.facts.client_ip))
+        self._failed(command, reply, reason)
 
     # Relayed
 
@@ -131,6 +160,10 @@ class Login:
             line += b" " + command.argument
         heard = [command.argument] if command.argument else []
         self._claimed = auth_name(command.mechanism, heard)
+        if not await self._may_ask(command.mechanism, heard):
+            session.kept.keep(pool, link)
+            self._failed(command, status.TOO_MANY_GUESSES, "too many different passwords from this network")
+            return None
         reply = await link.ask("AUTH", line + b"\r\n", now() + patience)
         while reply.code == 334:
             answer = await self._challenge(command, reply)
@@ -144,7 +177,12 @@ class Login:
                 return None
             heard.append(answer)
             self._claimed = auth_name(command.mechanism, heard)
-            reply = await link.ask("AUTH", answer + b"\r\n", now() + patience)
+            is_asked = await self._may_ask(command.mechanism, heard)
+            reply = await link.ask("AUTH", (answer if is_asked else b"*") + b"\r\n", now() + patience)
+            if not is_asked:
+                session.kept.keep(pool, link)
+                self._failed(command, status.TOO_MANY_GUESSES, "too many different passwords from this network")
+                return None
             if answer == b"*":
                 session.kept.keep(pool, link)
                 self._failed(command, status.AUTH_CANCELLED, "cancelled")
@@ -168,7 +206,7 @@ class Login:
             link.abort("closing after AUTH")
         if reply.code == 421 or reply.is_transient:
             reply = Reply(454, "4.7.0", reply.lines)
-        self._failed(command, reply, "refused by the backend")
+        await self._wrong(command, reply, "refused by the backend", heard)
 
     async def _challenge(self, command: Command, reply: Reply) -> bytes | None:
         """Pass a challenge on; the client's line, or None where it broke the exchange and was answered."""
@@ -209,6 +247,9 @@ class Login:
         authzid, user, password = credentials
         self._claimed = user
         session.front.flush()
+        if not await self._may_ask(mechanism, heard):
+            self._failed(command, status.TOO_MANY_GUESSES, "too many different passwords from this network")
+            return
         try:
             is_good = authzid in ("", user) and await session.door.check_password(user, password)
         except (Unavailable, OSError) as error:
@@ -218,7 +259,7 @@ class Login:
         if is_good:
             await self._succeeded(command, user, status.AUTH_OK)
         else:
-            self._failed(command, status.AUTH_FAILED, "wrong credentials")
+            await self._wrong(command, status.AUTH_FAILED, "wrong credentials", heard)
 
     # The outcome
 
@@ -239,6 +280,7 @@ class Login:
                 code = 535 if refused.is_permanent else 454
                 self._failed(command, Reply(code, refused.enhanced, refused.lines), "refused by a filter")
                 return
+        session.reception.warden.logged_in(user, facts.client_ip)
         session.reception.reclass(session, LOGGED_IN)
         session.trace = ""
         session.note("client", "AUTH", command.mechanism)

@@ -18,6 +18,7 @@ from smtpgate.policy.event import ConnectionRefused
 from smtpgate.proxy.admission import STRANGER, Admission, Standing
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.proxy.session import Session
+from smtpgate.proxy.warden import Warden
 from smtpgate.smtp import status
 from smtpgate.smtp.reply import Reply
 from smtpgate.traffic.classes import CLASSES, RANK
@@ -50,6 +51,7 @@ class Reception:
 
     :ivar sessions: those that run, by id
     :ivar admission: which class each is of
+    :ivar warden: who may not come in
     :ivar shares: how many sessions each class has, and is promised
     :ivar on_idle: called whenever the last one has gone
     """
@@ -62,6 +64,7 @@ class Reception:
         self._engine = engine
         self._revision = revision
         self.admission = Admission(engine.clock, lambda: revision().settings, engine.tell)
+        self.warden = Warden(engine.wall, lambda: revision().settings, engine.tell)
         self.shares = Shares(0)
         self._by_client: Counter[str] = Counter()
         self._keys: dict[str, str] = {}
@@ -81,6 +84,10 @@ class Reception:
 
     def _class_refusal(self, listener: Listener, client: str, name: str) -> Reply | None:
         """Whether a class may have one more session."""
+        ban = self.warden.find(client)
+        if ban is not None:
+            self._refused(listener.name, client, "refused_banned", f"{ban.reason}: {ban.evidence}")
+            return self.warden.refusal(ban)
         shares = self.shares
         settings = self._revision().settings
         if shares.capacity != settings.limits.connections:

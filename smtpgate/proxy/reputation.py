@@ -33,7 +33,6 @@ KNOWN_S: Final = 90 * 86400.0
 POINTS: Final = {"malware": 3.0, "spam": 1.0, "sender": 0.5, "policy": 0.3, "protocol": 0.5}
 RECIPIENT_REFUSED: Final = 0.25
 EARLY_TALKER: Final = 1.0
-LOGIN_FAILED: Final = 0.5
 #: A network needs a sample so many times larger than an address, for it speaks of many.
 NETWORK: Final = 4.0
 
@@ -133,8 +132,6 @@ class Reputation:
             self._ended(event.transaction)
         elif kind is told.ConnectionRefused and event.result == "early_talker":
             self._client(event.peer_ip, "spoke before the greeting", EARLY_TALKER)
-        elif kind is told.CommandRefused and event.verb == "AUTH" and event.code == 535:
-            self._client(event.session.client_ip, "failed login", LOGIN_FAILED)
 
     def _ended(self, transaction: Transaction) -> None:
         session = transaction.session

@@ -86,6 +86,7 @@ AUTH_NOT_OFFERED = _reply(503, "5.5.1", "Authentication is not offered here")
 BAD_BASE64 = _reply(501, "5.5.2", "Malformed base64")
 BAD_CREDENTIALS = _reply(501, "5.5.2", "Malformed credentials")
 TOO_MANY_AUTH_FAILURES = _reply(421, "4.7.0", "Too many authentication failures; closing")
+TOO_MANY_GUESSES = _reply(454, "4.7.0", "Too many failed logins from your network; try again in an hour")
 XCLIENT_REFUSED = _reply(550, "5.7.0", "Not allowed")
 REQUIRETLS_LOST = _reply(550, "5.7.30", "REQUIRETLS cannot be honoured on the way to this recipient")
 

@@ -1,0 +1,181 @@
+"""The warden: bans at the door, strikes for bad manners, and guessed passwords.
+
+Never banned, whatever is seen of them: loopback, `relay_from`, `proxy_protocol_from`, `xclient_from`, `trusted_relays`,
+networks of `classes.trusted`, and those of `bans.never`. So no mistake can lock out the house, its balancers and its
+probes, and an administrator's ban of a network that holds one of them leaves that one out.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+from smtpgate.config.model import Settings
+from smtpgate.policy import event as told
+from smtpgate.proxy.counters import Row
+from smtpgate.proxy.limit_rules import network_of
+from smtpgate.smtp.reply import Reply
+from smtpgate.traffic.bans import Ban, Bans
+from smtpgate.traffic.guesses import GOOD_S, Answer, Guesses
+
+#: What each thing weighs; ten within some minutes are a ban. One mistyped recipient is none.
+STRIKES: Final = {
+    "spoke before the greeting": 2.5,
+    "asked for recipients that do not exist": 0.2,
+    "too many errors": 4.0,
+    "no SMTP": 4.0,
+}
+
+
+class Warden:
+    """Who may not come in."""
+
+    def __init__(
+        self, wall: Callable[[], float], settings: Callable[[], Settings], tell: Callable[[Any], None]
+    ) -> None:
+        self._wall = wall
+        self._settings = settings
+        self._tell = tell
+        self.bans = Bans()
+        self.guesses = Guesses(os.urandom(32))
+        self.homes = Homes(self.guesses)
+
+    # Bans
+
+    def is_exempt(self, address: str) -> bool:
+        """Whether that address is never banned."""
+        if not address or address.startswith(("127.", "::ffff:127.")) or address == "::1":
+            return True
+        settings = self._settings()
+        lists = [settings.trusted_relays, settings.classes["trusted"].client, settings.bans.never]
+        for listener in settings.listeners.values():
+            lists += [listener.relay_from, listener.proxy_protocol_from, listener.xclient_from]
+        return any(one and one.contains(address) for one in lists)
+
+    def find(self, address: str) -> Ban | None:
+        """The ban that keeps that client out; None for most."""
+        if not len(self.bans):
+            return None
+        mode = self._settings().bans.mode
+        ban = self.bans.find((address, network_of(address, 24, 64), *self._wide(address)), self._wall())
+        if ban is None or mode != "enforce" or self.is_exempt(address):
+            return None
+        return ban
+
+    @staticmethod
+    def _wide(address: str) -> tuple[str, ...]:
+        """Larger networks that an administrator may have banned."""
+        if ":" in address:
+            return tuple(network_of(address, 24, bits) for bits in (56, 48, 32))
+        return tuple(network_of(address, bits, 64) for bits in (23, 22, 21, 20, 19, 18, 17, 16))
+
+    def refusal(self, ban: Ban) -> Reply:
+        """What a banned client hears."""
+        minutes = max(1, math.ceil((ban.until - self._wall()) / 60))
+        return Reply(421, "4.7.0", (f"Not from your address now; come back in {minutes} minutes",))
+
+    def ban(
+        self, key: str, reason: str, evidence: str, seconds: float | None = None, by: str = "gateway"
+    ) -> Ban | None:
+        """Ban an address or a network; None where bans are off or it is never banned."""
+        if self._settings().bans.mode == "off" or "/" not in key and self.is_exempt(key):
+            return None
+        settings = self._settings().bans
+        self.bans.first_s, self.bans.longest_s = settings.first_s, settings.longest_s
+        now = self._wall()
+        made = self.bans.ban(key, reason, evidence, now, seconds, by)
+        fields = (("target", key), ("reason", reason), ("detail", evidence), ("actor", by))
+        until = f"for {made.until - now:.0f} s"
+        self._tell(told.Happened("ban.set", "warning", f"{key} is banned {until}: {reason}", fields))
+        return made
+
+    def lift(self, key: str, by: str) -> bool:
+        """Let it in again; whether it was banned."""
+        was = self.bans.lift(key)
+        if was:
+            fields = (("target", key), ("actor", by))
+            self._tell(told.Happened("ban.lifted", "info", f"{key} may come in again", fields))
+        return was
+
+    def strike(self, address: str, what: str, evidence: str, times: int = 1) -> None:
+        """Bad manners."""
+        if self.is_exempt(address):
+            return
+        if self.bans.strike(address, STRIKES[what] * times, self._wall()):
+            self.ban(address, what, evidence)
+
+    def hear(self, event: Any) -> None:
+        """For the witnesses' list."""
+        kind = type(event)
+        if kind is told.ConnectionRefused:
+            if event.result == "early_talker":
+                self.strike(event.peer_ip, "spoke before the greeting", "input before the 220")
+        elif kind is told.SessionEnded:
+            # Failed logins are counted for themselves: many of them may be one wrong password.
+            if event.session.closed_by == "error" and event.session.stage != "auth":
+                self.strike(event.session.client_ip, "too many errors", f"session {event.session.id}")
+        elif kind is told.CommandRefused:
+            if event.reason in ("another protocol", "header line as a command"):
+                self.strike(event.session.client_ip, "no SMTP", f"session {event.session.id}")
+        elif kind is told.TransactionEnded:
+            transaction = event.transaction
+            session = transaction.session
+            if session.role == "mx" and not transaction.accepted:
+                refused = sum(1 for one in transaction.recipients if one.state == "refused")
+                if refused:
+                    what = "asked for recipients that do not exist"
+                    self.strike(session.client_ip, what, f"{refused} refused in {transaction.id}", refused)
+
+    # Logins
+
+    def ask_login(self, account: str, address: str) -> Answer:
+        """Somebody wants to log in; `account` is "" where it is not known yet."""
+        if self.is_exempt(address) or self._settings().bans.mode != "enforce":
+            return Answer()
+        return self.guesses.ask(account, network_of(address, 24, 64), self._wall())
+
+    def login_failed(self, account: str, secret: str, address: str) -> float:
+        """It failed; how long the reply waits."""
+        if self.is_exempt(address):
+            return 0.0
+        network = network_of(address, 24, 64)
+        failure, wait_s = self.guesses.failed(account, secret, network, self._wall())
+        if failure.bans:
+            self.ban(network, "guessing passwords", failure.bans)
+        return wait_s if self._settings().bans.mode == "enforce" else 0.0
+
+    def logged_in(self, account: str, address: str) -> None:
+        """It succeeded."""
+        network = network_of(address, 24, 64)
+        self.guesses.succeeded(account, network, self._wall())
+        self.homes.note(account.lower(), network)
+
+
+class Homes:
+    """Where each account is at home, as what is kept over restarts. No digest of a password is: those are forgotten."""
+
+    def __init__(self, guesses: Guesses) -> None:
+        self._guesses = guesses
+        self._changed: dict[tuple[str, str], None] = {}
+
+    def note(self, account: str, network: str) -> None:
+        """There is something new."""
+        self._changed[account, network] = None
+
+    def changed(self, wall: float, most: int) -> list[Row]:
+        """As `proxy.counters.Counted`: network and account, and the time of the last login."""
+        rows: list[Row] = []
+        while self._changed and len(rows) < most:
+            (account, network), _ = self._changed.popitem()
+            at = self._guesses.last_login(account, network)
+            if at is not None:
+                rows.append((f"{network} {account}", at, at + GOOD_S))
+        return rows
+
+    def restore(self, rows: list[Row], wall: float) -> None:
+        """Take over rows."""
+        for key, at, _ in sorted(rows, key=lambda row: float(row[1])):
+            network, _, account = key.partition(" ")
+            self._guesses.succeeded(account, network, at)

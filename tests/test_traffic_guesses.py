@@ -1,0 +1,188 @@
+"""Guessed passwords: the office is not banned, the spray is, and nobody can lock an owner out (B-200)."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpgate.traffic.bans import FIRST_S, GROWTH, LONGEST_S, REMEMBERED_S, STRIKE_HALF_S, STRIKES, Bans
+from smtpgate.traffic.guesses import (
+    ACCOUNT_GUESSES,
+    GOOD_S,
+    NETWORK_GUESSES,
+    PER_ACCOUNT,
+    SLOW_S,
+    SPRAYED,
+    VALUES,
+    WINDOW_S,
+    Guesses,
+)
+
+OFFICE, ELSEWHERE = "192.0.2.0/24", "198.51.100.0/24"
+
+
+class GuessesTests(SynchronousTestCase):
+    """`Guesses`."""
+
+    def setUp(self) -> None:
+        """Nothing has happened."""
+        self.guesses = Guesses(bytes(32))
+        self.now = 1000.0
+
+    def fail(self, account: str, secret: str, network: str = OFFICE) -> str:  # type: ignore[override]
+        """A failed login; why the network is to be banned, or ""."""
+        self.now += 1.0
+        return self.guesses.failed(account, secret, network, self.now)[0].bans
+
+    def heard(self, account: str, network: str = OFFICE) -> bool:
+        """Whether that account is heard from there."""
+        return self.guesses.ask(account, network, self.now).is_heard
+
+    def test_a_phone_with_an_old_password(self) -> None:
+        """Ten thousand times the same: one guess. Its replies wait a second."""
+        for number in range(10_000):
+            self.assertEqual(self.fail("alice", "last year's"), "")
+            if number:
+                self.assertEqual(self.guesses.failed("alice", "last year's", OFFICE, self.now)[1], 1.0)
+        self.assertTrue(self.heard("bob"))
+        self.assertTrue(self.heard("alice"))
+        self.assertEqual(self.guesses.ask("alice", ELSEWHERE, self.now).wait_s, 0.0)
+
+    def test_an_office_on_the_day_when_passwords_changed(self) -> None:
+        """Twenty users at home there, each wrong once or twice: nobody is banned, all are heard."""
+        for number in range(20):
+            self.guesses.succeeded(f"user{number}", OFFICE, self.now)
+        for number in range(20):
+            for secret in ("old", "older"):
+                self.assertEqual(self.fail(f"user{number}", f"{secret}{number}"), "")
+        for number in range(20):
+            self.assertTrue(self.heard(f"user{number}"))
+        self.assertTrue(self.heard("somebody new"))
+
+    def test_a_spray_is_banned(self) -> None:
+        """One network, many accounts: not heard after ten different guesses, banned after twenty."""
+        banned = ""
+        for number in range(1, 2 * NETWORK_GUESSES + 1):
+            banned = self.fail(f"user{number}", f"password{number}", ELSEWHERE)
+            self.assertEqual(self.heard("x", ELSEWHERE), number < NETWORK_GUESSES)
+            self.assertEqual(bool(banned), number == 2 * NETWORK_GUESSES)
+        self.assertEqual(banned, "20 different passwords for 20 accounts within an hour")
+
+    def test_a_spray_from_many_networks(self) -> None:
+        """The same password on ten accounts, each from another network: those that go on are banned."""
+        for number in range(SPRAYED - 1):
+            self.assertEqual(self.fail(f"user{number}", "Summer2026!", f"10.0.{number}.0/24"), "")
+        self.assertIn("tried on 10 accounts", self.fail("user99", "Summer2026!", "10.0.99.0/24"))
+        # One who is at home somewhere may have that password for a wrong one.
+        self.guesses.succeeded("carol", OFFICE, self.now)
+        self.assertEqual(self.fail("carol", "Summer2026!"), "")
+
+    def test_the_owner_of_an_attacked_account_logs_in(self) -> None:
+        """Thousands guess at it from everywhere: at home it is heard at once, elsewhere after a wait, never refused."""
+        self.guesses.succeeded("alice", OFFICE, self.now)
+        for number in range(3000):
+            self.fail("alice", f"guess{number}", f"10.{number // 250}.{number % 250}.0/24")
+        at_home = self.guesses.ask("alice", OFFICE, self.now)
+        self.assertEqual((at_home.is_heard, at_home.wait_s), (True, 0.0))
+        on_holiday = self.guesses.ask("Alice", ELSEWHERE, self.now)
+        self.assertEqual((on_holiday.is_heard, on_holiday.wait_s), (True, SLOW_S))
+        self.assertEqual(self.guesses.ask("bob", ELSEWHERE, self.now).wait_s, 0.0)
+
+    def test_a_guesser_inside_the_office(self) -> None:
+        """Those who are at home there are heard; the others of that network are not, until it is calm again."""
+        self.guesses.succeeded("alice", OFFICE, self.now)
+        for number in range(NETWORK_GUESSES + PER_ACCOUNT):
+            self.fail("root", f"guess{number}")
+        self.assertFalse(self.heard("root"))
+        self.assertTrue(self.heard("alice"))
+        # Before anybody said a name it is not known who it is.
+        self.assertTrue(self.heard(""))
+        self.assertFalse(self.guesses.ask("", ELSEWHERE, self.now).wait_s)
+        self.now += WINDOW_S + 1
+        self.assertTrue(self.heard("root"))
+
+    def test_a_stranger_that_guesses_is_not_even_asked_for_a_name(self) -> None:
+        """Nobody is at home there."""
+        for number in range(NETWORK_GUESSES):
+            self.fail("root", f"guess{number}", ELSEWHERE)
+        self.assertFalse(self.heard("", ELSEWHERE))
+
+    def test_few_guesses_for_one_account_slow_nobody_down(self) -> None:
+        """An owner who has forgotten."""
+        for number in range(ACCOUNT_GUESSES - 1):
+            self.fail("alice", f"maybe{number}", f"10.0.{number}.0/24")
+        self.assertEqual(self.guesses.ask("alice", ELSEWHERE, self.now).wait_s, 0.0)
+
+    def test_a_home_is_forgotten(self) -> None:
+        """After a month without a login."""
+        self.guesses.succeeded("alice", OFFICE, self.now)
+        self.assertTrue(self.guesses.is_at_home("ALICE", OFFICE, self.now + GOOD_S - 1))
+        self.assertFalse(self.guesses.is_at_home("alice", OFFICE, self.now + GOOD_S))
+        self.guesses.succeeded("bob", ELSEWHERE, self.now + GOOD_S + 1)
+        self.assertEqual(self.guesses.allowed(OFFICE), NETWORK_GUESSES)
+        self.assertEqual(self.guesses.allowed(ELSEWHERE), NETWORK_GUESSES + PER_ACCOUNT)
+
+    def test_memory_is_bounded(self) -> None:
+        """Millions of guesses take no more room than some."""
+        for number in range(5 * VALUES):
+            self.fail("alice", f"guess{number}", ELSEWHERE)
+        self.assertLessEqual(self.guesses._of_account.count("alice", self.now), VALUES)
+
+
+class BansTests(SynchronousTestCase):
+    """`Bans`."""
+
+    def test_longer_each_time(self) -> None:
+        """Ten minutes, thirty, ninety... a day at most; forgotten after a good week."""
+        bans, now = Bans(), 0.0
+        lengths = []
+        for _ in range(7):
+            ban = bans.ban("192.0.2.7", "spray", "x", now)
+            lengths.append(ban.until - now)
+            now = ban.until + 60.0
+        expected = [min(LONGEST_S, FIRST_S * GROWTH**number) for number in range(7)]
+        self.assertEqual(lengths, expected)
+        now += REMEMBERED_S
+        self.assertEqual(bans.ban("192.0.2.7", "spray", "x", now).times, 1)
+
+    def test_it_ends_by_itself(self) -> None:
+        """To the second."""
+        bans = Bans()
+        bans.ban("192.0.2.0/24", "spray", "x", 100.0)
+        self.assertIsNotNone(bans.find(("192.0.2.7", "192.0.2.0/24"), 100.0 + FIRST_S - 0.1))
+        self.assertIsNone(bans.find(("192.0.2.7", "192.0.2.0/24"), 100.0 + FIRST_S))
+        self.assertIsNone(bans.find(("198.51.100.7",), 100.0))
+        self.assertEqual(bans.active(100.0 + FIRST_S), [])
+
+    def test_who_is_banned_is_not_banned_shorter_nor_counted_twice(self) -> None:
+        """More evidence while it is out."""
+        bans = Bans()
+        bans.ban("a", "by hand", "x", 0.0, 7200.0, "admin")
+        again = bans.ban("a", "spray", "y", 60.0)
+        self.assertEqual((again.until, again.times), (7200.0, 1))
+
+    def test_lifted_is_forgotten(self) -> None:
+        """The next one is a first one."""
+        bans = Bans()
+        bans.ban("a", "spray", "x", 0.0)
+        self.assertTrue(bans.lift("a"))
+        self.assertFalse(bans.lift("a"))
+        self.assertIsNone(bans.find(("a",), 1.0))
+        self.assertEqual(bans.ban("a", "spray", "x", 2.0).times, 1)
+
+    def test_small_things_together(self) -> None:
+        """Enough of them within some minutes; slowly they fade."""
+        bans = Bans()
+        self.assertEqual([bans.strike("a", 4.0, 0.0) for _ in range(3)], [False, False, True])
+        for number in range(50):
+            self.assertFalse(bans.strike("b", STRIKES * 0.45, number * STRIKE_HALF_S), number)
+
+    def test_a_restart_keeps_them(self) -> None:
+        """With all that is known of each."""
+        bans = Bans()
+        ban = bans.ban("192.0.2.0/24", "spray", "20 passwords", 100.0)
+        rows = bans.changed(0.0, 10)
+        after = Bans()
+        after.restore(rows, 0.0)
+        self.assertEqual(after.find(("192.0.2.0/24",), 101.0), ban)
+        bans.lift("192.0.2.0/24")
+        self.assertEqual(bans.changed(0.0, 10), [("192.0.2.0/24", None, 0.0)])
