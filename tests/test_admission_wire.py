@@ -48,7 +48,7 @@ class AdmissionTests(GatewayCase):
         """A script."""
         behind = Backend()
         self.addCleanup(behind.close)
-        config.setdefault("listener", 'proxy_protocol_from = ["127.0.0.1"]')
+        config.setdefault("listener", 'proxy_protocol_from = ["127.0.0.1"]\ngreet_wait = "0s"')
         text = self.config(behind.port, **config) + CLASSES
         return self.run_script(text, lambda gateway: script(gateway, behind))
 
@@ -199,6 +199,6 @@ class AdmissionTests(GatewayCase):
 
         behind = Backend()
         self.addCleanup(behind.close)
-        text = self.config(behind.port, listener='proxy_protocol_from = ["127.0.0.1"]') + CLASSES
+        text = self.config(behind.port, listener='proxy_protocol_from = ["127.0.0.1"]\ngreet_wait = "0s"') + CLASSES
         text += '\n[pressure]\nmode = "shadow"\n'
         return self.run_script(text, lambda gateway: script(gateway, behind))

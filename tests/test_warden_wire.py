@@ -46,7 +46,7 @@ class WardenCase(GatewayCase):
         """A script."""
         behind = Backend(rules, ("PIPELINING", "AUTH PLAIN LOGIN"))
         self.addCleanup(behind.close)
-        listener = f'proxy_protocol_from = ["127.0.0.1"]\n{listener}'
+        listener = f'proxy_protocol_from = ["127.0.0.1"]\ngreet_wait = "0s"\n{listener}'
         text = self.config(behind.port, listener=listener, **config) + more
         return self.run_script(text, lambda gateway: script(gateway, behind))
 

@@ -154,6 +154,8 @@ def _listener(name: str, table: schema.ListenerTable, base: Path, faults: list[F
         for key in ("auth_required", "early_talker", "strict_sync")
         if (value := getattr(table, key)) is not None
     }
+    if table.greet_wait is not None:
+        by_role["greet_wait_s"] = table.greet_wait
     if table.role == "submission" and table.relay_from and by_role.get("auth_required") is False:
         # Taken at its word it would let the world send, and those in relay_from need no AUTH as it is.
         del by_role["auth_required"]

@@ -159,6 +159,7 @@ class Listener:
     xclient_from: NetworkList = NO_NETWORKS
     bare_newline: Literal["normalize", "reject", "reject-521"] = "normalize"
     early_talker: Literal["reject", "queue"] = attrs.field()
+    greet_wait_s: float = attrs.field()
     strict_sync: bool = attrs.field()
     strict_paths: bool = False
     require_brackets: bool = True
@@ -178,6 +179,11 @@ class Listener:
     @early_talker.default
     def _early_talker(self) -> Literal["reject", "queue"]:
         return "reject" if self.role == "mx" else "queue"
+
+    @greet_wait_s.default
+    def _greet_wait(self) -> float:
+        # Where a person waits nobody is tested.
+        return 1.0 if self.role == "mx" else 0.0
 
     @strict_sync.default
     def _strict_sync(self) -> bool:

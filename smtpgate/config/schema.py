@@ -177,6 +177,13 @@ class ListenerTable(Table):
         shown="reject on mx, queue on submission",
         example='"reject"',
     )
+    greet_wait: Duration | None = key(
+        None,
+        "A stranger waits so long for the greeting, to see whether it speaks first; suspect ones twice as long. Who "
+        "waited is known for a day. Needs early_talker = reject.",
+        shown="1s on mx, 0s on submission",
+        example='"2s"',
+    )
     strict_sync: bool | None = key(
         None,
         "Content that comes behind DATA before the 354 ends the session.",

@@ -29,6 +29,7 @@ from smtpgate.smtp.proxyline import BadHeader
 from smtpgate.smtp.reply import Reply, printable
 from smtpgate.smtp.server import NEED_DATA, EndOfData, Violation
 from smtpgate.tasks import Task, TimeUp
+from smtpgate.traffic.classes import SUSPECT, UNKNOWN
 from smtpgate.traffic.pressure import DELAY
 
 #: Verbs that do no mail; past the junk limit each counts as an error (Postfix smtpd_junk_command_limit).
@@ -229,6 +230,7 @@ class Session:
         await self._limit_connection()
         if self.run_filters is not None:
             await self.filter("connect")
+        await self._wait_for_talk()
         wire = front.wire
         if wire.has_input and listener.early_talker == "reject" and listener.tls != "implicit":
             self.engine.tell(told.ConnectionRefused(listener.name, facts.client_ip, "early_talker"))
@@ -237,6 +239,26 @@ class Session:
         wire.greet(
             f"220 {self.revision.settings.hostname} {'LMTP' if self.door.rules.is_lmtp else 'ESMTP'}\r\n".encode()
         )
+
+    async def _wait_for_talk(self) -> None:
+        """A stranger that speaks before the greeting is no mail server: give it the time to do so. Who waited passes
+        for a day, so that a good sender waits once (postscreen greet_wait, without its forced reconnect)."""
+        listener, facts, front = self.door.listener, self.facts, self.front
+        seconds, warden, pacer = listener.greet_wait_s, self.reception.warden, self.engine.pacer
+        if not seconds or listener.early_talker != "reject" or listener.tls == "implicit" or not pacer.has_room:
+            return
+        if facts.traffic_class not in (UNKNOWN, SUSPECT) or warden.has_waited(facts.client_ip):
+            return
+        if facts.traffic_class == SUSPECT:
+            seconds *= 2
+        pacer.waiting += 1
+        try:
+            if not front.wire.has_input:
+                await front.input(self._clock.seconds() + seconds)
+        except TimeUp:
+            warden.waited(facts.client_ip)
+        finally:
+            pacer.waiting -= 1
 
     async def _limit_connection(self) -> None:
         """Rate and concurrency limits of the client: the greeting waits, or the session is over."""

@@ -22,11 +22,15 @@ from smtpgate.traffic.guesses import GOOD_S, Answer, Guesses
 
 #: What each thing weighs; ten within some minutes are a ban. One mistyped recipient is none.
 STRIKES: Final = {
-    "spoke before the greeting": 2.5,
+    "spoke before the greeting": 3.0,
     "asked for recipients that do not exist": 0.2,
     "too many errors": 4.0,
     "no SMTP": 4.0,
 }
+
+#: Who has waited for the greeting need not do so again for a day (postscreen_greet_ttl), and so many are remembered.
+PASSED_S: Final = 86400.0
+PASSED: Final = 50_000
 
 
 class Warden:
@@ -41,6 +45,7 @@ class Warden:
         self.bans = Bans()
         self.guesses = Guesses(os.urandom(32))
         self.homes = Homes(self.guesses)
+        self._waited: dict[str, float] = {}
 
     # Bans
 
@@ -127,6 +132,21 @@ class Warden:
                 if refused:
                     what = "asked for recipients that do not exist"
                     self.strike(session.client_ip, what, f"{refused} refused in {transaction.id}", refused)
+
+    # Who waited for the greeting
+
+    def has_waited(self, address: str) -> bool:
+        """Whether a client need not wait for the greeting: it has done so before, or is of the house."""
+        if self._waited.get(address, 0.0) > self._wall():
+            return True
+        return self.is_exempt(address)
+
+    def waited(self, address: str) -> None:
+        """It did."""
+        self._waited.pop(address, None)
+        self._waited[address] = self._wall() + PASSED_S
+        if len(self._waited) > PASSED:
+            del self._waited[next(iter(self._waited))]
 
     # Logins
 
