@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy bench bench-filters clean
+.PHONY: help venv run test check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy flood bench bench-filters clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -15,6 +15,7 @@ help:
 	@echo "make cases     the session scripts and mails of ../shared/cases"
 	@echo "make fuzz      random input to every parser and engine for ten minutes"
 	@echo "make properties  property tests with inputs that are new each time"
+	@echo "make flood     a flood of strangers, a backend that slows and dies, a filter that hangs"
 	@echo "make hostile   messages made to hurt, others' mail beside them"
 	@echo "make verdicts  each mail of ../shared/cases against what its row asks for"
 	@echo "make accuracy  how much spam and phishing is found, at how many false alarms"
@@ -76,6 +77,9 @@ verdicts: venv
 
 accuracy: venv
 	$(BIN)/python -m tests.accuracy
+
+flood: venv
+	$(BIN)/python -m tests.flood
 
 hostile: venv
 	$(BIN)/python -m tests.hostile
