@@ -97,7 +97,7 @@ class SlotTests(SynchronousTestCase):
         first.task.throw(ClientGone("reset"))
         kit.done(busy[0])
         self.assertIsNotNone(second.link)
-        self.assertEqual(len(kit.pool.slots.line), 0)
+        self.assertEqual(kit.pool.slots.line.count, 0)
         self.assertEqual(kit.pool.servers[0].busy, 1)
 
     def test_all_servers_of_a_backend_together(self) -> None:

@@ -28,15 +28,16 @@ class Waiter:
 
 
 class Line:
-    """All who wait for slots of one resource."""
+    """All who wait for slots of one resource.
 
-    __slots__ = ("_waiting",)
+    :ivar count: how many
+    """
+
+    __slots__ = ("count", "_waiting")
 
     def __init__(self) -> None:
+        self.count = 0
         self._waiting: dict[str, deque[Waiter]] = {name: deque() for name in CLASSES}
-
-    def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
 
     def counts(self) -> dict[str, int]:
         """How many of each class wait."""
@@ -52,11 +53,13 @@ class Line:
         waiter.signal.deadline = deadline
         waiters = self._waiting[name]
         waiters.append(waiter)
+        self.count += 1
         try:
             return await waiter.signal
         finally:
             if waiter in waiters:
                 waiters.remove(waiter)
+                self.count -= 1
 
     def first(self, name: str) -> tuple[Waiter, Any] | None:
         """The first of a class that a free slot suits, taken out of the line, and what suits it."""
@@ -65,5 +68,6 @@ class Line:
             found = waiter.suits()
             if found is not None:
                 waiters.remove(waiter)
+                self.count -= 1
                 return waiter, found
         return None

@@ -165,7 +165,7 @@ class Pool:
         server.health.unreachable(self._clock.seconds(), took_s)
         if not server.health.is_ejected:
             self._see(server, "down", f"{failure.stage}: {failure.reason}")
-        if len(self.slots.line):
+        if self.slots.line.count:
             self.slots.serve_in(took_s)
 
     def answered(self, link: Link, reply: Reply, seconds: float) -> None:
@@ -207,6 +207,10 @@ class Pool:
         :param wait_s: how long soon may be
         """
         now = self._clock.seconds()
+        if len(self.servers) == 1:
+            (server,) = self.servers
+            away = server.is_drained or server.name in without or server.health.wait_s(now) > wait_s
+            return [] if away else [[server]]
         tiers: dict[tuple[bool, int], list[Candidate[ServerState]]] = {}
         for server in self.servers:
             if server.is_drained or server.name in without or server.health.wait_s(now) > wait_s:

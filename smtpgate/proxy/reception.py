@@ -66,6 +66,8 @@ class Reception:
         self.admission = Admission(engine.clock, lambda: revision().settings, engine.tell)
         self.warden = Warden(engine.wall, lambda: revision().settings, engine.tell)
         self.shares = Shares(0)
+        #: The last one at the door: who it is, is asked once.
+        self._judged: tuple[str, Listener | None, Standing] = ("", None, STRANGER)
         self._by_client: Counter[str] = Counter()
         self._keys: dict[str, str] = {}
         self._by_class: dict[str, dict[str, Session]] = {name: {} for name in CLASSES}
@@ -76,6 +78,7 @@ class Reception:
         listener = settings.listeners[listener_name]
         if not listener.proxy_protocol_from:
             standing = self.admission.of_client(peer, listener)
+            self._judged = (peer, listener, standing)
             return self._class_refusal(listener, peer, standing.name) or self._count_refusal(listener, peer)
         if len(self.sessions) >= settings.limits.connections + HEADERS:
             self._refused(listener_name, peer, "refused_capacity")
@@ -132,7 +135,10 @@ class Reception:
         self.sessions[session.facts.id] = session
         if not door.listener.proxy_protocol_from:
             self._count(session, front.peer[0])
-            self._join(session, self.admission.of_client(front.peer[0], door.listener))
+            peer, listener, standing = self._judged
+            if peer != front.peer[0] or listener is not door.listener:
+                standing = self.admission.of_client(front.peer[0], door.listener)
+            self._join(session, standing)
         else:
             self._join(session, STRANGER)
         front.on_gone = session.gone

@@ -139,7 +139,7 @@ class Reputation:
             if transaction.outcome in ("delivered", "unacked"):
                 self._learn(transaction)
             return
-        if session.mechanism or session.is_trusted:
+        if session.mechanism or session.is_trusted or session.client_ip.startswith("127."):
             return
         for reason, points in _points(transaction):
             self._client(session.client_ip, reason, points)

@@ -89,7 +89,10 @@ class ServerState:
     def capacity(self, now: float) -> int:
         """Transactions that it may have at a time now: what was configured, what it has shown to bear, and less while
         it comes back."""
-        most = min(self.max_links, self.adaptive.slots)
+        # It never is over what was configured.
+        most = int(self.adaptive.limit)
+        if not self.health.is_starting(now):
+            return most
         part = self.health.part(now)
         if part < 1.0:
             most = min(most, max(1, math.ceil(part * min(self.max_links, max(SLOW_START_LINKS, self.most_busy)))))

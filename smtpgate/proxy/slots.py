@@ -57,13 +57,17 @@ class Slots:
 
     def capacity(self, now: float) -> int:
         """Transactions that all its servers may have together now."""
-        total = sum(server.capacity(now) for server in self._servers if not server.is_drained)
+        if len(self._servers) == 1:
+            server = self._servers[0]
+            total = 0 if server.is_drained else server.capacity(now)
+        else:
+            total = sum(server.capacity(now) for server in self._servers if not server.is_drained)
         most = self._backend.total_connections
         return total if most is None else min(total, most)
 
     def part(self, now: float) -> float:
         """The part of the slots that is in use; 1.0 where somebody waits."""
-        return 1.0 if len(self.line) else self.shares.total / max(1, self.capacity(now))
+        return 1.0 if self.line.count else self.shares.total / max(1, self.capacity(now))
 
     def _has_room(self, server: ServerState, now: float) -> bool:
         return server.busy < server.capacity(now)
@@ -93,7 +97,10 @@ class Slots:
 
     def _free_one(self, servers: list[ServerState], now: float) -> ServerState | None:
         for server in servers:
-            if server.is_drained or not self._has_room(server, now) or not server.health.may_try(now):
+            if server.is_drained or server.busy >= server.capacity(now):
+                continue
+            health = server.health
+            if (health.is_down or health.until) and not health.may_try(now):
                 continue
             if server.links < server.max_links and self._is_in_total() or self._reclaim(server):
                 return server
@@ -106,16 +113,19 @@ class Slots:
     def _occupy(self, server: ServerState, name: str) -> None:
         """Count a slot that is taken. The link is counted when it is opened, or is there already."""
         server.busy += 1
-        server.most_busy = max(server.most_busy, server.busy)
+        if server.busy > server.most_busy:
+            server.most_busy = server.busy
         self.shares.take(name)
-        if server.health.needs_trial:
-            server.health.has_trial = True
+        health = server.health
+        if health.is_down or health.until:
+            health.has_trial = True
 
     def leave(self, server: ServerState, name: str) -> None:
         """A slot is free again: whoever waits and deserves it most has it."""
         server.busy -= 1
         self.shares.give_back(name)
-        self.serve()
+        if self.line.count:
+            self.serve()
 
     def serve_in(self, seconds: float) -> None:
         """See to those in line when a server may be tried again."""
@@ -128,7 +138,7 @@ class Slots:
     def serve(self) -> None:
         """Give what is free to those in line."""
         line, shares = self.line, self.shares
-        if not len(line):
+        if not line.count:
             return
         shares.resize(self.capacity(self._clock.seconds()))
         passed: set[str] = set()
@@ -228,5 +238,5 @@ class Slots:
     def close(self) -> None:
         """The revision is gone; links that sessions have live on with them."""
         self._idle.close()
-        if self._call is not None and self._call.active() and not len(self.line):
+        if self._call is not None and self._call.active() and not self.line.count:
             self._call.cancel()

@@ -81,6 +81,10 @@ class Health:
         """Seconds until the next trial; 0.0 where none is needed."""
         return max(0.0, self._next_try - now, self.until - now) if self.needs_trial else 0.0
 
+    def is_starting(self, now: float) -> bool:
+        """Whether it is in a slow start."""
+        return now - self.returned_at < self._slow_start_s
+
     def part(self, now: float) -> float:
         """The part of its weight and its slots that it has now: 1.0 but for a slow start."""
         since = now - self.returned_at
