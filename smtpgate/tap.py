@@ -622,6 +622,7 @@ class Gateway(Service):
         yield "log_dropped", "Log lines lost", {}, self.journal.dropped
         yield "history_dropped", "Sessions not kept in the history", {}, self.history.dropped
         yield "ledger_rows", "Rows of the commit ledger", {}, len(self.engine.ledger)
+        yield from self._traffic_gauges()
         for server in self.control.servers():
             labels = {"pool": server.backend, "server": server.name}
             yield "backend_up", "1 while a server is up", labels, float(server.state == "up")
@@ -630,6 +631,24 @@ class Gateway(Service):
             for name, waiting in backend.waiting.items():
                 labels = {"pool": backend.name, "class": name}
                 yield "backend_queue_depth", "Sessions that wait for a slot", labels, waiting
+
+    def _traffic_gauges(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
+        reception, now = self.control.reception, time.time()
+        yield "pressure_level", "0 normal, 1 busy, 2 high, 3 severe, 4 critical", {}, reception.admission.pressure.level
+        yield "bans_active", "Bans that hold", {}, len(reception.warden.bans.active(now))
+        yield "replies_paced", "Replies that wait", {}, self.engine.pacer.waiting
+        yield "body_memory_bytes", "Memory of messages that wait", {}, self.engine.memory.octets
+        yield "reputation_records", "Senders that are remembered", {}, len(self.reputation.records)
+        yield "correspondents_known", "Whom our users write to", {}, len(self.reputation.correspondents)
+        for name, used in reception.shares.used.items():
+            yield "sessions_by_class", "Sessions now", {"class": name}, used
+        for name, stamps in self.limiter.stamps.items():
+            yield "ratelimit_keys", "Keys of a limit that are remembered", {"limit": name}, len(stamps)
+            yield "ratelimit_evicted", "Keys forgotten for want of room", {"limit": name}, stamps.evicted
+        for backend in self.control.backends():
+            yield "backend_slots", "Transactions it may have now", {"pool": backend.name}, backend.capacity
+            for name, used in backend.used.items():
+                yield "backend_busy", "Transactions it has", {"pool": backend.name, "class": name}, used
 
 
 def _place(host: Any) -> str:

@@ -50,6 +50,26 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.of("filter_runs_total", filter="loop", result="hit"), [0.0])
         self.assertEqual(self.of("shadow_verdicts_total", action="reject"), [1.0])
 
+    def test_limits_are_counted_by_what_they_did(self) -> None:
+        """Of messages and of connections; and not as filters."""
+        made = transaction(session(), "deferred")
+        made.findings = [
+            finding("per-client", action="defer", filter="rate_limits"),
+            finding("per-user", action="note", filter="rate_limits"),
+            finding("tried-out", action="defer", filter="concurrency_limits", is_shadow=True),
+        ]
+        self.metrics.hear(told.TransactionEnded(made))
+        refused = session()
+        refused.findings = [finding("per-client", action="defer", filter="rate_limits")]
+        self.metrics.hear(told.SessionEnded(refused))
+        for limit, decision, count in (
+            ("per-client", "refused", 2.0),
+            ("per-user", "paced", 1.0),
+            ("tried-out", "shadow", 1.0),
+        ):
+            self.assertEqual(self.of("ratelimit_decisions_total", limit=limit, decision=decision), [count])
+        self.assertEqual(self.of("filter_runs_total", filter="rate_limits"), [])
+
     def test_a_message_is_counted_once(self) -> None:
         """With its verdict, and in no other."""
         self.metrics.hear(told.TransactionEnded(transaction(session(), "delivered")))

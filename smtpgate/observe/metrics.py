@@ -22,7 +22,7 @@ from smtpgate.interfaces import IWatcher
 from smtpgate.observe import catalogue, words
 from smtpgate.observe.catalogue import LATENCY, OTHER
 from smtpgate.observe.exposition import Gauge, Histogram, Number, families
-from smtpgate.observe.tally import Tally
+from smtpgate.observe.tally import LIMITS, Tally
 from smtpgate.policy import event as told
 from smtpgate.tasks import Clock
 from twisted import __version__ as twisted_version
@@ -110,6 +110,9 @@ class Metrics(Collector):
         if session.user and session.mechanism != "XCLIENT":
             mechanism = _among(session.mechanism, catalogue.MECHANISMS)
             counts["auth_attempts_total", listener, mechanism, "ok"] += 1
+        for finding in session.findings:
+            if finding.filter in LIMITS:
+                self._tally.limit(finding)
         self._tally.session_ended()
 
     def _connection_refused(self, event: told.ConnectionRefused) -> None:

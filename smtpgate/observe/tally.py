@@ -18,13 +18,15 @@ from smtpgate.observe.exposition import Histogram, Number
 from smtpgate.observe.series import Series
 from smtpgate.policy.event import TransactionEnded
 from smtpgate.policy.transaction import Session, Transaction
-from smtpgate.policy.verdict import FILTER_FAILED
+from smtpgate.policy.verdict import FILTER_FAILED, Finding
 
 #: The newest times that the 95th percentile is taken of.
 RECENT: Final = 1000
 #: Place of a verdict in a row of the series; all that went through is the first.
 _PLACES: Final = {"reject": 1, "defer": 2, "abort": 3, "error": 4}
 _SESSIONS: Final = 5
+#: Who speaks for limits in the findings of a message.
+LIMITS: Final = frozenset({"rate_limits", "concurrency_limits"})
 
 
 class _Lane:
@@ -56,6 +58,7 @@ class Tally:
         self._pools = Names()
         self._servers = Names()
         self._reasons = Names(REASONS)
+        self._limits = Names()
         self._wall = wall
         self._series = Series()
         self._newest: deque[float] = deque(maxlen=RECENT)
@@ -171,12 +174,19 @@ class Tally:
         if reply is not None and reply.code >= 400 and stage != "rcpt":
             self.reject(listener, stage, words.reason_of(transaction)[0], reply.code)
         for finding in transaction.findings:
-            if finding.reason != FILTER_FAILED:
+            if finding.filter in LIMITS:
+                self.limit(finding)
+            elif finding.reason != FILTER_FAILED:
                 result = "shadow" if finding.is_shadow else "hit"
                 self.counts["filter_runs_total", self.filters.of(finding.filter), result] += 1
         verdict = transaction.verdict
         if verdict is not None and verdict.would:
             self.counts["shadow_verdicts_total", verdict.would] += 1
+
+    def limit(self, finding: Finding) -> None:
+        """A limit was met."""
+        decision = "shadow" if finding.is_shadow else "refused" if finding.action == "defer" else "paced"
+        self.counts["ratelimit_decisions_total", self._limits.of(finding.reason), decision] += 1
 
     def reject(self, listener: str, stage: str, reason: str, code: int) -> None:
         """One more refusal; `listener` is a label already."""

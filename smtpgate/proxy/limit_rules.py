@@ -113,7 +113,18 @@ def fits(when: Condition, session: Session, transaction: Transaction | None, rec
 class Rule:
     """One limit at work: of a rate `stamps` is what it remembers, of a concurrency limit `counts`."""
 
-    __slots__ = ("limit", "key", "rate", "stamps", "counts", "is_shadow", "has_conditions")
+    __slots__ = (
+        "limit",
+        "key",
+        "rate",
+        "stamps",
+        "counts",
+        "is_shadow",
+        "has_conditions",
+        "is_octets",
+        "interval_s",
+        "depth_s",
+    )
 
     def __init__(self, limit: Any, rate: Rate | None, stamps: Any, counts: Any) -> None:
         self.limit = limit
@@ -123,6 +134,10 @@ class Rule:
         self.counts = counts
         self.is_shadow = limit.mode == "shadow"
         self.has_conditions = limit.when != Condition()
+        self.is_octets = limit.count == "octets"
+        #: 0.0 for a concurrency limit.
+        self.interval_s = rate.interval_s if rate is not None else 0.0
+        self.depth_s = rate.depth_s if rate is not None else 0.0
 
 
 @attrs.define

@@ -23,7 +23,7 @@ from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.proxy.limit_rules import BY_RECIPIENT, SOON_S, Charge, Held, Rule, finding_of, fits, text_of
 from smtpgate.tasks import Clock
-from smtpgate.traffic.gcra import Rate, Stamps
+from smtpgate.traffic.gcra import SLACK_S, Rate, Stamps
 
 #: What comes free sooner than that is not kept over a restart, which takes as long.
 LEAD_S: Final = 5.0
@@ -126,14 +126,15 @@ class Limits:
     def mail(self, transaction: Transaction) -> Held | None:
         """A message, once its sender is known."""
         session = transaction.session
-        asked = self._asked(self._mail, session, transaction)
-        held = self._ask(self._asked(self._refused, session, transaction), None)
-        return held if held is not None and not held.is_paced else self._ask(asked, transaction.charges) or held
+        held = self._ask(self._asked(self._refused, session, transaction), None) if self._refused else None
+        if held is not None and not held.is_paced:
+            return held
+        return self._ask(self._asked(self._mail, session, transaction), transaction.charges) or held
 
     def rcpt(self, transaction: Transaction, recipient: Recipient, backend: str) -> Held | None:
         """A recipient, once its backend is known."""
         session = transaction.session
-        held = self._ask(self._asked(self._refused, session, transaction), None)
+        held = self._ask(self._asked(self._refused, session, transaction), None) if self._refused else None
         if held is not None and not held.is_paced:
             return held
         asked = self._asked(self._rcpt, session, transaction, recipient, backend)
@@ -161,8 +162,8 @@ class Limits:
             key = rule.key(session, transaction, recipient, backend)
             if key:
                 amount = 1.0
-                if rule.limit.count == "octets" and transaction is not None:
-                    amount = max(1.0, float(transaction.params.get("SIZE") or 0)) if transaction.params else 1.0
+                if rule.is_octets and transaction is not None and transaction.params:
+                    amount = max(1.0, float(transaction.params.get("SIZE") or 0))
                 asked.append(Charge(rule, key, amount, recipient))
         return asked
 
@@ -174,6 +175,35 @@ class Limits:
         if not asked:
             return None
         now = self._now()
+        # The usual case in one piece: there is room everywhere.
+        stamps = []
+        for charge in asked:
+            rule = charge.rule
+            interval_s = rule.interval_s
+            if not interval_s:
+                if rule.counts[charge.key] >= rule.limit.most:
+                    return self._held(asked, charges, now)
+                stamps.append(0.0)
+                continue
+            tat = rule.stamps.get(charge.key)
+            if tat < now:
+                tat = now
+            amount = charge.amount
+            if tat - now + min(amount, rule.rate.burst) * interval_s - rule.depth_s > SLACK_S:
+                return self._held(asked, charges, now)
+            stamps.append(tat + amount * interval_s)
+        if charges is not None:
+            for charge, tat in zip(asked, stamps, strict=True):
+                rule = charge.rule
+                if tat:
+                    rule.stamps.put(charge.key, tat, now)
+                else:
+                    rule.counts[charge.key] += 1
+                charges.append(charge)
+        return None
+
+    def _held(self, asked: Sequence[Charge], charges: list[Any] | None, now: float) -> Held:
+        """Where some limit has no room: what is to be waited for, and whether all the same it is taken."""
         findings: list[Finding] = []
         wait_s, is_paced, text = 0.0, True, ""
         for charge in asked:
@@ -197,8 +227,6 @@ class Limits:
             for charge in asked:
                 self._take(charge, now)
                 charges.append(charge)
-        if not findings:
-            return None
         return Held(wait_s, is_paced, tuple(findings), text)
 
     @staticmethod
