@@ -57,6 +57,7 @@ local_domains = [{domains}]
 listen = "tcp:25"
 role = "{role}"
 tls = "off"
+greet_wait = "0s"
 {auth}
 [backends.mail]
 servers = "127.0.0.1:26"
