@@ -100,6 +100,26 @@ class SlotTests(SynchronousTestCase):
         self.assertEqual(kit.pool.slots.line.count, 0)
         self.assertEqual(kit.pool.servers[0].busy, 1)
 
+    def test_links_that_rest_give_way_to_those_in_line(self) -> None:
+        """Never one connection too many, and each that waits is served once."""
+        kit = PoolKit("a", max_connections=4)
+        slots = kit.pool.slots
+        resting = self._fill(kit, 4)
+        for one in resting[:2]:
+            assert one.link is not None
+            slots.rest(one.link, one.link.quit)
+        waiting = [kit.ask() for _ in range(5)]
+        self.assertEqual([one.link is not None for one in waiting], [True, True, False, False, False])
+        server = kit.pool.servers[0]
+        for one in resting[2:]:
+            assert one.link is not None
+            # It rests, and one of those in line takes its place at once.
+            slots.rest(one.link, one.link.quit)
+            kit.turn()
+            self.assertLessEqual(server.links, 4)
+        self.assertEqual([one.link is not None for one in waiting], [True, True, True, True, False])
+        self.assertEqual((server.links, server.busy, slots.line.count), (4, 4, 1))
+
     def test_all_servers_of_a_backend_together(self) -> None:
         """`total_connections` holds over the servers, whatever each of them may have."""
         kit = PoolKit("a", "b", max_connections=5, total_connections=6)

@@ -49,6 +49,8 @@ class Slots:
         self._resting: dict[Link, Callable[[], None]] = {}
         self._idle = IdleLinks(backend, clock)
         self._call: Any = None
+        #: What comes free meanwhile is seen by whoever serves, or belongs to whoever made it free.
+        self._is_serving = False
 
     @property
     def idle_links(self) -> int:
@@ -137,9 +139,15 @@ class Slots:
 
     def serve(self) -> None:
         """Give what is free to those in line."""
+        if self.line.count and not self._is_serving:
+            self._is_serving = True
+            try:
+                self._serve()
+            finally:
+                self._is_serving = False
+
+    def _serve(self) -> None:
         line, shares = self.line, self.shares
-        if not line.count:
-            return
         shares.resize(self.capacity(self._clock.seconds()))
         passed: set[str] = set()
         while True:
@@ -200,6 +208,13 @@ class Slots:
     def _reclaim(self, server: ServerState) -> bool:
         """End a link that has no transaction, so that there is room for another: one of that server, or where only the
         backend has too many, of any."""
+        before, self._is_serving = self._is_serving, True
+        try:
+            return self._end_one(server)
+        finally:
+            self._is_serving = before
+
+    def _end_one(self, server: ServerState) -> bool:
         is_full = server.links >= server.max_links
         for one in (server,) if is_full else self._servers:
             if self._idle.drop(one.name):
