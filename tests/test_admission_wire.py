@@ -44,9 +44,15 @@ class Proxied(Client):
 class AdmissionTests(GatewayCase):
     """Four classes behind a load balancer."""
 
-    def talk(self, script: Callable[[TestGateway, Backend], Any], **config: Any) -> Deferred[Any]:
+    def talk(
+        self,
+        script: Callable[[TestGateway, Backend], Any],
+        rules: Any = (),
+        keywords: tuple[str, ...] = ("PIPELINING",),
+        **config: Any,
+    ) -> Deferred[Any]:
         """A script."""
-        behind = Backend()
+        behind = Backend(rules, keywords)
         self.addCleanup(behind.close)
         config.setdefault("listener", 'proxy_protocol_from = ["127.0.0.1"]\ngreet_wait = "0s"')
         text = self.config(behind.port, **config) + CLASSES
@@ -121,6 +127,28 @@ class AdmissionTests(GatewayCase):
             self.assertEqual(Proxied(gateway.port(), "trusted").greeting[:3], b"220")
 
         return self.talk(script, limits="connections = 3")
+
+    def test_a_login_on_its_way_is_not_cut(self) -> Deferred[Any]:
+        """The same in the middle of AUTH."""
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            busy = [Proxied(gateway.port(), "unknown", number) for number in (1, 2, 3)]
+            for client in busy:
+                client.hello()
+                self.assertEqual(client.say(b"AUTH LOGIN")[:3], b"334")
+            self.assertEqual(Proxied(gateway.port(), "trusted").greeting[:3], b"421")
+            self.assertEqual(busy[0].say(b"*")[:3], b"501")
+            self.assertEqual(Proxied(gateway.port(), "trusted").greeting[:3], b"220")
+
+        return self.talk(
+            script,
+            limits="connections = 3",
+            role="submission",
+            rules=[(b"^AUTH LOGIN", b"334 VXNlcm5hbWU6"), (rb"^\*", b"501 5.7.0 cancelled")],
+            keywords=("PIPELINING", "AUTH LOGIN"),
+            listener='proxy_protocol_from = ["127.0.0.1"]\ngreet_wait = "0s"\nauth = "relay"\n'
+            "auth_requires_tls = false",
+        )
 
     def test_what_is_shed_at_each_level(self) -> Deferred[Any]:
         """The table, as clients hear it: greetings, 421, 452; trusted and known senders send at every level."""

@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from smtpgate.policy import event as told
+from smtpgate.proxy.exchange import BACKENDS
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import DROP, RESET, STALL, Action, Backend, Client, Connection, without_trace
 from tests.test_faults import show
@@ -352,6 +353,50 @@ class FanoutTests(FanoutCase):
                     self.assertEqual(client.say(SMALL + b".")[:3], b"250")
 
         return self.play(backends, script, more="max_connections = 1")
+
+    def test_recipients_that_take_turns(self) -> Deferred[Any]:
+        """In one packet, a backend each and back again: each server is asked once, for all of its own, and the replies
+        come in the order of the commands."""
+        backends = [Mailboxes([(b"^RCPT TO:<u0", b"550 5.1.1 nobody")]), Mailboxes()]
+
+        def script(gateway: TestGateway) -> None:
+            with Client(gateway.port()) as client:
+                client.hello()
+                client.say(b"MAIL FROM:<x@example.org>")
+                names = [b"u%d@d%d.example" % (number, number % 2) for number in range(6)]
+                client.send(b"".join(b"RCPT TO:<" + name + b">\r\n" for name in names))
+                self.assertEqual([client.read()[:3] for _ in names], [b"550"] + [b"250"] * 5)
+                client.say(b"DATA")
+                self.assertEqual(client.say(SMALL + b".")[:3], b"250")
+            self.assertEqual(sorted(backends[0].delivered), ["u2@d0.example", "u4@d0.example"])
+            self.assertEqual(sorted(backends[1].delivered), ["u1@d1.example", "u3@d1.example", "u5@d1.example"])
+            for number, backend in enumerate(backends):
+                seen = [name.decode() for name in backend.seen(b"^RCPT")]
+                expected = [f"RCPT TO:<u{turn}@d{number}.example>" for turn in range(number, 6, 2)]
+                self.assertEqual(seen, expected)
+
+        return self.play(backends, script)
+
+    def test_nine_backends(self) -> Deferred[Any]:
+        """Eight of them at most in one message, in one packet or in several: the ninth comes in one of its own."""
+        backends = [Mailboxes() for _ in range(BACKENDS + 1)]
+
+        def script(gateway: TestGateway) -> None:
+            names = [b"u@d%d.example" % number for number in range(BACKENDS + 1)]
+            for together in (True, False):
+                with Client(gateway.port()) as client:
+                    client.hello()
+                    client.say(b"MAIL FROM:<x@example.org>")
+                    if together:
+                        client.send(b"".join(b"RCPT TO:<" + name + b">\r\n" for name in names))
+                        codes = [client.read()[:3] for _ in names]
+                    else:
+                        codes = [client.say(b"RCPT TO:<" + name + b">")[:3] for name in names]
+                    self.assertEqual(codes, [b"250"] * BACKENDS + [b"452"])
+                    # One more for a backend that is there.
+                    self.assertEqual(client.say(b"RCPT TO:<v@d3.example>")[:3], b"250")
+
+        return self.play(backends, script)
 
     def test_told_to_come_apart(self) -> Deferred[Any]:
         """`split = "defer"`: 452 for those of the other backend, who come next."""

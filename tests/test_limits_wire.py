@@ -7,7 +7,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from smtpgate.config.model_traffic import PACED_S
 from smtpgate.policy import event as told
+from smtpgate.proxy.pacer import Pacer
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import REFERENCE, Backend, Client
 
@@ -81,6 +83,33 @@ class LimitTests(GatewayCase):
             self.assertEqual({one.outcome for one in ended}, {"delivered"})
 
         limits = limit("burst", "messages", "client", "20/1s", "2s").replace('pace = "2s"', 'pace = "2s"\nburst = 1')
+        return self.talk(limits, script)
+
+    def test_the_replies_of_one_message_wait_twenty_seconds_in_all(self) -> Deferred[Any]:
+        """Fifty recipients in one packet, each of which would wait a little: those beyond are put off, and what was
+        taken for them is given back."""
+
+        def script(client: Client, gateway: TestGateway, backend: Backend) -> None:
+            waits: list[float] = []
+
+            class Quick(Pacer):
+                """Nobody waits, but it is known how long they would have."""
+
+                async def pause(self, seconds: float) -> None:
+                    waits.append(seconds)
+
+            gateway.engine.pacer = Quick(gateway.engine.clock)
+            client.say(b"MAIL FROM:<a@example.org>")
+            client.send(b"".join(b"RCPT TO:<r%d@example.net>\r\n" % number for number in range(50)))
+            codes = [client.read()[:3] for _ in range(50)]
+            self.assertLessEqual(sum(waits), PACED_S)
+            self.assertGreaterEqual(len(waits), 5)
+            self.assertEqual(codes, [b"250"] * (1 + len(waits)) + [b"450"] * (49 - len(waits)))
+            rule = gateway.limiter.limits(gateway.control.revision.settings).rules[0]
+            level = rule.rate.level(rule.stamps.get("a@example.org"), gateway.limiter.now())
+            self.assertLessEqual(level, 1 + len(waits))
+
+        limits = limit("few", "recipients", "sender", "60/1m", "20s").replace("pace", "burst = 1\npace")
         return self.talk(limits, script)
 
     def test_one_recipient_too_many(self) -> Deferred[Any]:
@@ -159,6 +188,39 @@ class LimitTests(GatewayCase):
         limits = '\n[[concurrency_limits]]\nname = "alone"\ncount = "sessions"\nby = ["client"]\nmost = 1\n'
         return self.talk(limits, script)
 
+    def test_a_connection_that_was_put_off_costs_nothing(self) -> Deferred[Any]:
+        """It would have waited, but too many wait already: the next one is no later for it."""
+
+        def script(client: Client, gateway: TestGateway, backend: Backend) -> None:
+            gateway.engine.pacer.waiting = 1_000_000
+            stamps = gateway.limiter.stamps["connect"]
+            before = stamps.get("127.0.0.0/24")
+            for _ in range(3):
+                with Client(gateway.port(), greet=False) as again:
+                    self.assertEqual(again.read()[:3], b"421")
+            self.assertTrue(gateway.until(lambda: len(gateway.control.reception.sessions) == 1))
+            self.assertAlmostEqual(stamps.get("127.0.0.0/24"), before, places=3)
+
+        return self.talk(limit("connect", "connections", "network", "1/20s", "20s"), script)
+
+    def test_the_balancer_that_asks_for_nobody(self) -> Deferred[Any]:
+        """Its health checks are not counted as connections of a client."""
+
+        def script(gateway: TestGateway) -> None:
+            for words in (b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN\r\n", b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 25\r\n"):
+                with Client(gateway.port(), greet=False) as probe:
+                    probe.send(words)
+                    self.assertEqual(probe.read()[:3], b"220")
+            with Client(gateway.port(), greet=False) as probe:
+                probe.send(b"PROXY TCP4 192.0.2.8 192.0.2.1 4000 25\r\n")
+                self.assertEqual(probe.read()[:3], b"421")
+
+        behind = Backend()
+        self.addCleanup(behind.close)
+        listener = 'proxy_protocol_from = ["127.0.0.1"]\ngreet_wait = "0s"'
+        text = self.config(behind.port, listener=listener) + limit("connect", "connections", "listener", "1/1h")
+        return self.run_script(text, script)
+
     def test_a_client_that_leaves_while_it_is_paced(self) -> Deferred[Any]:
         """Its session ends, and nothing waits any more."""
 
@@ -170,7 +232,7 @@ class LimitTests(GatewayCase):
             self.assertTrue(gateway.idle())
             self.assertEqual(gateway.engine.pacer.waiting, 0)
 
-        return self.talk(limit("slow", "messages", "client", "1/1m", "10m"), script)
+        return self.talk(limit("slow", "messages", "client", "1/20s", "20s"), script)
 
     def test_where_too_many_wait_nobody_else_does(self) -> Deferred[Any]:
         """The pool of those that wait is full: 450 at once."""
@@ -180,4 +242,4 @@ class LimitTests(GatewayCase):
             self.assertEqual(self.send(client)[:3], b"250")
             self.assertRegex(self.send(client), rb"^450 4\.7\.1 Too many messages; come back in \d+ seconds")
 
-        return self.talk(limit("slow", "messages", "client", "1/1m", "10m"), script)
+        return self.talk(limit("slow", "messages", "client", "1/20s", "20s"), script)

@@ -232,6 +232,27 @@ class SettlingTests(SynchronousTestCase):
                 self.assertEqual(is_in(held), expected)
             kit.end(transaction, "delivered" if expected else "deferred")
 
+    def test_a_refused_recipient_frees_nobody_else(self) -> None:
+        """A message is counted while any recipient of that key is accepted, whichever of them came first."""
+        kit = LimitsKit(rate("messages", "recipient_domain", rate="2/1h"))
+
+        def one(states: str) -> bool:
+            transaction = kit.transaction()
+            helds = []
+            for number, state in enumerate(states):
+                recipient, held = kit.recipient(transaction, f"u{number}@example.net")
+                helds.append(is_in(held))
+                if state == "x":
+                    recipient.state = "refused"
+                    kit.limits.not_accepted(transaction, recipient)
+            kit.end(transaction, "delivered" if all(helds) and "o" in states else "deferred")
+            return all(helds)
+
+        self.assertTrue(one("xx"))
+        self.assertTrue(one("xo"))
+        self.assertTrue(one("xxo"))
+        self.assertFalse(one("xo"))
+
     def test_the_null_sender_is_counted_by_who_uses_it(self) -> None:
         """Bounces of one server are no other's (DESIGN: limits by client and HELO)."""
         kit = LimitsKit(rate("messages", "sender_domain", rate="1/1h"))

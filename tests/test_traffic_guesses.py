@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpgate.traffic.bans import FIRST_S, GROWTH, LONGEST_S, REMEMBERED_S, STRIKE_HALF_S, STRIKES, Bans
 from smtpgate.traffic.guesses import (
     ACCOUNT_GUESSES,
+    BLIND_TRIES,
     GOOD_S,
     NETWORK_GUESSES,
     PER_ACCOUNT,
@@ -28,7 +29,7 @@ class GuessesTests(SynchronousTestCase):
         self.guesses = Guesses(bytes(32))
         self.now = 1000.0
 
-    def fail(self, account: str, secret: str, network: str = OFFICE) -> str:  # type: ignore[override]
+    def fail(self, account: str, secret: str | None, network: str = OFFICE) -> str:  # type: ignore[override]
         """A failed login; why the network is to be banned, or ""."""
         self.now += 1.0
         return self.guesses.failed(account, secret, network, self.now)[0].bans
@@ -66,6 +67,24 @@ class GuessesTests(SynchronousTestCase):
             self.assertEqual(self.heard("x", ELSEWHERE), number < NETWORK_GUESSES)
             self.assertEqual(bool(banned), number == 2 * NETWORK_GUESSES)
         self.assertEqual(banned, "20 different passwords for 20 accounts within an hour")
+
+    def test_a_phone_whose_password_nobody_sees(self) -> None:
+        """SCRAM: the same wrong one all day long, or ten thousand different ones. Never banned, for it may be the
+        former; not heard after so many, but for those who are at home there."""
+        self.guesses.succeeded("bob", OFFICE, self.now)
+        # The first of so many tries is the guess that they are.
+        for _ in range(BLIND_TRIES * (NETWORK_GUESSES + PER_ACCOUNT - 1) + 1):
+            self.assertTrue(self.heard("alice"))
+            self.assertEqual(self.fail("alice", None), "")
+        self.assertFalse(self.heard("alice"))
+        self.assertTrue(self.heard("bob"))
+        for _ in range(10_000):
+            self.assertEqual(self.fail("alice", None), "")
+
+    def test_passwords_that_nobody_sees_are_not_the_same(self) -> None:
+        """Ten users with a wrong one each are no spray of one password."""
+        for number in range(2 * SPRAYED):
+            self.assertEqual(self.fail(f"user{number}", None, f"10.0.{number}.0/24"), "")
 
     def test_a_spray_from_many_networks(self) -> None:
         """The same password on ten accounts, each from another network: those that go on are banned."""
@@ -175,6 +194,18 @@ class BansTests(SynchronousTestCase):
         self.assertEqual([bans.strike("a", 4.0, 0.0) for _ in range(3)], [False, False, True])
         for number in range(50):
             self.assertFalse(bans.strike("b", STRIKES * 0.45, number * STRIKE_HALF_S), number)
+
+    def test_good_mail_takes_strikes_away(self) -> None:
+        """So that who sends both is not banned by adding up."""
+        bans = Bans()
+        for number in range(100):
+            self.assertFalse(bans.strike("a", 1.0, float(number)))
+            bans.forgive("a", 1.0)
+        bans.forgive("nobody", 1.0)
+        self.assertFalse(bans.strike("a", STRIKES - 1.0, 101.0))
+        bans.forgive("a", 0.5)
+        self.assertFalse(bans.strike("a", 1.0, 101.0))
+        self.assertTrue(bans.strike("a", 1.0, 101.0))
 
     def test_a_restart_keeps_them(self) -> None:
         """With all that is known of each."""

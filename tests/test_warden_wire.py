@@ -124,6 +124,39 @@ class BanTests(WardenCase):
 
         return self.talk(script, rules=[(b"^RCPT", b"550 5.1.1 nobody")])
 
+    def test_no_harvest(self) -> Deferred[Any]:
+        """Bounces to made-up addresses, a mailing list with old ones that also delivers, and a known sender."""
+
+        def send(client: From, sender: bytes, names: list[bytes]) -> None:
+            client.say(b"MAIL FROM:<" + sender + b">")
+            replies = [client.say(b"RCPT TO:<" + name + b"@example.net>") for name in names]
+            if any(reply[:1] == b"2" for reply in replies):
+                client.say(b"DATA")
+                client.say(b"Subject: x\r\n\r\nhi\r\n.")
+            else:
+                client.say(b"RSET")
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            nobody = [b"x%d" % number for number in range(18)]
+            for address, sender, messages in (
+                ("203.0.113.7", b"", [nobody] * 4),
+                ("203.0.113.8", b"list@example.org", [[b"x"], [b"good"]] * 60),
+                ("198.51.100.7", b"a@example.org", [nobody] * 4),
+                ("203.0.113.9", b"a@example.org", [nobody] * 4),
+            ):
+                for names in messages:
+                    with From(gateway.port(), address) as client:
+                        if client.greeting[:3] == b"220":
+                            client.hello()
+                            send(client, sender, names)
+                    self.assertTrue(gateway.idle())
+                gateway.settle()
+                banned = gateway.control.reception.warden.find(address) is not None
+                self.assertEqual(banned, address == "203.0.113.9", address)
+
+        more = '[classes.known]\nclient = ["198.51.100.7"]\n'
+        return self.talk(script, more, rules=[(b"^RCPT TO:<x", b"550 5.1.1 nobody")])
+
     def test_in_shadow_nobody_is_held_off(self) -> Deferred[Any]:
         """The ban is told."""
 

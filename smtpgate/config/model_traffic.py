@@ -66,6 +66,11 @@ class Condition:
     classes: frozenset[str] = frozenset()
 
 
+#: Replies of one message wait for limits so long at most, all together: recipients that come in one packet are answered
+#: in one, and no client waits for minutes (RFC 5321 section 4.5.3.2.3).
+PACED_S = 20.0
+
+
 @attrs.frozen
 class RateLimit:
     """How much may come in a time.

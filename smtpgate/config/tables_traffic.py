@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
+from smtpgate.config.model_traffic import PACED_S
 from smtpgate.config.table import REQUIRED, Table, key
 from smtpgate.config.values import (
     Addresses,
@@ -100,7 +101,9 @@ class RateLimitTable(_LimitTable):
     burst: Annotated[int, Ge(1), Kind("number")] | None = key(
         None, "How many of them may come at once.", shown="all that may come in the time", example="20"
     )
-    pace: Duration = key("5s", "Where so little waiting is enough, the reply waits and nothing is refused.")
+    pace: Annotated[Duration, Le(PACED_S)] = key(
+        "5s", "Where so little waiting is enough, 20 seconds at most, the reply waits and nothing is refused."
+    )
 
 
 class ConcurrencyLimitTable(_LimitTable):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from smtpgate.policy.transaction import Recipient, Transaction
-from smtpgate.proxy.kept import KeptLinks
 from smtpgate.proxy.leg import Leg
 from smtpgate.proxy.part import Part
 from smtpgate.proxy.pool import Pool
@@ -30,25 +29,10 @@ class Delivery:
 
     __slots__ = ("transaction", "is_committing", "_parts", "_pools", "_make", "_timeouts", "_clock", "_by_chunks")
 
-    def __init__(
-        self,
-        transaction: Transaction,
-        kept: KeptLinks,
-        timeouts: Any,
-        clock: Clock,
-        tell: Callable[[Any], None],
-        prefix_octets: int,
-        *,
-        is_union: bool,
-    ) -> None:
+    def __init__(self, transaction: Transaction, make: Callable[[Pool], Part], timeouts: Any, clock: Clock) -> None:
         """
-        :param kept: the links that the session keeps between transactions
-        :param prefix_octets: how much larger the message will leave than it came (our trace field)
+        :param make: gives the part of a backend
         """
-
-        def make(pool: Pool) -> Part:
-            return Part(transaction, pool, kept, timeouts, clock, tell, prefix_octets, is_union=is_union)
-
         self.transaction = transaction
         self.is_committing = False
         self._parts: dict[Pool, Part] = {}

@@ -6,11 +6,12 @@ and closes each of them exactly once: by commit, refusal, or abandonment (`end`)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from smtpgate.config.model_traffic import PACED_S
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy import event as told
 from smtpgate.policy.mercy import is_spared
@@ -20,6 +21,7 @@ from smtpgate.proxy.body import Body
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.ledger import PATIENCE_S
 from smtpgate.proxy.limit_rules import Held
+from smtpgate.proxy.part import Part
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.trace import date_text, received, trace_origin, trace_word
 from smtpgate.smtp import status
@@ -55,6 +57,7 @@ class Exchange:
         "_now",
         "_is_over",
         "_doom",
+        "_paced_s",
     )
 
     def __init__(self, session: Any, command: Command, number: int) -> None:
@@ -74,6 +77,7 @@ class Exchange:
         self._engine = session.engine
         self._is_over = False
         self._doom: Reply | None = None
+        self._paced_s = 0.0
 
     @property
     def is_committing(self) -> bool:
@@ -118,7 +122,8 @@ class Exchange:
         about = None if place is None else frozenset((place,))
         for finding in held.findings:
             self.run.record(attrs.evolve(finding, recipients=about))
-        if held.is_paced and self._engine.pacer.has_room:
+        if held.is_paced and self._engine.pacer.has_room and self._paced_s + held.wait_s <= PACED_S:
+            self._paced_s += held.wait_s
             await self._session.pause(held.wait_s)
             return None
         self._note("limit", held.findings[0].reason, held.findings[0].detail)
@@ -157,8 +162,8 @@ class Exchange:
     async def rcpt(self, group: Sequence[Command]) -> list[tuple[Reply, bool]]:
         """Recipients that came together: a reply each, and whether it is our own word."""
         out: list[tuple[Reply, bool] | None] = []
-        batch: list[tuple[int, Recipient]] = []
-        ways: dict[int, Pool] = {}
+        batches: dict[Pool, list[tuple[int, Recipient]]] = {}
+        pending: list[Recipient] = []
         facts = self.facts
         limits = self._session.revision.limits
         admission = self._session.reception.admission
@@ -167,49 +172,55 @@ class Exchange:
             assert command.path is not None
             recipient = Recipient(command.path, command.params)
             place = len(out)
-            found = self._doom or shed or self._known_word(recipient, batch, group)
-            found = found or self._own_word(recipient, len(batch))
+            found = self._doom or shed or self._known_word(recipient, pending, group)
+            found = found or self._own_word(recipient, len(pending))
             if not isinstance(found, Reply):
                 found = self._delayed(recipient) or found
             if not isinstance(found, Reply) and self.run.wants("rcpt"):
                 found = await self._filter("rcpt", recipient, recipient=place) or found
             if not isinstance(found, Reply) and limits.has_rcpt:
                 found = await self._held(limits.rcpt(facts, recipient, found.backend.name), place) or found
+            if not isinstance(found, Reply) and found not in batches:
+                if batches and not self._fans_out:
+                    # Whether it may be in this transaction shows when those before it have their answers.
+                    await self._relay(batches, out)
+                    batches, pending = {}, []
+                if not self._may_go(found, len(batches)):
+                    found = status.OTHER_DESTINATION
             facts.recipients.append(recipient)
             if isinstance(found, Reply):
                 self._told(recipient, found)
                 out.append((found, True))
                 continue
-            if batch and ways[batch[-1][0]] is not found:
-                await self._relay(ways[batch[-1][0]], batch, out)
-                batch = []
-            if not self._may_go(found):
-                self._told(recipient, status.OTHER_DESTINATION)
-                out.append((status.OTHER_DESTINATION, True))
-                continue
             out.append(None)
-            batch.append((place, recipient))
-            ways[place] = found
-        if batch:
-            await self._relay(ways[batch[-1][0]], batch, out)
+            batches.setdefault(found, []).append((place, recipient))
+            pending.append(recipient)
+        await self._relay(batches, out)
         return [answer for answer in out if answer is not None]
 
-    def _may_go(self, pool: Pool) -> bool:
-        """Whether a recipient of that backend may be in this transaction, beside those that are there."""
-        delivery = self.delivery
-        if delivery is None or not self.facts.accepted or delivery.goes_to(pool):
-            return True
-        return self._session.door.listener.split == "fanout" and delivery.backends < BACKENDS
+    @property
+    def _fans_out(self) -> bool:
+        """One transaction may go to several backends."""
+        return self._session.door.listener.split == "fanout"
 
-    def _known_word(
-        self, recipient: Recipient, batch: Sequence[tuple[int, Recipient]], group: Sequence[Command]
-    ) -> Reply | None:
+    def _may_go(self, pool: Pool, pending: int) -> bool:
+        """Whether a recipient of that backend may be in this transaction, beside those that are there.
+
+        :param pending: backends that are about to be asked
+        """
+        delivery = self.delivery
+        if self._fans_out:
+            there = delivery.backends if delivery is not None else 0
+            return there + pending < BACKENDS or delivery is not None and delivery.goes_to(pool)
+        return delivery is None or not self.facts.accepted or delivery.goes_to(pool)
+
+    def _known_word(self, recipient: Recipient, pending: Sequence[Recipient], group: Sequence[Command]) -> Reply | None:
         """What the commit ledger has to say of a recipient."""
         ledger, facts, name = self._engine.ledger, self.facts, str(recipient.path)
         if not len(ledger) or not ledger.may_know(name):
             return None
         here = [str(one.path) for one in facts.recipients if one.state == "accepted"]
-        here += [str(one.path) for _, one in batch]
+        here += [str(one.path) for one in pending]
         word: Reply | None = ledger.word(facts, name, here, [str(one.path) for one in group])
         if word is not None and word is not status.OTHER_DESTINATION:
             facts.note("known_from_ledger")
@@ -240,25 +251,32 @@ class Exchange:
         return pool
 
     def _deliver(self) -> Delivery:
-        session = self._session
+        return Delivery(self.facts, self._part, self._session.revision.settings.timeouts, self._engine.clock)
+
+    def _part(self, pool: Pool) -> Part:
+        session, engine, listener = self._session, self._engine, self._session.door.listener
+        size = len(self._trace().raw) + 64 if listener.received and "SIZE" in self.facts.params else 0
+        union = listener.capability_mode == "union"
         timeouts = session.revision.settings.timeouts
-        size = len(self._trace().raw) + 64 if session.door.listener.received and "SIZE" in self.facts.params else 0
-        union = session.door.listener.capability_mode == "union"
-        return Delivery(self.facts, session.kept, timeouts, self._engine.clock, self._engine.tell, size, is_union=union)
+        return Part(self.facts, pool, session.kept, timeouts, engine.clock, engine.tell, size, is_union=union)
 
     async def _relay(
-        self, pool: Pool, batch: Sequence[tuple[int, Recipient]], out: list[tuple[Reply, bool] | None]
+        self, batches: Mapping[Pool, Sequence[tuple[int, Recipient]]], out: list[tuple[Reply, bool] | None]
     ) -> None:
+        """Ask the backends, one after the other, for the recipients of each."""
+        if not batches:
+            return
         if self.delivery is None:
             self.delivery = self._deliver()
         self._session.front.flush()
         self._judge_sender()
         ledger = self._engine.ledger
-        wish = ledger.hint(str(batch[0][1].path)) if len(ledger) else ""
-        replies = await self.delivery.rcpt(pool, [recipient for _, recipient in batch], wish)
-        for (place, recipient), reply in zip(batch, replies, strict=True):
-            self._told(recipient, reply)
-            out[place] = (reply, False)
+        for pool, batch in batches.items():
+            wish = ledger.hint(str(batch[0][1].path)) if len(ledger) else ""
+            replies = await self.delivery.rcpt(pool, [recipient for _, recipient in batch], wish)
+            for (place, recipient), reply in zip(batch, replies, strict=True):
+                self._told(recipient, reply)
+                out[place] = (reply, False)
 
     def _judge_sender(self) -> None:
         """Who is proved to be known deserves a better class."""

@@ -33,8 +33,8 @@ class FilterSlots:
 
     @property
     def part(self) -> float:
-        """The part of the slots that is in use; 1.0 where somebody waits."""
-        return 1.0 if self.waiting else self.shares.total / self.shares.capacity
+        """The part of the slots that is in use; 1.0 only where somebody waits."""
+        return 1.0 if self.waiting else min(0.99, self.shares.total / self.shares.capacity)
 
     def take(self, name: str) -> Deferred[None]:
         """Fires once a slot is taken. Cancelled while it waits, none is."""

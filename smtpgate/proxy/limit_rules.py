@@ -142,12 +142,15 @@ class Rule:
 
 @attrs.define
 class Charge:
-    """What was taken of one limit for a session or a transaction, until the outcome settles it."""
+    """What was taken of one limit for a session or a transaction, until the outcome settles it.
+
+    :ivar recipients: those that it was taken for; empty where it was taken before any was named
+    """
 
     rule: Any
     key: str
     amount: float
-    recipient: Recipient | None = None
+    recipients: list[Recipient]
 
 
 @attrs.frozen

@@ -138,14 +138,21 @@ class Limits:
         if held is not None and not held.is_paced:
             return held
         asked = self._asked(self._rcpt, session, transaction, recipient, backend)
-        # A message counts once for each key, however many of its recipients have that key.
-        fresh = [
-            one
-            for one in asked
-            if one.rule.limit.count == "recipients"
-            or not any(known.rule is one.rule and known.key == one.key for known in transaction.charges)
-        ]
-        return self._ask(fresh, transaction.charges) or held
+        # A message counts once for each key, for all of its recipients that have that key.
+        fresh, shared = [], []
+        for one in asked:
+            known = None
+            if one.rule.limit.count != "recipients":
+                known = next((k for k in transaction.charges if k.rule is one.rule and k.key == one.key), None)
+            if known is None:
+                fresh.append(one)
+            else:
+                shared.append(known)
+        found = self._ask(fresh, transaction.charges)
+        if found is None or found.is_paced:
+            for known in shared:
+                known.recipients.append(recipient)
+        return found or held
 
     def _asked(
         self,
@@ -164,7 +171,7 @@ class Limits:
                 amount = 1.0
                 if rule.is_octets and transaction is not None and transaction.params:
                     amount = max(1.0, float(transaction.params.get("SIZE") or 0))
-                asked.append(Charge(rule, key, amount, recipient))
+                asked.append(Charge(rule, key, amount, [] if recipient is None else [recipient]))
         return asked
 
     def _ask(self, asked: Sequence[Charge], charges: list[Any] | None) -> Held | None:
@@ -266,10 +273,12 @@ class Limits:
         """A recipient was not accepted: what was taken for it alone is given back."""
         kept = []
         for charge in transaction.charges:
-            if charge.recipient is recipient:
-                self._give_back(charge)
-            else:
-                kept.append(charge)
+            if recipient in charge.recipients:
+                charge.recipients.remove(recipient)
+                if not charge.recipients:
+                    self._give_back(charge)
+                    continue
+            kept.append(charge)
         transaction.charges[:] = kept
 
     def login_failed(self, session: Session, amount: float = 1.0) -> None:
@@ -293,11 +302,16 @@ class Limits:
                 what == "transactions"
                 or not (counts or what == "messages" and outcome == "aborted")
                 or what == "recipients"
-                and charge.recipient is not None
-                and charge.recipient.state == "deferred"
+                and all(one.state == "deferred" for one in charge.recipients)
             ):
                 self._give_back(charge)
         transaction.charges.clear()
+
+    def withdraw(self, session: Session) -> None:
+        """A connection was put off by us after all: it costs nothing."""
+        for charge in session.charges:
+            self._give_back(charge)
+        session.charges.clear()
 
     def left(self, session: Session) -> None:
         """A session is over."""

@@ -32,21 +32,30 @@ class Login:
     """The AUTH commands of one session.
 
     :ivar failures: logins that failed
+    :ivar is_busy: one is on its way
     """
 
-    __slots__ = ("failures", "_session", "_claimed")
+    __slots__ = ("failures", "is_busy", "_session", "_claimed")
 
     def __init__(self, session: Any) -> None:
         """
         :param session: a `proxy.session.Session`
         """
         self.failures = 0
+        self.is_busy = False
         self._session = session
         #: Who the client says that it is, as far as this exchange has shown.
         self._claimed = ""
 
     async def run(self, command: Command) -> None:
         """One AUTH, from the command to its reply."""
+        self.is_busy = True
+        try:
+            await self._run(command)
+        finally:
+            self.is_busy = False
+
+    async def _run(self, command: Command) -> None:
         session = self._session
         listener = session.door.listener
         session.facts.stage = "auth"
@@ -96,7 +105,7 @@ class Login:
             credentials = (
                 decode_credentials(command.mechanism, heard) if command.mechanism in LOCAL_MECHANISMS else None
             )
-            secret = credentials[2] if credentials is not None else ""
+            secret = credentials[2] if credentials is not None else None
             await session.pause(session.reception.warden.login_failed(self._claimed, secret, session.facts.client_ip))
         self._failed(command, reply, reason)
 

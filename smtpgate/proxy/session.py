@@ -185,8 +185,10 @@ class Session:
 
     @property
     def is_idle(self) -> bool:
-        """No message is on its way, and the client has said nothing that waits for an answer."""
-        return self.exchange is None and self.task is not None and self.task.waiting is not None
+        """No message and no login is on its way."""
+        if self.exchange is not None or self._login is not None and self._login.is_busy:
+            return False
+        return self.task is not None and self.task.waiting is not None
 
     def kill(self, reply: Reply = status.SHUTTING_DOWN, by: str = "server") -> None:
         """End it now, unless its message is being committed."""
@@ -263,7 +265,9 @@ class Session:
     async def _limit_connection(self) -> None:
         """Rate and concurrency limits of the client: the greeting waits, or the session is over."""
         limits, facts = self.revision.limits, self.facts
-        if limits.is_empty:
+        is_probe = bool(self.door.listener.proxy_protocol_from) and facts.client_ip == facts.peer_ip
+        if limits.is_empty or is_probe:
+            # A balancer that asks for nobody looks whether we are well.
             return
         held = limits.connect(facts)
         if held is None:
@@ -272,6 +276,7 @@ class Session:
         if held.is_paced and self.engine.pacer.has_room:
             await self.pause(held.wait_s)
             return
+        limits.withdraw(facts)
         detail = held.findings[0].detail
         self.engine.tell(told.ConnectionRefused(facts.listener, facts.client_ip, "refused_limit", detail))
         raise SessionClosing("server", held.reply(421, "4.7.0"))

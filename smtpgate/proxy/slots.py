@@ -68,8 +68,8 @@ class Slots:
         return total if most is None else min(total, most)
 
     def part(self, now: float) -> float:
-        """The part of the slots that is in use; 1.0 where somebody waits."""
-        return 1.0 if self.line.count else self.shares.total / max(1, self.capacity(now))
+        """The part of the slots that is in use; 1.0 only where somebody waits: all at work is how it should be."""
+        return 1.0 if self.line.count else min(0.99, self.shares.total / max(1, self.capacity(now)))
 
     def _has_room(self, server: ServerState, now: float) -> bool:
         return server.busy < server.capacity(now)

@@ -14,10 +14,12 @@ from typing import Any, Final
 
 from smtpgate.config.model import Settings
 from smtpgate.policy import event as told
+from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.counters import Row
 from smtpgate.proxy.limit_rules import network_of
 from smtpgate.smtp.reply import Reply
 from smtpgate.traffic.bans import Ban, Bans
+from smtpgate.traffic.classes import KNOWN, TRUSTED
 from smtpgate.traffic.guesses import GOOD_S, Answer, Guesses
 
 #: What each thing weighs; ten within some minutes are a ban. One mistyped recipient is none.
@@ -28,6 +30,8 @@ STRIKES: Final = {
     "no SMTP": 4.0,
 }
 
+#: Strikes that one delivered message takes away.
+FORGIVEN: Final = 1.0
 #: Who has waited for the greeting need not do so again for a day (postscreen_greet_ttl), and so many are remembered.
 PASSED_S: Final = 86400.0
 PASSED: Final = 50_000
@@ -125,13 +129,21 @@ class Warden:
             if event.reason in ("another protocol", "header line as a command"):
                 self.strike(event.session.client_ip, "no SMTP", f"session {event.session.id}")
         elif kind is told.TransactionEnded:
-            transaction = event.transaction
-            session = transaction.session
-            if session.role == "mx" and not transaction.accepted:
-                refused = sum(1 for one in transaction.recipients if one.state == "refused")
-                if refused:
-                    what = "asked for recipients that do not exist"
-                    self.strike(session.client_ip, what, f"{refused} refused in {transaction.id}", refused)
+            self._ended(event.transaction)
+
+    def _ended(self, transaction: Transaction) -> None:
+        """Names that do not exist are guessed at by those who have nothing else to send: good mail forgives them. Who
+        is known as good is no guesser, and the null sender answers addresses that others made up."""
+        session = transaction.session
+        if session.role != "mx" or session.traffic_class in (TRUSTED, KNOWN):
+            return
+        if transaction.outcome in ("delivered", "unacked"):
+            self.bans.forgive(session.client_ip, FORGIVEN)
+        elif not transaction.accepted and not transaction.sender.is_null:
+            refused = sum(1 for one in transaction.recipients if one.state == "refused")
+            if refused:
+                what = "asked for recipients that do not exist"
+                self.strike(session.client_ip, what, f"{refused} refused in {transaction.id}", refused)
 
     # Who waited for the greeting
 
@@ -156,8 +168,8 @@ class Warden:
             return Answer()
         return self.guesses.ask(account, network_of(address, 24, 64), self._wall())
 
-    def login_failed(self, account: str, secret: str, address: str) -> float:
-        """It failed; how long the reply waits."""
+    def login_failed(self, account: str, secret: str | None, address: str) -> float:
+        """It failed; how long the reply waits. `secret` is None where the mechanism does not show it."""
         if self.is_exempt(address):
             return 0.0
         network = network_of(address, 24, 64)

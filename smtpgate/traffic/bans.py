@@ -103,6 +103,16 @@ class Bans:
             del self._strikes[next(iter(self._strikes))]
         return False
 
+    def forgive(self, key: str, weight: float) -> None:
+        """Something good: it takes strikes away."""
+        found = self._strikes.get(key)
+        if found is None:
+            return
+        if found[0] <= weight:
+            del self._strikes[key]
+        else:
+            self._strikes[key] = (found[0] - weight, found[1])
+
     def active(self, now: float) -> list[Ban]:
         """Those that hold now, the newest first."""
         return sorted((ban for ban in self._bans.values() if ban.until > now), key=lambda ban: -ban.since)

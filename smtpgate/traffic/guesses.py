@@ -35,6 +35,8 @@ GOOD_S: Final = 30 * 86400.0
 #: How long a stranger to an attacked account waits, and one that repeats itself.
 SLOW_S: Final = 3.0
 REPEAT_S: Final = 1.0
+#: Tries that count as one guess where nobody sees what was tried.
+BLIND_TRIES: Final = 5
 #: Entries of each table, and values in one of them; the oldest go.
 MOST: Final = 20_000
 VALUES: Final = 256
@@ -108,6 +110,8 @@ class Guesses:
         self._of_account = _Seen()
         self._of_secret = _Seen()
         self._accounts_of_network = _Seen()
+        self._shown_of_network = _Seen()
+        self._blind: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._good: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._good_of_network: dict[str, int] = {}
 
@@ -142,24 +146,43 @@ class Guesses:
             return Answer(True, SLOW_S, "the account is being guessed at")
         return Answer()
 
-    def failed(self, account: str, secret: str, network: str, now: float) -> tuple[Failure, float]:
-        """A login failed: what that comes to, and how long the reply waits."""
+    def failed(self, account: str, secret: str | None, network: str, now: float) -> tuple[Failure, float]:
+        """A login failed: what that comes to, and how long the reply waits.
+
+        :param secret: None where the mechanism does not show it: `BLIND_TRIES` of an account count as one guess then,
+            and nobody is banned for them, for all may have been the same
+        """
         account = account.lower()
+        is_shown = secret is not None
+        if secret is None:
+            secret = f"\0{self._tries(account, network) // BLIND_TRIES}"
         pair = self._digest(account, secret)
         if not self._of_network.add(network, pair, now):
             return Failure(), REPEAT_S
         self._of_account.add(account, self._digest("secret", secret), now)
         self._accounts_of_network.add(network, self._digest("account", account), now)
         word = self._digest("secret", secret).hex()
-        self._of_secret.add(word, self._digest("account", account), now)
+        if is_shown:
+            self._of_secret.add(word, self._digest("account", account), now)
         guesses, allowed = self._of_network.count(network, now), self.allowed(network)
-        if guesses >= BAN_FACTOR * allowed:
+        if is_shown:
+            self._shown_of_network.add(network, pair, now)
+        if self._shown_of_network.count(network, now) >= BAN_FACTOR * allowed:
             accounts = self._accounts_of_network.count(network, now)
             return Failure(f"{guesses} different passwords for {accounts} accounts within an hour"), 0.0
         sprayed = self._of_secret.count(word, now)
         if sprayed >= SPRAYED and not self._good_of_network.get(network):
             return Failure(f"a password that was tried on {sprayed} accounts within an hour"), 0.0
         return Failure(), 0.0
+
+    def _tries(self, account: str, network: str) -> int:
+        """How many there were before of an account whose secrets do not show."""
+        key = (account, network)
+        tries = self._blind.pop(key, 0)
+        self._blind[key] = tries + 1
+        if len(self._blind) > MOST:
+            self._blind.popitem(last=False)
+        return tries
 
     def succeeded(self, account: str, network: str, now: float) -> None:
         """A login succeeded: the account is at home there."""

@@ -57,7 +57,9 @@ CALM_S: Final = 3.0
 _LAG: Final = (1.0, 2.5, 5.0, 10.0)
 _PART: Final = (0.75, 0.85, 0.93, 0.98)
 #: A backend or a filter without a free slot makes its own messages wait or fail; of the others it only asks this much.
-_SLOTS_LEVEL: Final = 2
+SLOTS_LEVEL: Final = 2
+#: Readings in a row that must say that somebody waits for a slot.
+IN_A_ROW: Final = 4
 
 
 @attrs.frozen
@@ -65,8 +67,9 @@ class Reading:
     """What was measured at one moment.
 
     :ivar lag_s: how late timers are
-    :ivar memory: part of the memory that may be used; `sessions`, `filters`: part of the slots in use; `backends`: of
-        the backend that has most left
+    :ivar memory: part of the memory that may be used; `sessions`: part of those that may be
+    :ivar backends: part of the slots in use of the backend that has most left, 1.0 where somebody waits there
+    :ivar filters: the same of the filter that has least left
     """
 
     lag_s: float = 0.0
@@ -88,13 +91,14 @@ class Pressure:
     :ivar reason: what brought it to this level
     """
 
-    __slots__ = ("level", "reason", "lag_s", "_below_since")
+    __slots__ = ("level", "reason", "lag_s", "_below_since", "_before")
 
     def __init__(self, lag_s: float) -> None:
         self.level = 0
         self.reason = ""
         self.lag_s = lag_s
         self._below_since = 0.0
+        self._before: list[Reading] = []
 
     @property
     def name(self) -> str:
@@ -102,13 +106,21 @@ class Pressure:
         return LEVELS[self.level]
 
     def feel(self, reading: Reading, now: float) -> bool:
-        """One more reading; whether the level is another."""
+        """One more reading; whether the level is another.
+
+        One late timer is no pressure, nor are slots that were all in use for a moment: lag and slots count by the least
+        of some readings in a row.
+        """
+        self._before = [*self._before[1 - IN_A_ROW :], reading]
+        recent = self._before
+        is_settled = len(recent) == IN_A_ROW
+        lag_s = min(one.lag_s for one in recent[-2:]) if len(recent) > 1 else 0.0
         parts = {
-            "reactor lag": _step(reading.lag_s / self.lag_s, _LAG),
+            "reactor lag": _step(lag_s / self.lag_s, _LAG),
             "memory": _step(reading.memory, _PART),
             "sessions": _step(reading.sessions, _PART),
-            "backend slots": min(_SLOTS_LEVEL, _step(reading.backends, (1.0, 1.0))),
-            "filter slots": min(_SLOTS_LEVEL, _step(reading.filters, (1.0, 1.0))),
+            "backend slots": SLOTS_LEVEL if is_settled and all(one.backends >= 1 for one in recent) else 0,
+            "filter slots": SLOTS_LEVEL if is_settled and all(one.filters >= 1 for one in recent) else 0,
         }
         reason = max(parts, key=lambda name: parts[name])
         level = parts[reason]
