@@ -127,7 +127,7 @@ class HelpTests(PageCase):
             self.assertIn(f"<dt>{heard.code} {heard.enhanced}</dt>", why)
 
 
-class WordTests(SynchronousTestCase):
+class WordTests(PageCase):
     """The sentence over a message."""
 
     def said(self, **more: object) -> str:
@@ -148,6 +148,36 @@ class WordTests(SynchronousTestCase):
         self.assertIn("client", self.said(outcome="aborted", reply=None))
         self.assertIn("ledger", self.said(outcome="unacked"))
         self.assertIn("duplicate", self.said(outcome="unknown", reply=Reply(451, "4.4.2", ("x",))))
+
+    def test_several_backends(self) -> None:
+        """Who took it, who did not, and what of it will not come again."""
+        facts = make_session(recipients=("a@example.net", "b@example.net", "c@example.net"))
+        one, two, three = facts.transactions[0].recipients
+        for recipient, backend in ((one, "a"), (two, "b"), (three, "b")):
+            recipient.backend, recipient.server, recipient.state = backend, f"{backend}.example:25", "delivered"
+
+        def sentence() -> str:
+            return of_message(of_facts(facts, 1).messages[0]).sentence
+
+        self.assertIn("server a.example:25 of backend a and server b.example:25 of backend b took it", sentence())
+        facts.transactions[0].outcome, facts.transactions[0].reply = "deferred", Reply(451, "4.3.0", ("Partly",))
+        two.state = three.state = "deferred"
+        self.assertIn("1 of 3 recipients have it already and do not get it again", sentence())
+        self.desk.history.keep(facts)
+        shown = self.page(f"/sessions/{facts.id}.1")
+        self.assertIn("backends a, b, each with recipients of its own", shown)
+        self.assertEqual(shown.count('<td data-name="Goes to">b, b.example:25</td>'), 2)
+
+    def test_the_class_and_why(self) -> None:
+        """On the page of a session, in its API record, and in the list of those that run."""
+        facts = make_session()
+        facts.traffic_class, facts.class_reason = "known", "delivered 40 messages <b>"
+        self.desk.history.keep(facts)
+        shown = self.page(f"/sessions/{facts.id}")
+        self.assertIn("<dt>Class</dt>", shown)
+        self.assertIn("known: <bdi>delivered 40 messages &lt;b&gt;</bdi>", shown)
+        record = self.desk.ask("GET", f"/api/v1/sessions/{facts.id}", token=self.owner).json()
+        self.assertEqual((record["traffic_class"], record["class_reason"]), ("known", "delivered 40 messages <b>"))
 
     def test_how_it_was_marked(self) -> None:
         """By a sum of scores, or by one check."""

@@ -315,6 +315,10 @@ class FanoutTests(FanoutCase):
             )
             self.assertEqual(Counter(backends[0].delivered), Counter(["u@d0.example", "v@d0.example"]))
             self.assertEqual(sender.heard[0], "451")
+            gateway.settle()
+            partly = gateway.told(told.TransactionEnded)[0].transaction
+            self.assertEqual((partly.outcome, partly.backend), ("deferred", "b1"), "who did not take it")
+            self.assertEqual([one.state for one in partly.recipients if one.backend == "b0"], ["delivered"] * 2)
 
         return self.play(backends, script)
 

@@ -48,7 +48,7 @@ class PlainTests(SynchronousTestCase):
             transaction(facts, "refused", **given)
             kept = json.loads(json.dumps(compact(facts, facts.ended)))
             self.assertEqual(expand(kept), plain(facts, facts.ended))
-            self.assertNotIn("dropped_steps", expand(kept[:-1]))
+            self.assertNotIn("class_reason", expand(kept[:-1]))
 
     def test_a_session_that_runs(self) -> None:
         """With the transaction that is under way, and its age by the clock."""

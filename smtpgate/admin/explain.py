@@ -66,6 +66,7 @@ def of_message(message: MessageView) -> Banner:
         return Banner("open", "running", f"This message is on its way: {_progress(message)}.")
     server = f"server {message.server} of backend {message.backend}" if message.server else "the backend"
     if message.outcome == "delivered":
+        server = _takers(message) or server
         known = " It was delivered at an earlier try and not sent again." if _was_known(message) else ""
         refused = _count(message.recipients, ("refused", "deferred"))
         part = f" {refused} of {len(message.recipients)} recipients were not accepted." if refused else ""
@@ -77,8 +78,8 @@ def of_message(message: MessageView) -> Banner:
         return Banner(
             "wait",
             "accepted, not acknowledged",
-            f"Accepted: {server} took it, but the client left before it could hear so. Its retry is answered from the "
-            "ledger and not delivered again.",
+            f"Accepted: {_takers(message) or server} took it, but the client left before it could hear so. Its retry "
+            "is answered from the ledger and not delivered again.",
         )
     if message.outcome == "unknown":
         return Banner(
@@ -96,7 +97,15 @@ def of_message(message: MessageView) -> Banner:
         )
     now = message.outcome == "deferred"
     verb, word = ("Deferred: the sender was asked to try again later", "deferred") if now else ("Refused", "refused")
-    return Banner("wait" if now else "bad", word, f"{verb}, {_culprit(message)}.")
+    have = _count(message.recipients, ("delivered", "known")) if now else 0
+    part = f" {have} of {len(message.recipients)} recipients have it already and do not get it again." if have else ""
+    return Banner("wait" if now else "bad", word, f"{verb}, {_culprit(message)}.{part}")
+
+
+def _takers(message: MessageView) -> str:
+    """The servers that have it; "" where the record does not say."""
+    took = dict.fromkeys((one.server, one.backend) for one in message.recipients if one.state == "delivered")
+    return " and ".join(f"server {server} of backend {backend}" for server, backend in took if server)
 
 
 def _mark(verdict: VerdictView) -> str:

@@ -109,6 +109,7 @@ class SessionModel(View):
     started: str | None
     age_s: float
     messages: int
+    traffic_class: str
 
 
 class SessionList(View):

@@ -62,6 +62,8 @@ class RecipientView(View):
     state: str = ""
     reply: ReplyView | None = None
     final: ReplyView | None = None
+    backend: str = ""
+    server: str = ""
 
 
 class Step(View):
@@ -109,6 +111,12 @@ class MessageView(View):
     committed_ms: float | None = None
     ended_ms: float | None = None
 
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """Those that its accepted recipients were given to, in their order; of an old record the one it kept."""
+        named = dict.fromkeys(one.backend for one in self.recipients if one.backend)
+        return tuple(named) or ((self.backend,) if self.backend else ())
+
 
 class SessionRecord(View):
     """One client connection with all its messages."""
@@ -138,6 +146,8 @@ class SessionRecord(View):
     messages: tuple[MessageView, ...] = ()
     timeline: tuple[Step, ...] = ()
     dropped_steps: int = 0
+    traffic_class: str = ""
+    class_reason: str = ""
 
     def message(self, id: str) -> MessageView | None:
         """One of its messages."""

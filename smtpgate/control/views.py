@@ -93,6 +93,7 @@ class SessionView:
     started: float
     age_s: float
     messages: int
+    traffic_class: str
 
 
 @attrs.frozen
@@ -230,4 +231,5 @@ def session_view(facts: Facts, now: float) -> SessionView:
         facts.started,
         now - facts.begun,
         facts.messages,
+        facts.traffic_class,
     )

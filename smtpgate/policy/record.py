@@ -42,6 +42,8 @@ _SESSION: Final = (
     "messages",
     "timeline",
     "dropped_steps",
+    "traffic_class",
+    "class_reason",
 )
 _TLS: Final = ("version", "cipher", "sni", "peer_name", "is_verified")
 _MESSAGE: Final = (
@@ -125,6 +127,8 @@ def compact(facts: Session, now: float) -> list[Any]:
             for at, who, what, detail in facts.timeline
         ],
         facts.dropped_steps,
+        facts.traffic_class,
+        facts.class_reason,
     ]
 
 

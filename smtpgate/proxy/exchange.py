@@ -446,6 +446,8 @@ class Exchange:
                 recipient.final = leg.final
                 if leg.final is not None and leg.final.is_positive:
                     recipient.state = "delivered"
+        if not reply.is_positive:
+            self._blame(legs)
         if reply.is_positive:
             outcome = "unacked" if is_gone and not is_known else "delivered"
         elif unknown:
@@ -457,6 +459,12 @@ class Exchange:
         self.closes = reply is status.BARE_NEWLINE_CLOSING
         self.end(outcome, reply)
         session.front.flush()
+
+    def _blame(self, legs: Sequence[Any]) -> None:
+        """Of several backends the one that did not take it is the one that the record shows."""
+        found = next((leg for leg in legs if leg.final is not None and not leg.final.is_positive), None)
+        if found is not None and len(legs) > 1:
+            self.facts.backend, self.facts.server = found.pool.backend.name, found.link.server
 
     def _is_delivered_at_once(self, reply: Reply, end: EndOfData) -> bool:
         """The usual case: one server has it for all recipients, and the client is there to hear that."""
