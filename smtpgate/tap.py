@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,10 @@ from smtpgate.config.model import Backend, Listener, Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control, Refused
 from smtpgate.control.views import Actor
+from smtpgate.gauges import Gauges
 from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors
-from smtpgate.net.allocator import keep_memory, resident_octets
+from smtpgate.net.allocator import keep_memory
 from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
 from smtpgate.net.poller import make_poller
@@ -58,7 +59,6 @@ from smtpgate.proxy.router import Router
 from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
 from smtpgate.smtp import status
 from smtpgate.tasks import Timekeeper
-from smtpgate.traffic.pressure import Reading
 from smtpgate.wiring import Provisions
 
 EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
@@ -218,6 +218,8 @@ class Gateway(Service):
         warden = self.control.reception.warden
         listening = (self.metrics, self.journal, self.history, self.control, self.reputation, warden)
         self._witnesses = [one.hear for one in listening]
+        self._gauges = Gauges(self.control, self.engine, self.limiter, self.reputation, self.journal, self.history)
+        self.metrics.gauges = self._gauges.rows
         self.ports = Ports(self.reactor, self._acceptor)
         if self._sink is not None:
             self._start_sink(self._sink)
@@ -234,7 +236,6 @@ class Gateway(Service):
             self._open_office(settings)
         except CannotListenError as error:
             self._die(EXIT_BIND, str(error))
-        self.metrics.gauges = self._gauges
         for warning in settings.warnings:
             self.tell(Happened("config.warning", "warning", str(warning)))
 
@@ -286,7 +287,7 @@ class Gateway(Service):
         self.metrics.watch(self.reactor)
         self.database.start(self.reactor)
         self.counters.start()
-        self.control.reception.admission.start(self._measure)
+        self.control.reception.admission.start(self._gauges.reading)
         self.watch.start()
         if self._first.admin.listen is not None:
             self.office.open()
@@ -322,21 +323,6 @@ class Gateway(Service):
         if endpoint.kind != "tcp":
             return listen
         return f"http://{endpoint.interface or 'localhost'}:{endpoint.port}/"
-
-    def _measure(self, lag_s: float) -> Reading:
-        """How much the gateway is pressed, for the admission of sessions."""
-        reception, revision = self.control.reception, self.control.revision
-        assert revision is not None
-        settings = revision.settings
-        uses = {id(use.slots): use for door in revision.doors.values() for use in door.chain.uses if use.slots}
-        now = self.reactor.seconds()
-        return Reading(
-            lag_s,
-            resident_octets() / settings.pressure.memory_octets,
-            len(reception.sessions) / settings.limits.connections,
-            min((pool.slots.part(now) for pool in revision.pools.values()), default=0.0),
-            max((use.slots.part for use in uses.values() if use.slots and use.on_error != "continue"), default=0.0),
-        )
 
     def _keep_house(self) -> None:
         revision = self.control.revision
@@ -612,43 +598,6 @@ class Gateway(Service):
                 f"nobody can log in yet: give this code on the admin pages within 30 minutes: {code}",
             )
         )
-
-    def _gauges(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
-        """What the metrics do not count themselves."""
-        view = self.control.overview()
-        yield "sessions_active", "Sessions now", {}, view.sessions
-        yield "sessions_limit", "Most sessions", {}, view.sessions_limit
-        yield "draining", "1 while draining", {}, float(view.state == "draining")
-        yield "log_dropped", "Log lines lost", {}, self.journal.dropped
-        yield "history_dropped", "Sessions not kept in the history", {}, self.history.dropped
-        yield "ledger_rows", "Rows of the commit ledger", {}, len(self.engine.ledger)
-        yield from self._traffic_gauges()
-        for server in self.control.servers():
-            labels = {"pool": server.backend, "server": server.name}
-            yield "backend_up", "1 while a server is up", labels, float(server.state == "up")
-            yield "backend_connections", "Links to a server", labels, server.links
-        for backend in self.control.backends():
-            for name, waiting in backend.waiting.items():
-                labels = {"pool": backend.name, "class": name}
-                yield "backend_queue_depth", "Sessions that wait for a slot", labels, waiting
-
-    def _traffic_gauges(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
-        reception, now = self.control.reception, time.time()
-        yield "pressure_level", "0 normal, 1 busy, 2 high, 3 severe, 4 critical", {}, reception.admission.pressure.level
-        yield "bans_active", "Bans that hold", {}, len(reception.warden.bans.active(now))
-        yield "replies_paced", "Replies that wait", {}, self.engine.pacer.waiting
-        yield "body_memory_bytes", "Memory of messages that wait", {}, self.engine.memory.octets
-        yield "reputation_records", "Senders that are remembered", {}, len(self.reputation.records)
-        yield "correspondents_known", "Whom our users write to", {}, len(self.reputation.correspondents)
-        for name, used in reception.shares.used.items():
-            yield "sessions_by_class", "Sessions now", {"class": name}, used
-        for name, stamps in self.limiter.stamps.items():
-            yield "ratelimit_keys", "Keys of a limit that are remembered", {"limit": name}, len(stamps)
-            yield "ratelimit_evicted", "Keys forgotten for want of room", {"limit": name}, stamps.evicted
-        for backend in self.control.backends():
-            yield "backend_slots", "Transactions it may have now", {"pool": backend.name}, backend.capacity
-            for name, used in backend.used.items():
-                yield "backend_busy", "Transactions it has", {"pool": backend.name, "class": name}, used
 
 
 def _place(host: Any) -> str:

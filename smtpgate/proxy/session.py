@@ -1,8 +1,9 @@
 """One client's life, verb by verb.
 
 A session is one coroutine: it takes a wire event, does what the verb means in three steps (check, filter, proceed),
-answers, and takes the next. Its transaction lives in `Exchange` (proxy.exchange), which this module calls for MAIL to
-the end of data. Whatever happens, `run` ends with every link, spool and filter object given up and told about.
+answers, and takes the next. What comes before the greeting is `proxy.opening`. Its transaction lives in `Exchange`
+(proxy.exchange), which this module calls for MAIL to the end of data. Whatever happens, `run` ends with every link,
+spool and filter object given up and told about.
 
 Read `Session.run` first; then `docs/flow.md` names the ten steps of a message in the order of this file.
 """
@@ -14,7 +15,7 @@ from typing import Any
 from smtpgate.interfaces import ClientGone, SessionClosing
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Session as Facts
-from smtpgate.proxy.admission import DELAY_S
+from smtpgate.proxy import opening
 from smtpgate.proxy.exchange import Exchange
 from smtpgate.proxy.kept import KeptLinks
 from smtpgate.proxy.login import Login
@@ -25,12 +26,9 @@ from smtpgate.proxy.revision import Door, Engine, Revision
 from smtpgate.smtp import status
 from smtpgate.smtp.capability import Capabilities
 from smtpgate.smtp.command import Command
-from smtpgate.smtp.proxyline import BadHeader
 from smtpgate.smtp.reply import Reply, printable
 from smtpgate.smtp.server import NEED_DATA, EndOfData, Violation
 from smtpgate.tasks import Task, TimeUp
-from smtpgate.traffic.classes import SUSPECT, UNKNOWN
-from smtpgate.traffic.pressure import DELAY
 
 #: Verbs that do no mail; past the junk limit each counts as an error (Postfix smtpd_junk_command_limit).
 _JUNK = frozenset({"NOOP", "RSET", "VRFY", "HELP", "EHLO", "HELO", "LHLO"})
@@ -96,7 +94,7 @@ class Session:
         """From the greeting to the end."""
         facts = self.facts
         try:
-            await self._open()
+            await opening.run(self)
             front, verbs, now = self.front, self._VERBS, self._clock.seconds
             wire = front.wire
             patience = self.revision.settings.timeouts.command_s
@@ -211,75 +209,7 @@ class Session:
         if self.exchange is not None:
             self.exchange.client_gone()
 
-    # Opening
-
-    async def _open(self) -> None:
-        facts, front, listener = self.facts, self.front, self.door.listener
-        timeouts = self.revision.settings.timeouts
-        facts.peer_ip, facts.peer_port = front.peer
-        facts.client_ip, facts.client_port = front.peer
-        if listener.proxy_protocol_from:
-            await self._proxy_header(timeouts.proxy_header_s)
-        if listener.tls == "implicit":
-            if self.door.tls is None:
-                raise SessionClosing("error", status.TLS_UNAVAILABLE)
-            facts.tls = await front.start_tls(self.door.tls, self._clock.seconds() + timeouts.tls_s)
-            facts.sni = facts.tls.sni
-        facts.is_trusted = bool(listener.relay_from and listener.relay_from.contains(facts.client_ip))
-        self.engine.tell(told.SessionOpened(facts))
-        if DELAY in self.reception.admission.sheds(facts.traffic_class) and self.engine.pacer.has_room:
-            await self.pause(DELAY_S)
-        await self._limit_connection()
-        if self.run_filters is not None:
-            await self.filter("connect")
-        await self._wait_for_talk()
-        wire = front.wire
-        if wire.has_input and listener.early_talker == "reject" and listener.tls != "implicit":
-            self.engine.tell(told.ConnectionRefused(listener.name, facts.client_ip, "early_talker"))
-            self._close("server", status.EARLY_TALKER)
-            raise SessionClosing("server", None)
-        wire.greet(
-            f"220 {self.revision.settings.hostname} {'LMTP' if self.door.rules.is_lmtp else 'ESMTP'}\r\n".encode()
-        )
-
-    async def _wait_for_talk(self) -> None:
-        """A stranger that speaks before the greeting is no mail server: give it the time to do so. Who waited passes
-        for a day, so that a good sender waits once (postscreen greet_wait, without its forced reconnect)."""
-        listener, facts, front = self.door.listener, self.facts, self.front
-        seconds, warden, pacer = listener.greet_wait_s, self.reception.warden, self.engine.pacer
-        if not seconds or listener.early_talker != "reject" or listener.tls == "implicit" or not pacer.has_room:
-            return
-        if facts.traffic_class not in (UNKNOWN, SUSPECT) or warden.has_waited(facts.client_ip):
-            return
-        if facts.traffic_class == SUSPECT:
-            seconds *= 2
-        pacer.waiting += 1
-        try:
-            if not front.wire.has_input:
-                await front.input(self._clock.seconds() + seconds)
-        except TimeUp:
-            warden.waited(facts.client_ip)
-        finally:
-            pacer.waiting -= 1
-
-    async def _limit_connection(self) -> None:
-        """Rate and concurrency limits of the client: the greeting waits, or the session is over."""
-        limits, facts = self.revision.limits, self.facts
-        is_probe = bool(self.door.listener.proxy_protocol_from) and facts.client_ip == facts.peer_ip
-        if limits.is_empty or is_probe:
-            # A balancer that asks for nobody looks whether we are well.
-            return
-        held = limits.connect(facts)
-        if held is None:
-            return
-        facts.findings += held.findings
-        if held.is_paced and self.engine.pacer.has_room:
-            await self.pause(held.wait_s)
-            return
-        limits.withdraw(facts)
-        detail = held.findings[0].detail
-        self.engine.tell(told.ConnectionRefused(facts.listener, facts.client_ip, "refused_limit", detail))
-        raise SessionClosing("server", held.reply(421, "4.7.0"))
+    # Replies
 
     async def pause(self, seconds: float) -> None:
         """The next reply waits."""
@@ -287,32 +217,6 @@ class Session:
             self.front.flush()
             self.note("us", "paced", f"{seconds:.1f} s")
             await self.engine.pacer.pause(seconds)
-
-    async def _proxy_header(self, seconds: float) -> None:
-        facts, listener = self.facts, self.door.listener
-        problem = ""
-        if not listener.proxy_protocol_from.contains(facts.peer_ip):
-            problem = "peer not in proxy_protocol_from"
-        else:
-            try:
-                origin = await self.front.proxy_header(self._clock.seconds() + seconds)
-            except TimeUp:
-                problem = "no PROXY header in time"
-            else:
-                if isinstance(origin, BadHeader):
-                    problem = origin.reason
-                elif origin.ip:
-                    facts.client_ip, facts.client_port = origin.ip, origin.port
-                    facts.local_ip, facts.local_port = origin.destination_ip, origin.destination_port
-        if problem:
-            self.engine.tell(told.ConnectionRefused(listener.name, facts.peer_ip, "proxy_error", problem))
-            facts.closed_by = "server"
-            raise SessionClosing("server", None)
-        refusal = self.reception.admit(self)
-        if refusal is not None:
-            raise SessionClosing("server", refusal)
-
-    # Replies
 
     def reply(self, slot: Any, reply: Reply, reference: str = "") -> None:
         self.front.wire.reply(slot, reply, reference)
@@ -521,7 +425,7 @@ class Session:
             if refusal is not None:
                 raise SessionClosing("server", refusal)
         self.revision.limits.left(facts)
-        await self._limit_connection()
+        await opening.limit(self)
         if self.run_filters is not None:
             facts.findings = facts.findings + self.run_filters.findings
             self.run_filters.close()
