@@ -306,9 +306,9 @@ def talk(turns: Turns, salt: int, segments: Callable[[bytes], list[bytes]]) -> l
         if in_data and chance.randrange(2):
             heard.append(wire.content(Chunk(text(chance).replace(b"\r", b""), None)))
         elif in_data:
-            count = chance.choice((1, 1, 1, 3))
-            heard.append(wire.end_data(count))
-            in_data, due = False, due + count
+            each = chance.choice((0, 0, 0, 3))
+            heard.append(wire.end_data(each))
+            in_data, due = False, due + (each + 2 if each else 1)
         else:
             for _ in range(chance.choice((0, 1, 1, 2, 4))):
                 wire.send(chance.choice(KINDS), b"")

@@ -17,6 +17,7 @@ OWN = {
     "SIZE": "52428800",
     "ENHANCEDSTATUSCODES": "",
     "CHUNKING": "",
+    "PRDR": "",
     "LIMITS": "MAILMAX=1000 RCPTMAX=1000",
     "HELP": "",
 }

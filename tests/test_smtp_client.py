@@ -29,6 +29,26 @@ class StepTests(SynchronousTestCase):
             self.assertEqual([reply.code for reply in out if isinstance(reply, Reply)], [250, 550, 450])
             self.assertTrue(wire.is_idle)
 
+    def test_one_reply_for_each_recipient(self) -> None:
+        """353 brings one a recipient and one for the message (draft-hall-prdr-00); without it one is for all."""
+        for octets, count in ((b"353 go\r\n250 a\r\n550 b\r\n250 all\r\n", 4), (b"250 all\r\n", 1)):
+            for parts in ([octets], [bytes([o]) for o in octets]):
+                wire = greeted()
+                wire.send_last(b"BDAT 0 LAST\r\n", 2)
+                out = [reply for part in parts for reply in wire.receive(part)]
+                self.assertEqual(len(out), count)
+                self.assertTrue(wire.is_idle)
+                self.assertIsInstance(wire.receive(b"250 more\r\n")[-1], Desync)
+
+    def test_353_is_for_who_asked(self) -> None:
+        """To any other command, and among the replies to recipients, it is out of step."""
+        wire = greeted()
+        wire.send_last(b"BDAT 0 LAST\r\n", 0)
+        self.assertIsInstance(wire.receive(b"353 go\r\n")[-1], Desync)
+        wire = greeted()
+        wire.send_last(b"BDAT 0 LAST\r\n", 2)
+        self.assertIsInstance(wire.receive(b"353 go\r\n353 go\r\n")[-1], Desync)
+
     def test_a_surplus_reply_is_out_of_step(self) -> None:
         """Two finals for one command, whole or half (P-070)."""
         for surplus in (b"250 more\r\n", b"250-x", b"2"):

@@ -187,6 +187,7 @@ def _listener(name: str, table: schema.ListenerTable, base: Path, faults: list[F
         capability_mode=table.capability_mode,
         hide_client=table.hide_client,
         chunking=table.chunking,
+        prdr=table.prdr,
         body=table.body,
         split=table.split,
         received=table.received,

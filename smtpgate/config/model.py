@@ -167,6 +167,7 @@ class Listener:
     capability_mode: Literal["intersection", "union"] = "intersection"
     hide_client: bool = False
     chunking: bool = True
+    prdr: bool = True
     body: Literal["auto", "spool"] = "auto"
     split: Literal["fanout", "defer"] = "fanout"
     received: bool = True

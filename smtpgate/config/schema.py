@@ -198,6 +198,11 @@ class ListenerTable(Table):
     )
     hide_client: bool = key(False, "Leave the client's address out of the Received line. Submission only.")
     chunking: bool = key(True, "Offer CHUNKING (BDAT); backends without it get DATA.")
+    prdr: bool = key(
+        True,
+        "Offer PRDR: who asks for it hears a reply for each recipient at the end of data, so that one may be refused "
+        "and another served. In LMTP it is always so.",
+    )
     body: Literal["auto", "spool"] = key(
         "auto",
         "auto: the message goes to the backend while it comes, unless a filter must see all of it first; spool: it "

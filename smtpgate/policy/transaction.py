@@ -248,17 +248,25 @@ class Transaction:
         self.charges: list[Any] = []
         self.authenticated: dict[str, tuple[str, ...]] = {}
 
+    @property
+    def hears_each(self) -> bool:
+        """True where its client takes an answer for each recipient at the end of data: LMTP (RFC 2033 section 4.2), or
+        SMTP with PRDR (draft-hall-prdr-00)."""
+        return self.session.protocol == "LMTP" or "PRDR" in self.params
+
     def note(self, word: str) -> None:
         """A short word about the message, once."""
         if word not in self.notes:
             self.notes.append(word)
 
+    def spares(self, recipient: Recipient) -> bool:
+        """True for somebody whom guesses must not keep its mail from (`policy.mercy`)."""
+        return self.session.role == "mx" and is_spared(recipient.path)
+
     @property
     def has_mercy(self) -> bool:
-        """True when it goes to somebody whom guesses must not keep it from (`policy.mercy`)."""
-        return self.session.role == "mx" and any(
-            one.state in ("accepted", "known") and is_spared(one.path) for one in self.recipients
-        )
+        """True when it goes to such a one."""
+        return any(one.state in ("accepted", "known") and self.spares(one) for one in self.recipients)
 
     @property
     def message_id(self) -> str:

@@ -159,6 +159,11 @@ class Verdict:
     spared: str = ""
 
     @property
+    def rank(self) -> int:
+        """How strong its action is."""
+        return _RANK[self.action]
+
+    @property
     def is_refusal(self) -> bool:
         """True when the mail does not go on now."""
         return self.action in ("reject", "defer")

@@ -19,6 +19,7 @@ from smtpgate.policy.verdict import PASS
 from smtpgate.proxy.content import Whole
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.fate import Fate
+from smtpgate.proxy.judge import judge, judge_each
 from smtpgate.proxy.pipeline import ChainRun
 from smtpgate.proxy.revision import Door, Engine, Revision
 from smtpgate.proxy.spool import Spool
@@ -62,6 +63,7 @@ class Body:
         "_is_spooled",
         "_is_raw",
         "_started",
+        "_leaves_out",
     )
 
     def __init__(
@@ -103,6 +105,10 @@ class Body:
         self._digest: Any = hashlib.sha256() if door.chain.needs_content else None
         self.fate = Fate(engine.ledger, transaction, engine.tell)
         self._is_spooled = door.chain.spools or door.listener.body == "spool" or self.fate.may_be_known
+        if transaction.accepted > 1 and door.chain.judges and transaction.hears_each:
+            # The verdict may leave some of them out, and no backend can be told so when it has content.
+            self._is_spooled = True
+        self._leaves_out = False
         self._started = False
 
     @property
@@ -291,23 +297,31 @@ class Body:
             transaction.content = Whole(self._copy, self._digest.hexdigest())
         if self._run.wants("end"):
             role = self._door.listener.role
-            await self._run.run("end", seconds=self._revision.settings.timeouts.verdict_for(role))
+            seconds = self._revision.settings.timeouts.verdict_for(role)
+            await self._run.run("end", seconds=seconds, keeps_recipients=self._judges_each)
         if self._run.has_findings:
-            verdict = transaction.verdict = self._run.last_verdict(transaction.has_mercy)
-            if verdict.is_refusal:
-                assert verdict.decided_by is not None
-                self.refuse(verdict.decided_by.reply())
+            refused = (judge_each if self._judges_each else judge)(transaction, self._run)
+            if refused is not None:
+                self.refuse(refused)
+            elif any(recipient.final is not None for recipient in transaction.recipients):
+                self._leaves_out = True
         if self._door.chain.marks and self.refusal is None and self._reader.section is not None:
             for edit in marks(self._reader.section, transaction.verdict or PASS, self._run.findings):
                 self._edits.append(edit)
         transaction.verdict_at = self._engine.clock.seconds()
 
+    @property
+    def _judges_each(self) -> bool:
+        """Each recipient has a verdict of its own: it hears an answer of its own, and can be left out."""
+        return self._spool is not None and self._transaction.hears_each
+
     async def _commit(self) -> Reply:
         """The passing verdict is there: terminators go out, and the answers make the reply."""
-        if self.fate.may_be_known:
-            answered = await self._beside()
-            if answered is not None:
-                return answered
+        answered = self._note_known() if self.fate.may_be_known else None
+        if answered is None and self._leaves_out:
+            answered = await self._delivery.again()
+        if answered is not None:
+            return answered
         delivery = self._delivery
         if self._spool is not None:
             refused = await self._unspool(self._spool)
@@ -315,8 +329,8 @@ class Body:
                 return refused
         held, self._held = self._held, None
         prefix, self._prefix = self._prefix, b""
-        reply = await delivery.commit(held, prefix, self._door.rules.is_lmtp)
-        if reply.is_permanent and not self._door.rules.is_lmtp:
+        reply = await delivery.commit(held, prefix)
+        if reply.is_permanent and not self._transaction.hears_each:
             if any(recipient.state == "known" for recipient in self._transaction.recipients):
                 # The one reply is for those too that have it already.
                 return status.PARTLY_DELIVERED
@@ -353,8 +367,8 @@ class Body:
         self._held = held
         return None
 
-    async def _beside(self) -> Reply | None:
-        """Some recipients may have it from an earlier try: go on with the others. A Reply where that is the end."""
+    def _note_known(self) -> Reply | None:
+        """Some recipients may have it from an earlier try: they are left out. A Reply where that is the end."""
         transaction = self._transaction
         if self.fate.is_tried_elsewhere:
             self.refuse(status.EARLIER_TRY)
@@ -371,17 +385,11 @@ class Body:
                 recipient.state = "known"
                 recipient.final = status.RECIPIENT_DELIVERED_BEFORE
         transaction.note("known_from_ledger")
-        rest = [recipient for recipient in transaction.recipients if recipient.state == "accepted"]
-        self._delivery.abandon("delivered before")
-        if not rest:
+        self._leaves_out = True
+        if not any(recipient.state == "accepted" for recipient in transaction.recipients):
+            self._delivery.abandon("delivered before")
             return status.DELIVERED_BEFORE
-        for recipient in rest:
-            recipient.state = ""
-        replies = await self._delivery.again(rest)
-        for recipient, reply in zip(rest, replies, strict=True):
-            recipient.state = "accepted" if reply.is_positive else "deferred"
-        refused = next((reply for reply in replies if not reply.is_positive), None)
-        return None if refused is None else Reply(451, "4.3.0", refused.lines)
+        return None
 
     def close(self) -> None:
         """The transaction is over."""

@@ -4,6 +4,8 @@ Recipients of several backends have one content and one reply after it. All legs
 committed, and are then committed one backend after the other, the strictest first: what it refuses goes nowhere. Once
 one has the message the others are no condition any more: who fails then is told so at the retry, and the ledger knows
 whom not to serve again. After the dot no other server is tried (promise 7).
+
+Where the client takes an answer for each recipient (`Transaction.hears_each`) no leg depends on another.
 """
 
 from __future__ import annotations
@@ -89,16 +91,31 @@ class Delivery:
             self._pools[recipient] = pool
         return await part.rcpt(group, is_first)
 
-    async def again(self, group: Sequence[Recipient]) -> list[Reply]:
-        """Ask for recipients anew, each where it was asked for before, after `abandon`."""
-        replies: dict[Recipient, Reply] = {}
+    async def again(self) -> Reply | None:
+        """Some recipients are left out: ask for the others anew, each where it was. A Reply where that is the end."""
+        self.abandon("not for all of its recipients")
+        transaction = self.transaction
+        rest = [recipient for recipient in transaction.recipients if recipient.state == "accepted"]
         by_pool: dict[Pool, list[Recipient]] = {}
-        for recipient in group:
+        for recipient in rest:
+            recipient.state = ""
             by_pool.setdefault(self._pools[recipient], []).append(recipient)
-        for pool, recipients in by_pool.items():
-            answers = await self.rcpt(pool, recipients, self._part(pool).server_wish)
-            replies.update(zip(recipients, answers, strict=True))
-        return [replies[recipient] for recipient in group]
+        answers: dict[Recipient, Reply] = {}
+        for pool, group in by_pool.items():
+            answers.update(zip(group, await self.rcpt(pool, group, self._part(pool).server_wish), strict=True))
+        refused: Reply | None = None
+        for recipient in rest:
+            reply = answers[recipient]
+            if reply.is_positive:
+                recipient.state = "accepted"
+                continue
+            refused = refused or reply
+            recipient.state = "deferred"
+            if transaction.hears_each:
+                recipient.state, recipient.final = "refused" if reply.is_permanent else "deferred", reply
+        if refused is None or transaction.hears_each and any(one.state == "accepted" for one in rest):
+            return None
+        return Reply(451, "4.3.0", refused.lines)
 
     # Content
 
@@ -106,7 +123,7 @@ class Delivery:
         """DATA to every leg; a Reply where content is not wanted."""
         self._by_chunks = by_chunks
         for part in self._parts.values():
-            if part.broken is not None:
+            if part.broken is not None and not self.transaction.hears_each:
                 return self._give_up(part.broken.reply)
         for part in self._parts.values():
             part.ask_data(by_chunks)
@@ -120,12 +137,13 @@ class Delivery:
 
     def _judge(self, refusal: Reply | None = None) -> Reply | None:
         """Whether the message may go on: a Reply where a backend is lost or refuses, or no leg is left."""
+        each = self.transaction.hears_each
         for part in self._parts.values():
             finals = [leg.final for leg in part.legs if leg.recipients and leg.final is not None]
-            if finals and not part.living:
-                return self._give_up(refusal or _merged(finals))
+            if finals and not part.living and not each:
+                return self._give_up(refusal or _merged(finals, each))
         if not any(part.living for part in self._parts.values()):
-            return refusal or status.INTERNAL
+            return refusal or (self._reply() if each else status.INTERNAL)
         return None
 
     def _give_up(self, reply: Reply) -> Reply:
@@ -151,12 +169,12 @@ class Delivery:
             await part.end_chunk(deadline)
         return self._judge()
 
-    async def commit(self, chunk: Chunk | None, prefix: bytes, each: bool) -> Reply:
+    async def commit(self, chunk: Chunk | None, prefix: bytes) -> Reply:
         """Write the terminators, backend by backend, and await the answers. The caller holds a passing verdict.
 
-        :param each: every recipient hears an answer of its own, so that none depends on another
-        :return: the one reply for the client
+        :return: the one reply for the message
         """
+        each = self.transaction.hears_each
         parts = list(self._in_order())
         if len(parts) > 1:
             # All have all of it but the terminator before the first is committed.
@@ -179,7 +197,23 @@ class Delivery:
                 for other in parts[1:]:
                     other.abandon("the first backend did not take the message")
                 break
-        return _merged([leg.final for leg in self.legs if leg.final is not None and leg.recipients])
+        return self._reply()
+
+    def _reply(self) -> Reply:
+        """The one reply for the message, as far as there are answers."""
+        return _merged([final for _, final in self.finals() if final is not None], self.transaction.hears_each)
+
+    def finals(self) -> Iterator[tuple[Recipient, Reply | None]]:
+        """The last word on each recipient that a backend accepted."""
+        told = set()
+        for leg in self.legs:
+            for recipient in leg.recipients:
+                told.add(recipient)
+                yield recipient, leg.final_of(recipient)
+        for recipient, pool in self._pools.items():
+            broken = self._parts[pool].broken
+            if broken is not None and recipient.state == "accepted" and recipient not in told:
+                yield recipient, broken.reply
 
     def _in_order(self) -> Iterator[Part]:
         """Those that still stand, the one that refuses most at the end of data first."""
@@ -202,10 +236,16 @@ class Delivery:
             part.finish()
 
 
-def _merged(finals: Sequence[Reply]) -> Reply:
-    """One reply for all recipients: a common class is relayed, a mix is 451 and the ledger remembers."""
+def _merged(finals: Sequence[Reply], each: bool) -> Reply:
+    """One reply for all recipients: a common class is relayed, a mix is 451 and the ledger remembers.
+
+    :param each: each recipient hears its own besides: then one that has it makes it good
+    """
     if not finals:
         return status.INTERNAL
+    if each:
+        done = next((reply for reply in finals if reply.is_positive), None)
+        return done or next((reply for reply in finals if reply.is_transient), finals[0])
     if len(finals) == 1 or all(reply.is_positive for reply in finals) or all(reply.is_permanent for reply in finals):
         return finals[0]
     if any(reply.is_positive for reply in finals):

@@ -14,7 +14,6 @@ import attrs
 from smtpgate.config.model_traffic import PACED_S
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy import event as told
-from smtpgate.policy.mercy import is_spared
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.proxy.admission import is_better
 from smtpgate.proxy.body import Body
@@ -112,14 +111,14 @@ class Exchange:
         reply = await self.delivery.mail(pool)
         return None if reply.is_positive else reply
 
-    async def _held(self, held: Held | None, place: int | None = None) -> Reply | None:
+    async def _held(self, held: Held | None, recipient: Recipient | None = None) -> Reply | None:
         """What a limit has to say: the reply waits, or a Reply where there is no room.
 
-        :param place: index of the recipient that it is about
+        :param recipient: whom it is about; the next of the transaction
         """
         if held is None:
             return None
-        about = None if place is None else frozenset((place,))
+        about = None if recipient is None else frozenset((len(self.facts.recipients),))
         for finding in held.findings:
             self.run.record(attrs.evolve(finding, recipients=about))
         if held.is_paced and self._engine.pacer.has_room and self._paced_s + held.wait_s <= PACED_S:
@@ -129,32 +128,33 @@ class Exchange:
         self._note("limit", held.findings[0].reason, held.findings[0].detail)
         return held.reply()
 
-    async def _filter(self, stage: str, *args: object, recipient: int | None = None) -> Reply | None:
+    async def _filter(self, stage: str, recipient: Recipient | None = None) -> Reply | None:
         self._session.front.flush()
-        found = await self.run.run(stage, *args, recipient=recipient)
-        has_mercy = self._is_spared(args[0]) if recipient is not None else self.facts.has_mercy
-        waits = recipient is None and not self.facts.recipients and self.facts.session.role == "mx"
+        facts = self.facts
+        if recipient is None:
+            found = await self.run.run(stage)
+            has_mercy = facts.has_mercy
+        else:
+            found = await self.run.run(stage, recipient, recipient=len(facts.recipients))
+            has_mercy = facts.spares(recipient)
+        waits = recipient is None and not facts.recipients and facts.session.role == "mx"
         verdict = self.run.verdict(found, waits=waits, has_mercy=has_mercy)
         if not verdict.is_refusal:
             return None
         decided = verdict.decided_by
         assert decided is not None
         if recipient is None:
-            self.facts.verdict = verdict
+            facts.verdict = verdict
         elif decided.recipients is None:
             # It is about the whole transaction: no later recipient fares better.
             self._doom = decided.reply()
         self._note("filter", f"{decided.filter}: {decided.reason}", decided.detail)
         return decided.reply()
 
-    def _is_spared(self, recipient: object) -> bool:
-        assert isinstance(recipient, Recipient)
-        return self.facts.session.role == "mx" and is_spared(recipient.path)
-
     def _delayed(self, recipient: Recipient) -> Reply | None:
         """A refusal of the client, its greeting or the sender that waited for the recipients."""
         delayed = self.run.delayed
-        if delayed is None or delayed.filter in self.run.skips or self._is_spared(recipient):
+        if delayed is None or delayed.filter in self.run.skips or self.facts.spares(recipient):
             return None
         self._note("filter", f"{delayed.filter}: {delayed.reason}", delayed.detail)
         return delayed.reply()
@@ -177,9 +177,14 @@ class Exchange:
             if not isinstance(found, Reply):
                 found = self._delayed(recipient) or found
             if not isinstance(found, Reply) and self.run.wants("rcpt"):
-                found = await self._filter("rcpt", recipient, recipient=place) or found
+                found = await self._filter("rcpt", recipient) or found
+            if not isinstance(found, Reply) and batches and self._is_apart(recipient, pending):
+                await self._relay(batches, out)
+                batches, pending = {}, []
+            if not isinstance(found, Reply) and self._is_apart(recipient, ()):
+                found = status.OTHER_DESTINATION
             if not isinstance(found, Reply) and limits.has_rcpt:
-                found = await self._held(limits.rcpt(facts, recipient, found.backend.name), place) or found
+                found = await self._held(limits.rcpt(facts, recipient, found.backend.name), recipient) or found
             if not isinstance(found, Reply) and found not in batches:
                 if batches and not self._fans_out:
                     # Whether it may be in this transaction shows when those before it have their answers.
@@ -197,6 +202,19 @@ class Exchange:
             pending.append(recipient)
         await self._relay(batches, out)
         return [answer for answer in out if answer is not None]
+
+    def _is_apart(self, recipient: Recipient, pending: Sequence[Recipient]) -> bool:
+        """Whether it may fare otherwise than those that are there or about to be asked for, and there is one reply.
+
+        Whom guesses must not keep its mail from (`policy.mercy`) has a message of its own, or spam gets through to
+        all by being sent to postmaster too.
+        """
+        facts = self.facts
+        if not self._session.door.chain.guesses or facts.hears_each:
+            return False
+        others = pending or [one for one in facts.recipients if one.state in ("accepted", "known")]
+        is_spared = facts.spares(recipient)
+        return any(facts.spares(one) is not is_spared for one in others)
 
     @property
     def _fans_out(self) -> bool:
@@ -430,9 +448,9 @@ class Exchange:
         is_known = reply is status.DELIVERED_BEFORE
         unknown = [leg for leg in legs if leg.is_unknown]
         done = [leg for leg in legs if leg.final is not None and leg.final.is_positive]
-        is_lmtp_front = end.answers > 1 or session.door.rules.is_lmtp
+        each = facts.hears_each
         has_part = bool(done) or any(recipient.state == "known" for recipient in facts.recipients)
-        is_mixed = has_part and len(done) < len([leg for leg in legs if leg.recipients]) and not is_lmtp_front
+        is_mixed = has_part and len(done) < len([leg for leg in legs if leg.recipients]) and not each
         is_gone = session.front.is_gone
         # A client that has closed by FIN may have gone for good: it sends again what it did not hear.
         has_left = is_gone or session.front.gone is not None and not is_piped
@@ -441,20 +459,21 @@ class Exchange:
             await self._remember(body, legs if is_mixed or has_left or is_late else unknown, is_mixed)
         for leg in unknown:
             self._engine.tell(told.DeliveryUnknown(facts, leg.link.server, "answer to the end of data lost"))
-        for leg in legs:
-            for recipient in leg.recipients:
-                recipient.final = leg.final
-                if leg.final is not None and leg.final.is_positive:
-                    recipient.state = "delivered"
+        for recipient, final in self.delivery.finals() if self.delivery is not None else ():
+            recipient.final = final
+            if final is not None and final.is_positive:
+                recipient.state = "delivered"
+            elif final is not None and each and not unknown:
+                recipient.state = "refused" if final.is_permanent else "deferred"
         if not reply.is_positive:
             self._blame(legs)
-        if reply.is_positive:
-            outcome = "unacked" if is_gone and not is_known else "delivered"
-        elif unknown:
+        if unknown:
             outcome = "unknown"
+        elif reply.is_positive:
+            outcome = "unacked" if is_gone and not is_known else "delivered"
         else:
             outcome = "refused" if reply.is_permanent else "deferred"
-        self._answer(end, reply, is_lmtp_front)
+        self._answer(end, reply)
         # Only our own 521 closes: that of a backend is relayed like any other refusal.
         self.closes = reply is status.BARE_NEWLINE_CLOSING
         self.end(outcome, reply)
@@ -474,11 +493,11 @@ class Exchange:
         leg = self.delivery.legs[0]
         return (
             leg.final is reply
+            and not leg.finals
             and not leg.is_unknown
             and len(leg.recipients) == facts.accepted
             and facts.committed_at - facts.end_at <= PATIENCE_S
             and session.front.gone is None
-            and not session.door.rules.is_lmtp
         )
 
     async def _remember(self, body: Body, legs: Sequence[Any], is_mixed: bool) -> None:
@@ -488,19 +507,20 @@ class Exchange:
         except (StoreFailed, TimeUp) as error:
             self._engine.tell(told.Happened("ledger.failed", "error", str(error) or "the store is slow", ()))
 
-    def _answer(self, end: EndOfData, reply: Reply, is_lmtp: bool) -> None:
-        wire = self._session.front.wire
-        if not is_lmtp:
-            wire.reply(end, reply, self.facts.id)
-            return
-        finals = [
-            recipient.final
-            for recipient in self.facts.recipients
-            if recipient.state in ("accepted", "delivered", "known")
-        ]
-        for number in range(end.answers):
-            final = finals[number] if number < len(finals) else None
-            wire.reply(end, final or reply, self.facts.id)
+    def _answer(self, end: EndOfData, reply: Reply) -> None:
+        """The reply to the end of data, or one for each recipient that was told 2yz at RCPT."""
+        facts, wire = self.facts, self._session.front.wire
+        replies = [reply]
+        if facts.hears_each:
+            finals = [one.final or reply for one in facts.recipients if one.reply is not None and one.reply.is_positive]
+            if end.answers == len(finals) and facts.session.protocol == "LMTP":
+                replies = finals
+            elif len({one.code // 100 for one in finals}) > 1 or len(set(finals)) > 1 and not reply.is_positive:
+                # Only where they differ: else one reply says it all.
+                replies = [status.ONE_BY_ONE, *finals, reply]
+                end.answers = len(replies)
+        for one in replies:
+            wire.reply(end, one, "" if one is status.ONE_BY_ONE else facts.id)
 
     # Ending
 

@@ -110,18 +110,19 @@ class Fate:
         """Write what the client may not learn: of all legs, or of a mix only what the one reply cannot say."""
         states = []
         for leg in legs:
-            if leg.is_unknown:
-                state = UNKNOWN
-            elif leg.final is None:
-                continue
-            elif leg.final.is_positive:
-                state = COMMITTED
-            elif leg.final.is_permanent and only_mixed:
-                state = REFUSED
-            else:
-                continue
-            reply = leg.final or status.BACKEND_LOST
-            states += [(str(recipient.path), state, leg.link.server, reply) for recipient in leg.recipients]
+            for recipient in leg.recipients:
+                final = leg.final_of(recipient)
+                if leg.is_unknown:
+                    state = UNKNOWN
+                elif final is None:
+                    continue
+                elif final.is_positive:
+                    state = COMMITTED
+                elif final.is_permanent and only_mixed:
+                    state = REFUSED
+                else:
+                    continue
+                states.append((str(recipient.path), state, leg.link.server, final or status.BACKEND_LOST))
         section = self._section
         if states and section is not None:
             has_id = bool(section.first("message-id"))

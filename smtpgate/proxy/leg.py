@@ -32,6 +32,7 @@ class Leg:
     :ivar recipients: those that the server accepted
     :ivar sender_reply: its reply to MAIL
     :ivar final: the server's last word, or ours for it
+    :ivar finals: its last word on each recipient, where it has one for each (draft-hall-prdr-00)
     :ivar is_unknown: its answer to the end of data was lost
     """
 
@@ -41,11 +42,14 @@ class Leg:
         "recipients",
         "is_begun",
         "final",
+        "finals",
         "is_unknown",
         "is_sending",
         "by_chunks",
         "sender_reply",
         "_held",
+        "_acks",
+        "_each",
     )
 
     def __init__(self, link: Link, pool: Any) -> None:
@@ -54,16 +58,26 @@ class Leg:
         self.recipients: list[Recipient] = []
         self.is_begun = False
         self.final: Reply | None = None
+        self.finals: tuple[Reply, ...] = ()
         self.is_unknown = False
         self.is_sending = False
         self.by_chunks = False
         self.sender_reply: Reply | None = None
         self._held = b""
+        #: Chunks before the last one that are not acknowledged yet.
+        self._acks = 0
+        self._each = False
 
     @property
     def is_alive(self) -> bool:
         """True while it may still be committed."""
         return self.final is None
+
+    def final_of(self, recipient: Recipient) -> Reply | None:
+        """The last word on a recipient of this leg; None where there is none yet."""
+        if self.finals:
+            return self.finals[self.recipients.index(recipient)]
+        return self.final
 
     async def envelope(
         self,
@@ -111,6 +125,7 @@ class Leg:
                 link.is_dirty = False
                 return [sender_reply] * len(group)
             self.is_begun = True
+            self._each = "PRDR" in params
             link.transactions += 1
         for number, reply in enumerate(replies):
             if reply.code < 300:
@@ -147,7 +162,7 @@ class Leg:
         if self.by_chunks:
             held, self._held = self._held, prefix + chunk.content
             if held:
-                self.link.send_chunk(held, False)
+                self.link.send_chunk(held)
                 await self._chunk_reply(deadline)
         else:
             self.link.content(chunk, prefix)
@@ -171,29 +186,34 @@ class Leg:
         """A chunk of the client is complete, and not the last: have it acknowledged."""
         if self.by_chunks and self._held:
             held, self._held = self._held, b""
-            self.link.send_chunk(held, False)
+            self.link.send_chunk(held)
             await self._chunk_reply(deadline)
 
     def commit(self, chunk: Chunk | None, prefix: bytes) -> None:
         """Write the last content and the terminator: from here on the message may be delivered."""
+        each = len(self.recipients) if self._each else 0
         if self.by_chunks:
             last = prefix + chunk.content if chunk is not None else prefix
             if self._held and len(self._held) + len(last) <= 1 << 20:
                 last = self._held + last
             elif self._held:
-                self.link.send_chunk(self._held, False)
+                self.link.send_chunk(self._held)
+                self._acks = 1
             self._held = b""
-            self.link.send_chunk(last, True)
+            self.link.send_last_chunk(last, each)
         else:
-            self.link.end_data(chunk, prefix)
+            self.link.end_data(chunk, prefix, each)
 
     async def outcome(self, deadline: float) -> Reply:
         """The server's answer to the terminator."""
         try:
             reply = await self.link.answer(deadline)
-            while self.by_chunks and self.link.waiting:
-                if not reply.is_positive:
-                    break
+            while self._acks and reply.is_positive:
+                self._acks -= 1
+                reply = await self.link.answer(deadline)
+            finals: list[Reply] = []
+            if reply.code == 353:
+                finals = [await self.link.answer(deadline) for _ in self.recipients]
                 reply = await self.link.answer(deadline)
         except LinkFailed as failure:
             self.is_unknown = True
@@ -202,6 +222,12 @@ class Leg:
         self.is_sending = False
         self.link.is_dirty = False
         self.final = Reply(451, "4.3.2", reply.lines) if reply.code == 421 else reply.completed()
+        if self.final.is_positive:
+            self.finals = tuple(one.completed() for one in finals)
+        elif finals:
+            # What it says of the message holds for all, but who was refused for good is so (as Exim reads it).
+            is_final = self.final.is_permanent
+            self.finals = tuple(one.completed() if one.is_permanent and not is_final else self.final for one in finals)
         return self.final
 
     def abandon(self, reason: str) -> None:

@@ -299,17 +299,24 @@ class Link:
         if self.failure is not None:
             raise self.failure
 
-    def end_data(self, chunk: Chunk | None = None, prefix: bytes = b"", replies: int = 1) -> None:
-        """Write the last content and the terminator: the point of no return."""
-        octets = prefix + (self._wire.content(chunk) if chunk is not None else b"") + self._wire.end_data(replies)
+    def end_data(self, chunk: Chunk | None = None, prefix: bytes = b"", each: int = 0) -> None:
+        """Write the last content and the terminator: the point of no return.
+
+        :param each: for so many recipients the server may answer one by one
+        """
+        octets = prefix + (self._wire.content(chunk) if chunk is not None else b"") + self._wire.end_data(each)
         self._stage = "end"
         self._edge.write(octets)
 
-    def send_chunk(self, content: bytes, is_last: bool) -> None:
-        """Write one BDAT chunk."""
-        self._stage = "end" if is_last else "body"
-        line = b"BDAT %d LAST\r\n" % len(content) if is_last else b"BDAT %d\r\n" % len(content)
-        self._edge.write(self._wire.send("BDAT", line + content))
+    def send_chunk(self, content: bytes) -> None:
+        """Write one BDAT chunk that others follow."""
+        self._stage = "body"
+        self._edge.write(self._wire.send("BDAT", b"BDAT %d\r\n" % len(content) + content))
+
+    def send_last_chunk(self, content: bytes, each: int = 0) -> None:
+        """Write the last BDAT chunk: the point of no return; `each` as in `end_data`."""
+        self._stage = "end"
+        self._edge.write(self._wire.send_last(b"BDAT %d LAST\r\n" % len(content) + content, each))
 
     @property
     def waiting(self) -> int:

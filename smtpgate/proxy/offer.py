@@ -58,6 +58,8 @@ def _words(
         words["CHUNKING"] = ""
         if "BINARYMIME" in behind and _is_binary_safe(door):
             words["BINARYMIME"] = ""
+    if listener.prdr and not door.rules.is_lmtp:
+        words["PRDR"] = ""
     if facts.tls is None and door.tls is not None and listener.tls in ("optional", "required"):
         words["STARTTLS"] = ""
     mechanisms = _mechanisms(door, facts, behind)

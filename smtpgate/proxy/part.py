@@ -215,11 +215,15 @@ class Part:
     def _params(self, link: Link) -> Mapping[str, bytes | None]:
         """MAIL parameters for this server. Nothing that was promised is dropped (P-187, P-279)."""
         given = self.transaction.params
-        if not given:
-            return given
         offered = link.capabilities
-        params: dict[str, bytes | None] = {}
+        each = self.transaction.hears_each and "PRDR" in offered.words and not self.is_lmtp
+        if not given and not each:
+            return given
+        params: dict[str, bytes | None] = {"PRDR": None} if each else {}
         for name, value in given.items():
+            if name == "PRDR":
+                # What it says is done here too, whatever the server can.
+                continue
             if name == "SIZE":
                 # Covers what we add; 0 means unknown and stays so.
                 if "SIZE" in offered and value is not None:

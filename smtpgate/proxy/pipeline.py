@@ -40,6 +40,8 @@ SLOW_S: Final = 0.1
 _LATE: Final = object()
 #: What these find, and no other, is a matter of degree.
 _GUESSES: Final = MERCIFUL
+#: Those that judge the message, and not one of its recipients.
+_OF_MESSAGE: Final = frozenset({"data", "header", "body", "end"})
 #: Names of no filters.
 NOBODY: Final[frozenset[str]] = frozenset()
 
@@ -71,6 +73,14 @@ class Chain:
         self.marks = marks and any(use.mode == "enforce" and use.category in _GUESSES for use in self.uses)
         self.has_body = any("body" in use.stages for use in self.uses)
         self.stages = frozenset(stage for use in self.uses for stage in use.stages)
+        self.judges = bool(self.stages & _OF_MESSAGE)
+        #: A message may be refused by a guess, and then not for those who are spared.
+        self.guesses = any(
+            use.mode == "enforce"
+            and use.stages & _OF_MESSAGE
+            and (use.category in _GUESSES or scale.defer is not None or scale.reject is not None)
+            for use in self.uses
+        )
         self._of_session = tuple(use for use in self.uses if use.stages & _SESSION_STAGES)
         self._of_transaction = tuple(use for use in self.uses if use.stages - _SESSION_STAGES)
         #: The backend may not see the start of a message before the verdict.
@@ -106,7 +116,7 @@ class ChainRun:
 
     __slots__ = (
         "findings", "skips", "delayed", "_before", "_by_stage", "_chain", "_greeting", "_objects", "_returned",
-        "_session_id", "_session",
+        "_session_id", "_session", "_of_recipients",
     )  # fmt: skip
 
     def __init__(self, chain: Chain, session: Session, before: ChainRun | None = None) -> None:
@@ -123,6 +133,8 @@ class ChainRun:
         self._session_id = session.id
         self._objects: list[tuple[Use, Any]] = []
         self._by_stage: dict[str, list[tuple[Use, Any]]] = {}
+        #: What was found of the message for some of its recipients only.
+        self._of_recipients: list[Finding] = []
 
     def begin(self, uses: Iterable[Use], make: Callable[[Use], Any]) -> None:
         """Make the objects."""
@@ -155,11 +167,17 @@ class ChainRun:
         return stage in self._chain.stages and bool(self._methods(stage)) or self._returned < len(self.findings)
 
     async def run(
-        self, stage: str, *args: object, seconds: float = STAGE_S, recipient: int | None = None
+        self,
+        stage: str,
+        *args: object,
+        seconds: float = STAGE_S,
+        recipient: int | None = None,
+        keeps_recipients: bool = False,
     ) -> list[Finding]:
         """Call the filters of a stage; the findings of this call, and those that came up since the last.
 
         :param recipient: index of the recipient that the call is about
+        :param keeps_recipients: each recipient has a verdict of its own
         """
         if stage == "helo":
             # A client that greets anew, as behind STARTTLS, is known by its last name only (RFC 3207 section 4.2).
@@ -195,6 +213,9 @@ class ChainRun:
             ]
         else:
             for number, found in enumerate(self.findings[first:], first):
+                if found.recipients is not None and keeps_recipients:
+                    self._of_recipients.append(found)
+                    continue
                 if found.recipients is not None:
                     # There is one reply for all from here on: what is wrong for one counts for the message.
                     self.findings[number] = attrs.evolve(found, recipients=None)
@@ -239,10 +260,14 @@ class ChainRun:
         """Whether there is anything to judge a message by."""
         return bool(self.findings) or self._before is not None and bool(self._before.findings)
 
-    def last_verdict(self, has_mercy: bool) -> Verdict:
-        """The verdict over the message: all that was found of it and of its session, scores weighed."""
+    def last_verdict(self, has_mercy: bool, recipient: int | None = None) -> Verdict:
+        """The verdict over the message: all that was found of it and of its session, scores weighed.
+
+        :param recipient: index of the recipient whose verdict it is; None: that of all
+        """
         before = [later(one) for one in self._before.findings] if self._before is not None else []
         findings = before + [one for one in self.findings if one.recipients is None]
+        findings += [one for one in self._of_recipients if recipient in (one.recipients or ())]
         return merge(findings, self._chain.scale, has_mercy)
 
     async def _finish(self, stage: str, running: list[tuple[Use, Deferred[Any], float]], seconds: float) -> None:

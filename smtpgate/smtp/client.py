@@ -5,7 +5,7 @@ Its owner registers each command with `send` (which gives the octets to write), 
 command cannot have (a 354 to RCPT, a 250 to DATA), and one that breaks the grammar are a `Desync`: no later reply of
 that connection can be trusted, so it is given up (promise 5, P-070, P-211, P-214).
 
-RFC 5321 section 4.2, 4.3.2; RFC 2920 section 3.1; RFC 3207; RFC 4954; RFC 2033.
+RFC 5321 section 4.2, 4.3.2; RFC 2920 section 3.1; RFC 3207; RFC 4954; RFC 2033; draft-hall-prdr-00.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _FITTING: Final = {
         "DATA": {354},
         "BDAT": _DONE,
         "END": _DONE,
+        # The end of data of a message with PRDR: one reply, or 353 and then one a recipient and one for the message.
+        "EACH": _DONE | {353},
         "RSET": _DONE,
         "QUIT": frozenset(range(200, 300)),
     }.items()
@@ -62,7 +64,7 @@ class ClientConnection:
     :ivar early: a 4yz or 5yz that came while content was still on its way (P-102)
     """
 
-    __slots__ = ("early", "is_closing", "_reader", "_waiting", "_in_data", "_encoder")
+    __slots__ = ("early", "is_closing", "_reader", "_waiting", "_in_data", "_encoder", "_each")
 
     def __init__(self) -> None:
         self.early: Reply | None = None
@@ -71,6 +73,7 @@ class ClientConnection:
         self._waiting: deque[str] = deque(("GREETING",))
         self._in_data = False
         self._encoder: DotEncoder | None = None
+        self._each = 0
 
     @property
     def is_idle(self) -> bool:
@@ -87,16 +90,18 @@ class ClientConnection:
         """How many replies are due."""
         return len(self._waiting)
 
-    def send(self, kind: str, line: bytes, replies: int = 1) -> bytes:
-        """Register a command that will be written.
-
-        :param replies: how many replies it gets: more than one only for the end of data in LMTP
-        """
-        if replies == 1:
-            self._waiting.append(kind)
-        else:
-            self._waiting.extend((kind,) * replies)
+    def send(self, kind: str, line: bytes) -> bytes:
+        """Register a command that will be written."""
+        self._waiting.append(kind)
         return line
+
+    def send_last(self, line: bytes, each: int) -> bytes:
+        """Register the end of data.
+
+        :param each: for so many recipients the server may answer one by one (PRDR); 0: it answers once
+        """
+        self._each = each
+        return self.send("EACH" if each else "END", line)
 
     def start_data(self) -> None:
         """The 354 is there: what `content` gives may be written."""
@@ -108,13 +113,16 @@ class ClientConnection:
         assert self._encoder is not None
         return self._encoder.encode(chunk)
 
-    def end_data(self, replies: int = 1) -> bytes:
-        """The terminator. It is the point of no return: only after a passing verdict."""
+    def end_data(self, each: int = 0) -> bytes:
+        """The terminator. It is the point of no return: only after a passing verdict.
+
+        :param each: as in `send_last`
+        """
         assert self._encoder is not None
         self._in_data = False
         octets = self._encoder.finish()
         self._encoder = None
-        return self.send("END", octets, replies)
+        return self.send_last(octets, each)
 
     def receive(self, data: bytes) -> list[Reply | Desync]:
         """Take octets in; the replies in the order of the commands. After a Desync nothing more is read."""
@@ -135,6 +143,8 @@ class ClientConnection:
                     self.is_closing = True
                 waiting.popleft()
                 out.append(reply)
+                if code == 353:
+                    waiting.extendleft(("END",) * (self._each + 1))
                 continue
             desync = self._unasked(reply)
             if desync is not None:

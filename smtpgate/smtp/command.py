@@ -4,7 +4,7 @@ The front wire parses each line here. What was not understood is never passed on
 and `rcpt_line` write from parsed values. A line that is no command gives a `BadCommand` with the reply that it earns.
 
 RFC 5321 section 4.1; RFC 1870 (SIZE), 6152 and 3030 (BODY), 6531 (SMTPUTF8), 8689 (REQUIRETLS), 3461 (RET, ENVID,
-NOTIFY, ORCPT), 4954 (AUTH), 3030 (BDAT), and Postfix's XCLIENT and XFORWARD documents.
+NOTIFY, ORCPT), 4954 (AUTH), 3030 (BDAT), draft-hall-prdr-00 (PRDR), and Postfix's XCLIENT and XFORWARD documents.
 """
 
 from __future__ import annotations
@@ -316,6 +316,7 @@ _MAIL_PARAMS: Final = {
     "RET": ("DSN", _is_ret),
     "ENVID": ("DSN", _is_envid),
     "AUTH": ("AUTH", _is_auth),
+    "PRDR": ("PRDR", _is_flag),
 }
 
 

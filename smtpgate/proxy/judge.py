@@ -1,0 +1,50 @@
+"""The verdict over a whole message: one for all of its recipients, or one for each.
+
+Both write what they decide into the transaction; `policy.verdict.merge` is who decides.
+"""
+
+from __future__ import annotations
+
+from smtpgate.policy.transaction import Transaction
+from smtpgate.policy.verdict import Verdict
+from smtpgate.proxy.pipeline import ChainRun
+from smtpgate.smtp.reply import Reply
+
+
+def judge(transaction: Transaction, run: ChainRun) -> Reply | None:
+    """One verdict; a Reply where it refuses."""
+    verdict = transaction.verdict = run.last_verdict(transaction.has_mercy)
+    return _reply(verdict) if verdict.is_refusal else None
+
+
+def judge_each(transaction: Transaction, run: ChainRun) -> Reply | None:
+    """A verdict for each recipient; a Reply where it passes for none of them.
+
+    Whom the message does not go to has its `final` reply; its state says so where others have the message.
+    """
+    passing: Verdict | None = None
+    refused: Verdict | None = None
+    for place, recipient in enumerate(transaction.recipients):
+        if recipient.state != "accepted":
+            continue
+        verdict = run.last_verdict(transaction.spares(recipient), place)
+        if not verdict.is_refusal:
+            if passing is None or verdict.rank > passing.rank:
+                passing = verdict
+            continue
+        recipient.final = _reply(verdict)
+        if refused is None or verdict.rank < refused.rank:
+            # Where some are to come again, the message is.
+            refused = verdict
+    transaction.verdict = passing or refused
+    if passing is None:
+        return _reply(refused) if refused is not None else None
+    for recipient in transaction.recipients:
+        if recipient.final is not None:
+            recipient.state = "refused" if recipient.final.is_permanent else "deferred"
+    return None
+
+
+def _reply(verdict: Verdict) -> Reply:
+    assert verdict.decided_by is not None
+    return verdict.decided_by.reply()
