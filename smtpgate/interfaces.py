@@ -105,6 +105,17 @@ class IFilter(Interface):
         """The revision has no session left."""
 
 
+class ISenders(Interface):
+    """What is known of senders from their mail before. Answered at once, from memory."""
+
+    def record(kind, name):
+        """A `policy.sender.SenderRecord`, or None; `kind`: address, network (of the address `name`), name (of a host),
+        sender or dkim (a proved domain)."""
+
+    def is_correspondent(local, domain):
+        """Whether our own users write to that domain; at a mailbox provider, to that mailbox."""
+
+
 class IServices(Interface):
     """What a filter may use of the gateway, and nothing else."""
 
@@ -112,6 +123,7 @@ class IServices(Interface):
     settings = Attribute("hostname, local_domains (DomainList) and trusted_relays (NetworkList) of the configuration")
     resolver = Attribute("IResolver")
     http = Attribute("IHTTPClient")
+    senders = Attribute("ISenders")
     edits = Attribute("edits(transaction) gives the EditList of a running transaction")
 
     def run_in_worker(function, *args):
@@ -380,3 +392,9 @@ class IHistoryStore(Interface):
 
     def recent(limit, before):
         """The newest sessions."""
+
+    def begun_since(at, limit, after):
+        """Sessions that began at or after a time, the oldest first; `after`: id of one that began then, to go on."""
+
+    def edge(limit):
+        """When the session began that as many as `limit` came after; 0.0 where there are fewer."""

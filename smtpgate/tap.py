@@ -29,8 +29,8 @@ from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Backend, Listener, Settings
 from smtpgate.config.paths import control_socket
-from smtpgate.control import Control, Refused
-from smtpgate.control.views import Actor
+from smtpgate.control import Control
+from smtpgate.control.views import Actor, Refused
 from smtpgate.gauges import Gauges
 from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors
@@ -183,7 +183,9 @@ class Gateway(Service):
             self._die(EXIT_STATE, str(error))
         self.poller = make_poller(self.reactor)
         self.keeper = Timekeeper(self.reactor)
-        self.provisions = Provisions(self.reactor, self.tell, self.in_thread, self.memory_store.table)
+        self.reputation = Reputation(time.time, lambda: self.control.settings)
+        table = self.memory_store.table
+        self.provisions = Provisions(self.reactor, self.tell, self.in_thread, table, self.reputation)
         self.connector = Connector(self.poller, self.reactor)
         ledger = Ledger(secret, time.time, self.ledger_store)
         ledger.load(Row(**row) for row in self.ledger_rows)
@@ -202,16 +204,17 @@ class Gateway(Service):
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
-        self.reputation = Reputation(time.time, lambda: self.control.settings)
         counted: dict[str, Counted] = {
             "rates": self.limiter,
             "reputation": self.reputation,
             "correspondents": self.reputation.correspondents,
             "bans": self.control.reception.warden.bans,
             "homes": self.control.reception.warden.homes,
+            "drains": self.control.drains,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
+        self.control.drains.on_change = self.counters.soon
         self.control.stop = self.drain
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs = self.journal.reopen
@@ -415,6 +418,7 @@ class Gateway(Service):
             {name: listener.role for name, listener in settings.listeners.items()},
             [(name, server.name) for name, pool in pools.items() for server in pool.servers],
             [use.name for use in uses],
+            [limit.name for limit in settings.rate_limits] + [limit.name for limit in settings.concurrency_limits],
         )
         limits = self.limiter.limits(settings)
         self.engine.memory.shares.resize(settings.limits.body_memory_octets // PIECE)
@@ -535,6 +539,7 @@ class Gateway(Service):
     async def _close(self) -> None:
         self.tell(Happened("gateway.stopped", "info", "stopped"))
         self.control.reception.admission.close()
+        self.control.drains.close()
         self.office.close()
         self.metrics.close()
         self.watch.stop()

@@ -38,14 +38,17 @@ class Provisions:
         tell: Callable[[Any], None],
         in_thread: Callable[..., Deferred[Any]],
         table: Callable[[str], Any],
+        senders: Any,
     ) -> None:
         """
         :param table: the store of what filters remember, by name (`state.memory_store.MemoryStore.table`)
+        :param senders: an `interfaces.ISenders`
         """
         self._reactor = reactor
         self._tell = tell
         self._in_thread = in_thread
         self._table = table
+        self._senders = senders
         self._memory = Memory(reactor)
         self._http = HTTPClient(reactor)
         self._lent: dict[Hashable, _Lent] = {}
@@ -65,6 +68,7 @@ class Provisions:
             self._connect,
             self._table,
             self._memory,
+            self._senders,
         )
         known = FilterSettings(settings.hostname, settings.local_domains, settings.trusted_relays)
         examination = Examination({"limits": attrs.asdict(content)}, content.time_s)

@@ -27,10 +27,13 @@ from smtpgate.admin.site import Office
 from smtpgate.config.loader import loads
 from smtpgate.control import Control
 from smtpgate.control.views import Actor
+from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Recipient, Session, TLSFacts, Transaction
 from smtpgate.policy.verdict import Finding, merge
+from smtpgate.proxy.limiter import Limiter
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
+from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.smtp.address import parse_path
@@ -149,8 +152,10 @@ class MemoryHistory:
 
     def __init__(self) -> None:
         self.records: list[SessionRecord] = []
+        self.facts: list[Session] = []
 
     def keep(self, facts: Session) -> None:
+        self.facts.append(facts)
         self.records.append(of_facts(facts, facts.ended))
 
     def find(self, reference: str) -> Deferred[Any]:
@@ -159,6 +164,15 @@ class MemoryHistory:
 
     def recent(self, limit: int) -> Deferred[Any]:
         return succeed([one.model_dump() for one in reversed(self.records)][:limit])
+
+    def begun_since(self, at: float, limit: int, after: str = "") -> Deferred[Any]:
+        rows = [one for one in self.facts if (one.started, one.id) > (at, after) or not after and one.started >= at]
+        rows.sort(key=lambda one: (one.started, one.id))
+        return succeed([plain(one, one.ended) for one in rows[:limit]])
+
+    def edge(self, limit: int) -> Deferred[float]:
+        times = sorted((one.started for one in self.facts), reverse=True)
+        return succeed(times[limit] if limit < len(times) else 0.0)
 
 
 class Nowhere:
@@ -180,6 +194,8 @@ def make_control(clock: Clock, text: str = CONFIG, history: Any = None) -> Contr
     wall = lambda: 1_790_000_000.0 + clock.seconds()  # noqa: E731
     engine = Engine(clock, keeper, wall, events.append, None, None, maybeDeferred, ensureDeferred)  # type: ignore[arg-type]
 
+    limiter = Limiter(clock)
+
     def build(settings: Any, old: Any) -> Revision:
         chain = Chain((), "mx", clock, engine.tell)
         doors = {name: Door(one, wire_rules(one), chain) for name, one in settings.listeners.items()}
@@ -187,7 +203,8 @@ def make_control(clock: Clock, text: str = CONFIG, history: Any = None) -> Contr
             name: Pool(one, settings.hostname, 30.0, Nowhere(), None, keeper, engine.tell)
             for name, one in settings.backends.items()
         }
-        return Revision(settings.digest[:12], settings, Router(settings), pools, doors)
+        limits = limiter.limits(settings)
+        return Revision(settings.digest[:12], settings, Router(settings), pools, doors, limits)
 
     async def bind(settings: Any) -> None:
         return None
@@ -196,6 +213,7 @@ def make_control(clock: Clock, text: str = CONFIG, history: Any = None) -> Contr
     engine.tell = lambda event: (events.append(event), control.hear(event))[0]
     control.events = events  # type: ignore[attr-defined]
     ensureDeferred(control.start(loads(text, "/nowhere/gate.toml")))
+    control.reception.admission.reputation = Reputation(wall, lambda: control.settings)
     return control
 
 

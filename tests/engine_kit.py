@@ -31,6 +31,7 @@ from smtpgate.net.stream import _Edge, connect
 from smtpgate.policy.transaction import Recipient, Session, TLSFacts, Transaction
 from smtpgate.policy.verdict import Verdict
 from smtpgate.proxy.pipeline import Chain
+from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
 from smtpgate.proxy.shared import Memory
 from smtpgate.proxy.use import Use
@@ -239,6 +240,7 @@ class Bench:
             lambda endpoint, timeout_s: connect(reactor, endpoint, timeout_s),
             lambda name: table,
             Memory(clock),
+            Reputation(clock.seconds, lambda: settings),
         )
         self.services = Services(ports, FilterSettings("gate.example.com"), Examination({}))
         self.filter = factory.build(settings.filters[0].options, self.services)

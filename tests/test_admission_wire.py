@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from smtpgate.policy import event as told
-from smtpgate.traffic.pressure import LEVELS
+from smtpgate.traffic.pressure import LEVELS, Pressure
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import REFERENCE, Backend, Client
 
@@ -216,6 +216,52 @@ class AdmissionTests(GatewayCase):
             self.assertEqual(gateway.engine.pacer.waiting, 0)
 
         return self.talk(script)
+
+    def test_errors_are_budgeted_by_class(self) -> Deferred[Any]:
+        """Suspect clients may make half as many, and under pressure strangers one; who is known all of them."""
+
+        def errors(gateway: TestGateway, name: str) -> int:
+            """How many until it is over."""
+            with Proxied(gateway.port(), name) as client:
+                self.assertEqual(client.greeting[:3], b"220")
+                client.hello()
+                for number in range(1, 30):
+                    self.assertEqual(client.say(b"NONSENSE")[:3], b"500")
+                    if client.say(b"NOOP")[:3] != b"250":
+                        return number
+            raise AssertionError("it never ended")
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            for level, most in {
+                "normal": (12, 12, 6),
+                "busy": (12, 12, 3),
+                "high": (12, 3, 1),
+                "severe": (12, 1, 0),
+                "critical": (6, 0, 0),
+            }.items():
+                for name, expected in zip(("known", "unknown", "suspect"), most, strict=True):
+                    if expected:
+                        # What is shed before is told of elsewhere.
+                        self.at(gateway, level)
+                        self.assertEqual(errors(gateway, name), expected, (level, name))
+            self.at(gateway, "critical")
+            self.assertEqual(errors(gateway, "trusted"), 12)
+
+        return self.talk(script, limits="errors = 12", top='[bans]\nmode = "off"')
+
+    def test_strangers_are_not_waited_for_under_pressure(self) -> None:
+        """Ten seconds for the next command from `high` on; who is known has what was configured."""
+        pressure = Pressure(0.1)
+        for level, name, expected in (
+            ("busy", "suspect", 300.0),
+            ("high", "suspect", 10.0),
+            ("high", "unknown", 10.0),
+            ("severe", "known", 300.0),
+            ("critical", "trusted", 300.0),
+        ):
+            pressure.level = LEVELS.index(level)
+            self.assertEqual(pressure.patience(name, 300.0), expected, (level, name))
+        self.assertEqual(pressure.patience("unknown", 5.0), 5.0)
 
     def test_in_shadow_nothing_is_shed(self) -> Deferred[Any]:
         """The level is told."""

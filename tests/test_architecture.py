@@ -71,6 +71,7 @@ LONG = {
     "examine/wording.py": "a table of phrases, and the form around them",
     "config/schema.py": "one table of the file after the other, with the words for each key",
     "tap.py": "the wiring in one place",
+    "observe/names.py": "a list of events and fields, and the page made from it",
 }
 
 

@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from smtpgate import plugins
 from smtpgate.cli import main, offline, parser
 from smtpgate.cli.terminal import shown
+from smtpgate.config.loader import loads
 from smtpgate.control.views import Actor
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.smtp.reply import Reply
@@ -31,6 +32,7 @@ from smtpgate.state import passwords
 from smtpgate.state.folder import StateFolder
 from smtpgate.state.offline import DATABASE, open_users
 from tests.admin_kit import CONFIG, Desk, MemoryUsers, make_session
+from tests.test_admin_traffic import LIMITS, TRIAL
 
 
 def run(*words: str) -> tuple[int, str, str]:
@@ -493,6 +495,66 @@ class SocketTests(TestCase):
         self.assertIn("auditor", out)
         _, out, _ = await self.ask("sessions")
         self.assertEqual(out, "none\n")
+
+    async def test_bans(self) -> None:
+        """Set, listed, lifted; what cannot be is said."""
+        code, out, _ = await self.ask("ban", "192.0.2.0/24", "--reason", "noise", "--minutes", "30")
+        self.assertEqual((code, out), (0, "192.0.2.0/24 is banned for 30 minutes\n"))
+        code, out, _ = await self.ask("bans")
+        self.assertRegex(out, r"192\.0\.2\.0/24 .* noise .* True")
+        code, out, _ = await self.ask("sender", "192.0.2.7")
+        self.assertIn("class unknown: nothing is known of it", out)
+        self.assertIn("192.0.2.0/24 is banned until", out)
+        code, out, _ = await self.ask("unban", "192.0.2.0/24")
+        self.assertEqual((code, out), (0, "192.0.2.0/24 may come in again\n"))
+        code, _, err = await self.ask("unban", "192.0.2.0/24")
+        self.assertEqual((code, err), (1, "smtpgate: 192.0.2.0/24 is not banned\n"))
+        code, _, err = await self.ask("ban", "nobody")
+        self.assertEqual(code, 1)
+        self.assertIn("no address", err)
+        self.assertEqual([row["action"] for row in self.desk.users.rows], ["ban.set", "ban.lift"])
+
+    async def test_traffic_and_limits(self) -> None:
+        """Who has what; the keys that are near; one is freed, and a sender forgotten."""
+        code, out, _ = await self.ask("traffic")
+        self.assertEqual(code, 0)
+        self.assertRegex(out, r"(?m)^pressure normal$")
+        self.assertRegex(out, r"(?m)^backend mail +0/\d+ +0/")
+        self.assertEqual((await self.ask("limits"))[1], "none\n")
+        self.place.file.write_text(CONFIG)
+        desk = self.desk.control
+        desk.revision = desk._build(loads(CONFIG + LIMITS, "/nowhere/gate.toml"), None)
+        desk.revision.limits.rules[0].stamps.put("192.0.2.0/24", 7200.0, 0.0)
+        code, out, _ = await self.ask("limits")
+        self.assertIn("per-network: messages by network: 2/1h, 2 at once; class suspect, unknown", out)
+        self.assertIn("200 %  192.0.2.0/24, room in 5400 s", out)
+        code, out, _ = await self.ask("free-limit", "per-network", "192.0.2.0/24")
+        self.assertEqual((code, out), (0, "per-network: 192.0.2.0/24 is free\n"))
+        self.assertEqual((await self.ask("free-limit", "per-network", "192.0.2.0/24"))[0], 1)
+        desk.reception.admission.reputation.records.add("address 192.0.2.7", "spam: bulk", 5.0, desk.engine.wall())
+        _, out, _ = await self.ask("sender", "192.0.2.7")
+        self.assertIn("address 192.0.2.7: suspect, 5.0 bad of 5.0 points (spam: bulk 5.0)", out)
+        self.assertEqual((await self.ask("forget-sender", "address 192.0.2.7"))[0], 0)
+        self.assertEqual((await self.ask("forget-sender", "address 192.0.2.7"))[0], 1)
+
+    async def test_a_limit_is_tried(self) -> None:
+        """By a file with one limit, on the history; one with a fault is refused with its line."""
+        now = self.desk.control.engine.wall()
+        for number in range(3):
+            facts = make_session(f"01J9UK7Q0000000000000000A{number}", started=now - 60 + number)
+            self.desk.history.keep(facts)
+        file = self.place.folder / "limit.toml"
+        file.write_text(TRIAL)
+        code, out, _ = await self.ask("try-limit", "--file", str(file))
+        self.assertEqual(code, 0)
+        self.assertIn("told to come back 1 of", out)
+        self.assertIn("of these had been delivered: 1", out)
+        self.assertIn("example.org", out)
+        file.write_text(TRIAL.replace("2/1h", "many"))
+        code, _, err = await self.ask("try-limit", "--file", str(file))
+        self.assertEqual(code, 1)
+        self.assertIn("line 5", err)
+        self.assertEqual((await self.ask("try-limit"))[0], 2)
 
     async def test_stop(self) -> None:
         """Answered before it is done."""

@@ -17,7 +17,7 @@ class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A process that has one listener, one server and one filter."""
         self.metrics = Metrics("1.0")
-        self.metrics.expect({"mx": "mx"}, [("mail", "mail:25")], ["loop"])
+        self.metrics.expect({"mx": "mx"}, [("mail", "mail:25")], ["loop"], ["per-host"])
 
     def scraped(self) -> dict[str, float]:
         """Each sample with its labels, and its value."""
@@ -40,6 +40,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.of("messages_total", listener="mx", verdict="accept"), [0.0])
         self.assertEqual(self.of("backend_transitions_total", server="mail:25"), [0.0, 0.0, 0.0])
         self.assertEqual(self.of("filter_runs_total", filter="loop"), [0.0, 0.0, 0.0, 0.0])
+        self.assertEqual(self.of("ratelimit_decisions_total", limit="per-host"), [0.0, 0.0, 0.0])
 
     def test_what_is_in_shadow_is_counted_apart(self) -> None:
         """As what it would have been."""

@@ -7,6 +7,7 @@ from collections import Counter
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.interfaces import ClientGone
+from smtpgate.proxy.kept import KeptLinks
 from smtpgate.proxy.link import LinkFailed
 from smtpgate.smtp.reply import Reply
 from smtpgate.traffic.health import EJECTED_S, FAILURES
@@ -392,6 +393,39 @@ class IdleLinkTests(SynchronousTestCase):
         self.assertEqual((kit.pool.slots.idle_links, kit.pool.servers[0].links), (0, 0))
         self._session(kit)
         self.assertEqual(len(kit.connector.opened), 2)
+
+    def test_who_is_in_line_takes_the_link_that_comes_free(self) -> None:
+        """Under a rush no further connection is opened, whether the session that had it is over or only rests."""
+        for ends in (True, False):
+            kit = PoolKit("a", reuse="pool", reuse_idle_s=60.0, max_connections=4)
+            busy = [self._session(kit) for _ in range(4)]
+            waiting = [kit.ask() for _ in range(20)]
+            while waiting:
+                one = busy.pop(0)
+                if ends:
+                    self._end(kit, one)
+                else:
+                    kept = KeptLinks()
+                    assert one.link is not None
+                    kept.keep(kit.pool, one.link)
+                kit.turn()
+                served = [other for other in waiting if other.link is not None]
+                self.assertEqual(len(served), 1, ends)
+                busy += served
+                waiting = [other for other in waiting if other.link is None]
+            self.assertEqual((len(kit.connector.opened), kit.pool.servers[0].links), (4, 4), ends)
+
+    def test_a_link_of_another_name_makes_room(self) -> None:
+        """It is not what is wanted, so it ends, and there is never one too many."""
+        kit = PoolKit("a", reuse="pool", reuse_idle_s=60.0, max_connections=1, ehlo_name="client")
+        one = self._session(kit, helo="one.example")
+        other = kit.ask(helo="two.example")
+        kept = KeptLinks()
+        assert one.link is not None
+        kept.keep(kit.pool, one.link)
+        kit.turn()
+        self.assertIsNotNone(other.link)
+        self.assertEqual((len(kit.connector.opened), kit.pool.servers[0].links, kit.pool.slots.idle_links), (2, 1, 0))
 
     def test_idle_links_do_not_starve_the_others(self) -> None:
         """A server with ten slots, all of them idle links of one name: the next name gets a slot at once (B-202)."""

@@ -116,6 +116,17 @@ class CountersTests(SynchronousTestCase):
         self.clock.advance(SAVE_S)
         self.assertEqual(self.store.puts, 2)
 
+    def test_what_must_not_be_lost_is_written_at_once(self) -> None:
+        """And the rest with it; then as often as before."""
+        self.counters.start()
+        self.thing.pending = [("a", 1, 1e9)]
+        self.counters.soon()
+        self.clock.advance(0)
+        self.assertEqual(self.store.rows, {("rates", "a"): 1})
+        self.clock.advance(SAVE_S)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(0)
+
     def test_all_is_written_at_the_end(self) -> None:
         """However much it is; and nothing after that."""
         self.counters.start()

@@ -80,6 +80,23 @@ class KeepingTests(HistoryCase):
         for id in ("", "x", one.id[:-1], one.id + ".1", "\ud800"):
             self.assertIsNone(await self.store.session(id), id)
 
+    async def test_a_stretch_of_time_is_read_page_by_page(self) -> None:
+        """Oldest first, each once, also where several began at the same moment; and where the newest of them begin."""
+        made = sessions(7)
+        for one in made[2:5]:
+            one.started = made[2].started
+        await self.store.write(made)
+        at, after, found = made[1].started, "", []
+        while True:
+            page = await self.store.begun_since(at, 2, after)
+            found += [one["id"] for one in page]
+            if len(page) < 2:
+                break
+            at, after = page[-1]["started"], page[-1]["id"]
+        self.assertEqual(found, [one.id for one in made[1:]])
+        self.assertEqual(await self.store.edge(2), made[4].started)
+        self.assertEqual(await self.store.edge(7), 0.0)
+
     async def test_a_batch_of_any_size(self) -> None:
         """Rows go in by statements of several; each is kept, with its messages, and none of another."""
         total = 0

@@ -103,7 +103,7 @@ ROUTES = (
         "runtime:write",
         do.drain,
         summary="No new sessions for a server",
-        body=m.Reason,
+        body=m.DrainOrder,
         answer=m.Done,
     ),
     Route(

@@ -12,7 +12,7 @@ from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.text import moment
 from smtpgate.admin.wire import Answer
-from smtpgate.control import Unknown
+from smtpgate.control.views import Unknown
 
 
 async def kill_session(ask: Ask) -> Answer:
@@ -29,14 +29,14 @@ async def kill(ask: Ask, id: str) -> bool:
     return is_audited
 
 
-async def server_verb(ask: Ask, verb: str, reason: str = "") -> bool:
+async def server_verb(ask: Ask, verb: str, reason: str = "", minutes: int = 0) -> bool:
     """drain, ready or probe for the server that the path names; whether it is in the audit."""
     control, pool, name = ask.office.control, ask.args["pool"], ask.args["name"]
     if not any(view.backend == pool and view.name == name for view in control.servers()):
         raise Unknown(f"no server {name} in backend {pool}")
     is_audited: bool = await ask.office.accounts.note(ask.who.actor, f"server.{verb}", f"{pool}/{name}", reason)
     if verb == "drain":
-        control.drain_server(pool, name, ask.who.actor, reason)
+        control.drain_server(pool, name, ask.who.actor, reason, minutes)
     elif verb == "ready":
         control.ready_server(pool, name, ask.who.actor)
     else:
@@ -46,7 +46,7 @@ async def server_verb(ask: Ask, verb: str, reason: str = "") -> bool:
 
 async def drain(ask: Ask) -> Answer:
     """No new sessions for a server; those that run go on."""
-    return answer_of(m.Done(is_audited=await server_verb(ask, "drain", ask.body.reason)))
+    return answer_of(m.Done(is_audited=await server_verb(ask, "drain", ask.body.reason, ask.body.minutes)))
 
 
 async def ready(ask: Ask) -> Answer:

@@ -12,7 +12,7 @@ from smtpgate.admin.routes import Ask, Stream
 from smtpgate.admin.text import moment
 from smtpgate.admin.ways import RouteAnswer, question_of, way_model
 from smtpgate.admin.wire import Answer, WebRequest, as_json
-from smtpgate.control import Unknown
+from smtpgate.control.views import Unknown
 
 #: Most items of one list.
 MOST = 500

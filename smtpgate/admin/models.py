@@ -30,6 +30,13 @@ class Reason(Order):
     reason: Line = ""
 
 
+class DrainOrder(Order):
+    """Why a server is taken out of service, and for how many minutes; 0 until somebody says ready."""
+
+    reason: Line = ""
+    minutes: Annotated[int, Field(ge=0, le=365 * 24 * 60)] = 0
+
+
 class ConfigText(Order):
     """A configuration to look at; without `text`, the file itself."""
 
@@ -165,6 +172,7 @@ class ServerModel(View):
     state: str
     is_drained: bool
     drain_reason: str
+    drained_until: str | None
     is_ready: bool
     why: str
     links: int
@@ -362,6 +370,7 @@ def server_model(view: ServerView) -> ServerModel:
         **{
             **_fields(view),
             "capabilities": list(view.capabilities),
+            "drained_until": moment(view.drained_until),
             "last_probe": moment(view.last_probe),
             "changed": moment(view.changed_at),
         }

@@ -17,6 +17,8 @@ from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.wire import Answer, redirect
 from smtpgate.config.model import Settings
 
+#: Lengths of a drain that a form offers, minutes.
+DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 * 60, "for a day"))
 #: Rows of one list on a page.
 ROWS = 100
 
@@ -86,6 +88,7 @@ async def session(ask: Ask) -> Answer:
         messages=[focus] if focus is not None else list(record.messages),
         banner=explain.of_message(focus) if focus is not None else explain.of_session(record),
         bars=explain.bars(record),
+        bans=ask.office.control.traffic.sender(record.client_ip).bans,
         spans=explain.spans,
         q=reference,
     )
@@ -126,7 +129,9 @@ async def backends(ask: Ask) -> Answer:
         "backends.html",
         here="backends",
         backends=by_backend,
+        slots={view.name: view for view in ask.office.control.backends()},
         settings=ask.office.control.settings.backends,
+        drains=DRAINS,
     )
 
 
@@ -175,7 +180,10 @@ async def kill(ask: Ask) -> Answer:
 def _server_form(verb: str) -> Any:
     async def serve(ask: Ask) -> Answer:
         reason = "".join(c for c in ask.form.get("reason", "") if c.isprintable())[:500]
-        await api_do.server_verb(ask, verb, reason)
+        minutes = ask.form.get("minutes", "0")
+        if minutes not in {str(one) for one, _ in DRAINS}:
+            raise Refusal("parameter", 400, "choose how long")
+        await api_do.server_verb(ask, verb, reason, int(minutes))
         return redirect("/backends")
 
     serve.__doc__ = f"{verb} a server."

@@ -11,7 +11,7 @@ from typing import Any
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import Answer, WebRequest, as_json, html
-from smtpgate.control import Refused, Unknown
+from smtpgate.control.views import Invalid, Refused, Unknown
 
 TITLES = {
     "unauthenticated": "Log in first",
@@ -40,6 +40,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal("rate-limited", 429, f"too many tries; again in {error.seconds:.0f} s", error.seconds)
     if isinstance(error, Unknown):
         return Refusal("not-found", 404, str(error))
+    if isinstance(error, Invalid):
+        return Refusal("validation", 422, str(error))
     if isinstance(error, Refused):
         return Refusal("conflict", 409, str(error))
     return Refusal("internal", 500, "something went wrong here; the log has it under the request id")

@@ -20,7 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import api, health, pages, params
+from smtpgate.admin import api, api_traffic, health, pages, pages_traffic, params
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.entry import login_place
@@ -32,10 +32,17 @@ from smtpgate.admin.routes import Ask, Route, Stream
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import Answer, WebRequest, WebSite, redirect
-from smtpgate.control import Control, Refused, Unknown
+from smtpgate.control import Control
+from smtpgate.control.views import Refused, Unknown
 
 #: Every route there is, in one list: what `site` serves, `openapi` describes and the tests walk.
-ROUTES: tuple[Route, ...] = (*health.ROUTES, *api.ROUTES, *pages.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *health.ROUTES,
+    *api.ROUTES,
+    *api_traffic.ROUTES,
+    *pages.ROUTES,
+    *pages_traffic.ROUTES,
+)
 
 
 class Office:

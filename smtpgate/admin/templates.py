@@ -40,7 +40,7 @@ class Templates:
             "ms": text.milliseconds,
             "octets": text.octets,
             "subject": text.subject,
-            "path": lambda value: quote(str(value), safe=""),
+            "path": lambda value: quote(str(value), safe="", errors="replace"),
             "rfc3339": lambda value: text.moment(value) or "",
         }
         self._environment.globals |= {

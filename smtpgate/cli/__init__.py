@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin
+from smtpgate.cli import access, commands, plugin, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.question import client_address, recipient_path, sender_path
 
@@ -35,11 +35,19 @@ _MORE = {
     "DRAINED: taken out of service by `drain`. READY: False where it lacks what the configuration asks for. "
     "LINKS: connections now. SESSIONS, FAILURES: so far. PROBED: the last look. WHY: what is wrong.",
     "drain": "While all servers of a backend are drained its recipients are deferred: clients hear 451 4.4.1 and try "
-    "again later. It holds over reloads, until `ready` or a restart. To drain the gateway itself, see `stop`.",
+    "again later. It holds over reloads and restarts, until `ready` or for --minutes. To drain the gateway itself, see "
+    "`stop`.",
     "filters": "ORDER: in which they are asked. STAGES: when each is called. BUDGET_S: longest that one call may take, "
     "in seconds. ON_ERROR: what becomes of the mail when the filter fails: tempfail, reject or continue. CATEGORY: "
     "what it guards against; spam and sender are guesses, and spare postmaster. Of a running gateway those are shown "
     "whose mode is not off.",
+    "traffic": "OF: what is shared out. IN_USE: of how much. Under each class: in use, of what is always there for it, "
+    "and + how many wait.",
+    "limits": "Per cent: of the limit in use. A concurrency limit shows what is at work.",
+    "try-limit": "The history is played through the limit. Who comes back when told would get in, so it is the most "
+    "that the limit would have held up.",
+    "ban": "Networks of /16 to /24 can be banned, and of IPv6 /32, /48, /56 and /64. Loopback, trusted networks, "
+    "balancers in front and bans.never are let in all the same.",
     "ready": "It ends a `drain`. Whether a server is up the gateway finds out by itself.",
     "stop": "Idle clients hear 421 4.3.2. What is in flight may finish within timeouts.drain.",
     "show": "The id ends every reply to MAIL, RCPT, DATA and to a message, and bounces quote it.",
@@ -91,11 +99,16 @@ def parser() -> argparse.ArgumentParser:
     )
     verb("backends", commands.backends)
     verb("filters", commands.filters)
+    _traffic(verb)
     for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):
         one = verb(name, run)
         one.add_argument("backend", metavar="BACKEND", help="name of the backend, as `backends` lists it")
         one.add_argument("server", metavar="SERVER", help="its server: 192.0.2.10:25, say, or unix:/run/mail.sock")
         one.add_argument("--reason", default="", metavar="TEXT", help=f"why; kept in the audit{shown_too}")
+        if name == "drain":
+            one.add_argument(
+                "--minutes", type=_whole(525_600), default=0, metavar="N", help="how long; without it until `ready`"
+            )
     verb("reload", commands.reload)
     verb("stop", commands.stop)
     verb("show", commands.show).add_argument("id", metavar="ID", help="reference id of a session or a message")
@@ -131,6 +144,33 @@ def _explain(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--user", default="", metavar="NAME", help="who has logged in; without it nobody")
     one.add_argument("--sni", default="", metavar="NAME", help="server name that the client gave to TLS")
+
+
+def _traffic(verb: Any) -> None:
+    verb("traffic", traffic.traffic)
+    verb("limits", traffic.limits)
+    one = verb("try-limit", traffic.simulate)
+    which = one.add_mutually_exclusive_group(required=True)
+    which.add_argument("--name", metavar="NAME", help="a limit of the configuration at work")
+    which.add_argument("--file", type=Path, metavar="FILE", help="a file with one [[rate_limits]] table or the like")
+    one.add_argument(
+        "--hours", type=_whole(168), default=24, metavar="N", help="how far back, at most 168; without it 24"
+    )
+    one = verb("free-limit", traffic.free)
+    one.add_argument("limit", metavar="LIMIT", help="name of a rate limit")
+    one.add_argument("key", metavar="KEY", help="as `limits` shows it")
+    verb("bans", traffic.bans).add_argument(
+        "--limit", type=_whole(500), default=50, metavar="N", help="how many to list, at most 500; without it 50"
+    )
+    one = verb("ban", traffic.ban)
+    one.add_argument("key", metavar="WHOM", help="an address, or a network as 192.0.2.0/24")
+    one.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the audit, and shown beside it")
+    one.add_argument(
+        "--minutes", type=_whole(525_600), default=60, metavar="N", help="how long, at most a year; without it 60"
+    )
+    verb("unban", traffic.unban).add_argument("key", metavar="WHOM", help="as `bans` shows it")
+    verb("sender", traffic.sender).add_argument("who", metavar="WHO", help="192.0.2.7, example.org, ann@example.org")
+    verb("forget-sender", traffic.forget).add_argument("key", metavar="KEY", help="as `sender` shows it")
 
 
 def _access(verbs: Any, verb: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from smtpgate.cli.gateway import Gateway, Unreachable, settings_of
-from smtpgate.cli.terminal import EXIT_CONFIG, Failed, complain, say, say_json, say_list
+from smtpgate.cli.terminal import EXIT_CONFIG, Failed, complain, say, say_json, say_list, tell_unaudited
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.problem import count
 from smtpgate.policy.verdict import SCORES
@@ -40,7 +40,8 @@ def check_config(args: argparse.Namespace) -> None:
 
 def explain(args: argparse.Namespace) -> None:
     """Which backend each recipient of a message would go to, by the file; no gateway is asked."""
-    from smtpgate.control import Refused, explain_route
+    from smtpgate.control import explain_route
+    from smtpgate.control.views import Refused
     from smtpgate.policy.question import Question
     from smtpgate.proxy.revision import Revision
     from smtpgate.proxy.router import Router
@@ -140,7 +141,8 @@ def filters(args: argparse.Namespace) -> None:
 
 def drain(args: argparse.Namespace) -> None:
     """Take a server out of service: no further messages; those that are under way go on."""
-    _change(args, _server_place(args, "drain"), {"reason": args.reason}, f"{args.backend} {args.server}: drained")
+    body = {"reason": args.reason, "minutes": args.minutes}
+    _change(args, _server_place(args, "drain"), body, f"{args.backend} {args.server}: drained")
 
 
 def ready(args: argparse.Namespace) -> None:
@@ -154,22 +156,17 @@ def _server_place(args: argparse.Namespace, verb: str) -> str:
 
 def _change(args: argparse.Namespace, place: str, body: dict[str, Any], done: str) -> None:
     found = Gateway(args.config).ask("POST", place, body)
-    _tell_unaudited(found)
+    tell_unaudited(found)
     if args.json:
         say_json(found)
     else:
         say(done)
 
 
-def _tell_unaudited(found: dict[str, Any]) -> None:
-    if not found.get("is_audited", True):
-        complain("done, but the audit cannot be written; the gateway's log has why")
-
-
 def reload(args: argparse.Namespace) -> None:
     """Put the configuration file to work; where it has errors nothing changes."""
     found = Gateway(args.config).ask("POST", "/config/reload", {})
-    _tell_unaudited(found)
+    tell_unaudited(found)
     if args.json:
         say_json(found)
     for problem in found["problems"] if not args.json else ():

@@ -35,6 +35,12 @@ def complain(text: str) -> None:
         sys.stderr.write(f"smtpgate: {shown(line)}\n")
 
 
+def tell_unaudited(found: Mapping[str, Any]) -> None:
+    """Say so where something was done and is not in the audit."""
+    if not found.get("is_audited", True):
+        complain("done, but the audit cannot be written; the gateway's log has why")
+
+
 def say_json(value: object) -> None:
     """Print a value for programs."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")

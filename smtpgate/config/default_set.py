@@ -19,6 +19,7 @@ DEFAULT_SET: Final[tuple[tuple[str, Literal["enforce", "shadow"]], ...]] = (
     ("dkim", "shadow"),
     ("arc", "shadow"),
     ("dmarc", "shadow"),
+    ("reputation", "enforce"),
     ("authres", "enforce"),
     ("structure", "enforce"),
     ("attachments", "enforce"),

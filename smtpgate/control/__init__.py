@@ -18,10 +18,23 @@ from smtpgate.config.loader import ConfigErrors, load, loads
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
-from smtpgate.control.views import Actor, BackendView, FilterView, Overview, ServerView, SessionView, Way
+from smtpgate.control.dryrun import Trials
+from smtpgate.control.traffic import Traffic
+from smtpgate.control.views import (
+    Actor,
+    BackendView,
+    FilterView,
+    Overview,
+    Refused,
+    ServerView,
+    SessionView,
+    Unknown,
+    Way,
+)
 from smtpgate.policy import event as told
 from smtpgate.policy.question import Question
 from smtpgate.policy.transaction import Session as Facts
+from smtpgate.proxy.drains import Drains
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Engine, Revision
@@ -33,14 +46,6 @@ WATCH_EVENTS = 1000
 _FIXED = ("state_dir", "log.format", "log.file", "admin.listen", "admin.health_listen")
 
 SYSTEM = Actor("system", "gateway")
-
-
-class Refused(Exception):
-    """A request cannot be met; the text says why and what would be right."""
-
-
-class Unknown(Refused):
-    """The thing named does not exist."""
 
 
 class Watch:
@@ -97,6 +102,9 @@ class Control:
         self.started = engine.wall()
         self.problems: tuple[Problem, ...] = ()
         self.reception = Reception(engine, self._current)
+        self.drains = Drains(engine.clock, engine.wall, lambda: self._current().pools, engine.tell)
+        self.trials = Trials(engine, lambda: self.settings, history)
+        self.traffic = Traffic(engine, self.reception, self._current, self._did)
         self.stop: Callable[[], None] | None = None
         self.reopen_logs: Callable[[], None] | None = None
         self._factories = factories
@@ -203,7 +211,7 @@ class Control:
     def servers(self) -> list[ServerView]:
         """All servers of all backends."""
         return [
-            views.server_view(pool, server, self.engine)
+            views.server_view(pool, server, self.engine, self.drains.find(pool.backend.name, server.name))
             for pool in self._current().pools.values()
             for server in pool.servers
         ]
@@ -231,16 +239,16 @@ class Control:
             raise Unknown(f"no server {name} in backend {backend}")
         return pool, server
 
-    def drain_server(self, backend: str, name: str, actor: Actor, reason: str = "") -> None:
-        """No new sessions for a server."""
-        pool, server = self._server(backend, name)
-        pool.drain(server, reason)
+    def drain_server(self, backend: str, name: str, actor: Actor, reason: str = "", minutes: int = 0) -> None:
+        """No new sessions for a server: for so long, or until somebody says ready (0)."""
+        self._server(backend, name)
+        self.drains.drain(backend, name, reason, minutes * 60.0)
         self._did(actor, "server.drain", f"{backend}/{name}", reason)
 
     def ready_server(self, backend: str, name: str, actor: Actor) -> None:
         """Sessions for it again."""
-        pool, server = self._server(backend, name)
-        pool.ready(server)
+        self._server(backend, name)
+        self.drains.ready(backend, name)
         self._did(actor, "server.ready", f"{backend}/{name}")
 
     def probe_server(self, backend: str, name: str, actor: Actor) -> None:
@@ -314,6 +322,7 @@ class Control:
             if old is not None and name in old.pools:
                 pool.inherit(old.pools[name])
             pool.start()
+        self.drains.apply(fresh.pools)
         if old is not None:
             for pool in old.pools.values():
                 pool.close()

@@ -8,12 +8,25 @@ import attrs
 
 from smtpgate.config.problem import Problem
 from smtpgate.policy.transaction import Session as Facts
+from smtpgate.proxy.drains import Drain
 from smtpgate.proxy.pipeline import STAGES
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Engine
 from smtpgate.proxy.router import Step
 from smtpgate.proxy.server import ServerState
 from smtpgate.proxy.use import Use
+
+
+class Refused(Exception):
+    """A request cannot be met; the text says why and what would be right."""
+
+
+class Invalid(Refused):
+    """What was given means nothing here."""
+
+
+class Unknown(Refused):
+    """The thing named does not exist."""
 
 
 @attrs.frozen
@@ -48,6 +61,7 @@ class ServerView:
     state: str
     is_drained: bool
     drain_reason: str
+    drained_until: float
     is_ready: bool
     why: str
     links: int
@@ -148,7 +162,7 @@ class BackendView:
     waiting: Mapping[str, int]
 
 
-def server_view(pool: Pool, server: ServerState, engine: Engine) -> ServerView:
+def server_view(pool: Pool, server: ServerState, engine: Engine, drain: Drain | None) -> ServerView:
     """A server as it stands."""
     now = engine.clock.seconds()
     offset = engine.wall() - now
@@ -161,6 +175,7 @@ def server_view(pool: Pool, server: ServerState, engine: Engine) -> ServerView:
         server.state,
         server.is_drained,
         server.drain_reason,
+        drain.until if drain is not None else 0.0,
         server.is_ready,
         server.why,
         server.links,

@@ -172,6 +172,16 @@ class History:
         found: list[dict[str, Any]] = await self._store.search(limit=limit, **wanted)
         return found
 
+    async def begun_since(self, at: float, limit: int, after: str = "") -> list[dict[str, Any]]:
+        """Sessions in the store that began at or after a time, the oldest first (`interfaces.IHistoryStore`)."""
+        found: list[dict[str, Any]] = await self._store.begun_since(at, limit, after)
+        return found
+
+    async def edge(self, limit: int) -> float:
+        """When the session in the store began that so many came after."""
+        at: float = await self._store.edge(limit)
+        return at
+
     async def recent(self, limit: int) -> list[dict[str, Any]]:
         """The newest ended sessions that did something, newest first."""
         now = self._clock.seconds()

@@ -190,6 +190,7 @@ class Metrics(Collector):
         listeners: Mapping[str, str],
         servers: Iterable[tuple[str, str]] = (),
         filters: Iterable[str] = (),
+        limits: Iterable[str] = (),
     ) -> None:
         """Show zeros for what a configuration can count, so that a first event is seen as an increase.
 
@@ -213,6 +214,8 @@ class Metrics(Collector):
         for filter in filters:
             for result in ("hit", "shadow", "timeout", "error"):
                 self._counts["filter_runs_total", tally.filters.of(filter), result] += 0
+        for limit in limits:
+            tally.expect_limit(limit)
 
     @property
     def outcomes(self) -> dict[str, int]:

@@ -183,6 +183,11 @@ class Tally:
         if verdict is not None and verdict.would:
             self.counts["shadow_verdicts_total", verdict.would] += 1
 
+    def expect_limit(self, name: str) -> None:
+        """Zeros for a limit that was not met yet."""
+        for decision in ("refused", "paced", "shadow"):
+            self.counts["ratelimit_decisions_total", self._limits.of(name), decision] += 0
+
     def limit(self, finding: Finding) -> None:
         """A limit was met."""
         decision = "shadow" if finding.is_shadow else "refused" if finding.action == "defer" else "paced"

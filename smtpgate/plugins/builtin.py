@@ -32,6 +32,7 @@ from smtpgate.filters.sender.dnsbl import factory as dnsbl
 from smtpgate.filters.sender.greylist import factory as greylist
 from smtpgate.filters.sender.helo_dns import factory as helo_dns
 from smtpgate.filters.sender.iprev import factory as iprev
+from smtpgate.filters.sender.reputation import factory as reputation
 from smtpgate.filters.sender.spf import factory as spf
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "match",
     "milter",
     "people",
+    "reputation",
     "rspamd",
     "spamd",
     "spf",

@@ -14,7 +14,7 @@ import attrs
 
 from smtpgate.config.model import Listener, Settings
 from smtpgate.policy.event import Happened
-from smtpgate.policy.transaction import Transaction
+from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.smtp.reply import Reply
 from smtpgate.tasks import Clock
 from smtpgate.traffic.classes import KNOWN, RANK, SUSPECT, TRUSTED, UNKNOWN
@@ -55,6 +55,7 @@ class Admission:
         #: What is known of senders; a `proxy.reputation.Reputation`, where there is one.
         self.reputation: Any = None
         self.pressure = Pressure(0.1)
+        self._calm = Pressure(0.1)
         self.reading = Reading()
         self._measure: Callable[[float], Reading] | None = None
         self._call: Any = None
@@ -125,6 +126,20 @@ class Admission:
         if not pressure.level or self._settings().pressure.mode != "enforce":
             return NOTHING
         return pressure.sheds(name)
+
+    def errors(self, session: Session, most: int) -> int:
+        """How many errors a session may make, where it would be `most`. People who log in may make them all."""
+        if session.role != "mx":
+            return most
+        if self._settings().pressure.mode != "enforce":
+            return self._calm.budget(session.traffic_class, most)
+        return self.pressure.budget(session.traffic_class, most)
+
+    def patience(self, session: Session, seconds: float) -> float:
+        """How long its next command is waited for, where it would be `seconds`."""
+        if not self.pressure.level or session.role != "mx" or self._settings().pressure.mode != "enforce":
+            return seconds
+        return self.pressure.patience(session.traffic_class, seconds)
 
     def busy_reply(self, code: int) -> Reply:
         """What a client hears that is shed."""

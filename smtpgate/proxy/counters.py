@@ -68,6 +68,11 @@ class Counters:
         """Write from now on."""
         self._call = self._clock.callLater(SAVE_S, self._again)
 
+    def soon(self) -> None:
+        """Something that must not be lost has changed: write at once."""
+        if self._call is not None and self._call.active():
+            self._call.reset(0)
+
     async def _save(self, most: int) -> int:
         """Write what changed; how many rows the largest group had."""
         largest = 0

@@ -32,6 +32,11 @@ class FilterSlots:
         return sum(map(len, self._waiting.values()))
 
     @property
+    def waiting_by_class(self) -> dict[str, int]:
+        """The same by class."""
+        return {name: len(waiters) for name, waiters in self._waiting.items()}
+
+    @property
     def part(self) -> float:
         """The part of the slots that is in use; 1.0 only where somebody waits."""
         return 1.0 if self.waiting else min(0.99, self.shares.total / self.shares.capacity)

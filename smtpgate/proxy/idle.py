@@ -71,6 +71,10 @@ class IdleLinks:
         self._links.setdefault(key, []).append((link, call))
         return True
 
+    def has(self, server: str, session: Session) -> bool:
+        """Whether there is a link to that server that is the same for this session."""
+        return bool(self._links) and self._key(server, session, None) in self._links
+
     def take(self, server: str, session: Session) -> Link | None:
         """A link to that server that is the same for this session; None where there is none."""
         if not self._links:

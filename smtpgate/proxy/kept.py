@@ -47,7 +47,13 @@ class KeptLinks:
             _give_up(pool, link)
         else:
             self._links[pool] = link
-            pool.slots.rest(link, None if self.is_pinned else lambda: self._drop(pool))
+            pool.slots.rest(link, None if self.is_pinned else lambda: self._hand_over(pool))
+
+    def _hand_over(self, pool: Pool) -> None:
+        """Others wait for it."""
+        link = self._links.pop(pool, None)
+        if link is not None:
+            _give_up(pool, link)
 
     def _drop(self, pool: Pool) -> None:
         link = self._links.pop(pool, None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import heapq
 import ipaddress
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -92,6 +94,19 @@ def _key(limit: RateLimit | ConcurrencyLimit) -> Key:
     return joined
 
 
+def about(when: Condition) -> str:
+    """Which mail a condition is about, in words; "" for all."""
+    parts = {
+        "listener": when.listener,
+        "client": when.client.entries,
+        "user": when.user.entries,
+        "sender": when.sender.entries,
+        "recipient": when.recipient.entries,
+        "class": sorted(when.classes),
+    }
+    return "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in parts.items() if values)
+
+
 def fits(when: Condition, session: Session, transaction: Transaction | None, recipient: Recipient | None) -> bool:
     if when.listener and session.listener not in when.listener:
         return False
@@ -124,9 +139,15 @@ class Rule:
         "is_octets",
         "interval_s",
         "depth_s",
+        "met",
     )
 
-    def __init__(self, limit: Any, rate: Rate | None, stamps: Any, counts: Any) -> None:
+    def __init__(
+        self, limit: Any, rate: Rate | None, stamps: Any, counts: Any, met: Counter[str] | None = None
+    ) -> None:
+        """
+        :param met: how often it was met: refused, paced, shadow
+        """
         self.limit = limit
         self.key = _key(limit)
         self.rate: Any = rate
@@ -138,6 +159,25 @@ class Rule:
         #: 0.0 for a concurrency limit.
         self.interval_s = rate.interval_s if rate is not None else 0.0
         self.depth_s = rate.depth_s if rate is not None else 0.0
+        self.met: Counter[str] = Counter() if met is None else met
+
+    def state(self, key: str, now: float) -> tuple[float, float, float]:
+        """How much of it a key has in use, how much it may have, and the seconds until there is room for one more."""
+        if self.rate is None:
+            level, most = float(self.counts.get(key, 0)), float(self.limit.most)
+            return level, most, SOON_S if level >= most else 0.0
+        tat = self.stamps.get(key)
+        return self.rate.level(tat, now), float(self.rate.burst), self.rate.wait(tat, now)
+
+    def knows(self, key: str) -> bool:
+        """Whether it counts something for that key."""
+        return bool(self.stamps.get(key) if self.rate is not None else self.counts.get(key))
+
+    def fullest(self, most: int) -> list[str]:
+        """The keys that are nearest to it."""
+        if self.rate is not None:
+            return [key for key, _ in self.stamps.fullest(most)]
+        return heapq.nlargest(most, self.counts, key=lambda key: float(self.counts[key]))
 
 
 @attrs.define
@@ -161,12 +201,14 @@ class Held:
     :ivar is_paced: that is short enough to wait for: go on after it
     :ivar findings: for the explain page, those of limits in shadow too
     :ivar text: what the client hears where it is not let in
+    :ivar key: whose room is waited for longest
     """
 
     wait_s: float
     is_paced: bool
     findings: tuple[Finding, ...]
     text: str = ""
+    key: str = ""
 
     def reply(self, code: int = 450, enhanced: str = "4.7.1") -> Reply:
         """What the client hears where it is not let in."""

@@ -41,6 +41,7 @@ class Limiter:
         self._epoch = clock.seconds()
         self.stamps: dict[str, Stamps] = {}
         self.counts: dict[str, Counter[str]] = {}
+        self._met: dict[str, Counter[str]] = {}
 
     def now(self) -> float:
         """Seconds on the clock of the stamps, which began with the process."""
@@ -55,10 +56,14 @@ class Limiter:
             one.most = most
         counts = {limit.name: self.counts.get(limit.name, Counter()) for limit in settings.concurrency_limits}
         self.stamps, self.counts = stamps, counts
-        rules = [Rule(limit, Rate(limit.interval_s, limit.burst), stamps[limit.name], None) for limit in rates]
-        rules += [
-            Rule(limit, None, None, counts[limit.name]) for limit in settings.concurrency_limits if limit.mode != "off"
+        most_at_work = [limit for limit in settings.concurrency_limits if limit.mode != "off"]
+        names = [limit.name for limit in rates] + [limit.name for limit in most_at_work]
+        met = self._met = {name: self._met.get(name, Counter()) for name in names}
+        rules = [
+            Rule(limit, Rate(limit.interval_s, limit.burst), stamps[limit.name], None, met[limit.name])
+            for limit in rates
         ]
+        rules += [Rule(limit, None, None, counts[limit.name], met[limit.name]) for limit in most_at_work]
         return Limits(rules, self.now)
 
     # What is kept over restarts
@@ -91,7 +96,7 @@ class Limits:
     """
 
     def __init__(self, rules: Sequence[Rule], now: Callable[[], float]) -> None:
-        self._now = now
+        self.now = self._now = now
         self.is_empty = not rules
         self.rules = tuple(rules)
         self._connect = self._of("connections", "sessions")
@@ -212,7 +217,8 @@ class Limits:
     def _held(self, asked: Sequence[Charge], charges: list[Any] | None, now: float) -> Held:
         """Where some limit has no room: what is to be waited for, and whether all the same it is taken."""
         findings: list[Finding] = []
-        wait_s, is_paced, text = 0.0, True, ""
+        met: list[Rule] = []
+        wait_s, is_paced, text, key = 0.0, True, "", ""
         for charge in asked:
             rule = charge.rule
             wait = self._wait(charge, now)
@@ -221,20 +227,24 @@ class Limits:
             may_pace = rule.rate is not None and wait <= rule.limit.pace_s
             finding = finding_of(charge, wait, may_pace, now)
             if rule.is_shadow:
+                rule.met["shadow"] += 1
                 findings.append(finding)
                 continue
+            met.append(rule)
             is_paced = is_paced and may_pace
             if wait > wait_s:
                 # The one that is waited for longest speaks.
                 findings.insert(0, finding)
-                wait_s, text = wait, text_of(charge, wait)
+                wait_s, text, key = wait, text_of(charge, wait), charge.key
             else:
                 findings.append(finding)
+        for rule in met:
+            rule.met["paced" if is_paced else "refused"] += 1
         if charges is not None and is_paced:
             for charge in asked:
                 self._take(charge, now)
                 charges.append(charge)
-        return Held(wait_s, is_paced, tuple(findings), text)
+        return Held(wait_s, is_paced, tuple(findings), text, key)
 
     @staticmethod
     def _wait(charge: Charge, now: float) -> float:

@@ -94,11 +94,7 @@ class Pool:
         """Keep what a pool of the revision before knows of the same servers."""
         for server in self.servers:
             known = old.server(server.name)
-            if known is None:
-                continue
-            if known.is_drained:
-                self.drain(server, known.drain_reason)
-            if old.backend == self.backend:
+            if known is not None and old.backend == self.backend:
                 server.inherit(known)
 
     def start(self) -> None:

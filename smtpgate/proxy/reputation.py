@@ -14,9 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from zope.interface import implementer
+
 from smtpgate.config.model import Settings
+from smtpgate.interfaces import ISenders
 from smtpgate.policy import event as told
 from smtpgate.policy.houses import FREEMAIL
+from smtpgate.policy.sender import SenderRecord
 from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.admission import Standing
 from smtpgate.proxy.counters import Row
@@ -87,6 +91,7 @@ class Correspondents:
             self._seen[key] = at
 
 
+@implementer(ISenders)
 class Reputation:
     """All that is known. Times are seconds since the epoch.
 
@@ -122,6 +127,19 @@ class Reputation:
             if record is not None and domain.lower() not in FREEMAIL and record.standing(now) == KNOWN:
                 return Standing(KNOWN, f"sender {domain}: {record.words(now)}")
         return None
+
+    def record(self, kind: str, name: str) -> SenderRecord | None:
+        """For filters (`interfaces.ISenders`)."""
+        name = house_of(name) if kind == "name" else _network(name) if kind == "network" else name.lower()
+        found, now = self.records.get(f"{kind} {name}"), self._wall()
+        if found is None:
+            return None
+        size = NETWORK if kind == "network" else 1.0
+        return SenderRecord(kind, name, found.standing(now, size), found.sample(now), found.bad(now), found.words(now))
+
+    def is_correspondent(self, local: str, domain: str) -> bool:
+        """For filters (`interfaces.ISenders`)."""
+        return self.correspondents.knows(local, domain, self._wall())
 
     # Learning
 

@@ -46,6 +46,7 @@ class Ports:
     connect: Callable[[str, float], Deferred[Any]]
     table: Callable[[str], Any]
     memory: Memory
+    senders: Any
 
 
 @attrs.frozen
@@ -77,6 +78,7 @@ class Services:
         self.http = ports.http
         self.connect = ports.connect
         self.table = ports.table
+        self.senders = ports.senders
         self.settings = settings
         self._children = ports.children
         self._memory = ports.memory

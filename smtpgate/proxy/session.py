@@ -97,13 +97,13 @@ class Session:
             await opening.run(self)
             front, verbs, now = self.front, self._VERBS, self._clock.seconds
             wire = front.wire
-            patience = self.revision.settings.timeouts.command_s
+            patience, admission = self.revision.settings.timeouts.command_s, self.reception.admission
             deadline = 0.0
             while True:
                 event = wire.next_event()
                 if event is NEED_DATA:
                     # One deadline for a whole command: its octets do not extend it (P-242).
-                    deadline = deadline or now() + patience
+                    deadline = deadline or now() + admission.patience(facts, patience)
                     if front.is_full:
                         # A client that does not read its replies is not read either (P-247).
                         await front.sent(deadline)
@@ -245,7 +245,7 @@ class Session:
     def count_error(self) -> None:
         facts = self.facts
         facts.errors += 1
-        if facts.errors >= self.revision.settings.limits.errors:
+        if facts.errors >= self.reception.admission.errors(facts, self.revision.settings.limits.errors):
             self._close("error", status.TOO_MANY_ERRORS)
             raise SessionClosing("error", None)
 
@@ -259,7 +259,7 @@ class Session:
 
     def _count_junk(self) -> None:
         self._junk += 1
-        if self._junk > self.revision.settings.limits.junk:
+        if self._junk > self.reception.admission.errors(self.facts, self.revision.settings.limits.junk):
             self.count_error()
 
     # Filters of the session

@@ -79,7 +79,7 @@ class Slots:
         now = self._clock.seconds()
         self.shares.resize(self.capacity(now))
         name = session.traffic_class
-        server = self._free_one(servers, now) if self.shares.may(name) else None
+        server = self._free_one(servers, session, now) if self.shares.may(name) else None
         if server is not None:
             self._occupy(server, name)
             return server
@@ -88,7 +88,7 @@ class Slots:
             raise TimeUp
 
         def suits() -> ServerState | None:
-            return self._free_one(servers, self._clock.seconds())
+            return self._free_one(servers, session, self._clock.seconds())
 
         self.serve_in(min(server.health.wait_s(now) for server in servers))
         began = now
@@ -97,16 +97,20 @@ class Slots:
         assert server is not None
         return server
 
-    def _free_one(self, servers: list[ServerState], now: float) -> ServerState | None:
+    def _free_one(self, servers: list[ServerState], session: Session, now: float) -> ServerState | None:
         for server in servers:
             if server.is_drained or server.busy >= server.capacity(now):
                 continue
             health = server.health
             if (health.is_down or health.until) and not health.may_try(now):
                 continue
-            if server.links < server.max_links and self._is_in_total() or self._reclaim(server):
+            if self._idle.has(server.name, session) or self._is_in_caps(server) or self._reclaim(server, session):
                 return server
         return None
+
+    def _is_in_caps(self, server: ServerState) -> bool:
+        """Whether one more connection to it may be opened."""
+        return server.links < server.max_links and self._is_in_total()
 
     def _is_in_total(self) -> bool:
         most = self._backend.total_connections
@@ -200,21 +204,25 @@ class Slots:
         return False
 
     def park(self, link: Link) -> bool:
-        """A session is over, or needs its link no more: keep it for another where that is safe."""
+        """A session is over, or needs its link no more: keep it for another where that is safe; else it must end."""
         self._resting.pop(link, None)
+        server = self._by_name.get(link.server)
+        if server is None or server.is_drained or not self._idle.park(link):
+            return False
+        # Now that it is there: whoever is in line for the slot takes the link too.
         self._set_down(link)
-        return self._idle.park(link)
+        return True
 
-    def _reclaim(self, server: ServerState) -> bool:
-        """End a link that has no transaction, so that there is room for another: one of that server, or where only the
-        backend has too many, of any."""
+    def _reclaim(self, server: ServerState, session: Session) -> bool:
+        """Have a link without a transaction given up, so that there is room for another: one of that server, or where
+        only the backend has too many, of any. Where it is the same for this session it goes over to it."""
         before, self._is_serving = self._is_serving, True
         try:
-            return self._end_one(server)
+            return self._make_room(server, session)
         finally:
             self._is_serving = before
 
-    def _end_one(self, server: ServerState) -> bool:
+    def _make_room(self, server: ServerState, session: Session) -> bool:
         is_full = server.links >= server.max_links
         for one in (server,) if is_full else self._servers:
             if self._idle.drop(one.name):
@@ -222,6 +230,9 @@ class Slots:
         for link, give_up in self._resting.items():
             if link.server == server.name or not is_full:
                 give_up()
+                if not self._idle.has(server.name, session) and not self._is_in_caps(server):
+                    # It was kept, but not for this one.
+                    self._idle.drop(link.server)
                 return True
         return False
 

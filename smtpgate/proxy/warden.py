@@ -30,6 +30,10 @@ STRIKES: Final = {
     "no SMTP": 4.0,
 }
 
+#: Networks that may be banned, by the bits that make them: wider ones take too many along, and each is one look at the
+#: door.
+BANNED4: Final = (24, 23, 22, 21, 20, 19, 18, 17, 16)
+BANNED6: Final = (64, 56, 48, 32)
 #: Strikes that one delivered message takes away.
 FORGIVEN: Final = 1.0
 #: Who has waited for the greeting need not do so again for a day (postscreen_greet_ttl), and so many are remembered.
@@ -68,17 +72,15 @@ class Warden:
         if not len(self.bans):
             return None
         mode = self._settings().bans.mode
-        ban = self.bans.find((address, network_of(address, 24, 64), *self._wide(address)), self._wall())
+        networks = (
+            [network_of(address, 24, bits) for bits in BANNED6]
+            if ":" in address
+            else [network_of(address, bits, 64) for bits in BANNED4]
+        )
+        ban = self.bans.find((address, *networks), self._wall())
         if ban is None or mode != "enforce" or self.is_exempt(address):
             return None
         return ban
-
-    @staticmethod
-    def _wide(address: str) -> tuple[str, ...]:
-        """Larger networks that an administrator may have banned."""
-        if ":" in address:
-            return tuple(network_of(address, 24, bits) for bits in (56, 48, 32))
-        return tuple(network_of(address, bits, 64) for bits in (23, 22, 21, 20, 19, 18, 17, 16))
 
     def refusal(self, ban: Ban) -> Reply:
         """What a banned client hears."""

@@ -77,6 +77,18 @@ class HistoryStore:
         """
         return self._database.read(_recent, limit, before)
 
+    def begun_since(self, at: float, limit: int, after: str = "") -> Deferred[list[Record]]:
+        """Sessions that began at or after a time, the oldest first.
+
+        :param at: seconds since the epoch
+        :param after: id of a session that began then: only those behind it, for the next page
+        """
+        return self._database.read(_begun_since, at, limit, after)
+
+    def edge(self, limit: int) -> Deferred[float]:
+        """When the session began that so many came after; 0.0 where there are fewer."""
+        return self._database.read(_edge, limit)
+
     def search(
         self,
         text: str = "",
@@ -210,6 +222,24 @@ def _recent(connection: sa.Connection, limit: int, before: float | None) -> list
     if before is not None:
         query = query.where(sessions.c.started < before)
     return [_record(row[0]) for row in connection.execute(query)]
+
+
+def _begun_since(connection: sa.Connection, at: float, limit: int, after: str) -> list[Record]:
+    columns = sessions.c
+    query = sa.select(columns.record).order_by(columns.started, columns.id).limit(limit).where(columns.started >= at)
+    if after:
+        query = query.where(sa.tuple_(columns.started, columns.id) > sa.tuple_(at, _clean(after)))
+    found = []
+    for number, row in enumerate(connection.execute(query), 1):
+        found.append(_record(row[0]))
+        if not number % _BREATH:
+            time.sleep(_BREATH_S)
+    return found
+
+
+def _edge(connection: sa.Connection, limit: int) -> float:
+    query = sa.select(sessions.c.started).order_by(sessions.c.started.desc()).offset(limit).limit(1)
+    return connection.execute(query).scalar() or 0.0
 
 
 def _search(

@@ -36,6 +36,7 @@ from smtpgate.proxy.ledger import Ledger
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reception import Reception
+from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
@@ -133,6 +134,7 @@ class Gateway:
     :ivar services: what its filters are built with
     :ivar resolver: answers their look-ups; `children` runs their jobs; `http` hears their requests
     :ivar connect_to: what opens their streams to engines
+    :ivar senders: what is known of senders; `senders.records.add(key, reason, points, time)` puts something in
     """
 
     def __init__(
@@ -162,6 +164,7 @@ class Gateway:
         self._turns: Turns = deque()
         self._broken: list[str] = []
         settings = _settings([one for one in filters if isinstance(one, Used)], role, domains, config)
+        self.senders = Reputation(self.clock.seconds, lambda: settings)
         self.services = self._services(settings, is_shadow=False)
         self._shadow = self._services(settings, is_shadow=True)
         tables = iter(settings.filters)
@@ -222,6 +225,7 @@ class Gateway:
             lambda endpoint, timeout_s: self.connect_to(endpoint, timeout_s),
             self.table,
             Memory(self.clock),
+            self.senders,
         )
         known = FilterSettings(settings.hostname, settings.local_domains, settings.trusted_relays)
         return Services(ports, known, Examination({"limits": attrs.asdict(settings.content)}), is_shadow)

@@ -10,7 +10,10 @@ began not long ago: a stamp is a sum of many intervals, and the float of a date 
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
+from itertools import islice
+from operator import itemgetter
 
 import attrs
 
@@ -18,6 +21,8 @@ import attrs
 SLACK_S = 1e-6
 #: Keys looked at for each new one, so that what is idle goes away without a sweep of all.
 _LOOKED_AT = 2
+#: Keys looked at to show some: ten milliseconds for whoever waits meanwhile.
+_SHOWN = 50_000
 #: Keys looked at for one that has to go because there is no room.
 _CANDIDATES = 8
 
@@ -114,8 +119,9 @@ class Stamps:
             stamps[key] = tat
 
     def fullest(self, most: int) -> list[tuple[str, float]]:
-        """The keys whose stamps lie furthest ahead, and these."""
-        return sorted(self._stamps.items(), key=lambda one: -one[1])[:most]
+        """The keys whose stamps lie furthest ahead, and these; of many keys the newest are looked at."""
+        newest = islice(reversed(self._stamps.items()), _SHOWN)
+        return heapq.nlargest(most, newest, key=itemgetter(1))
 
     def items(self) -> list[tuple[str, float]]:
         """All of them; a copy."""

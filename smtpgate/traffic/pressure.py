@@ -50,6 +50,22 @@ TABLE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = MappingProxyType(
     }
 )
 
+#: The part of the errors and junk commands that a session may make, by level and class; at least one. Who is not named
+#: may make all of them. Postfix under stress allows one error of everybody (smtpd_hard_error_limit = ${stress?1}).
+BUDGETS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
+    {
+        "normal": {SUSPECT: 0.5},
+        "busy": {SUSPECT: 0.25},
+        "high": {SUSPECT: 0.0, UNKNOWN: 0.25},
+        "severe": {SUSPECT: 0.0, UNKNOWN: 0.0},
+        "critical": {SUSPECT: 0.0, UNKNOWN: 0.0, KNOWN: 0.5},
+    }
+)
+#: From this level on the next command of a class that is named above is waited for so long at most, seconds (Postfix
+#: smtpd_timeout under stress).
+HURRY: Final = 2
+HURRY_S: Final = 10.0
+
 #: A level is left after so long below it.
 CALM_S: Final = 3.0
 #: Thresholds of each level above normal: the reactor's lag as a multiple of what was configured, and parts of what
@@ -135,6 +151,15 @@ class Pressure:
             self.reason = reason if self.level else ""
             return True
         return False
+
+    def budget(self, name: str, most: int) -> int:
+        """How many of `most` errors a session of that class may make at this level."""
+        return max(1, int(most * BUDGETS[LEVELS[self.level]].get(name, 1.0)))
+
+    def patience(self, name: str, seconds: float) -> float:
+        """How long the next command of that class is waited for, where it would be `seconds`."""
+        hurries = self.level >= HURRY and name in BUDGETS[LEVELS[self.level]]
+        return min(seconds, HURRY_S) if hurries else seconds
 
     def sheds(self, name: str) -> frozenset[str]:
         """What is shed of a class at this level."""

@@ -8,7 +8,9 @@ sample, and what is said of a sender with a small one is nothing. Precedents: Se
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
+from itertools import islice
 from typing import Any, Final
 
 import attrs
@@ -27,6 +29,8 @@ GOOD_PART: Final = 0.05
 BAD_PART: Final = 0.5
 #: Reasons kept for one sender; the least go.
 REASONS: Final = 6
+#: Records looked at to show the worst: some ten milliseconds for whoever waits meanwhile.
+SHOWN: Final = 10_000
 #: A record with less than this is as good as none.
 LEAST: Final = 0.05
 
@@ -135,5 +139,6 @@ class Records:
         return rows
 
     def worst(self, now: float, most: int) -> list[tuple[str, Any]]:
-        """The records with most bad points."""
-        return sorted(self._records.items(), key=lambda one: -one[1].bad(now))[:most]
+        """The records with most bad points, of those that were heard of last."""
+        newest = islice(reversed(self._records.items()), SHOWN)
+        return heapq.nlargest(most, newest, key=lambda one: one[1].bad(now))

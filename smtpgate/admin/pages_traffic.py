@@ -1,0 +1,133 @@
+"""The pages about traffic: classes and pressure, limits and bans, senders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smtpgate.admin import api_traffic as do
+from smtpgate.admin.guard import Refusal
+from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.wire import Answer, redirect
+from smtpgate.config.loader import ConfigErrors
+from smtpgate.control.views import Refused
+
+#: Bans on a page.
+ROWS = 100
+#: Lengths of a ban that a form offers, minutes.
+LENGTHS = ((60, "an hour"), (24 * 60, "a day"), (7 * 24 * 60, "a week"), (90 * 24 * 60, "90 days"))
+#: What a form may say in one line, and of a limit.
+LINE, TEXT = 500, 20_000
+
+
+async def traffic(ask: Ask) -> Answer:
+    """Whose mail goes first, and what is shed."""
+    view = ask.office.control.traffic.overview()
+    return await ask.office.templates.page(
+        ask, "traffic.html", here="traffic", view=view, classes=tuple(view.resources[0].used)
+    )
+
+
+async def limits(ask: Ask) -> Answer:
+    """Limits and bans."""
+    return await _limits(ask)
+
+
+async def _limits(ask: Ask, status: int = 200, **more: Any) -> Answer:
+    traffic = ask.office.control.traffic
+    bans = traffic.bans()
+    given = {"said": "", "trial": None, "problems": (), "tried": "", "text": "", **more}
+    return await ask.office.templates.page(
+        ask,
+        "limits.html",
+        status,
+        here="limits",
+        limits=traffic.limits(),
+        bans=bans[:ROWS],
+        bans_total=len(bans),
+        lengths=LENGTHS,
+        mode=ask.office.control.settings.bans.mode,
+        **given,
+    )
+
+
+async def senders(ask: Ask) -> Answer:
+    """What is known of a sender."""
+    asked = _line(ask.query.get("asked", ""))
+    traffic = ask.office.control.traffic
+    return await ask.office.templates.page(
+        ask,
+        "senders.html",
+        here="senders",
+        asked=asked,
+        view=traffic.sender(asked) if asked else None,
+        worst=traffic.worst(),
+    )
+
+
+# Do
+
+
+def _line(text: str) -> str:
+    return "".join(c for c in text if c.isprintable())[:LINE].strip()
+
+
+async def set_ban(ask: Ask) -> Answer:
+    """Keep somebody out."""
+    minutes = ask.form.get("minutes", "")
+    if minutes not in {str(one) for one, _ in LENGTHS}:
+        raise Refusal("parameter", 400, "choose how long")
+    key, reason = _line(ask.form.get("key", "")), _line(ask.form.get("reason", ""))
+    try:
+        await do.set_ban(ask, key, reason, int(minutes))
+    except Refused as refused:
+        return await _limits(ask, 409, said=str(refused))
+    return redirect("/limits#bans")
+
+
+async def lift_ban(ask: Ask) -> Answer:
+    """Let it in again."""
+    await do.lift_ban(ask, ask.form.get("key", ""))
+    return redirect("/limits#bans")
+
+
+async def free_key(ask: Ask) -> Answer:
+    """Forget what one key has used of a limit."""
+    await do.free_key(ask, ask.form.get("limit", ""), ask.form.get("key", ""))
+    return redirect("/limits")
+
+
+async def simulate(ask: Ask) -> Answer:
+    """Try a limit on the last day."""
+    name, text = _line(ask.form.get("name", "")), ask.form.get("text", "")[:TEXT].replace("\r\n", "\n")
+    if bool(name) == bool(text.strip()):
+        return await _limits(ask, 422, said="Give the text of a limit.", tried="text")
+    try:
+        trial = await do.try_limit(ask, name, text, 24)
+    except ConfigErrors as errors:
+        found = [one for one in errors.problems if one.is_error]
+        return await _limits(ask, 422, problems=found, tried="text", text=text)
+    except Refused as refused:
+        return await _limits(ask, 409, said=str(refused), tried="text", text=text)
+    return await _limits(ask, trial=trial, tried=name or "text", text=text)
+
+
+async def forget_sender(ask: Ask) -> Answer:
+    """Forget what is known of a sender."""
+    await do.forget_sender(ask, ask.form.get("key", ""))
+    return redirect("/senders")
+
+
+def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
+    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
+
+
+ROUTES = (
+    _page("/traffic", "traffic:read", traffic),
+    _page("/limits", "traffic:read", limits),
+    _page("/limits/free", "runtime:write", free_key, "POST"),
+    _page("/limits/simulate", "test:run", simulate, "POST"),
+    _page("/bans/set", "runtime:write", set_ban, "POST"),
+    _page("/bans/lift", "runtime:write", lift_ban, "POST"),
+    _page("/senders", "traffic:read", senders),
+    _page("/senders/forget", "runtime:write", forget_sender, "POST"),
+)
