@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy flood bench bench-filters clean
+.PHONY: help venv run test check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-filters clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -20,6 +20,7 @@ help:
 	@echo "make verdicts  each mail of ../shared/cases against what its row asks for"
 	@echo "make accuracy  how much spam and phishing is found, at how many false alarms"
 	@echo "make bench     speed beside other gateways, where the bench is there"
+	@echo "make bench-limits  cost of limits: many keys against few, and seven limits against none"
 	@echo "make bench-filters  cost of the filters beside Haraka and rspamd under Postfix; as root"
 	@echo "make docs      write the generated documents anew"
 
@@ -91,6 +92,13 @@ CASES ?= tput,lat,idle,big,tls
 bench: venv
 	@if [ -f $(BENCH)/run.py ]; then mkdir -p var && $(PYTHON) $(BENCH)/run.py --peers $(PEERS) \
 		--target tests/bench/smtpgate.toml --cases $(CASES) --sessions 50 --json var/bench.json; \
+	else echo "skipped: no $(BENCH)/run.py"; fi
+
+bench-limits: venv
+	$(BIN)/python -m tests.bench.keys
+	@if [ -f $(BENCH)/run.py ]; then mkdir -p var && $(PYTHON) $(BENCH)/run.py --peers none \
+		--target tests/bench/smtpgate.toml --target tests/bench/limits.toml --cases tput --sessions 50 \
+		--repeats 5 --seconds 1 --json var/bench-limits.json; \
 	else echo "skipped: no $(BENCH)/run.py"; fi
 
 # Haraka is looked for in $(HARAKA); what it needs there is said where it is missing.

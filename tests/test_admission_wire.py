@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from smtpgate.policy import event as told
+from smtpgate.testing import Gateway
 from smtpgate.traffic.pressure import LEVELS, Pressure
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import REFERENCE, Backend, Client
@@ -232,6 +233,8 @@ class AdmissionTests(GatewayCase):
             raise AssertionError("it never ended")
 
         def script(gateway: TestGateway, backend: Backend) -> None:
+            # No reply waits here for an error: that is told of below.
+            gateway.engine.pacer.waiting = 10**6
             for level, most in {
                 "normal": (12, 12, 6),
                 "busy": (12, 12, 3),
@@ -248,6 +251,32 @@ class AdmissionTests(GatewayCase):
             self.assertEqual(errors(gateway, "trusted"), 12)
 
         return self.talk(script, limits="errors = 12", top='[bans]\nmode = "off"')
+
+    def test_who_makes_errors_is_slowed_down(self) -> None:
+        """In the second half of its budget a stranger waits a second after each, in a pool of its own; a session
+        that goes away leaves no place taken."""
+        kit = Gateway(config="[limits]\nerrors = 6\n")
+        client = kit.connect("192.0.2.7")
+        client.helo()
+        for _ in range(3):
+            self.assertEqual(client.say("NONSENSE")[:3], "500")
+        self.assertEqual(client.say("NONSENSE")[:3], "500", "the error itself is answered at once")
+        pacer = kit._engine.pacer
+        self.assertEqual((pacer.waiting, client.say("NOOP")), (1, ""))
+        kit.advance(0.9)
+        self.assertEqual(client.read(), "")
+        kit.advance(0.2)
+        self.assertEqual((client.read()[:3], pacer.waiting), ("250", 0))
+        self.assertEqual(client.say("NONSENSE")[:3], "500")
+        self.assertEqual(pacer.waiting, 1)
+        client.hang_up()
+        self.assertEqual((pacer.waiting, kit.sessions), (0, 0))
+        # Those who are known to be of the house are not slowed down.
+        client = kit.connect("127.0.0.1")
+        client.helo()
+        for _ in range(5):
+            client.say("NONSENSE")
+        self.assertEqual(client.say("NOOP")[:3], "250")
 
     def test_strangers_are_not_waited_for_under_pressure(self) -> None:
         """Ten seconds for the next command from `high` on; who is known has what was configured."""

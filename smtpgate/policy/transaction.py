@@ -180,6 +180,8 @@ class Transaction:
     :ivar shared: what its filters share (`proxy.shared.Flights`); None while there is nothing
     :ivar at_end: what is to be called when it is over
     :ivar charges: what it has taken of limits (`proxy.limiter.Charge`)
+    :ivar hears_each: its client takes an answer for each recipient at the end of data: LMTP (RFC 2033 section 4.2), or
+        SMTP with PRDR (draft-hall-prdr-00)
     :ivar authenticated: names that are proved, as far as filters asked: "spf" and "dkim" domains, "name" of the client
     """
 
@@ -214,6 +216,7 @@ class Transaction:
         "at_end",
         "charges",
         "authenticated",
+        "hears_each",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
@@ -221,6 +224,7 @@ class Transaction:
         self.session = session
         self.sender = sender
         self.params = params
+        self.hears_each = session.protocol == "LMTP" or "PRDR" in params
         self.recipients: list[Recipient] = []
         self.route = 0
         self.backend = ""
@@ -247,12 +251,6 @@ class Transaction:
         self.at_end: list[Callable[[], None]] = []
         self.charges: list[Any] = []
         self.authenticated: dict[str, tuple[str, ...]] = {}
-
-    @property
-    def hears_each(self) -> bool:
-        """True where its client takes an answer for each recipient at the end of data: LMTP (RFC 2033 section 4.2), or
-        SMTP with PRDR (draft-hall-prdr-00)."""
-        return self.session.protocol == "LMTP" or "PRDR" in self.params
 
     def note(self, word: str) -> None:
         """A short word about the message, once."""

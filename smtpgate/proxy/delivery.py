@@ -10,7 +10,7 @@ Where the client takes an answer for each recipient (`Transaction.hears_each`) n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from smtpgate.policy.transaction import Recipient, Transaction
@@ -29,7 +29,17 @@ class Delivery:
     :ivar is_committing: a server has been given the end of data
     """
 
-    __slots__ = ("transaction", "is_committing", "_parts", "_pools", "_make", "_timeouts", "_clock", "_by_chunks")
+    __slots__ = (
+        "transaction",
+        "is_committing",
+        "_parts",
+        "_single",
+        "_pools",
+        "_make",
+        "_timeouts",
+        "_clock",
+        "_by_chunks",
+    )
 
     def __init__(self, transaction: Transaction, make: Callable[[Pool], Part], timeouts: Any, clock: Clock) -> None:
         """
@@ -38,11 +48,21 @@ class Delivery:
         self.transaction = transaction
         self.is_committing = False
         self._parts: dict[Pool, Part] = {}
+        #: The part of a message that goes to one backend; None where it goes to several.
+        self._single: Part | None = None
         self._pools: dict[Recipient, Pool] = {}
         self._make = make
         self._timeouts = timeouts
         self._clock = clock
         self._by_chunks = False
+
+    @property
+    def only(self) -> Leg | None:
+        """The leg of a message that has one alone, as most have; None for all others."""
+        part = self._single
+        if part is not None and len(part.legs) == 1 and part.broken is None and part.legs[0].recipients:
+            return part.legs[0]
+        return None
 
     @property
     def legs(self) -> list[Leg]:
@@ -62,7 +82,9 @@ class Delivery:
     def _part(self, pool: Pool) -> Part:
         part = self._parts.get(pool)
         if part is None:
-            part = self._parts[pool] = self._make(pool)
+            part = self._make(pool)
+            self._single = None if self._parts else part
+            self._parts[pool] = part
         return part
 
     # Envelope
@@ -71,7 +93,7 @@ class Delivery:
         """Relay the sender at once: the link of a relayed login stands already."""
         return await self._part(pool).mail()
 
-    async def rcpt(self, pool: Pool, group: Sequence[Recipient], server_wish: str = "") -> list[Reply]:
+    def rcpt(self, pool: Pool, group: Sequence[Recipient], server_wish: str = "") -> Awaitable[list[Reply]]:
         """Relay recipients of one backend; the servers' replies, or ours for them, one each.
 
         :param server_wish: the server that is to be asked first
@@ -79,7 +101,7 @@ class Delivery:
         part = self._part(pool)
         part.server_wish = server_wish
         is_first = True
-        for other in list(self._parts.values()):
+        for other in list(self._parts.values()) if part is not self._single else ():
             if other is not part and other.legs:
                 if any(leg.recipients for leg in other.legs):
                     is_first = False
@@ -89,7 +111,7 @@ class Delivery:
                     other.finish()
         for recipient in group:
             self._pools[recipient] = pool
-        return await part.rcpt(group, is_first)
+        return part.rcpt(group, is_first)
 
     async def again(self) -> Reply | None:
         """Some recipients are left out: ask for the others anew, each where it was. A Reply where that is the end."""
@@ -119,9 +141,15 @@ class Delivery:
 
     # Content
 
-    async def start(self, by_chunks: bool) -> Reply | None:
+    def start(self, by_chunks: bool) -> Awaitable[Reply | None]:
         """DATA to every leg; a Reply where content is not wanted."""
         self._by_chunks = by_chunks
+        if self.only is not None and self._single is not None:
+            self._single.ask_data(by_chunks)
+            return self._single.start(by_chunks, self._clock.seconds() + self._timeouts.data_init_s)
+        return self._start_all(by_chunks)
+
+    async def _start_all(self, by_chunks: bool) -> Reply | None:
         for part in self._parts.values():
             if part.broken is not None and not self.transaction.hears_each:
                 return self._give_up(part.broken.reply)
@@ -138,6 +166,9 @@ class Delivery:
     def _judge(self, refusal: Reply | None = None) -> Reply | None:
         """Whether the message may go on: a Reply where a backend is lost or refuses, or no leg is left."""
         each = self.transaction.hears_each
+        leg = self.only
+        if leg is not None and leg.final is None:
+            return None
         for part in self._parts.values():
             finals = [leg.final for leg in part.legs if leg.recipients and leg.final is not None]
             if finals and not part.living and not each:
@@ -174,6 +205,11 @@ class Delivery:
 
         :return: the one reply for the message
         """
+        if self.only is not None and self._single is not None:
+            legs = self._single.commit(chunk, prefix)
+            self.is_committing = bool(legs)
+            await self._single.outcome(legs)
+            return self._reply()
         each = self.transaction.hears_each
         parts = list(self._in_order())
         if len(parts) > 1:
@@ -201,6 +237,9 @@ class Delivery:
 
     def _reply(self) -> Reply:
         """The one reply for the message, as far as there are answers."""
+        leg = self.only
+        if leg is not None and leg.final is not None and not leg.finals:
+            return leg.final
         return _merged([final for _, final in self.finals() if final is not None], self.transaction.hears_each)
 
     def finals(self) -> Iterator[tuple[Recipient, Reply | None]]:

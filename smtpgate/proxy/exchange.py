@@ -168,21 +168,24 @@ class Exchange:
         limits = self._session.revision.limits
         admission = self._session.reception.admission
         shed = admission.busy_reply(452) if RCPT in admission.sheds(facts.session.traffic_class) else None
+        knows, run = len(self._engine.ledger) > 0, self.run
+        keeps_apart = self._session.door.chain.guesses and not facts.hears_each
         for command in group:
             assert command.path is not None
             recipient = Recipient(command.path, command.params)
             place = len(out)
-            found = self._doom or shed or self._known_word(recipient, pending, group)
+            found = self._doom or shed or (self._known_word(recipient, pending, group) if knows else None)
             found = found or self._own_word(recipient, len(pending))
-            if not isinstance(found, Reply):
+            if run.delayed is not None and not isinstance(found, Reply):
                 found = self._delayed(recipient) or found
-            if not isinstance(found, Reply) and self.run.wants("rcpt"):
+            if run.wants("rcpt") and not isinstance(found, Reply):
                 found = await self._filter("rcpt", recipient) or found
-            if not isinstance(found, Reply) and batches and self._is_apart(recipient, pending):
-                await self._relay(batches, out)
-                batches, pending = {}, []
-            if not isinstance(found, Reply) and self._is_apart(recipient, ()):
-                found = status.OTHER_DESTINATION
+            if keeps_apart and not isinstance(found, Reply):
+                if batches and self._is_apart(recipient, pending):
+                    await self._relay(batches, out)
+                    batches, pending = {}, []
+                if self._is_apart(recipient, ()):
+                    found = status.OTHER_DESTINATION
             if not isinstance(found, Reply) and limits.has_rcpt:
                 found = await self._held(limits.rcpt(facts, recipient, found.backend.name), recipient) or found
             if not isinstance(found, Reply) and found not in batches:
@@ -210,8 +213,6 @@ class Exchange:
         all by being sent to postmaster too.
         """
         facts = self.facts
-        if not self._session.door.chain.guesses or facts.hears_each:
-            return False
         others = pending or [one for one in facts.recipients if one.state in ("accepted", "known")]
         is_spared = facts.spares(recipient)
         return any(facts.spares(one) is not is_spared for one in others)
@@ -235,7 +236,7 @@ class Exchange:
     def _known_word(self, recipient: Recipient, pending: Sequence[Recipient], group: Sequence[Command]) -> Reply | None:
         """What the commit ledger has to say of a recipient."""
         ledger, facts, name = self._engine.ledger, self.facts, str(recipient.path)
-        if not len(ledger) or not ledger.may_know(name):
+        if not ledger.may_know(name):
             return None
         here = [str(one.path) for one in facts.recipients if one.state == "accepted"]
         here += [str(one.path) for one in pending]
@@ -287,7 +288,8 @@ class Exchange:
         if self.delivery is None:
             self.delivery = self._deliver()
         self._session.front.flush()
-        self._judge_sender()
+        if self.facts.authenticated:
+            self._judge_sender()
         ledger = self._engine.ledger
         for pool, batch in batches.items():
             wish = ledger.hint(str(batch[0][1].path)) if len(ledger) else ""
@@ -487,10 +489,10 @@ class Exchange:
 
     def _is_delivered_at_once(self, reply: Reply, end: EndOfData) -> bool:
         """The usual case: one server has it for all recipients, and the client is there to hear that."""
-        if reply.code >= 300 or end.answers > 1 or self.delivery is None or len(self.delivery.legs) != 1:
+        leg = self.delivery.only if self.delivery is not None else None
+        if reply.code >= 300 or end.answers > 1 or leg is None:
             return False
         facts, session = self.facts, self._session
-        leg = self.delivery.legs[0]
         return (
             leg.final is reply
             and not leg.finals

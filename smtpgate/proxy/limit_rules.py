@@ -17,7 +17,7 @@ from smtpgate.config.model_traffic import ConcurrencyLimit, Condition, RateLimit
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.smtp.reply import Reply
-from smtpgate.traffic.gcra import Rate
+from smtpgate.traffic.gcra import SLACK_S, Rate
 
 RATES: Final = "rate_limits"
 CONCURRENCY: Final = "concurrency_limits"
@@ -51,6 +51,11 @@ def network_of(address: str, prefix4: int, prefix6: int) -> str:
     return str(ipaddress.ip_network((parsed, prefix4 if parsed.version == 4 else prefix6), strict=False))
 
 
+def _client(address: str) -> str:
+    """An address in the one form that it has; that of IPv4 is so already."""
+    return address if ":" not in address else network_of(address, 32, 128).partition("/")[0]
+
+
 def _sender(session: Session, transaction: Transaction | None) -> str:
     """The null sender is everybody's: it is counted for each client and greeting."""
     assert transaction is not None
@@ -67,7 +72,7 @@ def _sender_domain(session: Session, transaction: Transaction | None) -> str:
 def _part(name: str, limit: RateLimit | ConcurrencyLimit) -> Key:
     prefix4, prefix6 = limit.prefix4, limit.prefix6
     parts: dict[str, Key] = {
-        "client": lambda s, t, r, b: network_of(s.client_ip, 32, 128).partition("/")[0],
+        "client": lambda s, t, r, b: _client(s.client_ip),
         "network": lambda s, t, r, b: network_of(s.client_ip, prefix4, prefix6),
         "listener": lambda s, t, r, b: s.listener,
         "helo": lambda s, t, r, b: s.helo.lower(),
@@ -86,6 +91,15 @@ def _key(limit: RateLimit | ConcurrencyLimit) -> Key:
     parts = [_part(name, limit) for name in limit.by]
     if len(parts) == 1:
         return parts[0]
+    if len(parts) == 2:
+        first, second = parts
+
+        def both(session: Session, transaction: Transaction | None, recipient: Recipient | None, backend: str) -> str:
+            one = first(session, transaction, recipient, backend)
+            other = second(session, transaction, recipient, backend)
+            return f"{one} {other}" if one and other else ""
+
+        return both
 
     def joined(session: Session, transaction: Transaction | None, recipient: Recipient | None, backend: str) -> str:
         values = [part(session, transaction, recipient, backend) for part in parts]
@@ -137,8 +151,9 @@ class Rule:
         "is_shadow",
         "has_conditions",
         "is_octets",
+        "is_of_recipients",
         "interval_s",
-        "depth_s",
+        "room_s",
         "met",
     )
 
@@ -156,10 +171,17 @@ class Rule:
         self.is_shadow = limit.mode == "shadow"
         self.has_conditions = limit.when != Condition()
         self.is_octets = limit.count == "octets"
+        self.is_of_recipients = limit.count == "recipients"
         #: 0.0 for a concurrency limit.
         self.interval_s = rate.interval_s if rate is not None else 0.0
-        self.depth_s = rate.depth_s if rate is not None else 0.0
+        #: How far a stamp may be ahead where one more is to have room.
+        self.room_s = self.room_for(1.0)
         self.met: Counter[str] = Counter() if met is None else met
+
+    def room_for(self, amount: float) -> float:
+        """The same for so many; more than a whole burst has room where nothing else was taken (`Rate.wait`)."""
+        rate = self.rate
+        return float(rate.depth_s - min(amount, rate.burst) * rate.interval_s + SLACK_S) if rate is not None else 0.0
 
     def state(self, key: str, now: float) -> tuple[float, float, float]:
         """How much of it a key has in use, how much it may have, and the seconds until there is room for one more."""

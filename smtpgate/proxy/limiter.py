@@ -23,7 +23,7 @@ from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.proxy.limit_rules import BY_RECIPIENT, SOON_S, Charge, Held, Rule, finding_of, fits, text_of
 from smtpgate.tasks import Clock
-from smtpgate.traffic.gcra import SLACK_S, Rate, Stamps
+from smtpgate.traffic.gcra import Rate, Stamps
 
 #: What comes free sooner than that is not kept over a restart, which takes as long.
 LEAD_S: Final = 5.0
@@ -118,46 +118,34 @@ class Limits:
 
     def connect(self, session: Session) -> Held | None:
         """A connection, once its client is known."""
-        return self._ask(self._asked(self._connect, session), session.charges)
+        return self._ask(self._connect, session, session.charges)
 
     def login(self, session: Session) -> Held | None:
         """Somebody has logged in."""
-        return self._ask(self._asked(self._login, session), session.charges)
+        return self._ask(self._login, session, session.charges)
 
     def auth(self, session: Session) -> Held | None:
         """Somebody wants to log in: whether there were too many failures."""
-        return self._ask(self._asked(self._auth, session), None)
+        return self._look(self._auth, session)
 
     def mail(self, transaction: Transaction) -> Held | None:
         """A message, once its sender is known."""
         session = transaction.session
-        held = self._ask(self._asked(self._refused, session, transaction), None) if self._refused else None
+        held = self._look(self._refused, session, transaction) if self._refused else None
         if held is not None and not held.is_paced:
             return held
-        return self._ask(self._asked(self._mail, session, transaction), transaction.charges) or held
+        return self._ask(self._mail, session, transaction.charges, transaction) or held
 
     def rcpt(self, transaction: Transaction, recipient: Recipient, backend: str) -> Held | None:
         """A recipient, once its backend is known."""
         session = transaction.session
-        held = self._ask(self._asked(self._refused, session, transaction), None) if self._refused else None
+        held = None
+        if self._refused and len(transaction.recipients) > transaction.accepted:
+            # One was refused since MAIL asked.
+            held = self._look(self._refused, session, transaction)
         if held is not None and not held.is_paced:
             return held
-        asked = self._asked(self._rcpt, session, transaction, recipient, backend)
-        # A message counts once for each key, for all of its recipients that have that key.
-        fresh, shared = [], []
-        for one in asked:
-            known = None
-            if one.rule.limit.count != "recipients":
-                known = next((k for k in transaction.charges if k.rule is one.rule and k.key == one.key), None)
-            if known is None:
-                fresh.append(one)
-            else:
-                shared.append(known)
-        found = self._ask(fresh, transaction.charges)
-        if found is None or found.is_paced:
-            for known in shared:
-                known.recipients.append(recipient)
-        return found or held
+        return self._ask(self._rcpt, session, transaction.charges, transaction, recipient, backend) or held
 
     def _asked(
         self,
@@ -167,52 +155,96 @@ class Limits:
         recipient: Recipient | None = None,
         backend: str = "",
     ) -> list[Charge]:
+        """One of each limit that is about it."""
         asked = []
         for rule in rules:
             if rule.has_conditions and not fits(rule.limit.when, session, transaction, recipient):
                 continue
             key = rule.key(session, transaction, recipient, backend)
             if key:
-                amount = 1.0
-                if rule.is_octets and transaction is not None and transaction.params:
-                    amount = max(1.0, float(transaction.params.get("SIZE") or 0))
-                asked.append(Charge(rule, key, amount, [] if recipient is None else [recipient]))
+                recipients = [] if recipient is None else [recipient]
+                asked.append(Charge(rule, key, _amount(transaction) if rule.is_octets else 1.0, recipients))
         return asked
 
-    def _ask(self, asked: Sequence[Charge], charges: list[Any] | None) -> Held | None:
+    def _look(self, rules: Iterable[Rule], session: Session, transaction: Transaction | None = None) -> Held | None:
+        """Whether there is room for one more; nothing is taken."""
+        now = self._now()
+        for rule in rules:
+            if rule.has_conditions and not fits(rule.limit.when, session, transaction, None):
+                continue
+            key = rule.key(session, transaction, None, "")
+            if key and rule.stamps.get(key) - now > rule.room_s:
+                return self._held(self._asked(rules, session, transaction), None, now)
+        return None
+
+    def _ask(
+        self,
+        rules: Sequence[Rule],
+        session: Session,
+        charges: list[Any],
+        transaction: Transaction | None = None,
+        recipient: Recipient | None = None,
+        backend: str = "",
+    ) -> Held | None:
         """Take all of it or nothing; None where nothing stands in the way.
 
-        :param charges: where what was taken is noted; None to look only
+        A message counts once for each key, for all of its recipients that have that key.
+
+        :param charges: where what was taken is noted
         """
-        if not asked:
+        if not rules:
             return None
-        now = self._now()
-        # The usual case in one piece: there is room everywhere.
-        stamps = []
-        for charge in asked:
-            rule = charge.rule
-            interval_s = rule.interval_s
-            if not interval_s:
-                if rule.counts[charge.key] >= rule.limit.most:
-                    return self._held(asked, charges, now)
-                stamps.append(0.0)
+        now, mark = self._now(), len(charges)
+        shared: list[Charge] = []
+        for rule in rules:
+            if rule.has_conditions and not fits(rule.limit.when, session, transaction, recipient):
                 continue
-            tat = rule.stamps.get(charge.key)
-            if tat < now:
-                tat = now
-            amount = charge.amount
-            if tat - now + min(amount, rule.rate.burst) * interval_s - rule.depth_s > SLACK_S:
-                return self._held(asked, charges, now)
-            stamps.append(tat + amount * interval_s)
-        if charges is not None:
-            for charge, tat in zip(asked, stamps, strict=True):
-                rule = charge.rule
-                if tat:
-                    rule.stamps.put(charge.key, tat, now)
-                else:
-                    rule.counts[charge.key] += 1
-                charges.append(charge)
-        return None
+            key = rule.key(session, transaction, recipient, backend)
+            if not key:
+                continue
+            if recipient is not None and not rule.is_of_recipients and charges:
+                known = _known(charges, rule, key)
+                if known is not None:
+                    shared.append(known)
+                    continue
+            stamps = rule.stamps
+            if stamps is None:
+                if rule.counts[key] >= rule.limit.most:
+                    break
+                rule.counts[key] += 1
+                amount = 1.0
+            else:
+                tat, interval_s = stamps.get(key), rule.interval_s
+                if tat < now:
+                    tat = now
+                amount = _amount(transaction) if rule.is_octets else 1.0
+                room_s = rule.room_s if amount == 1.0 else rule.room_for(amount)
+                if tat - now > room_s:
+                    break
+                stamps.put(key, tat + amount * interval_s, now)
+            charges.append(Charge(rule, key, amount, [] if recipient is None else [recipient]))
+        else:
+            if recipient is not None:
+                for known in shared:
+                    known.recipients.append(recipient)
+            return None
+        # One has no room: what was taken of the others is given back, and all are looked at.
+        for charge in charges[mark:]:
+            self._give_back(charge)
+        del charges[mark:]
+        fresh, shared = [], []
+        for charge in self._asked(rules, session, transaction, recipient, backend):
+            is_shared = recipient is not None and not charge.rule.is_of_recipients
+            known = _known(charges, charge.rule, charge.key) if is_shared else None
+            if known is None:
+                fresh.append(charge)
+            else:
+                shared.append(known)
+        held = self._held(fresh, charges, now)
+        if recipient is not None and held.is_paced:
+            for known in shared:
+                known.recipients.append(recipient)
+        return held
 
     def _held(self, asked: Sequence[Charge], charges: list[Any] | None, now: float) -> Held:
         """Where some limit has no room: what is to be waited for, and whether all the same it is taken."""
@@ -294,28 +326,31 @@ class Limits:
     def login_failed(self, session: Session, amount: float = 1.0) -> None:
         """A login failed."""
         now = self._now()
-        for charge in self._asked(self._auth, session):
+        for charge in self._asked(self._auth, session, None, None):
             self._take(charge, now, amount)
 
     def ended(self, transaction: Transaction) -> None:
         """The outcome is known: settle what was taken."""
-        now = self._now()
         outcome = transaction.outcome
         counts = outcome in ("delivered", "unacked", "unknown", "refused")
         for charge in transaction.charges:
-            what = charge.rule.limit.count
-            if what == "octets":
-                self._give_back(charge)
-                if counts:
-                    self._take(charge, now, float(transaction.octets))
-            elif (
-                what == "transactions"
-                or not (counts or what == "messages" and outcome == "aborted")
-                or what == "recipients"
-                and all(one.state == "deferred" for one in charge.recipients)
-            ):
+            rule = charge.rule
+            if rule.is_octets:
+                self._settle(charge, float(transaction.octets) if counts else 0.0)
+            elif rule.is_of_recipients:
+                if not counts or all(one.state == "deferred" for one in charge.recipients):
+                    self._give_back(charge)
+            elif not rule.interval_s or not counts and outcome != "aborted":
+                # What is at work has its end; a message that the client gave up counts, one that was put off does not.
                 self._give_back(charge)
         transaction.charges.clear()
+
+    def _settle(self, charge: Charge, octets: float) -> None:
+        """What was held back for a message becomes what it took."""
+        rule, key = charge.rule, charge.key
+        now, stamps, interval_s = self._now(), rule.stamps, rule.interval_s
+        tat = stamps.get(key) - charge.amount * interval_s
+        stamps.put(key, (tat if tat > now or not octets else now) + octets * interval_s, now)
 
     def withdraw(self, session: Session) -> None:
         """A connection was put off by us after all: it costs nothing."""
@@ -329,6 +364,20 @@ class Limits:
             if charge.rule.rate is None:
                 self._give_back(charge)
         session.charges.clear()
+
+
+def _amount(transaction: Transaction | None) -> float:
+    """Octets that a message will have, as its client says; one where it does not."""
+    size = transaction.params.get("SIZE") if transaction is not None and transaction.params else None
+    return max(1.0, float(size)) if size else 1.0
+
+
+def _known(charges: Iterable[Charge], rule: Rule, key: str) -> Charge | None:
+    """What a message has taken of that limit already."""
+    for charge in charges:
+        if charge.rule is rule and charge.key == key:
+            return charge
+    return None
 
 
 def no_limits() -> Limits:

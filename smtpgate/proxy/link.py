@@ -138,10 +138,10 @@ class Link:
         self._signal = Signal()
         self._stage = "connect"
 
-    def begin(self, traffic_class: str) -> None:
+    def begin(self, traffic_class: str, now: float) -> None:
         """It has a slot of that class."""
         self.traffic_class = traffic_class
-        self.begun = self._clock.seconds()
+        self.begun = now
 
     def end(self) -> str:
         """It has none any more; the class that it was of, or ""."""

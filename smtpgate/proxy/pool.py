@@ -177,7 +177,8 @@ class Pool:
             server.adaptive.answered(seconds, now, server.busy)
         if server.health.worked(now):
             self._see(server, "up", "")
-        self.slots.serve()
+        if self.slots.line.count:
+            self.slots.serve()
 
     def failed(self, link: Link, failure: LinkFailed) -> None:
         """A link broke while a transaction was on it."""
@@ -297,7 +298,7 @@ class Pool:
         parked = self.slots.idle(server.name, session)
         if parked is not None:
             # It is counted as a link of that server already.
-            parked.begin(name)
+            parked.begin(name, self._clock.seconds())
             server.transactions += 1
             return parked
         server.links += 1
@@ -323,7 +324,7 @@ class Pool:
                     self._unreachable(server, error, self._clock.seconds() - now)
             self.slots.leave(server, name)
             raise
-        link.begin(name)
+        link.begin(name, self._clock.seconds())
         link.on_over = self.slots.closed
         server.capabilities = link.capabilities
         server.transactions += 1

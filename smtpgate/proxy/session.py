@@ -29,9 +29,14 @@ from smtpgate.smtp.command import Command
 from smtpgate.smtp.reply import Reply, printable
 from smtpgate.smtp.server import NEED_DATA, EndOfData, Violation
 from smtpgate.tasks import Task, TimeUp
+from smtpgate.traffic.classes import SUSPECT, UNKNOWN
 
 #: Verbs that do no mail; past the junk limit each counts as an error (Postfix smtpd_junk_command_limit).
 _JUNK = frozenset({"NOOP", "RSET", "VRFY", "HELP", "EHLO", "HELO", "LHLO"})
+
+#: After each error in the second half of its budget a client waits so long, seconds (Postfix smtpd_error_sleep_time,
+#: from smtpd_soft_error_limit on); who is known is not slowed down.
+SLEEP_S = {UNKNOWN: 1.0, SUSPECT: 2.0}
 
 
 class Session:
@@ -52,6 +57,7 @@ class Session:
         "reception",
         "_login",
         "_junk",
+        "_owed_s",
         "_offered",
         "_clock",
         "__weakref__",
@@ -81,6 +87,8 @@ class Session:
         #: The start of our trace field; made at the first message after each greeting or login.
         self.trace = ""
         self._junk = 0
+        #: The next command waits so long: the client makes errors.
+        self._owed_s = 0.0
         self._offered = Capabilities()
         self.reception = reception
 
@@ -98,12 +106,14 @@ class Session:
             front, verbs, now = self.front, self._VERBS, self._clock.seconds
             wire = front.wire
             patience, admission = self.revision.settings.timeouts.command_s, self.reception.admission
+            pressure = admission.pressure
             deadline = 0.0
             while True:
                 event = wire.next_event()
                 if event is NEED_DATA:
                     # One deadline for a whole command: its octets do not extend it (P-242).
-                    deadline = deadline or now() + admission.patience(facts, patience)
+                    if not deadline:
+                        deadline = now() + (admission.patience(facts, patience) if pressure.level else patience)
                     if front.is_full:
                         # A client that does not read its replies is not read either (P-247).
                         await front.sent(deadline)
@@ -116,6 +126,9 @@ class Session:
                         await waiting
                 elif type(event) is Violation:
                     self.violation(event)
+                if self._owed_s:
+                    seconds, self._owed_s = self._owed_s, 0.0
+                    await self.pause(seconds)
                 if facts.closed_by:
                     break
                 if self.is_draining and self.exchange is None:
@@ -245,9 +258,18 @@ class Session:
     def count_error(self) -> None:
         facts = self.facts
         facts.errors += 1
-        if facts.errors >= self.reception.admission.errors(facts, self.revision.settings.limits.errors):
+        most = self.reception.admission.errors(facts, self.revision.settings.limits.errors)
+        if facts.errors >= most:
             self._close("error", status.TOO_MANY_ERRORS)
             raise SessionClosing("error", None)
+        if facts.errors > most // 2:
+            self._owed_s = self._sleep_s(facts)
+
+    def _sleep_s(self, facts: Facts) -> float:
+        """How long a client waits after an error in the second half of those that it may make."""
+        if facts.role != "mx" or not self.engine.pacer.has_room or self.reception.warden.is_exempt(facts.client_ip):
+            return 0.0
+        return SLEEP_S.get(facts.traffic_class, 0.0)
 
     def refuse(self, slot: Any, reply: Reply, reason: str, reference: str = "") -> None:
         """A refusal of our own that counts as an error of the client."""

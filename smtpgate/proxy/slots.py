@@ -71,9 +71,6 @@ class Slots:
         """The part of the slots that is in use; 1.0 only where somebody waits: all at work is how it should be."""
         return 1.0 if self.line.count else min(0.99, self.shares.total / max(1, self.capacity(now)))
 
-    def _has_room(self, server: ServerState, now: float) -> bool:
-        return server.busy < server.capacity(now)
-
     async def take(self, session: Session, servers: list[ServerState], deadline: float, may_wait: bool) -> ServerState:
         """A slot of one of these servers; raises TimeUp where none came free in the time that its class may wait."""
         now = self._clock.seconds()
@@ -194,12 +191,15 @@ class Slots:
         :param must: no other link would do
         """
         self._resting.pop(link, None)
-        server = self._by_name[link.server]
+        server, shares = self._by_name[link.server], self.shares
         now = self._clock.seconds()
-        self.shares.resize(self.capacity(now))
-        if must or self._has_room(server, now) and self.shares.may(name):
+        capacity = self.capacity(now)
+        if capacity != shares.capacity:
+            shares.resize(capacity)
+        has_room = server.busy < (capacity if len(self._servers) == 1 else server.capacity(now))
+        if must or has_room and shares.may(name):
             self._occupy(server, name)
-            link.begin(name)
+            link.begin(name, now)
             return True
         return False
 

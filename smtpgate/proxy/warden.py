@@ -120,7 +120,9 @@ class Warden:
     def hear(self, event: Any) -> None:
         """For the witnesses' list."""
         kind = type(event)
-        if kind is told.ConnectionRefused:
+        if kind is told.TransactionEnded:
+            self._ended(event.transaction)
+        elif kind is told.ConnectionRefused:
             if event.result == "early_talker":
                 self.strike(event.peer_ip, "spoke before the greeting", "input before the 220")
         elif kind is told.SessionEnded:
@@ -130,8 +132,6 @@ class Warden:
         elif kind is told.CommandRefused:
             if event.reason in ("another protocol", "header line as a command"):
                 self.strike(event.session.client_ip, "no SMTP", f"session {event.session.id}")
-        elif kind is told.TransactionEnded:
-            self._ended(event.transaction)
 
     def _ended(self, transaction: Transaction) -> None:
         """Names that do not exist are guessed at by those who have nothing else to send: good mail forgives them. Who
