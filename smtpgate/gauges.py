@@ -11,7 +11,7 @@ from smtpgate.net.allocator import resident_octets
 from smtpgate.observe.exposition import Gauge
 from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
-from smtpgate.proxy.limiter import Limiter
+from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine
 from smtpgate.traffic.pressure import Reading
@@ -81,7 +81,7 @@ class Gauges:
     def _traffic(self) -> Iterator[Gauge]:
         reception, reputation = self._control.reception, self._reputation
         yield "pressure_level", "0 normal, 1 busy, 2 high, 3 severe, 4 critical", {}, reception.admission.pressure.level
-        yield "bans_active", "Bans that hold", {}, len(reception.warden.bans.active(time.time()))
+        yield "bans_active", "Bans that hold", {}, reception.warden.bans.holding(time.time())
         yield "replies_paced", "Replies that wait", {}, self._engine.pacer.waiting
         yield "body_memory_bytes", "Memory of messages that wait", {}, self._engine.memory.octets
         yield "reputation_records", "Senders that are remembered", {}, len(reputation.records)

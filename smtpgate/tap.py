@@ -49,7 +49,7 @@ from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.filter_slots import FilterSlots
 from smtpgate.proxy.ledger import Ledger, Row
-from smtpgate.proxy.limiter import Limiter
+from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.memory import PIECE
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
@@ -214,7 +214,7 @@ class Gateway(Service):
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
-        self.control.drains.on_change = self.counters.soon
+        self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
         self.control.stop = self.drain
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs = self.journal.reopen

@@ -30,7 +30,7 @@ from smtpgate.control.views import Actor
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Recipient, Session, TLSFacts, Transaction
 from smtpgate.policy.verdict import Finding, merge
-from smtpgate.proxy.limiter import Limiter
+from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reputation import Reputation
@@ -359,7 +359,7 @@ def make_session(
         recipient = Recipient(to, {})  # type: ignore[arg-type]
         recipient.reply = Reply(250, "2.1.5", ("Ok",))
         recipient.state = "delivered" if outcome == "delivered" else "accepted"
-        recipient.final = reply
+        recipient.final, recipient.backend = reply, "mail"
         transaction.recipients.append(recipient)
         facts.note(100.060, "client", "RCPT", recipient)
     transaction.route, transaction.backend, transaction.server = 1, "mail", "127.0.0.1:2600"

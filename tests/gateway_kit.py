@@ -29,7 +29,7 @@ from smtpgate.net.poller import make_poller
 from smtpgate.net.ports import Ports
 from smtpgate.net.tls import ClientTLS, ServerTLS
 from smtpgate.proxy.ledger import Ledger
-from smtpgate.proxy.limiter import Limiter
+from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules

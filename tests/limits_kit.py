@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 
 from smtpgate.config.loader import loads
 from smtpgate.policy.transaction import Recipient, Session, Transaction
+from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.limit_rules import Held
-from smtpgate.proxy.limiter import Limiter
 from smtpgate.smtp.address import Path
 from smtpgate.smtp.address import parse_path as parse
 
@@ -46,6 +46,11 @@ class LimitsKit:
         self.limiter = Limiter(self.clock)
         self.limits = self.limiter.limits(self.settings)
         self.clock.advance(12_345.678)
+
+    def reload(self, text: str) -> None:
+        """Another configuration is put to work."""
+        self.settings = loads(FILE + text, "/nowhere/gate.toml")
+        self.limits = self.limiter.limits(self.settings)
 
     def session(self, **given: Any) -> Session:
         """A session of some client."""

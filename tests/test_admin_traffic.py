@@ -165,10 +165,54 @@ class BanTests(TrafficCase):
             ({"key": "192.0.2.1/24"}, 422),
             ({"key": "2001:db8::/60"}, 422),
             ({"key": "127.0.0.1"}, 409),
+            ({"key": "::ffff:127.0.0.1"}, 409),
+            ({"key": "127.0.0.0/24"}, 409),
+            ({"key": "2001:db8:aaaa::%1/64"}, 422),
+            ({"key": "fe80::1%eth0"}, 422),
             ({"key": "192.0.2.7", "minutes": 0}, 422),
             ({"key": "192.0.2.7", "minutes": 525_601}, 422),
         ):
             self.post("/bans", body, status)
+        self.assertEqual(self.get("/bans")["total"], 0)
+
+    def test_under_whatever_words(self) -> None:
+        """One address is one address, however it is written; and it is lifted under the words that banned it."""
+        for written, key, client in (
+            ("2001:DB8:7::1", "2001:db8:7::1", "2001:db8:7::1"),
+            ("192.0.2.51/32", "192.0.2.51", "192.0.2.51"),
+            ("2001:db8::1/128", "2001:db8::1", "2001:db8::1"),
+            ("::ffff:203.0.113.9", "203.0.113.9", "203.0.113.9"),
+        ):
+            self.post("/bans", {"key": written}, 201)
+            self.assertEqual([one["key"] for one in self.get("/bans")["items"]], [key])
+            self.assertIsNotNone(self.control.reception.warden.find(client), written)
+            self.assertEqual([one["key"] for one in self.asked_bans(written)], [key])
+            self.delete(f"/bans/{quote(written, safe='')}")
+            self.assertIsNone(self.control.reception.warden.find(client), written)
+
+    def asked_bans(self, who: str) -> Any:
+        return self.get(f"/senders/known?asked={quote(who, safe='')}")["bans"]
+
+    def test_a_network_in_a_banned_one(self) -> None:
+        """Who asks for it sees the ban that holds there."""
+        self.post("/bans", {"key": "198.51.0.0/16"}, 201)
+        for who, is_seen in (("198.51.100.0/24", True), ("198.51.100.1/32", True), ("198.50.0.0/15", False)):
+            self.assertEqual(bool(self.asked_bans(who)), is_seen, who)
+
+    def test_what_is_refused_is_not_in_the_audit(self) -> None:
+        """It was not done; what was done stands there with its length."""
+        for key in ("127.0.0.1", "nobody", "127.0.0.0/24"):
+            self.post("/bans", {"key": key}, 422 if key == "nobody" else 409)
+        self.assertEqual(self.actions(), [])
+        self.post("/bans", {"key": "192.0.2.7", "reason": "noise", "minutes": 5}, 201)
+        self.assertEqual(self.actions(), ["ban.set"])
+        self.assertIn("noise; for 5 minutes", str(self.desk.users.rows[-1]))
+
+    def test_a_shorter_word_holds_too(self) -> None:
+        """What was said last."""
+        for minutes in (1440, 5):
+            self.post("/bans", {"key": "192.0.2.7", "minutes": minutes}, 201)
+        self.desk.clock.advance(301)
         self.assertEqual(self.get("/bans")["total"], 0)
 
     def test_by_a_form(self) -> None:
@@ -329,12 +373,36 @@ class TrialTests(TrafficCase):
             ({}, 422),
             ({"name": "x", "text": TRIAL}, 422),
             ({"text": "# nothing"}, 422),
+            ({"text": TRIAL + '[bans]\nmode = "off"\n'}, 422),
+            ({"text": 'certificates = ["/etc/shadow"]\n' + TRIAL}, 422),
+            ({"text": TRIAL + '[listeners.zz]\nlisten = ["tcp:1"]\npassword_file = "/etc/shadow"\n'}, 422),
             ({"text": TRIAL + TRIAL.replace("tried", "other")}, 422),
             ({"text": "[[rate_limits"}, 422),
             ({"name": "none"}, 404),
             ({"text": TRIAL, "hours": 169}, 422),
         ):
             self.post("/limits/simulate", body, status)
+
+    def test_a_fault_stands_in_the_text(self) -> None:
+        """Also where what does not end shows behind it only."""
+        for text in (TRIAL + 'x = "', TRIAL + "[[", TRIAL.replace('["sender_domain"]', '["sender_domain"')):
+            answer = self.desk.post_json("/api/v1/limits/simulate", {"text": text}, token=self.owner)
+            self.assertEqual(answer.status, 422)
+            (line,) = re.findall(r"line (\d+)", answer.json()["errors"][0]["message"])[:1]
+            self.assertLessEqual(int(line), len(text.splitlines()), text)
+
+    def test_a_limit_on_connections_says_what_is_left_out(self) -> None:
+        """The history has none that did nothing."""
+        text = TRIAL.replace("messages", "connections").replace("sender_domain", "client")
+        self.assertTrue(self.post("/limits/simulate", {"text": text})["leaves_out"])
+        self.assertFalse(self.post("/limits/simulate", {"text": TRIAL})["leaves_out"])
+
+    def test_only_what_it_is_about_is_asked(self) -> None:
+        """Connections and recipients are not counted as asked of a limit on messages; nor is other mail."""
+        self.assertEqual(self.post("/limits/simulate", {"text": TRIAL})["asked"], 6)
+        text = TRIAL + 'recipient = ["nobody@example.net"]\n'
+        found = self.post("/limits/simulate", {"text": text.replace("sender_domain", "recipient")})
+        self.assertEqual((found["asked"], found["held"]), (0, 0))
 
     def test_on_the_page(self) -> None:
         """By the button of a limit, and by a text; a fault stands with its line, and the text stays."""
@@ -369,7 +437,7 @@ class RecipientsTests(TrafficCase):
             facts = make_session(f"01J9UK7Q0000000000000000A{number}", outcome=outcome, started=now - 100 + number)
             if number == 4:
                 one = Recipient(facts.transactions[0].sender, {})
-                one.reply, one.state = Reply(550, "5.1.1", ("no",)), "refused"
+                one.reply, one.state, one.backend = Reply(550, "5.1.1", ("no",)), "refused", "mail"
                 facts.transactions[0].recipients.append(one)
             self.desk.history.keep(facts)
         rate = '[[rate_limits]]\nname = "x"\ncount = "{}"\nby = ["{}"]\nrate = "1/1d"\npace = "0s"\n'
@@ -377,6 +445,27 @@ class RecipientsTests(TrafficCase):
         self.assertEqual(self.run_trial(rate.format("recipients", "recipient"))["held"], 1)
         found = self.run_trial(rate.format("refused_recipients", "client"))
         self.assertEqual((found["held"], found["messages"]), (0, 5))
+
+    def test_whom_the_gateway_refused_is_not_asked_about(self) -> None:
+        """Their recipients never came before a limit."""
+        facts = make_session(recipients=("a@example.net", "b@example.net"), started=self.control.engine.wall() - 100)
+        for one in range(5):
+            path = facts.transactions[0].recipients[0].path
+            denied = Recipient(path, {})
+            denied.reply, denied.state = Reply(550, "5.7.1", (f"denied {one}",)), "refused"
+            facts.transactions[0].recipients.append(denied)
+        self.desk.history.keep(facts)
+        text = '[[rate_limits]]\nname = "x"\ncount = "recipients"\nby = ["client"]\nrate = "2/1h"\npace = "0s"\n'
+        found = self.run_trial(text)
+        self.assertEqual((found["asked"], found["held"]), (2, 0))
+
+    def test_a_reply_is_not_paced_for_ever(self) -> None:
+        """Of one message 20 seconds in all, as at work."""
+        names = tuple(f"u{number}@example.net" for number in range(9))
+        self.desk.history.keep(make_session(recipients=names, started=self.control.engine.wall() - 100))
+        text = '[[rate_limits]]\nname = "x"\ncount = "recipients"\nby = ["client"]\nrate = "1/8s"\npace = "20s"\n'
+        found = self.run_trial(text)
+        self.assertEqual((found["paced"], found["held"]), (1, 7))
 
     def test_sessions_at_a_time(self) -> None:
         """A session holds its place until its end."""

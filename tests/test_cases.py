@@ -71,6 +71,14 @@ class SessionTests(CasesCase):
             with ThreadPoolExecutor(WORKERS) as workers:
                 said = list(workers.map(run_some, [scripts[number::WORKERS] for number in range(WORKERS)]))
             lines = sorted(line for text in said for line in text.splitlines() if line.endswith(".session"))
+            # The runner chooses ports that are free at that moment, and something else may have one when it is used:
+            # what fails is run once more, alone.
+            again = [script for script in scripts if f"FAIL {script.name}" in lines]
+            if again:
+                said.append(run_some(again))
+                lines = [line for line in lines if not line.startswith("FAIL ")]
+                lines += [line for line in said[-1].splitlines() if line.endswith(".session")]
+                lines.sort(key=lambda line: line.split()[1])
             for line in lines:
                 show(*line.split(None, 1))
             self.assertEqual(lines, [f"ok   {script.name}" for script in scripts], "\n".join(said))

@@ -425,7 +425,7 @@ class SocketTests(TestCase):
         """It is done all the same; users are not changed."""
         self.desk.users.fails_audit = True
         code, out, err = await self.ask("drain", "mail", "127.0.0.1:2600")
-        self.assertEqual((code, out), (0, "mail 127.0.0.1:2600: drained\n"))
+        self.assertEqual((code, out), (0, "mail 127.0.0.1:2600: drained until `smtpgate ready`\n"))
         self.assertIn("the audit cannot be written", err)
         self.assertTrue(self.desk.control.servers()[0].is_drained)
         code, _, err = await self.ask("token", "add", "ci", "--role", "auditor")

@@ -14,6 +14,8 @@ GOOD = sign()
 NAMES = {
     "s._domainkey.example.org": {"TXT": record()},
     "example.org": {"TXT": "v=spf1 ip4:192.0.2.0/24 -all"},
+    "s._domainkey.gmail.com": {"TXT": record()},
+    "gmail.com": {"TXT": "v=spf1 ip4:192.0.2.0/24 -all"},
     "7.2.0.192.in-addr.arpa": {"PTR": "mx1.mail.example.org"},
     "mx1.mail.example.org": {"A": ADDRESS},
 }
@@ -93,6 +95,24 @@ class ReputationTests(SynchronousTestCase):
             (one.reason, one.score, one.detail), ("sender-correspondent", -1.5, "our users write to example.org")
         )
         self.assertEqual(self.found(ip="198.51.100.9"), [])
+
+    def test_a_mailbox_provider_is_no_sender(self) -> None:
+        """What one of its users did, or earned, is not another's."""
+        signed = sign(d="gmail.com")
+        for reason in ("spam: bulk", "delivered"):
+            for key in ("sender gmail.com", "dkim gmail.com"):
+                self.setUp()
+                self.know(key, reason)
+                self.assertEqual(self.found(signed, sender="a@gmail.com"), [], (key, reason))
+
+    def test_a_name_of_the_envelope_is_not_borrowed(self) -> None:
+        """Our users write to ann at a mailbox provider: SPF proves her mail; a signature of the provider under an
+        envelope of somebody else's does not, whatever stands before the at."""
+        signed = sign(d="gmail.com")
+        self.made.senders.correspondents.learn("ann", "gmail.com", self.made.clock.seconds())
+        self.assertEqual([one.reason for one in self.found(signed, sender="ann@gmail.com")], ["sender-correspondent"])
+        for sender in ("ann@example.org", "ann@elsewhere.example", "bob@gmail.com"):
+            self.assertEqual(self.found(signed, sender=sender), [], sender)
 
     def test_a_sample_that_is_small_or_old_says_nothing(self) -> None:
         """Points fade."""

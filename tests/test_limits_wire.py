@@ -188,6 +188,32 @@ class LimitTests(GatewayCase):
         limits = '\n[[concurrency_limits]]\nname = "alone"\ncount = "sessions"\nby = ["client"]\nmost = 1\n'
         return self.talk(limits, script)
 
+    def test_shadow_refuses_nobody_where_too_many_wait(self) -> None:
+        """It has no word, whether there is room to wait or not: at the connection, at MAIL, at RCPT."""
+
+        def script(client: Client, gateway: TestGateway, backend: Backend) -> None:
+            gateway.engine.pacer.waiting = 1_000_000
+            for _ in range(3):
+                with Client(gateway.port()) as again:
+                    again.hello()
+                    self.assertRegex(self.send(again), b"^250")
+
+        counts = (("connections", "client"), ("messages", "client"), ("recipients", "recipient"))
+        text = "".join(limit(count, count, by, "1/1h", "10s") + 'mode = "shadow"\n' for count, by in counts)
+        return self.talk(text, script)
+
+    def test_what_could_wait_and_does_not_counts_as_refused(self) -> None:
+        """In what is shown of the limit."""
+
+        def script(client: Client, gateway: TestGateway, backend: Backend) -> None:
+            gateway.engine.pacer.waiting = 1_000_000
+            self.assertRegex(self.send(client), b"^250")
+            self.assertRegex(self.send(client), b"^450")
+            (rule,) = gateway.control.revision.limits.rules
+            self.assertEqual(+rule.met, {"refused": 1})
+
+        return self.talk(limit("m", "messages", "client", "1/10s", "10s"), script)
+
     def test_a_connection_that_was_put_off_costs_nothing(self) -> Deferred[Any]:
         """It would have waited, but too many wait already: the next one is no later for it."""
 

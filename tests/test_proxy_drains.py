@@ -30,7 +30,7 @@ class DrainTests(SynchronousTestCase):
         fresh = make_control(self.clock)
         fresh.drains.restore(rows, fresh.engine.wall())
         # It is restored before the first revision is built.
-        fresh.drains.apply(fresh.revision.pools)  # type: ignore[union-attr]
+        fresh.drains.apply()
         return fresh
 
     def apply(self, text: str) -> None:
@@ -96,3 +96,19 @@ class DrainTests(SynchronousTestCase):
         self.control.drain_server("mail", FIRST, SYSTEM)
         self.control.ready_server("mail", FIRST, SYSTEM)
         self.assertEqual(len(calls), 2)
+
+    def test_sessions_of_an_older_revision_hear_of_it(self) -> None:
+        """They began before a reload and go on: drained there too, and ready again."""
+        old = self.control.revision
+        assert old is not None
+        old.enter()
+        self.apply(CONFIG + "[limits]\nrecipients = 700\n")
+        self.control.drain_server("mail", FIRST, SYSTEM)
+        found = old.pools["mail"].server(FIRST)
+        assert found is not None
+        self.assertTrue(found.is_drained)
+        self.control.ready_server("mail", FIRST, SYSTEM)
+        self.assertFalse(found.is_drained)
+        old.leave()
+        self.control.drain_server("mail", FIRST, SYSTEM)
+        self.assertFalse(found.is_drained)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.policy.transaction import Session, Transaction
+from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.limit_rules import Held, come_back
-from smtpgate.proxy.limiter import Limiter
 from tests.limits_kit import LimitsKit
 
 
@@ -451,7 +451,7 @@ class RestartTests(SynchronousTestCase):
             self.assertTrue(is_in(kit.limits.mail(transaction)))
             kit.end(transaction)
         rows = kit.limiter.changed(1_000_000.0, 100)
-        self.assertEqual([key for key, _, _ in rows], ["messages-client 192.0.2.7"])
+        self.assertEqual([key for key, _, _ in rows], ["messages-client:messages:client:24:64 192.0.2.7"])
         self.assertEqual(kit.limiter.changed(1_000_000.0, 100), [])
         after = LimitsKit(rate("messages", "client", rate="3/1h"))
         after.limiter = Limiter(after.clock)
@@ -474,6 +474,63 @@ class RestartTests(SynchronousTestCase):
         transaction.outcome = "deferred"
         before.ended(transaction)
         self.assertTrue(is_in(kit.limits.mail(kit.transaction())))
+
+    def used_up(self, text: str, many: int) -> LimitsKit:
+        """So many messages have come in, and the next does not."""
+        kit = LimitsKit(text)
+        for _ in range(many):
+            transaction = kit.transaction()
+            self.assertTrue(is_in(kit.limits.mail(transaction)))
+            kit.end(transaction)
+        self.assertFalse(is_in(kit.limits.mail(kit.transaction())))
+        return kit
+
+    def test_a_limit_that_is_raised_helps_at_once(self) -> None:
+        """What was in use is in use, in the new measure; over a restart too."""
+        kit = self.used_up(rate("messages", "client", rate="5/1d"), 5)
+        rows = kit.limiter.changed(1_000_000.0, 100)
+        raised = rate("messages", "client", rate="1000/1h")
+        kit.reload(raised)
+        after = LimitsKit(raised)
+        after.limiter = Limiter(after.clock)
+        after.limiter.restore(rows, 1_000_000.0)
+        after.limits = after.limiter.limits(after.settings)
+        for one in (kit, after):
+            self.assertTrue(is_in(one.limits.mail(one.transaction())))
+            self.assertAlmostEqual(one.limits.rules[0].state("192.0.2.7", one.limits.now())[0], 6.0, places=2)
+
+    def test_a_limit_that_is_lowered_locks_nobody_out(self) -> None:
+        """Who had used more than it allows now waits for one to come free."""
+        kit = self.used_up(rate("messages", "client", rate="100/1h"), 100)
+        kit.reload(rate("messages", "client", rate="2/1h"))
+        held = kit.limits.mail(kit.transaction())
+        self.assertFalse(is_in(held))
+        self.assertAlmostEqual(held.wait_s, 1800.0, delta=1.0)
+
+    def test_a_limit_that_counts_something_else_begins_anew(self) -> None:
+        """The name alone does not make it the same."""
+        kit = self.used_up(rate("messages", "client", rate="2/1h"), 2)
+        text = rate("messages", "client", rate="2/1h")
+        kit.reload(text.replace('by = ["client"]', 'by = ["network"]'))
+        self.assertTrue(is_in(kit.limits.mail(kit.transaction())))
+        kit.reload(text)
+        self.assertTrue(is_in(kit.limits.mail(kit.transaction())))
+
+    def test_shadow_counts_what_enforce_would_have_let_in(self) -> None:
+        """What it would have refused is not taken of it, so that it says what enforce would do, and nobody is locked
+        out for that once it is enforced."""
+        text = rate("messages", "client", rate="2/1h") + 'mode = "shadow"\n'
+        kit = LimitsKit(text)
+        for _ in range(50):
+            transaction = kit.transaction()
+            held = kit.limits.mail(transaction)
+            self.assertTrue(held is None or held.is_paced)
+            kit.end(transaction)
+        self.assertEqual(kit.limits.rules[0].met["shadow"], 48)
+        kit.reload(text.replace("shadow", "enforce"))
+        held = kit.limits.mail(kit.transaction())
+        self.assertFalse(is_in(held))
+        self.assertAlmostEqual(held.wait_s, 1800.0, delta=1.0)
 
     def test_what_is_free_again_is_not_kept(self) -> None:
         """It would be free before anybody reads it."""

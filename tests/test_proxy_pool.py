@@ -279,6 +279,71 @@ class HealthTests(SynchronousTestCase):
         kit.kill("b")
         self.assertEqual(getattr(kit.ask().link, "server", ""), "a")
 
+    def test_a_link_that_rests_does_not_keep_the_trial(self) -> None:
+        """A session kept its link while the server was put out; its next transaction there comes to nothing: who comes
+        once that is over tries the server."""
+        kit = PoolKit("a", "b")
+        first = kit.ask()
+        self.assertEqual(first.link.server, "a")
+        kept = KeptLinks()
+        kept.keep(kit.pool, first.link)
+        self._fail(kit, "a", FAILURES)
+        health = kit.pool.servers[0].health
+        self.assertTrue(health.is_ejected)
+        health.until = kit.clock.seconds()
+        link = kept.take(kit.pool, "unknown")
+        self.assertTrue(link is not None and link.is_trial and health.has_trial)
+        kept.keep(kit.pool, link)
+        self.assertFalse(health.has_trial)
+        kept.leave()
+        kit.turn()
+        self.assertIn("a", [getattr(kit.ask().link, "server", "") for _ in range(3)])
+
+    def test_a_trial_that_comes_to_nothing_is_the_next_one_s(self) -> None:
+        """Who waited for it has it at once."""
+        kit = PoolKit("a", max_connections=10)
+        (only,) = kit.pool.servers
+        kept = KeptLinks()
+        first = kit.ask()
+        kept.keep(kit.pool, first.link)
+        only.health.until = kit.clock.seconds() - 1.0
+        link = kept.take(kit.pool, "unknown")
+        waiter = kit.ask()
+        self.assertTrue(waiter.waits)
+        kept.keep(kit.pool, link)
+        kit.turn()
+        self.assertTrue(waiter.link is not None and waiter.link.is_trial)
+
+    def test_each_in_line_is_served_when_its_server_may_be_tried(self) -> None:
+        """Two wait for different servers: the second does not take away the time at which the first is looked after."""
+        kit = PoolKit("a", "b", max_connections=1)
+        hold = kit.ask()
+        busy = hold.link.server
+        (down,) = [one for one in kit.pool.servers if one.name != busy]
+        down.health.until = kit.clock.seconds() + 2.0
+        down.health.ejections = 1
+        first = kit.ask("trusted")
+        kit.advance(0.2)
+        second = kit.ask("unknown")
+        began = kit.clock.seconds()
+        while first.waits:
+            kit.advance(0.1)
+        self.assertIsNotNone(first.link)
+        self.assertEqual(first.link.server, down.name)
+        self.assertLess(kit.clock.seconds() - began, 2.2)
+        self.assertTrue(second.waits)
+
+    def test_a_server_that_starts_slowly_serves_who_waits(self) -> None:
+        """Its share grows with time alone: who is in line hears of it."""
+        kit = PoolKit("a", max_connections=20, slow_start_s=30.0)
+        (only,) = kit.pool.servers
+        only.health.unreachable(kit.clock.seconds(), 0.0)
+        only.health.reached(kit.clock.seconds())
+        while not (asked := kit.ask("trusted")).waits:
+            pass
+        kit.advance(4.0)
+        self.assertIsNotNone(asked.link)
+
     def test_a_server_that_becomes_slow_gets_less(self) -> None:
         """From 5 ms to 5 s: half of its slots at once, and not more than it can bear later."""
         kit = PoolKit("a", max_connections=20)

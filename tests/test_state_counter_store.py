@@ -127,6 +127,21 @@ class CountersTests(SynchronousTestCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.clock.advance(0)
 
+    def test_at_once_while_something_is_being_written(self) -> None:
+        """As soon as that is done, on a slow disk too."""
+        self.counters.start()
+        self.thing.pending = [("a", 1, 1e9)]
+        slow: Deferred[None] = Deferred()
+        real = self.store.put
+        self.store.put = lambda space, rows: slow.addCallback(lambda _: real(space, rows))  # type: ignore[method-assign]
+        self.clock.advance(SAVE_S)
+        self.store.put = real  # type: ignore[method-assign]
+        self.thing.pending = [("b", 2, 1e9)]
+        self.counters.soon()
+        slow.callback(None)
+        self.clock.advance(0)
+        self.assertEqual(self.store.rows, {("rates", "a"): 1, ("rates", "b"): 2})
+
     def test_all_is_written_at_the_end(self) -> None:
         """However much it is; and nothing after that."""
         self.counters.start()

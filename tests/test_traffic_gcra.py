@@ -62,8 +62,60 @@ class RateTests(SynchronousTestCase):
         for _ in range(units):
             tat = rate.take(tat, now)
         before = tat
-        tat = rate.give_back(rate.take(tat, now, 3.0), 3.0)
+        tat = rate.settle(rate.take(tat, now, 3.0), now, max(tat, now), 3.0, 0.0)
         self.assertAlmostEqual(rate.wait(tat, now + later), rate.wait(before, now + later), places=5)
+
+    @given(RATES, st.lists(st.tuples(st.floats(0.0, 300.0), st.integers(-1, 5)), max_size=60))
+    def test_no_more_is_kept_than_the_rate_allows(self, rate: Rate, steps: list[tuple[float, int]]) -> None:
+        """Units are taken, and some are given back at any time later: those that are kept conform in any stretch."""
+        tat, now = 0.0, 0.0
+        taken: list[tuple[float, float]] = []
+        for gap, which in steps:
+            now += gap
+            if which >= 0 and taken:
+                _, base = taken.pop(which % len(taken))
+                tat = rate.settle(tat, now, base, 1.0, 0.0)
+            elif rate.wait(tat, now) == 0.0:
+                taken.append((now, max(tat, now)))
+                tat = rate.take(tat, now)
+        for first in range(len(taken)):
+            for last in range(first, len(taken)):
+                stretch = taken[last][0] - taken[first][0]
+                self.assertLessEqual(last - first + 1, rate.burst + stretch / rate.interval_s + 1e-3)
+
+    def test_what_has_run_out_is_not_given_back(self) -> None:
+        """Ten messages begin, ten others come in ten seconds later, then the first ten are put off: nothing comes free
+        by that, for their room had come free with time."""
+        rate, tat, bases = Rate(1.0, 10), 0.0, []
+        for _ in range(10):
+            bases.append(max(tat, 100.0))
+            tat = rate.take(tat, 100.0)
+        for _ in range(10):
+            self.assertEqual(rate.wait(tat, 110.0), 0.0)
+            tat = rate.take(tat, 110.0)
+        for base in bases:
+            tat = rate.settle(tat, 110.0, base, 1.0, 0.0)
+        self.assertGreater(rate.wait(tat, 110.0), 0.9)
+
+    @given(RATES, STARTS, st.floats(1.0, 50.0), st.floats(0.0, 50.0), st.floats(0.0, 1000.0))
+    def test_what_turns_out_to_be_another_amount(
+        self, rate: Rate, now: float, cost: float, final: float, later: float
+    ) -> None:
+        """Settled with what it was, a key waits no longer than if it had taken that at once, and no shorter where it
+        was settled before anything ran out."""
+        tat = rate.settle(rate.take(0.0, now, cost), now + later, now, cost, final)
+        at_once = rate.take(0.0, now, final)
+        self.assertGreaterEqual(max(tat, now + later) + 1e-3, min(max(at_once, now + later), tat + 1e-3))
+        if not later:
+            self.assertAlmostEqual(rate.wait(tat, now), rate.wait(at_once, now), places=4)
+
+    @given(RATES, RATES, STARTS, st.integers(1, 100))
+    def test_another_rate_keeps_what_is_in_use(self, before: Rate, after: Rate, now: float, units: int) -> None:
+        """As many units, and nobody waits longer than somebody who used up the new one."""
+        tat = before.take(0.0, now, units)
+        scaled = after.rescale(tat, now, before)
+        self.assertAlmostEqual(after.level(scaled, now), min(units, after.burst), places=3)
+        self.assertLessEqual(after.wait(scaled, now), after.interval_s + 1e-3)
 
     def test_what_is_larger_than_the_burst_waits_for_an_idle_key(self) -> None:
         """It comes in when nothing else was taken, and counts in full."""

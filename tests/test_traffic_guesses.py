@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.traffic.bans import FIRST_S, GROWTH, LONGEST_S, REMEMBERED_S, STRIKE_HALF_S, STRIKES, Bans
+from smtpgate.traffic.bans import FIRST_S, GROWTH, LONGEST_S, MOST, REMEMBERED_S, STRIKE_HALF_S, STRIKES, Bans
 from smtpgate.traffic.guesses import (
     ACCOUNT_GUESSES,
     BLIND_TRIES,
@@ -170,14 +170,43 @@ class BansTests(SynchronousTestCase):
         self.assertIsNotNone(bans.find(("192.0.2.7", "192.0.2.0/24"), 100.0 + FIRST_S - 0.1))
         self.assertIsNone(bans.find(("192.0.2.7", "192.0.2.0/24"), 100.0 + FIRST_S))
         self.assertIsNone(bans.find(("198.51.100.7",), 100.0))
-        self.assertEqual(bans.active(100.0 + FIRST_S), [])
+        self.assertEqual((bans.newest(9, 100.0 + FIRST_S), bans.holding(100.0 + FIRST_S)), ([], 0))
 
     def test_who_is_banned_is_not_banned_shorter_nor_counted_twice(self) -> None:
         """More evidence while it is out."""
         bans = Bans()
-        bans.ban("a", "by hand", "x", 0.0, 7200.0, "admin")
+        bans.ban("a", "spray", "x", 0.0, 7200.0)
+        again = bans.ban("a", "errors", "y", 60.0)
+        self.assertEqual((again.until, again.times, again.reason), (7200.0, 1, "errors"))
+
+    def test_what_somebody_said_holds_as_it_was_said(self) -> None:
+        """The gateway neither shortens it nor writes over its reason; the next word replaces it, shorter too; and it is
+        no step of the ladder."""
+        bans = Bans()
+        bans.ban("a", "ticket 17", "seen", 0.0, 7200.0, "admin")
         again = bans.ban("a", "spray", "y", 60.0)
-        self.assertEqual((again.until, again.times), (7200.0, 1))
+        self.assertEqual((again.until, again.reason, again.by, again.times), (7200.0, "ticket 17", "admin", 0))
+        long = bans.ban("a", "spray", "y", 7000.0)
+        self.assertEqual((long.until, long.reason), (7000.0 + FIRST_S, "ticket 17"))
+        bans.ban("a", "ticket 18", "seen", 7001.0, 60.0, "admin")
+        self.assertIsNone(bans.get("a", 7061.0))
+        first = bans.ban("a", "spray", "y", 7100.0)
+        self.assertEqual((first.until, first.times), (7100.0 + FIRST_S, 1))
+
+    def test_what_is_over_goes_first(self) -> None:
+        """Where there are too many: bans that are over do not push out one that holds, least of all one by hand."""
+        bans = Bans()
+        bans.ban("hand", "ticket", "x", 0.0, 1e9, "admin")
+        bans.ban("long", "spray", "x", 0.0, 1e9)
+        for number in range(MOST):
+            bans.ban(str(number), "spray", "x", 1.0, 1.0)
+        self.assertEqual(len(bans), MOST)
+        self.assertEqual([bans.get(key, 5.0) is not None for key in ("hand", "long")], [True, True])
+        self.assertEqual([ban.key for ban in bans.newest(5, 5.0)], ["long", "hand"])
+        for number in range(MOST):
+            bans.ban(f"n{number}", "spray", "x", 6.0, 1e8)
+        self.assertIsNotNone(bans.get("hand", 7.0))
+        self.assertEqual((len(bans), bans.holding(7.0)), (MOST, MOST))
 
     def test_lifted_is_forgotten(self) -> None:
         """The next one is a first one."""

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from smtpgate.policy import event as told
+from smtpgate.proxy.limiter import Limits
 from smtpgate.traffic.guesses import NETWORK_GUESSES
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import REFERENCE, Backend, Client, Connection
@@ -96,6 +97,55 @@ class BanTests(WardenCase):
 
         more = '[bans]\nnever = ["203.0.113.9"]\n[classes.trusted]\nclient = ["198.51.100.7"]\n'
         return self.talk(script, more, top='trusted_relays = ["192.0.2.77"]')
+
+    def test_one_address_in_two_forms(self) -> Deferred[Any]:
+        """IPv4 in the clothes of IPv6, as a socket for both or a balancer writes it: the same client."""
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            warden = gateway.control.reception.warden
+            gateway.in_reactor(warden.ban, "203.0.113.10", "by hand", "a complaint", 3600.0, "admin")
+            with Client(gateway.port(), greet=False) as client:
+                client.send(b"PROXY TCP6 ::ffff:203.0.113.10 ::ffff:192.0.2.25 40000 25\r\n")
+                self.assertEqual(client.read()[:3], b"421")
+            with Client(gateway.port(), greet=False) as client:
+                client.send(b"PROXY TCP6 ::ffff:203.0.113.11 ::ffff:192.0.2.25 40000 25\r\n")
+                self.assertEqual(client.read()[:3], b"220")
+                client.say(b"EHLO x")
+            self.assertTrue(gateway.idle())
+            self.assertEqual(gateway.told(told.SessionEnded)[-1].session.client_ip, "203.0.113.11")
+
+        return self.talk(script)
+
+    def test_of_ipv6_all_addresses_of_a_network_count_together(self) -> Deferred[Any]:
+        """A client has a whole /64, and could be another one each time."""
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            warden = gateway.control.reception.warden
+            for number in range(4):
+                warden.strike(f"2001:db8::{number}", "spoke before the greeting", "x")
+            self.assertIsNotNone(warden.find("2001:db8::99"))
+            self.assertIsNone(warden.find("2001:db8:0:1::1"))
+
+        return self.talk(script)
+
+    def test_a_fault_of_ours_is_no_error_of_the_client(self) -> Deferred[Any]:
+        """Sessions that break in the gateway itself ban nobody."""
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            def broken(*_: object) -> None:
+                raise RuntimeError("broken")
+
+            self.patch(Limits, "mail", broken)
+            for _ in range(5):
+                with From(gateway.port(), "203.0.113.7") as client:
+                    client.hello()
+                    self.assertEqual(client.say(b"MAIL FROM:<a@example.org>")[:3], b"421")
+                self.assertTrue(gateway.idle())
+            self.assertEqual(gateway.told(told.SessionEnded)[-1].session.closed_by, "crash")
+            self.assertIsNone(gateway.control.reception.warden.find("203.0.113.7"))
+
+        more = '[[rate_limits]]\nname = "x"\ncount = "messages"\nby = ["client"]\nrate = "1000/1h"\n'
+        return self.talk(script, more)
 
     def test_harvest(self) -> Deferred[Any]:
         """A client that asks for fifty names that do not exist is banned; one that mistypes one is not."""
@@ -220,7 +270,7 @@ class LoginTests(WardenCase):
             for user, password in GOOD.items():
                 self.assertEqual(self.login(gateway, user, password, "203.0.113.7")[:3], b"235")
             self.assertIsNone(warden.find("203.0.113.7"))
-            self.assertEqual(warden.bans.active(0.0), [])
+            self.assertEqual(warden.bans.holding(0.0), 0)
 
         return self.logins(script)
 

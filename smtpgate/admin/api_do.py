@@ -12,7 +12,7 @@ from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.text import moment
 from smtpgate.admin.wire import Answer
-from smtpgate.control.views import Unknown
+from smtpgate.control.views import Unknown, lasting
 
 
 async def kill_session(ask: Ask) -> Answer:
@@ -34,7 +34,8 @@ async def server_verb(ask: Ask, verb: str, reason: str = "", minutes: int = 0) -
     control, pool, name = ask.office.control, ask.args["pool"], ask.args["name"]
     if not any(view.backend == pool and view.name == name for view in control.servers()):
         raise Unknown(f"no server {name} in backend {pool}")
-    is_audited: bool = await ask.office.accounts.note(ask.who.actor, f"server.{verb}", f"{pool}/{name}", reason)
+    detail = lasting(reason, minutes)
+    is_audited: bool = await ask.office.accounts.note(ask.who.actor, f"server.{verb}", f"{pool}/{name}", detail)
     if verb == "drain":
         control.drain_server(pool, name, ask.who.actor, reason, minutes)
     elif verb == "ready":

@@ -16,7 +16,7 @@ from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.wire import Answer
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.dryrun import DryRun
-from smtpgate.control.views import Unknown
+from smtpgate.control.views import lasting
 
 _BASE = "/api/v1"
 
@@ -37,9 +37,9 @@ async def limits(ask: Ask) -> Answer:
 
 async def bans(ask: Ask) -> Answer:
     """Who may not come in: why, on what evidence, until when."""
-    views = ask.office.control.traffic.bans()
-    items = [t.BanModel.model_validate(t.plain(view)) for view in views[: ask.params["limit"]]]
-    return answer_of(t.BanList(items=items, total=len(views)))
+    views, total = ask.office.control.traffic.bans(ask.params["limit"])
+    items = [t.BanModel.model_validate(t.plain(view)) for view in views]
+    return answer_of(t.BanList(items=items, total=total))
 
 
 async def senders(ask: Ask) -> Answer:
@@ -50,7 +50,10 @@ async def senders(ask: Ask) -> Answer:
 
 async def sender(ask: Ask) -> Answer:
     """What is known of an address, a host's name, a domain or a mailbox: its class, and why."""
-    return answer_of(t.sender_model(ask.office.control.traffic.sender(ask.params["asked"])))
+    asked = (ask.params["asked"] or "").strip()
+    if not asked:
+        raise Refusal("parameter", 400, "asked: say whom you ask about")
+    return answer_of(t.sender_model(ask.office.control.traffic.sender(asked)))
 
 
 async def simulate(ask: Ask) -> Answer:
@@ -87,8 +90,9 @@ async def ban(ask: Ask) -> Answer:
 async def set_ban(ask: Ask, key: str, reason: str, minutes: int) -> tuple[Any, bool]:
     """The same for a page: the ban, and whether it is in the audit."""
     traffic = ask.office.control.traffic
-    key = traffic.ban_key(key)
-    is_audited = await ask.office.accounts.note(ask.who.actor, "ban.set", key, reason)
+    key = traffic.check_ban(key, minutes * 60.0)
+    detail = lasting(reason or "by hand", minutes)
+    is_audited = await ask.office.accounts.note(ask.who.actor, "ban.set", key, detail)
     return traffic.ban(key, reason, minutes * 60.0, ask.who.actor), is_audited
 
 
@@ -100,8 +104,7 @@ async def lift(ask: Ask) -> Answer:
 async def lift_ban(ask: Ask, key: str) -> bool:
     """The same for a page; whether it is in the audit."""
     traffic = ask.office.control.traffic
-    if not any(view.key == key for view in traffic.bans()):
-        raise Unknown(f"{key} is not banned")
+    key = traffic.check_lift(key)
     is_audited: bool = await ask.office.accounts.note(ask.who.actor, "ban.lift", key)
     traffic.lift(key, ask.who.actor)
     return is_audited
@@ -129,7 +132,7 @@ async def forget(ask: Ask) -> Answer:
 async def forget_sender(ask: Ask, key: str) -> bool:
     """The same for a page; whether it is in the audit."""
     traffic = ask.office.control.traffic
-    traffic.check_sender(key)
+    key = traffic.check_sender(key)
     is_audited: bool = await ask.office.accounts.note(ask.who.actor, "sender.forget", key)
     traffic.forget(key, ask.who.actor)
     return is_audited

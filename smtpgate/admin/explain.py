@@ -173,7 +173,8 @@ _ENDS: Final = {
     "client": "The client closed the connection.",
     "server": "The gateway closed the connection.",
     "timeout": "The client said nothing for too long.",
-    "error": "The session was ended after errors.",
+    "error": "The session was ended after too many errors of the client.",
+    "crash": "Something went wrong in the gateway itself, which ended the session; the log says what.",
     "drain": "The gateway was draining to shut down, and told the client to come again soon (421 4.3.2).",
     "admin": "An administrator ended it.",
 }

@@ -200,6 +200,7 @@ class TrialModel(View):
     by_class: dict[str, int]
     keys: list[MetKey]
     examples: list[str]
+    leaves_out: bool
 
 
 def plain(view: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.wire import Answer, redirect
 from smtpgate.config.loader import ConfigErrors
-from smtpgate.control.views import Refused
+from smtpgate.control.views import Refused, Unknown
 
 #: Bans on a page.
 ROWS = 100
@@ -34,16 +34,16 @@ async def limits(ask: Ask) -> Answer:
 
 async def _limits(ask: Ask, status: int = 200, **more: Any) -> Answer:
     traffic = ask.office.control.traffic
-    bans = traffic.bans()
-    given = {"said": "", "trial": None, "problems": (), "tried": "", "text": "", **more}
+    bans, total = traffic.bans(ROWS)
+    given = {"said": "", "trial": None, "problems": (), "tried": "", "text": "", "key": "", "reason": "", **more}
     return await ask.office.templates.page(
         ask,
         "limits.html",
         status,
         here="limits",
         limits=traffic.limits(),
-        bans=bans[:ROWS],
-        bans_total=len(bans),
+        bans=bans,
+        bans_total=total,
         lengths=LENGTHS,
         mode=ask.office.control.settings.bans.mode,
         **given,
@@ -80,7 +80,7 @@ async def set_ban(ask: Ask) -> Answer:
     try:
         await do.set_ban(ask, key, reason, int(minutes))
     except Refused as refused:
-        return await _limits(ask, 409, said=str(refused))
+        return await _limits(ask, 409, said=str(refused), key=key, reason=reason)
     return redirect("/limits#bans")
 
 
@@ -106,6 +106,8 @@ async def simulate(ask: Ask) -> Answer:
     except ConfigErrors as errors:
         found = [one for one in errors.problems if one.is_error]
         return await _limits(ask, 422, problems=found, tried="text", text=text)
+    except Unknown:
+        raise
     except Refused as refused:
         return await _limits(ask, 409, said=str(refused), tried="text", text=text)
     return await _limits(ask, trial=trial, tried=name or "text", text=text)

@@ -40,7 +40,7 @@ def check_config(args: argparse.Namespace) -> None:
 
 def explain(args: argparse.Namespace) -> None:
     """Which backend each recipient of a message would go to, by the file; no gateway is asked."""
-    from smtpgate.control import explain_route
+    from smtpgate.control.routing import explain_route
     from smtpgate.control.views import Refused
     from smtpgate.policy.question import Question
     from smtpgate.proxy.revision import Revision
@@ -142,7 +142,8 @@ def filters(args: argparse.Namespace) -> None:
 def drain(args: argparse.Namespace) -> None:
     """Take a server out of service: no further messages; those that are under way go on."""
     body = {"reason": args.reason, "minutes": args.minutes}
-    _change(args, _server_place(args, "drain"), body, f"{args.backend} {args.server}: drained")
+    until = f"for {args.minutes} minutes" if args.minutes else "until `smtpgate ready`"
+    _change(args, _server_place(args, "drain"), body, f"{args.backend} {args.server}: drained {until}")
 
 
 def ready(args: argparse.Namespace) -> None:

@@ -79,6 +79,8 @@ def simulate(args: argparse.Namespace) -> None:
     say(f"told to come back {found['held']} of {found['asked']} times{f' ({classes})' if classes else ''}")
     say(f"  of these had been delivered: {found['held_delivered']}")
     say(f"reply made to wait {found['paced']} times, {found['paced_s']:.1f} s in all")
+    if found["leaves_out"]:
+        say("the history has no connections that did nothing, which this limit counts too: it would be met more often")
     if found["keys"]:
         table(["WHOSE", "HELD", "PACED"], [[one["key"], one["held"], one["paced"]] for one in found["keys"]])
     for reference in found["examples"]:
@@ -123,7 +125,8 @@ def sender(args: argparse.Namespace) -> None:
     if view["is_correspondent"]:
         say("our users write there")
     for one in view["bans"]:
-        say(f"{one['key']} is banned until {one['until']}: {one['reason']} ({one['evidence']}), by {one['by']}")
+        held = "" if one["is_held"] else " (but not kept out)"
+        say(f"{one['key']} is banned{held} until {one['until']}: {one['reason']} ({one['evidence']}), by {one['by']}")
     for one in view["limits"]:
         say(f"limit {one['limit']}: {one['state']['part'] * 100:.0f} % in use")
     for one in view["records"]:
@@ -135,7 +138,7 @@ def sender(args: argparse.Namespace) -> None:
 
 
 def forget(args: argparse.Namespace) -> None:
-    """Forget what is known of a sender: a key as `sender` shows it, as "address 192.0.2.7"."""
+    """Forget what is known of a sender: an address, or a key as `sender` shows it, as "dkim example.org"."""
     _done(args, "POST", "/senders/forget", {"key": args.key}, f"{args.key}: forgotten")
 
 

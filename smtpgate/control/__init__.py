@@ -19,6 +19,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.dryrun import Trials
+from smtpgate.control.routing import explain_route
 from smtpgate.control.traffic import Traffic
 from smtpgate.control.views import (
     Actor,
@@ -102,7 +103,7 @@ class Control:
         self.started = engine.wall()
         self.problems: tuple[Problem, ...] = ()
         self.reception = Reception(engine, self._current)
-        self.drains = Drains(engine.clock, engine.wall, lambda: self._current().pools, engine.tell)
+        self.drains = Drains(engine.clock, engine.wall, self._pools, engine.tell)
         self.trials = Trials(engine, lambda: self.settings, history)
         self.traffic = Traffic(engine, self.reception, self._current, self._did)
         self.stop: Callable[[], None] | None = None
@@ -113,11 +114,17 @@ class Control:
         self._bind = bind
         self._watches: list[Watch] = []
         self._is_reloading = False
+        #: Revisions that sessions are still at work with.
+        self._retired: list[Revision] = []
         self._outcomes: dict[str, int] = {}
 
     def _current(self) -> Revision:
         assert self.revision is not None
         return self.revision
+
+    def _pools(self) -> list[Mapping[str, Pool]]:
+        """Those of the revision at work, and of older ones whose sessions go on."""
+        return [revision.pools for revision in (self._current(), *self._retired)]
 
     @property
     def settings(self) -> Settings:
@@ -243,7 +250,7 @@ class Control:
         """No new sessions for a server: for so long, or until somebody says ready (0)."""
         self._server(backend, name)
         self.drains.drain(backend, name, reason, minutes * 60.0)
-        self._did(actor, "server.drain", f"{backend}/{name}", reason)
+        self._did(actor, "server.drain", f"{backend}/{name}", views.lasting(reason, minutes))
 
     def ready_server(self, backend: str, name: str, actor: Actor) -> None:
         """Sessions for it again."""
@@ -322,17 +329,21 @@ class Control:
             if old is not None and name in old.pools:
                 pool.inherit(old.pools[name])
             pool.start()
-        self.drains.apply(fresh.pools)
+        self.drains.apply()
         if old is not None:
             for pool in old.pools.values():
                 pool.close()
+            self._retired.append(old)
             old.retire(self._close)
         self.engine.tell(told.Happened("config.applied", "info", f"revision {fresh.id}", (("config_rev", fresh.id),)))
 
     def _close(self, revision: Revision) -> None:
         """Give a revision up: its probes and, once each, its filters."""
+        if revision in self._retired:
+            self._retired.remove(revision)
         for pool in revision.pools.values():
             pool.close()
+            pool.gone()
         uses = {id(use.filter): use for door in revision.doors.values() for use in door.chain.uses}
         for use in uses.values():
             try:
@@ -368,30 +379,3 @@ class Control:
     def explain_route(self, question: Question) -> list[Way]:
         """What would become of each recipient of one message."""
         return explain_route(self._current(), question)
-
-
-def explain_route(revision: Revision, question: Question) -> list[Way]:
-    """The same for any revision (the command line builds one without a gateway), as if the backends took them all."""
-    listener, router = revision.settings.listeners.get(question.listener), revision.router
-    if listener is None:
-        raise Unknown(f"no listener {question.listener}; known: {', '.join(revision.settings.listeners)}")
-    facts = Facts("", listener.name, listener.role)
-    facts.client_ip, facts.user, facts.sni = question.client, question.user, question.sni
-    ways: list[Way] = []
-    taken: list[str] = []
-    for path in question.recipients:
-        steps = router.explain(facts, question.sender, path)
-        won = next((step for step in steps if not step.failed), None if path.domain else router.default(listener.name))
-        if facts.role == "mx" and not router.is_local(path):
-            answer, steps = "550 5.7.1: not in local_domains, and a listener of role mx relays for nobody", []
-        elif won is None:
-            answer = "550 5.7.1: no route matches"
-        elif taken and won.backend not in taken and listener.split == "defer":
-            answer = f"452 4.5.3: route {won.number}: backend {won.backend}, in another transaction than {taken[0]}"
-        elif taken and won.backend not in taken:
-            answer = f"route {won.number}: backend {won.backend}, in one transaction with {' and '.join(taken)}"
-            taken.append(won.backend)
-        else:
-            taken, answer = taken or [won.backend], f"route {won.number}: backend {won.backend}"
-        ways.append(Way(str(path), answer, tuple(steps)))
-    return ways

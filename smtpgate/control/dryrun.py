@@ -4,13 +4,15 @@ The code that judges is the one at work (`proxy.limiter`), on the times of the h
 try as it came: a client that had been told to come back would have come later, and does not here, so what is reported
 is the most that the limit would have held up.
 
-The history has no connections that did nothing, and of one it has the last login only.
+The history has no connections that did nothing, and of each the last login and the last class only. Recipients that the
+gateway itself refused never came before a limit, and do not here.
 """
 
 from __future__ import annotations
 
 import heapq
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -19,9 +21,9 @@ from typing import Any
 
 import attrs
 
-from smtpgate.config.loader import loads
+from smtpgate.config.loader import ConfigErrors, loads
 from smtpgate.config.model import Settings
-from smtpgate.config.model_traffic import ConcurrencyLimit, RateLimit
+from smtpgate.config.model_traffic import PACED_S, ConcurrencyLimit, RateLimit
 from smtpgate.control.views import Invalid, Refused, Unknown
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.proxy.limit_rules import Held, Rule
@@ -65,7 +67,8 @@ class DryRun:
 
     :ivar since, until: of the history that was played, seconds since the epoch
     :ivar is_cut: there was more of it than is played at once
-    :ivar asked: how often the limit was asked for something
+    :ivar asked: how often the limit was asked for something that it is about
+    :ivar leaves_out: it counts connections, of which the history has only those that did something
     :ivar held: how often it would have said no; `paced`: made a reply wait, and for how long in all
     :ivar held_delivered: of what it held, what had been delivered: mail that somebody wanted
     :ivar keys: whom it would have met most: key, held, paced
@@ -86,6 +89,7 @@ class DryRun:
     by_class: Mapping[str, int]
     keys: tuple[tuple[str, int, int], ...]
     examples: tuple[str, ...]
+    leaves_out: bool
 
 
 def limit_of(text: str, listeners: Iterable[str]) -> Limit:
@@ -93,8 +97,21 @@ def limit_of(text: str, listeners: Iterable[str]) -> Limit:
 
     :param listeners: names that it may use
     """
+    try:
+        tables = set(tomllib.loads(text))
+    except tomllib.TOMLDecodeError:
+        # What is wrong is said below, with its place.
+        tables = set()
+    if tables - {"rate_limits", "concurrency_limits"}:
+        # Other keys could look at files.
+        raise Invalid("give one limit and nothing else: a table [[rate_limits]] or [[concurrency_limits]]")
     rest = "".join(_LISTENER.format(json.dumps(name), number) for number, name in enumerate(listeners))
-    settings = loads(text.rstrip() + "\n" + _REST + rest, "/nowhere/limit.toml")
+    try:
+        settings = loads(text.rstrip() + "\n" + _REST + rest, "/nowhere/limit.toml")
+    except ConfigErrors as errors:
+        # What does not end shows in what stands behind it.
+        last = len(text.rstrip().splitlines())
+        raise ConfigErrors([attrs.evolve(one, line=min(one.line, last)) for one in errors.problems]) from None
     found: list[Limit] = [*settings.rate_limits, *settings.concurrency_limits]
     if len(found) != 1:
         raise Invalid("give one limit: a table [[rate_limits]] or [[concurrency_limits]]")
@@ -116,6 +133,15 @@ class Replay:
             rule = Rule(limit, Rate(limit.interval_s, limit.burst), Stamps(keys), None)
         else:
             rule = Rule(limit, None, None, Counter())
+        key = rule.key
+        self._is_about = False
+
+        def noted(*of: Any) -> str:
+            counted = key(*of)
+            self._is_about = self._is_about or bool(counted)
+            return counted
+
+        rule.key = noted
         self._limits = Limits((rule,), lambda: self._now)
         self._limit = limit
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -180,15 +206,19 @@ class Replay:
         size = b"%d" % message["size_octets"]
         transaction = Transaction(message["id"], facts, _path(message["sender"]), {"SIZE": size})
         wanted = message["outcome"] in ("delivered", "unacked")
-        if self._is_held(self._limits.mail(transaction), facts, transaction.id, wanted):
+        paced_s = [0.0]
+        if self._is_held(self._limits.mail(transaction), facts, transaction.id, wanted, paced_s):
             return
         for one in message["recipients"]:
             recipient = Recipient(_path(one["address"]), {})
-            held = self._limits.rcpt(transaction, recipient, one["backend"])
-            transaction.recipients.append(recipient)
             reply = one["reply"]
-            if self._is_held(held, facts, transaction.id, wanted):
+            # Who has no backend and was refused for good was refused by the gateway, before any limit.
+            is_asked = bool(one["backend"]) or reply is None or reply["code"] < 500
+            held = self._limits.rcpt(transaction, recipient, one["backend"]) if is_asked else None
+            transaction.recipients.append(recipient)
+            if is_asked and self._is_held(held, facts, transaction.id, wanted, paced_s):
                 recipient.state = "deferred"
+                self._limits.not_accepted(transaction, recipient)
                 continue
             if reply is not None and reply["code"] >= 400:
                 recipient.state = "refused" if reply["code"] >= 500 else "deferred"
@@ -200,12 +230,20 @@ class Replay:
         ended = message["ended_ms"] if message["ended_ms"] is not None else message["begun_ms"] or 0.0
         self._at(start + ended / 1000, partial(self._limits.ended, transaction))
 
-    def _is_held(self, held: Held | None, facts: Session, reference: str, wanted: bool) -> bool:
-        """Count what the limit said; whether it said no."""
-        self._asked += 1
+    def _is_held(
+        self, held: Held | None, facts: Session, reference: str, wanted: bool, paced_s: list[float] | None = None
+    ) -> bool:
+        """Count what the limit said; whether it said no.
+
+        :param paced_s: how long the replies of its message have waited
+        """
+        self._asked += self._is_about
+        self._is_about = False
         if held is None:
             return False
-        if held.is_paced:
+        if held.is_paced and (paced_s is None or paced_s[0] + held.wait_s <= PACED_S):
+            if paced_s is not None:
+                paced_s[0] += held.wait_s
             self._paced += 1
             self._paced_s += held.wait_s
             self._paced_keys[held.key] += 1
@@ -239,6 +277,7 @@ class Replay:
             dict(self._by_class),
             tuple((key, self._held_keys[key], self._paced_keys[key]) for key in most),
             tuple(self._examples),
+            self._limit.count in ("connections", "sessions"),
         )
 
 

@@ -24,7 +24,8 @@ from smtpgate.proxy.memory import PIECE
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.reputation import NETWORK, house_of
 from smtpgate.proxy.revision import Engine, Revision
-from smtpgate.proxy.warden import BANNED4, BANNED6
+from smtpgate.proxy.warden import BANNED4, BANNED6, keys_of
+from smtpgate.smtp.address import plain_ip
 from smtpgate.traffic.bans import Ban
 from smtpgate.traffic.classes import CLASSES
 from smtpgate.traffic.pressure import ACTIONS, LEVELS, TABLE
@@ -33,7 +34,11 @@ from smtpgate.traffic.reputation import LEAST
 #: Keys of one limit that are shown, and senders of a list.
 FULLEST = 10
 WORST = 50
+#: Keys of a limit by several things that are searched for one of them.
+LOOKED_AT = 1000
 LONGEST_S = 365 * 86400.0
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Traffic:
@@ -63,7 +68,7 @@ class Traffic:
             self._pressure(),
             tuple(self._resources()),
             self._engine.pacer.waiting,
-            len(reception.warden.bans.active(self._engine.wall())),
+            reception.warden.bans.holding(self._engine.wall()),
             len(reputation.records) if reputation is not None else 0,
             len(reputation.correspondents) if reputation is not None else 0,
         )
@@ -127,46 +132,59 @@ class Traffic:
         level, most, wait_s = rule.state(key, self._current().limits.now())
         return KeyView(key, level, level / most, wait_s)
 
-    def bans(self) -> list[BanView]:
-        """Those that hold, the newest first."""
-        return [self._ban(ban) for ban in self._reception.warden.bans.active(self._engine.wall())]
+    def bans(self, most: int) -> tuple[list[BanView], int]:
+        """Those that hold, the newest first, and how many there are in all."""
+        bans, now = self._reception.warden.bans, self._engine.wall()
+        return [self._ban(ban) for ban in bans.newest(most, now)], bans.holding(now)
 
     def _ban(self, ban: Ban) -> BanView:
-        warden, mode = self._reception.warden, self._current().settings.bans.mode
-        is_held = mode == "enforce" and ("/" in ban.key or not warden.is_exempt(ban.key))
+        is_held = self._current().settings.bans.mode == "enforce" and not self._reception.warden.is_exempt(ban.key)
         return BanView(ban.key, ban.reason, ban.evidence, ban.since, ban.until, ban.by, ban.times, is_held)
 
     def sender(self, asked: str) -> SenderView:
         """What is known of an address, a host's name, a domain or a mailbox."""
         asked = asked.strip().lower()
         warden, admission, now = self._reception.warden, self._reception.admission, self._engine.wall()
-        address = _address(asked)
+        network = _network(asked)
+        address = str(network[0]) if network is not None and network.num_addresses == 1 else ""
         traffic_class = reason = ""
-        keys = [asked]
+        banned: Sequence[str] = ()
         if address:
-            network = network_of(address, 24, 64)
-            keys = [address, network]
-            listener = next(iter(self._current().settings.listeners.values()))
-            standing = admission.of_client(address, listener)
-            traffic_class, reason = standing.name, standing.reason
-            bans = [ban for ban in warden.bans.active(now) if _holds(ban.key, address)]
-        else:
-            bans = [ban for ban in warden.bans.active(now) if ban.key == asked]
+            asked, banned = address, keys_of(address)
+            traffic_class, reason = self._class_of(address)
+        elif network is not None:
+            asked = str(network)
+            banned = [asked, *keys_of(str(network[0]))[1:]]
+            banned = [key for key in banned if network.subnet_of(ipaddress.ip_network(key))]  # type: ignore[arg-type]
+        bans = [ban for key in banned if (ban := warden.bans.get(key, now)) is not None]
         reputation = admission.reputation
         domain = asked.rpartition("@")[2]
         is_known = False
-        if reputation is not None and not address:
+        if reputation is not None and network is None:
             is_known = reputation.correspondents.knows(asked.rpartition("@")[0], domain, now)
         return SenderView(
             asked,
             traffic_class,
             reason,
-            bool(address) and warden.is_exempt(address),
+            network is not None and warden.is_exempt(asked),
             is_known,
             tuple(self._records(_record_keys(asked, address), now)),
             tuple(self._ban(ban) for ban in bans),
-            tuple(self._met_by(keys)),
+            tuple(self._met_by(asked, address)),
         )
+
+    def _class_of(self, address: str) -> tuple[str, str]:
+        """What a connection would be, and why: on the first listener, and where that is another on others."""
+        admission, first = self._reception.admission, ("", "")
+        others = []
+        for name, listener in self._current().settings.listeners.items():
+            standing = admission.of_client(address, listener)
+            found = standing.name, standing.reason
+            if not first[0]:
+                first = found
+            elif found != first:
+                others.append(f"on {name} {standing.name}: {standing.reason}")
+        return first[0], "; ".join([first[1], *others])
 
     def _records(self, keys: Sequence[str], now: float) -> Iterator[RecordView]:
         reputation = self._reception.admission.reputation
@@ -175,18 +193,34 @@ class Traffic:
             if record is not None:
                 yield _record(key, record, now)
 
-    def _met_by(self, keys: Sequence[str]) -> Iterator[tuple[str, KeyView]]:
-        """The limits that count something for one of these keys alone."""
+    def _met_by(self, asked: str, address: str) -> Iterator[tuple[str, KeyView]]:
+        """The limits that count something for it: by it alone, or by it and something else (of many the fullest)."""
+        domain = asked.rpartition("@")[2]
         for rule in self._current().limits.rules:
+            limit = rule.limit
+            values = {asked, domain}
+            if address:
+                values = {address, network_of(address, limit.prefix4, limit.prefix6)}
+            if len(limit.by) == 1:
+                keys = [key for key in sorted(values) if rule.knows(key)]
+            else:
+                keys = [key for key in rule.fullest(LOOKED_AT) if values & set(key.split(" "))][:FULLEST]
             for key in keys:
-                if rule.knows(key):
-                    yield rule.limit.name, self._key(rule, key)
+                yield limit.name, self._key(rule, key)
 
-    def check_sender(self, key: str) -> None:
-        """Raises Unknown where nothing is known of a sender."""
+    def check_sender(self, key: str) -> str:
+        """The key of a record; raises Unknown where nothing is known of that sender.
+
+        :param key: as `sender` shows it, as "address 192.0.2.7"; the address alone will do
+        """
         reputation = self._reception.admission.reputation
+        network = _network(key)
+        if network is not None:
+            single = network.num_addresses == 1
+            key = f"address {network[0]}" if single else f"network {network}"
         if reputation is None or reputation.records.get(key) is None:
             raise views.Unknown(f"nothing is known of {key}")
+        return key
 
     def worst(self, most: int = WORST) -> list[RecordView]:
         """The senders with most bad points."""
@@ -199,24 +233,30 @@ class Traffic:
     # Do
 
     def ban(self, key: str, reason: str, seconds: float, actor: views.Actor) -> BanView:
-        """Keep an address or a network out; raises Refused where that cannot be."""
-        key = self.ban_key(key)
+        """Keep an address or a network out, for just so long; raises Refused where that cannot be."""
+        key = self.check_ban(key, seconds)
+        made = self._reception.warden.ban(key, reason or "by hand", f"asked for by {actor.name}", seconds, actor.name)
+        assert made is not None
+        self._did(actor, "ban.set", key, views.lasting(reason or "by hand", seconds / 60))
+        return self._ban(made)
+
+    def check_ban(self, text: str, seconds: float) -> str:
+        """The key of a ban that may be set; raises Invalid or Refused."""
+        key = self.ban_key(text)
         if not 60 <= seconds <= LONGEST_S:
             raise views.Invalid("a ban lasts from one minute to a year")
-        made = self._reception.warden.ban(key, reason or "by hand", f"asked for by {actor.name}", seconds, actor.name)
-        if made is None:
-            off = self._current().settings.bans.mode == "off"
-            raise views.Refused("bans are off ([bans] mode)" if off else f"{key} is never banned: it is of the house")
-        self._did(actor, "ban.set", key, reason)
-        return self._ban(made)
+        if self._current().settings.bans.mode == "off":
+            raise views.Refused("bans are off ([bans] mode)")
+        if self._reception.warden.is_exempt(key):
+            raise views.Refused(f"{key} is never banned: it is of the house")
+        return key
 
     @staticmethod
     def ban_key(text: str) -> str:
         """An address or a network as bans are kept; raises Invalid for what is none."""
-        try:
-            network = ipaddress.ip_network(text.strip())
-        except ValueError:
-            raise views.Invalid(f"{text.strip()!r} is no address and no network as 192.0.2.0/24") from None
+        network = _network(text)
+        if network is None:
+            raise views.Invalid(f"{text.strip()!r} is no address and no network as 192.0.2.0/24")
         if network.num_addresses == 1:
             return str(network.network_address)
         sizes = BANNED4 if network.version == 4 else BANNED6
@@ -227,9 +267,19 @@ class Traffic:
 
     def lift(self, key: str, actor: views.Actor) -> None:
         """Let it in again; raises Unknown where it is not banned."""
-        if not self._reception.warden.lift(key, actor.name):
-            raise views.Unknown(f"{key} is not banned")
+        key = self.check_lift(key)
+        self._reception.warden.lift(key, actor.name)
         self._did(actor, "ban.lift", key)
+
+    def check_lift(self, text: str) -> str:
+        """The key of a ban that holds; raises Unknown where there is none."""
+        try:
+            key = self.ban_key(text)
+        except views.Invalid:
+            raise views.Unknown(f"{text} is not banned") from None
+        if self._reception.warden.bans.get(key, self._engine.wall()) is None:
+            raise views.Unknown(f"{key} is not banned")
+        return key
 
     def free(self, limit: str, key: str, actor: views.Actor) -> None:
         """Forget what one key has used of a rate limit."""
@@ -249,7 +299,7 @@ class Traffic:
 
     def forget(self, key: str, actor: views.Actor) -> None:
         """Forget what is known of a sender: a key as `sender` shows it; raises Unknown where nothing is."""
-        self.check_sender(key)
+        key = self.check_sender(key)
         self._reception.admission.reputation.records.forget(key)
         self._did(actor, "sender.forget", key)
 
@@ -260,16 +310,16 @@ def _resource(kind: str, name: str, shares: Any, waiting: Mapping[str, int], uni
     return ResourceView(kind, name, shares.capacity * unit, used, promised, dict(waiting))
 
 
-def _address(text: str) -> str:
+def _network(text: str) -> Network | None:
+    """An address or a network, in the form in which counters and bans have it; None for what is none."""
+    text = text.strip().lower()
+    if "%" in text:
+        # A zone means something on one machine only, and no client has one that could be matched.
+        return None
     try:
-        return str(ipaddress.ip_address(text))
+        return ipaddress.ip_network(text if "/" in text else plain_ip(text))
     except ValueError:
-        return ""
-
-
-def _holds(key: str, address: str) -> bool:
-    """Whether a ban of that key is about that address."""
-    return ipaddress.ip_address(address) in ipaddress.ip_network(key)
+        return None
 
 
 def _record_keys(asked: str, address: str) -> list[str]:

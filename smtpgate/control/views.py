@@ -248,3 +248,8 @@ def session_view(facts: Facts, now: float) -> SessionView:
         facts.messages,
         facts.traffic_class,
     )
+
+
+def lasting(reason: str, minutes: float) -> str:
+    """A reason and how long it holds, for the audit."""
+    return "; ".join(filter(None, (reason, f"for {minutes:g} minutes" if minutes else "")))

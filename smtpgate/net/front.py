@@ -21,6 +21,7 @@ from smtpgate.net.poller import READ
 from smtpgate.net.tls import ServerTLS
 from smtpgate.policy.transaction import TLSFacts
 from smtpgate.smtp import proxyline
+from smtpgate.smtp.address import plain_ip
 from smtpgate.smtp.server import NEED_DATA, Event, ServerConnection, WireRules
 from smtpgate.tasks import Signal
 
@@ -264,7 +265,7 @@ class Acceptor:
                 # The client left between the queue and us: the next one may be there.
                 continue
             sock.setblocking(False)
-            peer = (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
+            peer = (plain_ip(str(address[0])), int(address[1])) if isinstance(address, tuple) else ("", 0)
             refusal = self._admit(peer[0]) if sock.fileno() < self._ceiling else self._full(peer[0])
             if refusal is not None:
                 _refuse(sock, refusal)

@@ -23,7 +23,7 @@ VERDICTS: Final = {
 }
 #: Our own replies are constants of the process, so their identity says which one it is.
 _OWN: Final = {id(reply): name.lower() for name, reply in vars(status).items() if isinstance(reply, Reply)}
-_CLOSED_BY: Final = {"quit": "client", "": "client", "admin": "server"}
+_CLOSED_BY: Final = {"quit": "client", "": "client", "admin": "server", "crash": "error"}
 
 
 def verdict_of(transaction: Transaction) -> str:

@@ -19,7 +19,7 @@ from smtpgate.policy.verdict import PASS
 from smtpgate.proxy.content import Whole
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.fate import Fate
-from smtpgate.proxy.judge import judge, judge_each
+from smtpgate.proxy.judge import judge, judge_each, that_count
 from smtpgate.proxy.pipeline import ChainRun
 from smtpgate.proxy.revision import Door, Engine, Revision
 from smtpgate.proxy.spool import Spool
@@ -180,8 +180,8 @@ class Body:
         transaction = self._transaction
         transaction.header = section
         if self._run.wants("header"):
-            found = await self._run.run("header", section)
-            verdict = self._run.verdict(found, has_mercy=transaction.has_mercy)
+            found = await self._run.run("header", section, keeps_recipients=self._judges_each)
+            verdict = self._run.verdict(that_count(transaction, found), has_mercy=transaction.has_mercy)
             if verdict.is_refusal:
                 transaction.verdict = verdict
                 assert verdict.decided_by is not None

@@ -57,6 +57,7 @@ class Counters:
         self._waiting: dict[str, dict[str, Row]] = {}
         self._is_failing = False
         self._is_closed = False
+        self._is_urgent = False
 
     def restore(self) -> None:
         """Take over what was kept, before anything is served."""
@@ -72,6 +73,9 @@ class Counters:
         """Something that must not be lost has changed: write at once."""
         if self._call is not None and self._call.active():
             self._call.reset(0)
+        else:
+            # It is being written: again, once that is done.
+            self._is_urgent = True
 
     async def _save(self, most: int) -> int:
         """Write what changed; how many rows the largest group had."""
@@ -96,6 +100,9 @@ class Counters:
     def _go_on(self, result: Any) -> Any:
         if not self._is_closed:
             self.start()
+            if self._is_urgent:
+                self._is_urgent = False
+                self.soon()
         return result
 
     def _saved(self, _: object) -> None:

@@ -114,28 +114,24 @@ class Delivery:
         return part.rcpt(group, is_first)
 
     async def again(self) -> Reply | None:
-        """Some recipients are left out: ask for the others anew, each where it was. A Reply where that is the end."""
-        self.abandon("not for all of its recipients")
-        transaction = self.transaction
-        rest = [recipient for recipient in transaction.recipients if recipient.state == "accepted"]
-        by_pool: dict[Pool, list[Recipient]] = {}
-        for recipient in rest:
-            recipient.state = ""
-            by_pool.setdefault(self._pools[recipient], []).append(recipient)
-        answers: dict[Recipient, Reply] = {}
-        for pool, group in by_pool.items():
-            answers.update(zip(group, await self.rcpt(pool, group, self._part(pool).server_wish), strict=True))
+        """Some recipients are left out: their state says so. A Reply where nobody is left, or one of the others is not
+        taken any more and there is one reply for all.
+
+        Only legs with one of them are begun anew, on the link that they have: it has a slot, and others wait for that.
+        """
+        each = self.transaction.hears_each
         refused: Reply | None = None
-        for recipient in rest:
-            reply = answers[recipient]
-            if reply.is_positive:
-                recipient.state = "accepted"
-                continue
-            refused = refused or reply
-            recipient.state = "deferred"
-            if transaction.hears_each:
-                recipient.state, recipient.final = "refused" if reply.is_permanent else "deferred", reply
-        if refused is None or transaction.hears_each and any(one.state == "accepted" for one in rest):
+        is_left = False
+        for part in self._parts.values():
+            for recipient, reply in (await part.again()).items():
+                if reply is None or reply.is_positive:
+                    is_left = True
+                    continue
+                refused = refused or reply
+                recipient.state = "refused" if each and reply.is_permanent else "deferred"
+                if each:
+                    recipient.final = reply
+        if refused is None or each and is_left:
             return None
         return Reply(451, "4.3.0", refused.lines)
 

@@ -9,7 +9,7 @@ Precedent: HAProxy server states, which its reload forgets unless they are saved
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -42,11 +42,11 @@ class Drains:
         self,
         clock: Clock,
         wall: Callable[[], float],
-        pools: Callable[[], Mapping[str, Pool]],
+        pools: Callable[[], Iterable[Mapping[str, Pool]]],
         tell: Callable[[Any], None],
     ) -> None:
         """
-        :param pools: those at work
+        :param pools: of each revision that has sessions
         """
         self._clock = clock
         self._wall = wall
@@ -67,17 +67,18 @@ class Drains:
         now, place = self._wall(), (backend, server)
         self._drains[place] = Drain(reason, now, now + seconds if seconds else 0.0)
         self._note(place)
-        self.apply(self._pools())
+        self.apply()
 
     def ready(self, backend: str, server: str) -> None:
         """Into service again."""
         place = (backend, server)
         self._drains.pop(place, None)
         self._note(place)
-        pool = self._pools().get(backend)
-        found = pool.server(server) if pool is not None else None
-        if pool is not None and found is not None:
-            pool.ready(found)
+        for pools in self._pools():
+            pool = pools.get(backend)
+            found = pool.server(server) if pool is not None else None
+            if pool is not None and found is not None:
+                pool.ready(found)
 
     def _note(self, place: tuple[str, str]) -> None:
         self._changed[place] = None
@@ -102,13 +103,14 @@ class Drains:
         fields = (("target", f"{place[0]}/{place[1]}"), ("reason", drain.reason))
         self._tell(Happened("drain.over", "info", message, fields))
 
-    def apply(self, pools: Mapping[str, Pool]) -> None:
-        """Tell the pools of a revision."""
-        for (backend, name), drain in self._drains.items():
-            pool = pools.get(backend)
-            server = pool.server(name) if pool is not None else None
-            if pool is not None and server is not None:
-                pool.drain(server, drain.reason)
+    def apply(self) -> None:
+        """Tell all pools: sessions that began before a reload hear of it too."""
+        for pools in self._pools():
+            for (backend, name), drain in self._drains.items():
+                pool = pools.get(backend)
+                server = pool.server(name) if pool is not None else None
+                if pool is not None and server is not None:
+                    pool.drain(server, drain.reason)
 
     def close(self) -> None:
         """No time runs out any more."""

@@ -18,6 +18,7 @@ from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.proxy.admission import is_better
 from smtpgate.proxy.body import Body
 from smtpgate.proxy.delivery import Delivery
+from smtpgate.proxy.judge import that_count
 from smtpgate.proxy.ledger import PATIENCE_S
 from smtpgate.proxy.limit_rules import Held
 from smtpgate.proxy.part import Part
@@ -121,10 +122,14 @@ class Exchange:
         about = None if recipient is None else frozenset((len(self.facts.recipients),))
         for finding in held.findings:
             self.run.record(attrs.evolve(finding, recipients=about))
+        if not held.met:
+            # Only limits in shadow have a word.
+            return None
         if held.is_paced and self._engine.pacer.has_room and self._paced_s + held.wait_s <= PACED_S:
             self._paced_s += held.wait_s
             await self._session.pause(held.wait_s)
             return None
+        held.denied()
         self._note("limit", held.findings[0].reason, held.findings[0].detail)
         return held.reply()
 
@@ -132,7 +137,9 @@ class Exchange:
         self._session.front.flush()
         facts = self.facts
         if recipient is None:
-            found = await self.run.run(stage)
+            # Where each has a reply of its own, the body judges each.
+            found = await self.run.run(stage, keeps_recipients=facts.hears_each and facts.accepted > 1)
+            found = that_count(facts, found)
             has_mercy = facts.has_mercy
         else:
             found = await self.run.run(stage, recipient, recipient=len(facts.recipients))
@@ -465,8 +472,9 @@ class Exchange:
             recipient.final = final
             if final is not None and final.is_positive:
                 recipient.state = "delivered"
-            elif final is not None and each and not unknown:
-                recipient.state = "refused" if final.is_permanent else "deferred"
+        if each:
+            open_still = {recipient for leg in unknown for recipient in leg.recipients}
+            reply = _settle_each([one for one in facts.recipients if one not in open_still], reply)
         if not reply.is_positive:
             self._blame(legs)
         if unknown:
@@ -579,3 +587,24 @@ class Exchange:
         facts.session.transaction = None
         self._note("us", outcome, reply.text if reply is not None else "")
         self._engine.tell(told.TransactionEnded(facts))
+
+
+def _settle_each(recipients: Sequence[Recipient], reply: Reply) -> Reply:
+    """Where each recipient of a message has a reply of its own: its state, and the reply for the message.
+
+    Who reads that as a word on all of them must not take back what one has: it is good where one is served, here or at
+    an earlier try, and final only where all are refused for good.
+    """
+    finals = []
+    for one in recipients:
+        if one.reply is None or not one.reply.is_positive:
+            continue
+        final = one.final or reply
+        finals.append(final)
+        if not final.is_positive:
+            one.state = "refused" if final.is_permanent else "deferred"
+    if any(final.is_positive for final in finals):
+        return reply if reply.is_positive else next(final for final in finals if final.is_positive)
+    if any(final.is_transient for final in finals):
+        return reply if reply.is_transient else next(final for final in finals if final.is_transient)
+    return reply if reply.is_permanent or not finals else finals[0]

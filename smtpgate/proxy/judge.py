@@ -6,14 +6,27 @@ Both write what they decide into the transaction; `policy.verdict.merge` is who 
 from __future__ import annotations
 
 from smtpgate.policy.transaction import Transaction
-from smtpgate.policy.verdict import Verdict
+from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.proxy.pipeline import ChainRun
 from smtpgate.smtp.reply import Reply
 
 
+def _places(transaction: Transaction) -> set[int]:
+    """Indexes of the recipients that the message is for."""
+    return {number for number, one in enumerate(transaction.recipients) if one.state in ("accepted", "known")}
+
+
+def that_count(transaction: Transaction, found: list[Finding]) -> list[Finding]:
+    """Of the findings of a stage those that are about somebody whom the message is for."""
+    if all(one.recipients is None for one in found):
+        return found
+    places = _places(transaction)
+    return [one for one in found if one.recipients is None or one.recipients & places]
+
+
 def judge(transaction: Transaction, run: ChainRun) -> Reply | None:
     """One verdict; a Reply where it refuses."""
-    verdict = transaction.verdict = run.last_verdict(transaction.has_mercy)
+    verdict = transaction.verdict = run.last_verdict(transaction.has_mercy, _places(transaction))
     return _reply(verdict) if verdict.is_refusal else None
 
 
@@ -27,7 +40,7 @@ def judge_each(transaction: Transaction, run: ChainRun) -> Reply | None:
     for place, recipient in enumerate(transaction.recipients):
         if recipient.state != "accepted":
             continue
-        verdict = run.last_verdict(transaction.spares(recipient), place)
+        verdict = run.last_verdict(transaction.spares(recipient), {place})
         if not verdict.is_refusal:
             if passing is None or verdict.rank > passing.rank:
                 passing = verdict

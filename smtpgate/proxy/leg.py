@@ -222,12 +222,7 @@ class Leg:
         self.is_sending = False
         self.link.is_dirty = False
         self.final = Reply(451, "4.3.2", reply.lines) if reply.code == 421 else reply.completed()
-        if self.final.is_positive:
-            self.finals = tuple(one.completed() for one in finals)
-        elif finals:
-            # What it says of the message holds for all, but who was refused for good is so (as Exim reads it).
-            is_final = self.final.is_permanent
-            self.finals = tuple(one.completed() if one.is_permanent and not is_final else self.final for one in finals)
+        self.finals = tuple(_final_word(one, self.final) for one in finals)
         return self.final
 
     def abandon(self, reason: str) -> None:
@@ -238,6 +233,14 @@ class Leg:
         elif self.is_begun or link.is_dirty:
             link.reset()
         self.is_sending = False
+
+
+def _final_word(reply: Reply, message: Reply) -> Reply:
+    """The word on one recipient beside that on the message, which holds for all where it is none of acceptance; but who
+    was refused for good is so (as Exim reads it)."""
+    if not message.is_positive and (message.is_permanent or not reply.is_permanent):
+        return message
+    return Reply(451, "4.3.2", reply.lines) if reply.code == 421 else reply.completed()
 
 
 def _no_goodbye(reply: Reply, stage: str) -> None:

@@ -207,12 +207,14 @@ class Charge:
     """What was taken of one limit for a session or a transaction, until the outcome settles it.
 
     :ivar recipients: those that it was taken for; empty where it was taken before any was named
+    :ivar base: where the stamp was then, for `Rate.settle`
     """
 
     rule: Any
     key: str
     amount: float
     recipients: list[Recipient]
+    base: float = 0.0
 
 
 @attrs.frozen
@@ -224,6 +226,7 @@ class Held:
     :ivar findings: for the explain page, those of limits in shadow too
     :ivar text: what the client hears where it is not let in
     :ivar key: whose room is waited for longest
+    :ivar met: the limits, but those in shadow
     """
 
     wait_s: float
@@ -231,6 +234,13 @@ class Held:
     findings: tuple[Finding, ...]
     text: str = ""
     key: str = ""
+    met: tuple[Rule, ...] = ()
+
+    def denied(self) -> None:
+        """It could be waited for, but is not: too much waits already. It counts as refused."""
+        for rule in self.met if self.is_paced else ():
+            rule.met["paced"] -= 1
+            rule.met["refused"] += 1
 
     def reply(self, code: int = 450, enhanced: str = "4.7.1") -> Reply:
         """What the client hears where it is not let in."""

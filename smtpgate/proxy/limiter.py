@@ -14,79 +14,12 @@ combination of keys.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
-from smtpgate.config.model import Settings
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.proxy.limit_rules import BY_RECIPIENT, SOON_S, Charge, Held, Rule, finding_of, fits, text_of
-from smtpgate.tasks import Clock
-from smtpgate.traffic.gcra import Rate, Stamps
-
-#: What comes free sooner than that is not kept over a restart, which takes as long.
-LEAD_S: Final = 5.0
-#: Keys of one limit that are taken over at the start.
-RESTORED: Final = 1_000_000
-
-Row = tuple[str, Any, float]
-
-
-class Limiter:
-    """What all limits of the gateway remember, over its revisions."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._epoch = clock.seconds()
-        self.stamps: dict[str, Stamps] = {}
-        self.counts: dict[str, Counter[str]] = {}
-        self._met: dict[str, Counter[str]] = {}
-
-    def now(self) -> float:
-        """Seconds on the clock of the stamps, which began with the process."""
-        return self._clock.seconds() - self._epoch
-
-    def limits(self, settings: Settings) -> Limits:
-        """The limits of one revision. What is known of a limit of the same name is kept."""
-        rates = [limit for limit in settings.rate_limits if limit.mode != "off"]
-        most = settings.limits.rate_keys // max(1, len(rates))
-        stamps = {limit.name: self.stamps.get(limit.name, Stamps(most)) for limit in rates}
-        for one in stamps.values():
-            one.most = most
-        counts = {limit.name: self.counts.get(limit.name, Counter()) for limit in settings.concurrency_limits}
-        self.stamps, self.counts = stamps, counts
-        most_at_work = [limit for limit in settings.concurrency_limits if limit.mode != "off"]
-        names = [limit.name for limit in rates] + [limit.name for limit in most_at_work]
-        met = self._met = {name: self._met.get(name, Counter()) for name in names}
-        rules = [
-            Rule(limit, Rate(limit.interval_s, limit.burst), stamps[limit.name], None, met[limit.name])
-            for limit in rates
-        ]
-        rules += [Rule(limit, None, None, counts[limit.name], met[limit.name]) for limit in most_at_work]
-        return Limits(rules, self.now)
-
-    # What is kept over restarts
-
-    def restore(self, rows: list[Row], wall: float) -> None:
-        """Take over what was kept, for the limits that the first revision will have: a key is the limit's name, a blank
-        and what it counts; a value is the stamp in seconds since the epoch."""
-        now = self.now()
-        for key, value, _ in rows:
-            name, _, counted = key.partition(" ")
-            tat = value - wall + now
-            if tat > now:
-                self.stamps.setdefault(name, Stamps(RESTORED)).put(counted, tat, now)
-
-    def changed(self, wall: float, most: int) -> list[Row]:
-        """What changed since the last time, as `restore` takes it."""
-        now = self.now()
-        rows: list[Row] = []
-        for name, stamps in self.stamps.items():
-            for key, tat in stamps.changed(now, LEAD_S, most - len(rows)):
-                at = tat - now + wall
-                rows.append((f"{name} {key}", at if tat else None, at if tat else 0.0))
-        return rows
 
 
 class Limits:
@@ -212,7 +145,7 @@ class Limits:
                 if rule.counts[key] >= rule.limit.most:
                     break
                 rule.counts[key] += 1
-                amount = 1.0
+                amount, tat = 1.0, now
             else:
                 tat, interval_s = stamps.get(key), rule.interval_s
                 if tat < now:
@@ -222,7 +155,7 @@ class Limits:
                 if tat - now > room_s:
                     break
                 stamps.put(key, tat + amount * interval_s, now)
-            charges.append(Charge(rule, key, amount, [] if recipient is None else [recipient]))
+            charges.append(Charge(rule, key, amount, [] if recipient is None else [recipient], tat))
         else:
             if recipient is not None:
                 for known in shared:
@@ -250,15 +183,20 @@ class Limits:
         """Where some limit has no room: what is to be waited for, and whether all the same it is taken."""
         findings: list[Finding] = []
         met: list[Rule] = []
+        taken: list[Charge] = []
         wait_s, is_paced, text, key = 0.0, True, "", ""
         for charge in asked:
             rule = charge.rule
             wait = self._wait(charge, now)
             if not wait:
+                taken.append(charge)
                 continue
             may_pace = rule.rate is not None and wait <= rule.limit.pace_s
             finding = finding_of(charge, wait, may_pace, now)
+            if may_pace or not rule.is_shadow:
+                taken.append(charge)
             if rule.is_shadow:
+                # What it would have refused is not taken of it: else it would count what it never lets in.
                 rule.met["shadow"] += 1
                 findings.append(finding)
                 continue
@@ -273,10 +211,10 @@ class Limits:
         for rule in met:
             rule.met["paced" if is_paced else "refused"] += 1
         if charges is not None and is_paced:
-            for charge in asked:
+            for charge in taken:
                 self._take(charge, now)
                 charges.append(charge)
-        return Held(wait_s, is_paced, tuple(findings), text, key)
+        return Held(wait_s, is_paced, tuple(findings), text, key, tuple(met))
 
     @staticmethod
     def _wait(charge: Charge, now: float) -> float:
@@ -292,7 +230,8 @@ class Limits:
             rule.counts[key] += 1
         else:
             cost = charge.amount if amount is None else amount
-            rule.stamps.put(key, rule.rate.take(rule.stamps.get(key), now, cost), now)
+            charge.base = max(rule.stamps.get(key), now)
+            rule.stamps.put(key, rule.rate.take(charge.base, now, cost), now)
 
     def _give_back(self, charge: Charge) -> None:
         rule, key = charge.rule, charge.key
@@ -301,7 +240,7 @@ class Limits:
             if rule.counts[key] <= 0:
                 del rule.counts[key]
         else:
-            rule.stamps.put(key, rule.rate.give_back(rule.stamps.get(key), charge.amount), self._now())
+            self._settle(charge, 0.0)
 
     # Settling
 
@@ -345,12 +284,13 @@ class Limits:
                 self._give_back(charge)
         transaction.charges.clear()
 
-    def _settle(self, charge: Charge, octets: float) -> None:
-        """What was held back for a message becomes what it took."""
-        rule, key = charge.rule, charge.key
-        now, stamps, interval_s = self._now(), rule.stamps, rule.interval_s
-        tat = stamps.get(key) - charge.amount * interval_s
-        stamps.put(key, (tat if tat > now or not octets else now) + octets * interval_s, now)
+    def _settle(self, charge: Charge, amount: float) -> None:
+        """What was held back becomes what it took."""
+        rule, key, now = charge.rule, charge.key, self._now()
+        tat = rule.stamps.get(key)
+        if tat <= now and not amount:
+            return
+        rule.stamps.put(key, rule.rate.settle(tat, now, charge.base, charge.amount, amount), now)
 
     def withdraw(self, session: Session) -> None:
         """A connection was put off by us after all: it costs nothing."""

@@ -148,7 +148,12 @@ class Login:
         link: Link | None = session.kept.take(pool, session.facts.traffic_class)
         if link is None:
             return await pool.link(session.facts, "", now() + timeouts.greeting_s)
-        await link.settle(now() + timeouts.backend_s)
+        try:
+            await link.settle(now() + timeouts.backend_s)
+        except BaseException:
+            # Its slot is ours already.
+            link.abort("no new transaction on it")
+            raise
         return link
 
     def _refusal(self, command: Command, pool: Pool, link: Link) -> tuple[Reply, str] | None:

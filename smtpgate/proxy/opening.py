@@ -32,7 +32,7 @@ async def run(session: Any) -> None:
         await _proxy_header(session, timeouts.proxy_header_s)
     if listener.tls == "implicit":
         if door.tls is None:
-            raise SessionClosing("error", status.TLS_UNAVAILABLE)
+            raise SessionClosing("server", status.TLS_UNAVAILABLE)
         facts.tls = await front.start_tls(door.tls, session.engine.clock.seconds() + timeouts.tls_s)
         facts.sni = facts.tls.sni
     facts.is_trusted = bool(listener.relay_from and listener.relay_from.contains(facts.client_ip))
@@ -85,9 +85,12 @@ async def limit(session: Any) -> None:
     if held is None:
         return
     facts.findings += held.findings
+    if not held.met:
+        return
     if held.is_paced and session.engine.pacer.has_room:
         await session.pause(held.wait_s)
         return
+    held.denied()
     limits.withdraw(facts)
     detail = held.findings[0].detail
     session.engine.tell(told.ConnectionRefused(facts.listener, facts.client_ip, "refused_limit", detail))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from smtpgate.policy.transaction import Session as Facts
-from smtpgate.smtp.address import literal_address
+from smtpgate.smtp.address import literal_address, plain_ip
 from smtpgate.smtp.command import Command
 
 
@@ -52,7 +52,7 @@ def _attribute(name: str, octets: bytes, verb: str) -> str | None:
     if name in ("ADDR", "DESTADDR"):
         literal = f"[{text}]" if not text.startswith("[") else ""
         address = literal_address(literal) if literal else None
-        return str(address) if address is not None else None
+        return plain_ip(str(address)) if address is not None else None
     if name in ("PORT", "DESTPORT"):
         return text if text.isascii() and text.isdigit() and int(text) <= 65535 else None
     if name == "PROTO":

@@ -196,6 +196,52 @@ class Part:
                 self._release(leg)
             return replies
 
+    async def again(self) -> dict[Recipient, Reply | None]:
+        """Some recipients are left out (`state` is no longer "accepted"): the others of their legs are asked for anew.
+        All that are left, each with the server's reply to that; None for one whose leg stands as it is."""
+        answers: dict[Recipient, Reply | None] = {}
+        for leg in list(self.legs):
+            rest = [one for one in leg.recipients if one.state == "accepted"]
+            if len(rest) == len(leg.recipients):
+                answers.update(dict.fromkeys(rest))
+                continue
+            self.legs.remove(leg)
+            leg.abandon("not for all of its recipients")
+            if not rest:
+                self._give_back(leg.link)
+                continue
+            answers.update(zip(rest, await self._anew(leg.link, rest), strict=True))
+        return answers
+
+    async def _anew(self, link: Link, group: Sequence[Recipient]) -> list[Reply]:
+        """A transaction for these on a link that has just said RSET; on another where it is lost."""
+        leg = Leg(link, self.pool)
+        try:
+            await link.settle(self._clock.seconds() + self._timeouts.backend_s)
+            params = self._params(link)
+            replies = await leg.envelope(self.transaction, group, params, self._timeouts.backend_s, self._clock)
+        except EnvelopeRefused as refused:
+            self._release(leg)
+            return [refused.reply] * len(group)
+        except LinkFailed as failed:
+            link.abort(failed.reason)
+            self._report(link, failed)
+            return await self._rcpt(group, None, not self.legs)
+        except BaseException:
+            link.abort("client gone")
+            raise
+        if leg.is_begun and leg.recipients:
+            self.legs.append(leg)
+        else:
+            self._release(leg)
+        return replies
+
+    def _give_back(self, link: Link) -> None:
+        if link.is_usable:
+            self._kept.keep(self.pool, link)
+        else:
+            link.abort()
+
     def _note_server(self, link: Link) -> None:
         transaction = self.transaction
         if not transaction.server or transaction.backend == self.pool.backend.name:
@@ -258,10 +304,7 @@ class Part:
     def _release(self, leg: Leg) -> None:
         """The server took no part of the transaction: keep the link for the next recipient."""
         leg.abandon("nothing accepted")
-        if leg.link.is_usable:
-            self._kept.keep(self.pool, leg.link)
-        else:
-            leg.link.abort()
+        self._give_back(leg.link)
 
     # Content
 

@@ -13,7 +13,7 @@ also those of its transactions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from inspect import iscoroutine
 from typing import Any, Final
 
@@ -73,13 +73,14 @@ class Chain:
         self.marks = marks and any(use.mode == "enforce" and use.category in _GUESSES for use in self.uses)
         self.has_body = any("body" in use.stages for use in self.uses)
         self.stages = frozenset(stage for use in self.uses for stage in use.stages)
-        self.judges = bool(self.stages & _OF_MESSAGE)
+        #: The sum of what was found at any stage may refuse a message.
+        weighs = (scale.defer is not None or scale.reject is not None) and any(
+            use.mode == "enforce" for use in self.uses
+        )
+        self.judges = weighs or bool(self.stages & _OF_MESSAGE)
         #: A message may be refused by a guess, and then not for those who are spared.
-        self.guesses = any(
-            use.mode == "enforce"
-            and use.stages & _OF_MESSAGE
-            and (use.category in _GUESSES or scale.defer is not None or scale.reject is not None)
-            for use in self.uses
+        self.guesses = weighs or any(
+            use.mode == "enforce" and use.stages & _OF_MESSAGE and use.category in _GUESSES for use in self.uses
         )
         self._of_session = tuple(use for use in self.uses if use.stages & _SESSION_STAGES)
         self._of_transaction = tuple(use for use in self.uses if use.stages - _SESSION_STAGES)
@@ -212,19 +213,18 @@ class ChainRun:
                 attrs.evolve(found, recipients=found.recipients or about) for found in self.findings[first:]
             ]
         else:
-            for number, found in enumerate(self.findings[first:], first):
-                if found.recipients is not None and keeps_recipients:
-                    self._of_recipients.append(found)
-                    continue
-                if found.recipients is not None:
-                    # There is one reply for all from here on: what is wrong for one counts for the message.
-                    self.findings[number] = attrs.evolve(found, recipients=None)
-                # At RCPT, one that is about a single recipient silences nobody for the others.
-                if found.action == "accept" and not found.is_shadow:
+            for found in self.findings[first:]:
+                # One that is about some recipients silences nobody for the others.
+                if found.action == "accept" and not found.is_shadow and found.recipients is None:
                     self.skips |= found.skips
+            # Those of `feed` came before.
+            self._of_recipients += [one for one in self.findings[self._returned :] if one.recipients is not None]
         if stage == "helo":
             self._greeting = first, len(self.findings)
         first, self._returned = self._returned, len(self.findings)
+        if recipient is None and keeps_recipients:
+            # What is wrong for one is judged at the end, for that one.
+            return [one for one in self.findings[first:] if one.recipients is None]
         return self.findings[first:]
 
     async def _in_slot(self, slots: FilterSlots, method: Callable[..., Any], args: tuple[object, ...]) -> Any:
@@ -260,14 +260,15 @@ class ChainRun:
         """Whether there is anything to judge a message by."""
         return bool(self.findings) or self._before is not None and bool(self._before.findings)
 
-    def last_verdict(self, has_mercy: bool, recipient: int | None = None) -> Verdict:
+    def last_verdict(self, has_mercy: bool, recipients: Set[int] = frozenset()) -> Verdict:
         """The verdict over the message: all that was found of it and of its session, scores weighed.
 
-        :param recipient: index of the recipient whose verdict it is; None: that of all
+        :param recipients: indexes of those whose verdict it is. What is wrong for one of them counts, for they have one
+            reply; what is wrong for another does not
         """
         before = [later(one) for one in self._before.findings] if self._before is not None else []
         findings = before + [one for one in self.findings if one.recipients is None]
-        findings += [one for one in self._of_recipients if recipient in (one.recipients or ())]
+        findings += [one for one in self._of_recipients if one.recipients is not None and one.recipients & recipients]
         return merge(findings, self._chain.scale, has_mercy)
 
     async def _finish(self, stage: str, running: list[tuple[Use, Deferred[Any], float]], seconds: float) -> None:

@@ -12,6 +12,7 @@ connections for a source at most, which is why our default is below; destination
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from smtpgate.config.model import Backend
@@ -94,7 +95,11 @@ class Pool:
         """Keep what a pool of the revision before knows of the same servers."""
         for server in self.servers:
             known = old.server(server.name)
-            if known is not None and old.backend == self.backend:
+            if known is None:
+                continue
+            # What the sessions of that revision still have there counts, and what they give back is for ours.
+            server.elder, known.heir = known, partial(self.slots.hear_of, server)
+            if old.backend == self.backend:
                 server.inherit(known)
 
     def start(self) -> None:
@@ -105,6 +110,11 @@ class Pool:
         """The revision is gone; links that are still open live on with their sessions."""
         self._prober.close()
         self.slots.close()
+
+    def gone(self) -> None:
+        """The last session of its revision has ended: nothing of it counts in the next."""
+        for server in self.servers:
+            server.is_gone = True
 
     def probe(self, server: ServerState) -> None:
         """Look at a server now."""
@@ -161,8 +171,7 @@ class Pool:
         server.health.unreachable(self._clock.seconds(), took_s)
         if not server.health.is_ejected:
             self._see(server, "down", f"{failure.stage}: {failure.reason}")
-        if self.slots.line.count:
-            self.slots.serve_in(took_s)
+        self.slots.serve()
 
     def answered(self, link: Link, reply: Reply, seconds: float) -> None:
         """A server answered the end of data, after so long."""
@@ -175,6 +184,7 @@ class Pool:
             server.adaptive.busy(now, server.busy)
         else:
             server.adaptive.answered(seconds, now, server.busy)
+        link.is_trial = False
         if server.health.worked(now):
             self._see(server, "up", "")
         if self.slots.line.count:
@@ -257,6 +267,8 @@ class Pool:
             if not tiers and not self._pardon(tried):
                 break
             if not tiers:
+                # Those in line have waited for that longer.
+                self.slots.serve()
                 continue
             try:
                 server = await self.slots.take(session, tiers[0], deadline, may_wait)
@@ -299,6 +311,7 @@ class Pool:
         if parked is not None:
             # It is counted as a link of that server already.
             parked.begin(name, self._clock.seconds())
+            parked.is_trial = server.health.needs_trial
             server.transactions += 1
             return parked
         server.links += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from smtpgate.config.model import Backend, Server
@@ -58,6 +59,9 @@ class ServerState:
         "max_links",
         "health",
         "adaptive",
+        "elder",
+        "heir",
+        "is_gone",
     )
 
     def __init__(self, config: Server, max_links: int, slow_start_s: float) -> None:
@@ -85,6 +89,28 @@ class ServerState:
         self.max_links = max_links
         self.health = Health(slow_start_s)
         self.adaptive = AdaptiveLimit(max_links)
+        #: The same server as an older revision has it, while sessions of that are at work; and who is to hear there of
+        #: what they give back.
+        self.elder: ServerState | None = None
+        self.heir: Callable[[], None] | None = None
+        #: Its revision has no session any more.
+        self.is_gone = False
+
+    @property
+    def all_links(self) -> int:
+        """Connections to it, those of older revisions too."""
+        return self.links if self.elder is None else self.links + self._of_elder("all_links")
+
+    @property
+    def all_busy(self) -> int:
+        """Transactions at work there, those of older revisions too."""
+        return self.busy if self.elder is None else self.busy + self._of_elder("all_busy")
+
+    def _of_elder(self, name: str) -> int:
+        while self.elder is not None and self.elder.is_gone:
+            self.elder = self.elder.elder
+        found: int = getattr(self.elder, name) if self.elder is not None else 0
+        return found
 
     def capacity(self, now: float) -> int:
         """Transactions that it may have at a time now: what was configured, what it has shown to bear, and less while

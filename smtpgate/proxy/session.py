@@ -148,7 +148,7 @@ class Session:
             self.engine.tell(
                 told.Happened("session.crashed", "error", repr(error), (("session_id", facts.id), ("error", error)))
             )
-            self._close("error", status.INTERNAL_CLOSING)
+            self._close("crash", status.INTERNAL_CLOSING)
         finally:
             self._end()
 
@@ -497,7 +497,7 @@ class Session:
         exchange.end("refused" if refused.is_permanent else "deferred", refused)
         if refused.code == 421:
             # The login went with its link: the client must log in anew, on a new connection.
-            raise SessionClosing("error", refused)
+            raise SessionClosing("server", refused)
         self.refuse(command, refused, "sender refused", exchange.facts.id)
 
     async def _rcpt(self, command: Command) -> None:

@@ -19,6 +19,9 @@ from smtpgate.proxy.server import ServerState
 from smtpgate.tasks import Clock, TimeUp
 from smtpgate.traffic.shares import Shares
 
+#: A server in its slow start is looked at so often for those in line.
+STARTING_S = 1.0
+
 
 class Slots:
     """The slots of one backend.
@@ -87,7 +90,7 @@ class Slots:
         def suits() -> ServerState | None:
             return self._free_one(servers, session, self._clock.seconds())
 
-        self.serve_in(min(server.health.wait_s(now) for server in servers))
+        self._arm()
         began = now
         server = await self.line.wait(name, suits, min(deadline, now + self.waits[name]))
         session.note(self._clock.seconds(), "backend", "waited", f"{self._clock.seconds() - began:.1f} s for a slot")
@@ -96,7 +99,7 @@ class Slots:
 
     def _free_one(self, servers: list[ServerState], session: Session, now: float) -> ServerState | None:
         for server in servers:
-            if server.is_drained or server.busy >= server.capacity(now):
+            if server.is_drained or server.all_busy >= server.capacity(now):
                 continue
             health = server.health
             if (health.is_down or health.until) and not health.may_try(now):
@@ -107,11 +110,11 @@ class Slots:
 
     def _is_in_caps(self, server: ServerState) -> bool:
         """Whether one more connection to it may be opened."""
-        return server.links < server.max_links and self._is_in_total()
+        return server.all_links < server.max_links and self._is_in_total()
 
     def _is_in_total(self) -> bool:
         most = self._backend.total_connections
-        return most is None or sum(server.links for server in self._servers) < most
+        return most is None or sum(server.all_links for server in self._servers) < most
 
     def _occupy(self, server: ServerState, name: str) -> None:
         """Count a slot that is taken. The link is counted when it is opened, or is there already."""
@@ -129,14 +132,23 @@ class Slots:
         self.shares.give_back(name)
         if self.line.count:
             self.serve()
+        if server.heir is not None:
+            server.heir()
 
-    def serve_in(self, seconds: float) -> None:
-        """See to those in line when a server may be tried again."""
+    def _arm(self) -> None:
+        """See to those in line when time itself makes room: a server may be tried again, or bears more as it starts."""
+        now = self._clock.seconds()
+        waits = [wait_s for server in self._servers if (wait_s := server.health.wait_s(now)) > 0]
+        if any(server.health.is_starting(now) for server in self._servers):
+            waits.append(STARTING_S)
+        if not waits:
+            return
+        seconds = min(waits)
         if self._call is not None and self._call.active():
-            if self._call.getTime() <= self._clock.seconds() + seconds:
+            if self._call.getTime() <= now + seconds:
                 return
             self._call.cancel()
-        self._call = self._clock.callLater(seconds, self.serve) if seconds > 0 else None
+        self._call = self._clock.callLater(seconds, self.serve)
 
     def serve(self) -> None:
         """Give what is free to those in line."""
@@ -146,6 +158,8 @@ class Slots:
                 self._serve()
             finally:
                 self._is_serving = False
+            if self.line.count:
+                self._arm()
 
     def _serve(self) -> None:
         line, shares = self.line, self.shares
@@ -182,7 +196,13 @@ class Slots:
     def _set_down(self, link: Link) -> None:
         name = link.end()
         server = self._by_name.get(link.server)
-        if name and server is not None:
+        if server is None:
+            return
+        if link.is_trial:
+            # It rests, and nobody knows more of the server than before.
+            link.is_trial = False
+            server.health.trial_ended()
+        if name:
             self.leave(server, name)
 
     def wake(self, link: Link, name: str, must: bool = False) -> bool:
@@ -196,12 +216,19 @@ class Slots:
         capacity = self.capacity(now)
         if capacity != shares.capacity:
             shares.resize(capacity)
-        has_room = server.busy < (capacity if len(self._servers) == 1 else server.capacity(now))
-        if must or has_room and shares.may(name):
+        has_room = server.all_busy < (capacity if len(self._servers) == 1 else server.capacity(now))
+        if must or has_room and shares.may(name) and server.health.may_try(now):
             self._occupy(server, name)
             link.begin(name, now)
+            link.is_trial = server.health.needs_trial
             return True
         return False
+
+    def hear_of(self, server: ServerState) -> None:
+        """A session of an older revision has given something back at that server."""
+        self.serve()
+        if server.heir is not None:
+            server.heir()
 
     def park(self, link: Link) -> bool:
         """A session is over, or needs its link no more: keep it for another where that is safe; else it must end."""
@@ -223,7 +250,7 @@ class Slots:
             self._is_serving = before
 
     def _make_room(self, server: ServerState, session: Session) -> bool:
-        is_full = server.links >= server.max_links
+        is_full = server.all_links >= server.max_links
         for one in (server,) if is_full else self._servers:
             if self._idle.drop(one.name):
                 return True
@@ -246,12 +273,19 @@ class Slots:
         name = link.end()
         if name:
             self.leave(server, name)
-        else:
-            self.serve()
+            return
+        self.serve()
+        if server.heir is not None:
+            server.heir()
 
     def idle(self, server: str, session: Session) -> Link | None:
-        """A link to that server that no session has, and that is the same for this one."""
-        return self._idle.take(server, session)
+        """A link to that server that no session has, and that is the same for this one. What comes free where one is
+        found that the server has closed belongs to who asks."""
+        before, self._is_serving = self._is_serving, True
+        try:
+            return self._idle.take(server, session)
+        finally:
+            self._is_serving = before
 
     def drain(self, server: ServerState) -> None:
         """No further transaction goes there: end the links that have none."""

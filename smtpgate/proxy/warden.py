@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from smtpgate.config.model import Settings
+from smtpgate.config.patterns import NetworkList
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.counters import Row
 from smtpgate.proxy.limit_rules import network_of
 from smtpgate.smtp.reply import Reply
-from smtpgate.traffic.bans import Ban, Bans
+from smtpgate.traffic.bans import GATEWAY, Ban, Bans
 from smtpgate.traffic.classes import KNOWN, TRUSTED
 from smtpgate.traffic.guesses import GOOD_S, Answer, Guesses
 
@@ -41,6 +42,18 @@ PASSED_S: Final = 86400.0
 PASSED: Final = 50_000
 
 
+def keys_of(address: str) -> tuple[str, ...]:
+    """Under which a client may be banned: its address, and the networks that it is in."""
+    if ":" in address:
+        return (address, *(network_of(address, 24, bits) for bits in BANNED6))
+    return (address, *(network_of(address, bits, 64) for bits in BANNED4))
+
+
+def own_key(address: str) -> str:
+    """Under which a client's own doings count: of IPv6 the /64, of which each client has all addresses."""
+    return network_of(address, 32, 64) if ":" in address else address
+
+
 class Warden:
     """Who may not come in."""
 
@@ -54,31 +67,29 @@ class Warden:
         self.guesses = Guesses(os.urandom(32))
         self.homes = Homes(self.guesses)
         self._waited: dict[str, float] = {}
+        #: Called when somebody has said what must not be lost.
+        self.on_change: Callable[[], None] | None = None
 
     # Bans
 
-    def is_exempt(self, address: str) -> bool:
-        """Whether that address is never banned."""
-        if not address or address.startswith(("127.", "::ffff:127.")) or address == "::1":
+    def is_exempt(self, key: str) -> bool:
+        """Whether an address, or all of a network, is never banned."""
+        if not key or key.startswith("127.") or key == "::1":
             return True
+        return any(one and (one.covers(key) if "/" in key else one.contains(key)) for one in self._exempt())
+
+    def _exempt(self) -> Iterator[NetworkList]:
         settings = self._settings()
-        lists = [settings.trusted_relays, settings.classes["trusted"].client, settings.bans.never]
+        yield from (settings.trusted_relays, settings.classes["trusted"].client, settings.bans.never)
         for listener in settings.listeners.values():
-            lists += [listener.relay_from, listener.proxy_protocol_from, listener.xclient_from]
-        return any(one and one.contains(address) for one in lists)
+            yield from (listener.relay_from, listener.proxy_protocol_from, listener.xclient_from)
 
     def find(self, address: str) -> Ban | None:
         """The ban that keeps that client out; None for most."""
         if not len(self.bans):
             return None
-        mode = self._settings().bans.mode
-        networks = (
-            [network_of(address, 24, bits) for bits in BANNED6]
-            if ":" in address
-            else [network_of(address, bits, 64) for bits in BANNED4]
-        )
-        ban = self.bans.find((address, *networks), self._wall())
-        if ban is None or mode != "enforce" or self.is_exempt(address):
+        ban = self.bans.find(keys_of(address), self._wall())
+        if ban is None or self._settings().bans.mode != "enforce" or self.is_exempt(address):
             return None
         return ban
 
@@ -87,11 +98,9 @@ class Warden:
         minutes = max(1, math.ceil((ban.until - self._wall()) / 60))
         return Reply(421, "4.7.0", (f"Not from your address now; come back in {minutes} minutes",))
 
-    def ban(
-        self, key: str, reason: str, evidence: str, seconds: float | None = None, by: str = "gateway"
-    ) -> Ban | None:
+    def ban(self, key: str, reason: str, evidence: str, seconds: float | None = None, by: str = GATEWAY) -> Ban | None:
         """Ban an address or a network; None where bans are off or it is never banned."""
-        if self._settings().bans.mode == "off" or "/" not in key and self.is_exempt(key):
+        if self._settings().bans.mode == "off" or self.is_exempt(key):
             return None
         settings = self._settings().bans
         self.bans.first_s, self.bans.longest_s = settings.first_s, settings.longest_s
@@ -100,7 +109,13 @@ class Warden:
         fields = (("target", key), ("reason", reason), ("detail", evidence), ("actor", by))
         until = f"for {made.until - now:.0f} s"
         self._tell(told.Happened("ban.set", "warning", f"{key} is banned {until}: {reason}", fields))
+        self._keep(by)
         return made
+
+    def _keep(self, by: str) -> None:
+        """What somebody said is written at once."""
+        if by != GATEWAY and self.on_change is not None:
+            self.on_change()
 
     def lift(self, key: str, by: str) -> bool:
         """Let it in again; whether it was banned."""
@@ -108,14 +123,16 @@ class Warden:
         if was:
             fields = (("target", key), ("actor", by))
             self._tell(told.Happened("ban.lifted", "info", f"{key} may come in again", fields))
+            self._keep(by)
         return was
 
     def strike(self, address: str, what: str, evidence: str, times: int = 1) -> None:
         """Bad manners."""
         if self.is_exempt(address):
             return
-        if self.bans.strike(address, STRIKES[what] * times, self._wall()):
-            self.ban(address, what, evidence)
+        key = own_key(address)
+        if self.bans.strike(key, STRIKES[what] * times, self._wall()):
+            self.ban(key, what, evidence)
 
     def hear(self, event: Any) -> None:
         """For the witnesses' list."""
@@ -140,7 +157,7 @@ class Warden:
         if session.role != "mx" or session.traffic_class in (TRUSTED, KNOWN):
             return
         if transaction.outcome in ("delivered", "unacked"):
-            self.bans.forgive(session.client_ip, FORGIVEN)
+            self.bans.forgive(own_key(session.client_ip), FORGIVEN)
         elif not transaction.accepted and not transaction.sender.is_null:
             refused = sum(1 for one in transaction.recipients if one.state == "refused")
             if refused:

@@ -103,6 +103,15 @@ def literal_address(literal: str) -> ipaddress.IPv4Address | ipaddress.IPv6Addre
         return None
 
 
+def plain_ip(text: str) -> str:
+    """An IP address as text, one of IPv4 that came in IPv6's clothes (::ffff:192.0.2.1, RFC 4291 section 2.5.5.2) as
+    that of IPv4: a socket for both families and balancers write it so, and lists, bans and counters know one form."""
+    if not text[:7].lower().startswith("::ffff:"):
+        return text
+    mapped = ipaddress.IPv6Address(text).ipv4_mapped
+    return text if mapped is None else str(mapped)
+
+
 def plain_path(match: re.Match[bytes]) -> Path | None:
     """The path of a match of `PLAIN`; None where it is too long for a short look."""
     local, domain = match.groups()

@@ -14,6 +14,8 @@ import struct
 
 import attrs
 
+from smtpgate.smtp.address import plain_ip
+
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 #: Longest version 1 line, CRLF included.
 V1_OCTETS = 107
@@ -69,15 +71,16 @@ def _parse_v1(data: bytes) -> Origin | BadHeader | None:
     match = _V1.fullmatch(line)
     if match is None:
         return BadHeader("malformed version 1 header")
-    kind, source, destination, port, destination_port = match.groups()
+    kind, *given, port, destination_port = match.groups()
     version = 4 if kind == b"TCP4" else 6
     try:
-        addresses = [ipaddress.ip_address(text.decode("ascii")) for text in (source, destination)]
+        addresses = [ipaddress.ip_address(text.decode("ascii")) for text in given]
     except ValueError:
         return BadHeader("malformed address")
     if any(address.version != version for address in addresses) or max(int(port), int(destination_port)) > 65535:
         return BadHeader("address or port does not fit")
-    return Origin(str(addresses[0]), int(port), str(addresses[1]), int(destination_port), octets=end + 1)
+    source, destination = (plain_ip(str(address)) for address in addresses)
+    return Origin(source, int(port), destination, int(destination_port), octets=end + 1)
 
 
 def _parse_v2(data: bytes) -> Origin | BadHeader | None:
@@ -110,9 +113,9 @@ def _parse_v2(data: bytes) -> Origin | BadHeader | None:
     else:
         return Origin(octets=16 + length)
     return Origin(
-        str(ipaddress.ip_address(source)),
+        plain_ip(str(ipaddress.ip_address(source))),
         port,
-        str(ipaddress.ip_address(destination)),
+        plain_ip(str(ipaddress.ip_address(destination))),
         destination_port,
         octets=16 + length,
     )

@@ -2,10 +2,13 @@
 
 A ban ends by itself. One who earns the next soon after gets three times as long, up to a day; after a good week all is
 forgotten. Strikes are small things that count together: enough of them within some minutes make a ban.
+
+What an administrator says holds as it was said, whatever the gateway finds, and does not count as another time.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Final
 
 import attrs
@@ -20,8 +23,12 @@ REMEMBERED_S: Final = 7 * 86400.0
 #: Strikes fade to half in this time; so many make a ban.
 STRIKE_HALF_S: Final = 600.0
 STRIKES: Final = 10.0
-#: Bans, and clients with strikes, that are remembered; the oldest go.
+#: Bans, and clients with strikes, that are remembered. Of the oldest bans the one goes that ends first.
 MOST: Final = 50_000
+#: Bans that are looked at for the one that goes.
+_CANDIDATES: Final = 64
+#: Who bans by itself.
+GATEWAY: Final = "gateway"
 
 
 @attrs.define
@@ -31,7 +38,7 @@ class Ban:
     :ivar key: an address, or a network as 192.0.2.0/24
     :ivar evidence: what was seen
     :ivar by: "gateway", or who asked for it
-    :ivar times: which one it is of this client
+    :ivar times: how many the gateway has given this client, in all
     """
 
     key: str
@@ -39,8 +46,13 @@ class Ban:
     evidence: str
     since: float
     until: float
-    by: str = "gateway"
+    by: str = GATEWAY
     times: int = 1
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Somebody asked for it."""
+        return self.by != GATEWAY
 
 
 class Bans:
@@ -57,26 +69,45 @@ class Bans:
         return len(self._bans)
 
     def ban(
-        self, key: str, reason: str, evidence: str, now: float, seconds: float | None = None, by: str = "gateway"
+        self, key: str, reason: str, evidence: str, now: float, seconds: float | None = None, by: str = GATEWAY
     ) -> Ban:
-        """From now on, for so long, or as long as it has earned. One that is banned already is not banned shorter."""
-        before = self._bans.pop(key, None)
-        times = before.times + 1 if before is not None and now - before.until < REMEMBERED_S else 1
-        if before is not None and before.until > now:
-            # It is banned; what it does meanwhile does not count as another time.
-            times = before.times
-        earned = min(self.longest_s, self.first_s * GROWTH ** (times - 1))
-        until = now + (earned if seconds is None else seconds)
-        if before is not None:
-            until = max(until, before.until)
-        made = self._bans[key] = Ban(key, reason, evidence, now, until, by, times)
+        """From now on.
+
+        :param seconds: for so long; None: as long as it has earned. The gateway does not shorten a ban that holds
+        """
+        before = self._bans.get(key)
+        if before is not None and now - before.until >= REMEMBERED_S:
+            before = None
+        holds = before is not None and before.until > now
+        times = before.times if before is not None else 0
+        if by == GATEWAY and not holds:
+            # What it does while it is banned does not count as another time.
+            times += 1
+        until = now + (min(self.longest_s, self.first_s * GROWTH ** max(0, times - 1)) if seconds is None else seconds)
         self._changed[key] = None
         self._strikes.pop(key, None)
-        while len(self._bans) > MOST:
-            gone = next(iter(self._bans))
-            del self._bans[gone]
-            self._changed[gone] = None
+        if by == GATEWAY and before is not None and holds:
+            until = max(until, before.until)
+            if before.is_by_hand:
+                before.until = until
+                return before
+        self._bans.pop(key, None)
+        made = self._bans[key] = Ban(key, reason, evidence, now, until, by, times)
+        if len(self._bans) > MOST:
+            self._drop_one(now)
         return made
+
+    def _drop_one(self, now: float) -> None:
+        """Make room: what is over, or ends soonest. A ban by hand stays, as long as there is another."""
+        old = (ban for ban in self._bans.values() if not (ban.is_by_hand and ban.until > now))
+        least = min(islice(old, _CANDIDATES), key=lambda ban: ban.until, default=None)
+        gone = least.key if least is not None else next(iter(self._bans))
+        del self._bans[gone]
+        self._changed[gone] = None
+
+    def get(self, key: str, now: float) -> Ban | None:
+        """The ban of just that key, where it holds."""
+        return self.find((key,), now)
 
     def find(self, keys: tuple[str, ...], now: float) -> Ban | None:
         """The ban of any of these: a client's address and its networks."""
@@ -113,9 +144,13 @@ class Bans:
         else:
             self._strikes[key] = (found[0] - weight, found[1])
 
-    def active(self, now: float) -> list[Ban]:
-        """Those that hold now, the newest first."""
-        return sorted((ban for ban in self._bans.values() if ban.until > now), key=lambda ban: -ban.since)
+    def newest(self, most: int, now: float) -> list[Ban]:
+        """Those that hold now, the newest first, and so many at most."""
+        return list(islice((ban for ban in reversed(self._bans.values()) if ban.until > now), most))
+
+    def holding(self, now: float) -> int:
+        """How many hold now."""
+        return sum(ban.until > now for ban in self._bans.values())
 
     # What is kept over restarts
 
@@ -133,5 +168,5 @@ class Bans:
 
     def restore(self, rows: list[tuple[str, Any, float]], wall: float) -> None:
         """Take over rows."""
-        for key, value, _ in rows:
-            self._bans[key] = Ban(*value)
+        for ban in sorted((Ban(*value) for _, value, _ in rows), key=lambda one: one.since):
+            self._bans[ban.key] = ban

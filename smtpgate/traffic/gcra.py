@@ -56,9 +56,22 @@ class Rate:
         """The stamp once `cost` units were taken, whether they conform or not."""
         return max(tat, now) + cost * self.interval_s
 
-    def give_back(self, tat: float, cost: float = 1.0) -> float:
-        """The stamp once `cost` units were given back."""
-        return tat - cost * self.interval_s
+    def settle(self, tat: float, now: float, base: float, cost: float, final: float) -> float:
+        """The stamp once what was taken as `cost` units turns out to be `final`; 0.0 of them: all is given back.
+
+        What has run out of it meanwhile is nobody's any more: giving it back would let in more than the rate allows.
+
+        :param base: the stamp before, or the time at which they were taken where that was later
+        """
+        taken_s, final_s = cost * self.interval_s, final * self.interval_s
+        if final_s >= taken_s:
+            return max(tat, now) + final_s - taken_s
+        return tat - max(0.0, taken_s - max(final_s, now - base))
+
+    def rescale(self, tat: float, now: float, before: Rate) -> float:
+        """The stamp where the rate was another up to now: as many units are in use, and a whole burst at most, so that
+        nobody is kept out for longer than anybody who used up this one."""
+        return now + min((tat - now) * self.interval_s / before.interval_s, self.depth_s)
 
     def level(self, tat: float, now: float) -> float:
         """How full the bucket is, in units: 0.0 for an idle key; over `burst` where more was taken than conforms."""
@@ -96,6 +109,7 @@ class Stamps:
         self._changed[key] = None
         if key in stamps:
             stamps[key] = tat
+            stamps.move_to_end(key)
             return
         self._make_room(now)
         stamps[key] = tat
@@ -118,8 +132,15 @@ class Stamps:
         for key, tat in oldest[1:]:
             stamps[key] = tat
 
+    def rescale(self, now: float, before: Rate, after: Rate) -> None:
+        """Another rate from now on."""
+        for key, tat in self._stamps.items():
+            if tat > now:
+                # The key is there: the order, which is iterated over, stays.
+                self._stamps[key] = after.rescale(tat, now, before)
+
     def fullest(self, most: int) -> list[tuple[str, float]]:
-        """The keys whose stamps lie furthest ahead, and these; of many keys the newest are looked at."""
+        """The keys whose stamps lie furthest ahead, and these; of many keys those that were used last are looked at."""
         newest = islice(reversed(self._stamps.items()), _SHOWN)
         return heapq.nlargest(most, newest, key=itemgetter(1))
 

@@ -19,7 +19,8 @@ from twisted.internet.task import Clock
 from smtpgate.config.loader import loads
 from smtpgate.net.allocator import resident_octets
 from smtpgate.policy.transaction import Recipient, Session, Transaction
-from smtpgate.proxy.limiter import Limiter, Limits
+from smtpgate.proxy.limit_memory import Limiter
+from smtpgate.proxy.limiter import Limits
 from smtpgate.smtp.address import Path
 from smtpgate.testing import Gateway
 

@@ -58,6 +58,10 @@
     timer = setTimeout(() => { refresh(); beat(); }, Math.min(period() * 2 ** Math.max(0, misses - 2), 60000));
   }
 
+  // The answer to a form stands at the form's address: what is fetched again, and marked, is the page itself.
+  const home = live().map((part) => part.dataset.from).find(Boolean);
+  if (home && location.pathname !== home) history.replaceState(null, "", home);
+
   const topics = live().map((part) => part.dataset.events).filter(Boolean);
   if (topics.length && window.EventSource) {
     let soon = 0;

@@ -3,6 +3,7 @@
 A sender is an address, its network, the house of its name in the DNS, the domain that SPF proves, and each domain that
 DKIM proves; what nobody proved is not asked about. Of several that are bad the finding names all and scores once. Good
 is only a proved domain, for an address may be lent to anybody; and one that our own users write to is good at once.
+A mailbox provider is no sender: its domains say nothing, and of its mailboxes one is known only where SPF proves it.
 
 The points that a sender has come from verdicts, each with its reason, and fade (docs/traffic.md). The score here is
 small, so that no sender stays bad by it alone: the class of a session (`traffic`) is what reputation is there for.
@@ -20,6 +21,7 @@ from smtpgate.filters.sender.authentication import spf
 from smtpgate.filters.sender.base import BUDGET_S, SenderFilter, is_exempt, results
 from smtpgate.filters.sender.iprev import iprev
 from smtpgate.filters.sender.signed import signatures
+from smtpgate.policy.houses import FREEMAIL
 from smtpgate.policy.origin import Origin
 from smtpgate.policy.sender import SenderRecord
 from smtpgate.policy.transaction import Transaction
@@ -54,14 +56,17 @@ class ReputationFilter(SenderFilter):
         places = [("address", origin.ip), ("network", origin.ip), *sorted(proved)]
         if name.result == "pass":
             places.append(("name", name.name))
+        places = [(kind, one) for kind, one in places if one not in FREEMAIL]
         records = [record for place in places if (record := services.senders.record(*place)) is not None]
         found = []
         bad = [record for record in records if record.standing == "suspect"]
         good = [record for record in records if record.standing == "known" and (record.kind, record.name) in proved]
         if bad:
             found.append(Finding("sender-suspect", detail=_words(bad), score=options.suspect))
-        domains = sorted({domain for _, domain in proved})
-        written = [one for one in domains if services.senders.is_correspondent(transaction.sender.local, one)]
+        local, envelope = transaction.sender.local, sent.domain.lower() if sent.result == "pass" else ""
+        # A name of the envelope belongs to the domain of the envelope.
+        domains = sorted({domain for _, domain in proved if domain not in FREEMAIL or domain == envelope})
+        written = [one for one in domains if services.senders.is_correspondent(local, one)]
         if written and not bad:
             detail = f"our users write to {', '.join(written)}"
             found.append(Finding("sender-correspondent", detail=detail, score=options.correspondent))
