@@ -22,6 +22,29 @@ from smtpgate.net.tls import ClientTLS
 Address = tuple[int, Any]
 
 
+@implementer(ILinkOwner)
+class _Nobody:
+    """Who hears an edge that is over."""
+
+    def connected(self) -> None:
+        """Nothing follows."""
+
+    def received(self, octets: bytes) -> None:
+        """Nothing follows."""
+
+    def drained(self) -> None:
+        """Nothing follows."""
+
+    def tls_started(self, facts: Any) -> None:
+        """Nothing follows."""
+
+    def lost(self, reason: str) -> None:
+        """Nothing follows."""
+
+
+_NOBODY = _Nobody()
+
+
 @implementer(ILinkEdge)
 class BackEdge(Edge):
     """One connection to a backend server."""
@@ -105,8 +128,22 @@ class BackEdge(Edge):
 
     def _ended(self, reason: str, is_reset: bool) -> None:
         # A server that closes its half has nothing more to say to us.
+        owner, self._owner = self._owner, _NOBODY
         self._close_now()
-        self._owner.lost(reason)
+        owner.lost(reason)
+
+    # Who has ended it hears nothing more. The owner has the edge, and with both ways a link would live until the
+    # collector of cycles comes by.
+
+    def close(self, linger: bool = False) -> None:
+        """Send what is queued, then end."""
+        Edge.close(self, linger)
+        self._owner = _NOBODY
+
+    def abort(self) -> None:
+        """End at once."""
+        Edge.abort(self)
+        self._owner = _NOBODY
 
     def _drained(self) -> None:
         self._owner.drained()

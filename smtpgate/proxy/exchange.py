@@ -7,6 +7,7 @@ and closes each of them exactly once: by commit, refusal, or abandonment (`end`)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -174,7 +175,8 @@ class Exchange:
         facts = self.facts
         limits = self._session.revision.limits
         admission = self._session.reception.admission
-        shed = admission.busy_reply(452) if RCPT in admission.sheds(facts.session.traffic_class) else None
+        is_shed = bool(admission.pressure.level) and RCPT in admission.sheds(facts.session.traffic_class)
+        shed = admission.busy_reply(452) if is_shed else None
         knows, run = len(self._engine.ledger) > 0, self.run
         keeps_apart = self._session.door.chain.guesses and not facts.hears_each
         for command in group:
@@ -277,14 +279,11 @@ class Exchange:
         return pool
 
     def _deliver(self) -> Delivery:
-        return Delivery(self.facts, self._part, self._session.revision.settings.timeouts, self._engine.clock)
-
-    def _part(self, pool: Pool) -> Part:
-        session, engine, listener = self._session, self._engine, self._session.door.listener
-        size = len(self._trace().raw) + 64 if listener.received and "SIZE" in self.facts.params else 0
-        union = listener.capability_mode == "union"
-        timeouts = session.revision.settings.timeouts
-        return Part(self.facts, pool, session.kept, timeouts, engine.clock, engine.tell, size, is_union=union)
+        has_size = self._session.door.listener.received and "SIZE" in self.facts.params
+        size = len(self._trace().raw) + 64 if has_size else 0
+        # Nothing of a message may lead back to its exchange: it would live until the collector of cycles comes by.
+        make = partial(_part, self._session, self.facts, size)
+        return Delivery(self.facts, make, self._session.revision.settings.timeouts, self._engine.clock)
 
     async def _relay(
         self, batches: Mapping[Pool, Sequence[tuple[int, Recipient]]], out: list[tuple[Reply, bool] | None]
@@ -440,7 +439,7 @@ class Exchange:
         # Who has sent QUIT along and then stops sending may still read; so P-236.
         is_piped = front.wire.has_input
         admission = session.reception.admission
-        if DOT in admission.sheds(session.facts.traffic_class):
+        if admission.pressure.level and DOT in admission.sheds(session.facts.traffic_class):
             body.refuse(admission.busy_reply(451))
         reply = await body.end()
         facts.committed_at = self._now()
@@ -587,6 +586,16 @@ class Exchange:
         facts.session.transaction = None
         self._note("us", outcome, reply.text if reply is not None else "")
         self._engine.tell(told.TransactionEnded(facts))
+
+
+def _part(session: Any, facts: Transaction, size: int, pool: Pool) -> Part:
+    """The part of a message for one backend.
+
+    :param size: octets that we add to it
+    """
+    engine, union = session.engine, session.door.listener.capability_mode == "union"
+    timeouts = session.revision.settings.timeouts
+    return Part(facts, pool, session.kept, timeouts, engine.clock, engine.tell, size, is_union=union)
 
 
 def _settle_each(recipients: Sequence[Recipient], reply: Reply) -> Reply:

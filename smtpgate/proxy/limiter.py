@@ -106,7 +106,7 @@ class Limits:
             if rule.has_conditions and not fits(rule.limit.when, session, transaction, None):
                 continue
             key = rule.key(session, transaction, None, "")
-            if key and rule.stamps.get(key) - now > rule.room_s:
+            if key and rule.stamps.find(key, 0.0) - now > rule.room_s:
                 return self._held(self._asked(rules, session, transaction), None, now)
         return None
 
@@ -147,7 +147,7 @@ class Limits:
                 rule.counts[key] += 1
                 amount, tat = 1.0, now
             else:
-                tat, interval_s = stamps.get(key), rule.interval_s
+                tat, interval_s = stamps.find(key, 0.0), rule.interval_s
                 if tat < now:
                     tat = now
                 amount = _amount(transaction) if rule.is_octets else 1.0
@@ -287,7 +287,7 @@ class Limits:
     def _settle(self, charge: Charge, amount: float) -> None:
         """What was held back becomes what it took."""
         rule, key, now = charge.rule, charge.key, self._now()
-        tat = rule.stamps.get(key)
+        tat = rule.stamps.find(key, 0.0)
         if tat <= now and not amount:
             return
         rule.stamps.put(key, rule.rate.settle(tat, now, charge.base, charge.amount, amount), now)

@@ -166,6 +166,8 @@ class Session:
         facts.octets_in, facts.octets_out = self.front.octets_in, self.front.octets_out
         self.engine.tell(told.SessionEnded(facts))
         self.revision.leave()
+        # Neither the connection nor the task leads back here: what is over is freed at once.
+        self.front.on_gone = self.task = None
         self.reception.ended(self)
 
     def note(self, who: str, what: str, detail: object = "") -> None:

@@ -216,11 +216,13 @@ class Slots:
         capacity = self.capacity(now)
         if capacity != shares.capacity:
             shares.resize(capacity)
-        has_room = server.all_busy < (capacity if len(self._servers) == 1 else server.capacity(now))
-        if must or has_room and shares.may(name) and server.health.may_try(now):
+        health, busy = server.health, server.busy if server.elder is None else server.all_busy
+        has_room = busy < (capacity if len(self._servers) == 1 else server.capacity(now))
+        needs_trial = health.is_down or health.until > 0.0
+        if must or has_room and shares.may(name) and (not needs_trial or health.may_try(now)):
             self._occupy(server, name)
             link.begin(name, now)
-            link.is_trial = server.health.needs_trial
+            link.is_trial = needs_trial
             return True
         return False
 

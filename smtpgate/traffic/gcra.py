@@ -88,11 +88,13 @@ class Stamps:
     :ivar evicted: keys that were forgotten though they were not free
     """
 
-    __slots__ = ("evicted", "most", "_stamps", "_changed")
+    __slots__ = ("evicted", "find", "most", "_stamps", "_changed")
 
     def __init__(self, most: int) -> None:
         self.evicted = 0
         self._stamps: OrderedDict[str, float] = OrderedDict()
+        #: The same as `get`, without a call of ours; wants 0.0 as its second argument.
+        self.find = self._stamps.get
         self.most = most
         self._changed: dict[str, None] = {}
 
