@@ -1,15 +1,17 @@
 """Message tracking: which sessions there were, and what became of their mail.
 
-While mail moves only references are kept: of the live sessions, of the newest ended ones, and of those that
-wait for the store. They become plain values (`policy.record`) when somebody asks, or in the store's thread: a
-session's facts never change once its end was told. What is held is bounded by number and by octets; what the
-store cannot take in time is counted as dropped, and mail goes on.
+While mail moves only references are kept: of the live sessions, of those that wait for the store, and of a few of
+the newest ended ones, for the pages. They become plain values (`policy.record`) when somebody asks, or in the store's
+thread: a session's facts never change once its end was told. What is held is bounded by number and by octets; what the
+store cannot take in time is counted as dropped, and mail goes on. Few are held, because all that lives long is gone
+through by the collector of cycles again and again.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -22,8 +24,8 @@ from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
 
 #: Ended sessions held in memory, by number and by octets.
-HELD: Final = 2000
-HELD_OCTETS: Final = 32 * 2**20
+HELD: Final = 500
+HELD_OCTETS: Final = 4 * 2**20
 #: Ended sessions that wait for the store; beyond this they are dropped and counted.
 WAITING: Final = 20_000
 WAITING_OCTETS: Final = 64 * 2**20
@@ -47,6 +49,12 @@ def weight(session: Session) -> int:
     return octets
 
 
+def _take_apart(session: Session) -> None:
+    """Nobody asks for it any more. It and its messages hold each other: apart they are freed now, and not some time
+    later with a hundred thousand others, while all mail waits for the collector of cycles."""
+    session.transactions.clear()
+
+
 @implementer(IWatcher)
 class History:
     """The history of one process.
@@ -67,6 +75,8 @@ class History:
         self._ended: dict[str, Session] = {}
         self._order: deque[tuple[str, int]] = deque()
         self._octets = 0
+        #: Those that the store does not have yet.
+        self._unwritten: dict[str, Session] = {}
         self._queue: deque[tuple[Session, int]] = deque()
         self._queue_octets = 0
         self._call: Any = None
@@ -88,13 +98,18 @@ class History:
     def _keep(self, session: Session) -> None:
         self._live.pop(session.id, None)
         octets = weight(session)
+        self._enqueue(session, octets)
         self._ended[session.id] = session
         self._order.append((session.id, octets))
         self._octets += octets
         while len(self._order) > HELD or self._octets > HELD_OCTETS:
             id, gone = self._order.popleft()
-            self._ended.pop(id, None)
+            oldest = self._ended.pop(id, None)
             self._octets -= gone
+            if oldest is not None and id not in self._unwritten:
+                _take_apart(oldest)
+
+    def _enqueue(self, session: Session, octets: int) -> None:
         if is_quiet(session) and not session.findings:
             # A connection that did nothing (a health check) is remembered in memory alone.
             return
@@ -103,6 +118,7 @@ class History:
             return
         self._queue.append((session, octets))
         self._queue_octets += octets
+        self._unwritten[session.id] = session
         if self._call is None and not self._is_writing:
             self._call = self._clock.callLater(BATCH_S, self._write)
 
@@ -121,8 +137,16 @@ class History:
             batch.append(session)
         self._is_writing = True
         writing = maybeDeferred(self._store.write, batch)
+        writing.addBoth(self._let_go, batch)
         writing.addCallbacks(self._written, self._failed, errbackArgs=(len(batch),))
         writing.addBoth(self._go_on)
+
+    def _let_go(self, result: Any, batch: list[Session]) -> Any:
+        for session in batch:
+            self._unwritten.pop(session.id, None)
+            if session.id not in self._ended:
+                _take_apart(session)
+        return result
 
     def _written(self, _: object) -> None:
         if self._is_failing:
@@ -161,7 +185,7 @@ class History:
     async def find(self, reference: str) -> dict[str, Any] | None:
         """A session by its id, or by the id of one of its messages; live, ended, or in the store."""
         id = reference.partition(".")[0]
-        session = self._live.get(id) or self._ended.get(id)
+        session = self._live.get(id) or self._ended.get(id) or self._unwritten.get(id)
         if session is not None:
             return plain(session, self._clock.seconds())
         found: dict[str, Any] | None = await self._store.session(id)
@@ -186,12 +210,12 @@ class History:
         """The newest ended sessions that did something, newest first."""
         now = self._clock.seconds()
         newest: dict[str, dict[str, Any]] = {}
-        for id, _ in reversed(self._order):
+        held = (self._ended[id] for id, _ in reversed(self._order))
+        for session in chain(held, reversed(self._unwritten.values())):
             if len(newest) >= limit:
                 return list(newest.values())
-            session = self._ended[id]
-            if not is_quiet(session) or session.findings:
-                newest[id] = plain(session, now)
+            if session.id not in newest and (not is_quiet(session) or session.findings):
+                newest[session.id] = plain(session, now)
         kept = await self._store.recent(limit + len(newest))
         older = [record for record in kept if record["id"] not in newest]
         return [*newest.values(), *older][:limit]

@@ -66,11 +66,12 @@ class Admission:
     def of_client(self, address: str, listener: Listener) -> Standing:
         """A client, by its address and by what was configured."""
         classes = self._settings().classes
-        if listener.relay_from and listener.relay_from.contains(address):
+        # A look at the entries costs no call, and most lists are empty.
+        if listener.relay_from.entries and listener.relay_from.contains(address):
             return Standing(TRUSTED, "in relay_from of its listener")
         for name in (TRUSTED, SUSPECT, KNOWN):
             networks = classes[name].client
-            if networks and networks.contains(address):
+            if networks.entries and networks.contains(address):
                 return Standing(name, f"in classes.{name}.client")
         if self.reputation is not None:
             standing: Standing | None = self.reputation.of_client(address)

@@ -89,10 +89,10 @@ class Body:
         self._edits = transaction.edits
         self.by_chunks = by_chunks
         self._is_raw = is_raw
-        watch = any(
-            "8BITMIME" not in leg.link.capabilities.words and leg.pool.backend.eight_bit == "reject"
-            for leg in delivery.legs
-        )
+        watch = False
+        for leg in delivery.legs:
+            if "8BITMIME" not in leg.link.capabilities.words and leg.pool.backend.eight_bit == "reject":
+                watch = True
         self.content = Content(limits.line_length_octets, watch_eight_bit=watch, raw=is_raw)
         self._reader = HeaderReader(limits.header_size_octets)
         self._checksum = 0

@@ -201,11 +201,12 @@ class Delivery:
 
         :return: the one reply for the message
         """
-        if self.only is not None and self._single is not None:
+        only = self.only
+        if only is not None and self._single is not None:
             legs = self._single.commit(chunk, prefix)
             self.is_committing = bool(legs)
             await self._single.outcome(legs)
-            return self._reply()
+            return only.final if only.final is not None and not only.finals else self._reply()
         each = self.transaction.hears_each
         parts = list(self._in_order())
         if len(parts) > 1:

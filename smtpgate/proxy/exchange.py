@@ -90,12 +90,14 @@ class Exchange:
 
     # MAIL and RCPT
 
-    async def mail(self) -> Reply | None:
-        """The sender: our filters, and the backend too where the link stands already. A Reply where refused."""
+    async def mail(self, held: Held | None) -> Reply | None:
+        """The sender: our filters, and the backend too where the link stands already. A Reply where refused.
+
+        :param held: what limits have to say of it
+        """
         session, facts = self._session, self.facts
-        limits = session.revision.limits
-        if limits.has_mail:
-            refused = await self._held(limits.mail(facts))
+        if held is not None:
+            refused = await self._held(held)
             if refused is not None:
                 return refused
         if self.run.wants("mail"):
@@ -113,13 +115,11 @@ class Exchange:
         reply = await self.delivery.mail(pool)
         return None if reply.is_positive else reply
 
-    async def _held(self, held: Held | None, recipient: Recipient | None = None) -> Reply | None:
+    async def _held(self, held: Held, recipient: Recipient | None = None) -> Reply | None:
         """What a limit has to say: the reply waits, or a Reply where there is no room.
 
         :param recipient: whom it is about; the next of the transaction
         """
-        if held is None:
-            return None
         about = None if recipient is None else frozenset((len(self.facts.recipients),))
         for finding in held.findings:
             self.run.record(attrs.evolve(finding, recipients=about))
@@ -196,13 +196,14 @@ class Exchange:
                 if self._is_apart(recipient, ()):
                     found = status.OTHER_DESTINATION
             if not isinstance(found, Reply) and limits.has_rcpt:
-                found = await self._held(limits.rcpt(facts, recipient, found.backend.name), recipient) or found
+                held = limits.rcpt(facts, recipient, found.backend.name)
+                found = found if held is None else await self._held(held, recipient) or found
             if not isinstance(found, Reply) and found not in batches:
                 if batches and not self._fans_out:
                     # Whether it may be in this transaction shows when those before it have their answers.
                     await self._relay(batches, out)
                     batches, pending = {}, []
-                if not self._may_go(found, len(batches)):
+                if (batches or self.delivery is not None) and not self._may_go(found, len(batches)):
                     found = status.OTHER_DESTINATION
             facts.recipients.append(recipient)
             if isinstance(found, Reply):

@@ -222,7 +222,8 @@ class Leg:
         self.is_sending = False
         self.link.is_dirty = False
         self.final = Reply(451, "4.3.2", reply.lines) if reply.code == 421 else reply.completed()
-        self.finals = tuple(_final_word(one, self.final) for one in finals)
+        if finals:
+            self.finals = tuple(_final_word(one, self.final) for one in finals)
         return self.final
 
     def abandon(self, reason: str) -> None:

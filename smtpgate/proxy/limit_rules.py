@@ -51,34 +51,28 @@ def network_of(address: str, prefix4: int, prefix6: int) -> str:
     return str(ipaddress.ip_network((parsed, prefix4 if parsed.version == 4 else prefix6), strict=False))
 
 
-def _client(address: str) -> str:
-    """An address in the one form that it has; that of IPv4 is so already."""
-    return address if ":" not in address else network_of(address, 32, 128).partition("/")[0]
-
-
-def _sender(session: Session, transaction: Transaction | None) -> str:
+def _sender(session: Session, transaction: Any, recipient: Recipient | None, backend: str) -> str:
     """The null sender is everybody's: it is counted for each client and greeting."""
-    assert transaction is not None
     path = transaction.sender
     return str(path).lower() if not path.is_null else f"<> {session.client_ip} {session.helo.lower()}"
 
 
-def _sender_domain(session: Session, transaction: Transaction | None) -> str:
-    assert transaction is not None
-    path = transaction.sender
-    return path.domain.lower() if not path.is_null else _sender(session, transaction)
+def _sender_domain(session: Session, transaction: Any, recipient: Recipient | None, backend: str) -> str:
+    domain: str = transaction.sender.domain
+    # Also a local part alone has none (postmaster).
+    return domain.lower() if domain else _sender(session, transaction, recipient, backend)
 
 
 def _part(name: str, limit: RateLimit | ConcurrencyLimit) -> Key:
     prefix4, prefix6 = limit.prefix4, limit.prefix6
     parts: dict[str, Key] = {
-        "client": lambda s, t, r, b: _client(s.client_ip),
+        "client": lambda s, t, r, b: s.client_ip,
         "network": lambda s, t, r, b: network_of(s.client_ip, prefix4, prefix6),
         "listener": lambda s, t, r, b: s.listener,
         "helo": lambda s, t, r, b: s.helo.lower(),
         "user": lambda s, t, r, b: s.user.lower(),
-        "sender": lambda s, t, r, b: _sender(s, t),
-        "sender_domain": lambda s, t, r, b: _sender_domain(s, t),
+        "sender": _sender,
+        "sender_domain": _sender_domain,
         "recipient": lambda s, t, r, b: str(r.path).lower() if r is not None else "",
         "recipient_domain": lambda s, t, r, b: r.path.domain.lower() if r is not None else "",
         "backend": lambda s, t, r, b: b,

@@ -106,7 +106,7 @@ class Limits:
             if rule.has_conditions and not fits(rule.limit.when, session, transaction, None):
                 continue
             key = rule.key(session, transaction, None, "")
-            if key and rule.stamps.find(key, 0.0) - now > rule.room_s:
+            if key and rule.stamps.get(key) - now > rule.room_s:
                 return self._held(self._asked(rules, session, transaction), None, now)
         return None
 
@@ -147,14 +147,11 @@ class Limits:
                 rule.counts[key] += 1
                 amount, tat = 1.0, now
             else:
-                tat, interval_s = stamps.find(key, 0.0), rule.interval_s
-                if tat < now:
-                    tat = now
                 amount = _amount(transaction) if rule.is_octets else 1.0
                 room_s = rule.room_s if amount == 1.0 else rule.room_for(amount)
-                if tat - now > room_s:
+                tat = stamps.take(key, now, amount * rule.interval_s, room_s)
+                if tat < 0.0:
                     break
-                stamps.put(key, tat + amount * interval_s, now)
             charges.append(Charge(rule, key, amount, [] if recipient is None else [recipient], tat))
         else:
             if recipient is not None:
@@ -163,7 +160,7 @@ class Limits:
             return None
         # One has no room: what was taken of the others is given back, and all are looked at.
         for charge in charges[mark:]:
-            self._give_back(charge)
+            self._give_back(charge, now)
         del charges[mark:]
         fresh, shared = [], []
         for charge in self._asked(rules, session, transaction, recipient, backend):
@@ -233,14 +230,14 @@ class Limits:
             charge.base = max(rule.stamps.get(key), now)
             rule.stamps.put(key, rule.rate.take(charge.base, now, cost), now)
 
-    def _give_back(self, charge: Charge) -> None:
+    def _give_back(self, charge: Charge, now: float) -> None:
         rule, key = charge.rule, charge.key
         if rule.rate is None:
             rule.counts[key] -= 1
             if rule.counts[key] <= 0:
                 del rule.counts[key]
         else:
-            self._settle(charge, 0.0)
+            self._settle(charge, 0.0, now)
 
     # Settling
 
@@ -252,12 +249,12 @@ class Limits:
 
     def not_accepted(self, transaction: Transaction, recipient: Recipient) -> None:
         """A recipient was not accepted: what was taken for it alone is given back."""
-        kept = []
+        kept, now = [], self._now()
         for charge in transaction.charges:
             if recipient in charge.recipients:
                 charge.recipients.remove(recipient)
                 if not charge.recipients:
-                    self._give_back(charge)
+                    self._give_back(charge, now)
                     continue
             kept.append(charge)
         transaction.charges[:] = kept
@@ -272,37 +269,41 @@ class Limits:
         """The outcome is known: settle what was taken."""
         outcome = transaction.outcome
         counts = outcome in ("delivered", "unacked", "unknown", "refused")
+        now = self._now()
         for charge in transaction.charges:
             rule = charge.rule
             if rule.is_octets:
-                self._settle(charge, float(transaction.octets) if counts else 0.0)
+                self._settle(charge, float(transaction.octets) if counts else 0.0, now)
             elif rule.is_of_recipients:
                 if not counts or all(one.state == "deferred" for one in charge.recipients):
-                    self._give_back(charge)
+                    self._give_back(charge, now)
             elif not rule.interval_s or not counts and outcome != "aborted":
                 # What is at work has its end; a message that the client gave up counts, one that was put off does not.
-                self._give_back(charge)
+                self._give_back(charge, now)
         transaction.charges.clear()
 
-    def _settle(self, charge: Charge, amount: float) -> None:
+    @staticmethod
+    def _settle(charge: Charge, amount: float, now: float) -> None:
         """What was held back becomes what it took."""
-        rule, key, now = charge.rule, charge.key, self._now()
-        tat = rule.stamps.find(key, 0.0)
+        rule, key = charge.rule, charge.key
+        tat = rule.stamps.get(key)
         if tat <= now and not amount:
             return
         rule.stamps.put(key, rule.rate.settle(tat, now, charge.base, charge.amount, amount), now)
 
     def withdraw(self, session: Session) -> None:
         """A connection was put off by us after all: it costs nothing."""
+        now = self._now()
         for charge in session.charges:
-            self._give_back(charge)
+            self._give_back(charge, now)
         session.charges.clear()
 
     def left(self, session: Session) -> None:
         """A session is over."""
         for charge in session.charges:
             if charge.rule.rate is None:
-                self._give_back(charge)
+                # What is at work has no time.
+                self._give_back(charge, 0.0)
         session.charges.clear()
 
 

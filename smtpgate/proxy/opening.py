@@ -37,9 +37,11 @@ async def run(session: Any) -> None:
         facts.sni = facts.tls.sni
     facts.is_trusted = bool(listener.relay_from and listener.relay_from.contains(facts.client_ip))
     session.engine.tell(told.SessionOpened(facts))
-    if DELAY in session.reception.admission.sheds(facts.traffic_class) and session.engine.pacer.has_room:
+    admission = session.reception.admission
+    if admission.pressure.level and DELAY in admission.sheds(facts.traffic_class) and session.engine.pacer.has_room:
         await session.pause(DELAY_S)
-    await limit(session)
+    if not session.revision.limits.is_empty:
+        await limit(session)
     if session.run_filters is not None:
         await session.filter("connect")
     await _wait_for_talk(session)
@@ -78,7 +80,7 @@ async def limit(session: Any) -> None:
     """Rate and concurrency limits of the client: the greeting waits, or the session is over."""
     limits, facts = session.revision.limits, session.facts
     is_probe = bool(session.door.listener.proxy_protocol_from) and facts.client_ip == facts.peer_ip
-    if limits.is_empty or is_probe:
+    if is_probe:
         # A balancer that asks for nobody looks whether we are well.
         return
     held = limits.connect(facts)

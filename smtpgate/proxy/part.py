@@ -57,10 +57,7 @@ class Part:
         *,
         is_union: bool,
     ) -> None:
-        """
-        :param kept: the links that the session keeps between transactions
-        :param prefix_octets: how much larger the message will leave than it came (our trace field)
-        """
+        """:param prefix_octets: how much larger the message will leave than it came"""
         self.transaction = transaction
         self.pool = pool
         self.legs: list[Leg] = []
@@ -133,7 +130,7 @@ class Part:
             return [self.broken.reply] * len(group)
         session = self.transaction.session
         # A 2yz to RCPT of this backend went to the client: no other server may take over.
-        is_promised = any(one.recipients for one in self.legs)
+        is_promised = bool(self.legs) and any(one.recipients for one in self.legs)
         tried: set[str] = set()
         failure: LinkFailed | None = None
         key = group[0].path.domain
@@ -351,19 +348,24 @@ class Part:
             except LinkFailed as failed:
                 self._fail(leg, failed)
 
-    def look(self) -> None:
-        """See what has become of the legs while we were waiting for others."""
-        for leg in self.living:
+    def look(self) -> list[Leg]:
+        """See what has become of the legs while we were waiting for others; those that may still be committed."""
+        legs = []
+        for leg in self.legs:
+            if leg.final is not None or not leg.recipients:
+                continue
             # A refusal that came while we were waiting for the client: no terminator (P-102).
             leg.look_early()
             if leg.final is None and leg.link.failure is not None:
                 # Lost while we were waiting for the client: no terminator went out, so nothing is unknown.
                 self._fail(leg, leg.link.failure)
+            elif leg.final is None:
+                legs.append(leg)
+        return legs
 
     def commit(self, chunk: Chunk | None, prefix: bytes) -> list[Leg]:
         """Write the terminator to each leg that still stands; those legs. The caller holds a passing verdict."""
-        self.look()
-        legs = self.living
+        legs = self.look()
         for leg in legs:
             leg.commit(chunk, prefix)
         return legs

@@ -180,7 +180,7 @@ class Pool:
             return
         now = self._clock.seconds()
         self.refusals += ((not reply.is_positive) - self.refusals) / 20
-        if reply.code == 421 or reply.is_transient and reply.enhanced.startswith("4.3."):
+        if reply.code >= 400 and (reply.code == 421 or reply.is_transient and reply.enhanced.startswith("4.3.")):
             server.adaptive.busy(now, server.busy)
         else:
             server.adaptive.answered(seconds, now, server.busy)

@@ -18,6 +18,7 @@ from smtpgate.policy.transaction import Session as Facts
 from smtpgate.proxy import opening
 from smtpgate.proxy.exchange import Exchange
 from smtpgate.proxy.kept import KeptLinks
+from smtpgate.proxy.limit_rules import Held
 from smtpgate.proxy.login import Login
 from smtpgate.proxy.offer import offer
 from smtpgate.proxy.origin import note_forward, read_attributes, take_client
@@ -484,14 +485,16 @@ class Session:
         facts.messages += 1
         facts.stage = "mail"
         self.exchange = exchange = Exchange(self, command, facts.messages)
-        if self.kept.is_pinned or "mail" in self.door.chain.stages or self.revision.limits.has_mail:
-            return self._mail_slowly(command, exchange)
+        rates = self.revision.limits
+        held = rates.mail(exchange.facts) if rates.has_mail else None
+        if held is not None or self.kept.is_pinned or "mail" in self.door.chain.stages:
+            return self._mail_slowly(command, exchange, held)
         self.front.wire.reply(command, status.SENDER_OK)
         return None
 
-    async def _mail_slowly(self, command: Command, exchange: Exchange) -> None:
-        """A sender that filters, or the backend of a relayed login, have a word on."""
-        refused = await exchange.mail()
+    async def _mail_slowly(self, command: Command, exchange: Exchange, held: Held | None) -> None:
+        """A sender that limits, filters, or the backend of a relayed login have a word on."""
+        refused = await exchange.mail(held)
         if refused is None:
             self.reply(command, status.SENDER_OK)
             return

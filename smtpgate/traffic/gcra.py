@@ -88,13 +88,11 @@ class Stamps:
     :ivar evicted: keys that were forgotten though they were not free
     """
 
-    __slots__ = ("evicted", "find", "most", "_stamps", "_changed")
+    __slots__ = ("evicted", "most", "_stamps", "_changed")
 
     def __init__(self, most: int) -> None:
         self.evicted = 0
         self._stamps: OrderedDict[str, float] = OrderedDict()
-        #: The same as `get`, without a call of ours; wants 0.0 as its second argument.
-        self.find = self._stamps.get
         self.most = most
         self._changed: dict[str, None] = {}
 
@@ -104,6 +102,25 @@ class Stamps:
     def get(self, key: str) -> float:
         """The stamp of a key; 0.0 for none."""
         return self._stamps.get(key, 0.0)
+
+    def take(self, key: str, now: float, cost_s: float, room_s: float) -> float:
+        """Move a stamp on, where it is not too far ahead; its base (`Rate.settle`), or -1.0 where it stays."""
+        stamps = self._stamps
+        tat = stamps.get(key)
+        if tat is None:
+            self._make_room(now)
+        else:
+            if tat > now:
+                if tat - now > room_s:
+                    return -1.0
+                stamps[key] = tat + cost_s
+                stamps.move_to_end(key)
+                self._changed[key] = None
+                return tat
+            stamps.move_to_end(key)
+        stamps[key] = now + cost_s
+        self._changed[key] = None
+        return now
 
     def put(self, key: str, tat: float, now: float) -> None:
         """Keep a stamp."""

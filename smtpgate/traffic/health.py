@@ -69,7 +69,7 @@ class Health:
     @property
     def needs_trial(self) -> bool:
         """One session at a time may go there, to see whether it works again."""
-        return self.is_down or self.is_ejected
+        return self.is_down or self.until > 0.0
 
     def may_try(self, now: float) -> bool:
         """Whether a session may go there now."""
@@ -136,7 +136,7 @@ class Health:
         """It did its work; whether that brought it back."""
         self.failures = 0
         self.has_trial = False
-        if not self.needs_trial:
+        if not self.is_down and not self.until:
             return False
         self.is_down = False
         self.until = self._next_try = 0.0
