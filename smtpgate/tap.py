@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -421,8 +422,10 @@ class Gateway(Service):
             [limit.name for limit in settings.rate_limits] + [limit.name for limit in settings.concurrency_limits],
         )
         limits = self.limiter.limits(settings)
-        self.engine.memory.shares.resize(settings.limits.body_memory_octets // PIECE)
-        return Revision(settings.digest[:12], settings, Router(settings), pools, doors, limits, at_close=give_back)
+        pieces = settings.limits.body_memory_octets // PIECE
+        begin = partial(self.engine.memory.shares.resize, pieces)
+        revision = settings.digest[:12]
+        return Revision(revision, settings, Router(settings), pools, doors, limits, at_begin=begin, at_close=give_back)
 
     def _uses(self, settings: Settings, services: Any, shadow: Any) -> list[Use]:
         limits = settings.limits

@@ -45,12 +45,14 @@ class LimitsKit:
         self.settings = loads(FILE + text, "/nowhere/gate.toml")
         self.limiter = Limiter(self.clock)
         self.limits = self.limiter.limits(self.settings)
+        self.limits.begin()
         self.clock.advance(12_345.678)
 
     def reload(self, text: str) -> None:
         """Another configuration is put to work."""
         self.settings = loads(FILE + text, "/nowhere/gate.toml")
         self.limits = self.limiter.limits(self.settings)
+        self.limits.begin()
 
     def session(self, **given: Any) -> Session:
         """A session of some client."""

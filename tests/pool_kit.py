@@ -94,12 +94,21 @@ class PoolKit:
         self.events: list[Any] = []
         made = tuple(one if isinstance(one, Server) else server(one) for one in servers)
         given.setdefault("tls", "off")
-        self.pool = Pool(
-            Backend("mail", made, **given), "gate.example", 30.0, self.connector, None, self.keeper, self.events.append
-        )
+        self.pool = self._pool(Backend("mail", made, **given))
 
-    def ask(self, traffic_class: str = "unknown", key: str = "", **given: Any) -> Asked:
+    def _pool(self, backend: Backend) -> Pool:
+        return Pool(backend, "gate.example", 30.0, self.connector, None, self.keeper, self.events.append)
+
+    def reload(self) -> Pool:
+        """A new revision of the same; the old pool, whose sessions go on."""
+        old, self.pool = self.pool, self._pool(self.pool.backend)
+        self.pool.inherit(old)
+        old.close()
+        return old
+
+    def ask(self, traffic_class: str = "unknown", key: str = "", pool: Pool | None = None, **given: Any) -> Asked:
         """A session asks for a link."""
+        pool = pool or self.pool
         session = Session("id", "mx", "mx")
         session.traffic_class = traffic_class
         for name, value in given.items():
@@ -115,7 +124,7 @@ class PoolKit:
                 assert isinstance(error, LinkFailed), error
                 asked.failure = error
 
-        asked.task = Task(self.pool.link(session, key, deadline), self.keeper, got, failed).start()
+        asked.task = Task(pool.link(session, key, deadline), self.keeper, got, failed).start()
         self.turn()
         return asked
 

@@ -182,6 +182,9 @@ class BanTests(TrafficCase):
             ("192.0.2.51/32", "192.0.2.51", "192.0.2.51"),
             ("2001:db8::1/128", "2001:db8::1", "2001:db8::1"),
             ("::ffff:203.0.113.9", "203.0.113.9", "203.0.113.9"),
+            ("::ffff:203.0.113.9/128", "203.0.113.9", "203.0.113.9"),
+            ("0:0:0:0:0:FFFF:203.0.113.9", "203.0.113.9", "203.0.113.9"),
+            ("::ffff:203.0.113.0/120", "203.0.113.0/24", "203.0.113.9"),
         ):
             self.post("/bans", {"key": written}, 201)
             self.assertEqual([one["key"] for one in self.get("/bans")["items"]], [key])
@@ -475,3 +478,68 @@ class RecipientsTests(TrafficCase):
             self.desk.history.keep(facts)
         text = '[[concurrency_limits]]\nname = "x"\ncount = "sessions"\nby = ["client"]\nmost = 1\n'
         self.assertEqual(self.run_trial(text)["held"], 2)
+
+    def test_who_was_deferred_at_the_end_cost_nothing(self) -> None:
+        """Where each recipient has a reply of its own: the other is still counted."""
+        for number in range(3):
+            names = ("b@example.net", f"{number}@example.org")
+            started = self.control.engine.wall() - 100 + number
+            facts = make_session(f"01J9UK7Q0000000000000000A{number}", recipients=names, started=started)
+            facts.transactions[0].recipients[0].state = "deferred"
+            self.desk.history.keep(facts)
+        text = '[[rate_limits]]\nname = "x"\ncount = "recipients"\nby = ["{}"]\nrate = "{}/1d"\npace = "0s"\n'
+        self.assertEqual(self.run_trial(text.format("recipient", 1))["held"], 0)
+        self.assertEqual(self.run_trial(text.format("client", 2))["held"], 2)
+
+    def test_too_many_of_one_message_are_not_asked_about(self) -> None:
+        """452 is the gateway's own word, before any limit; 450 is that of a limit."""
+        facts = make_session(recipients=("a@example.net",), started=self.control.engine.wall() - 100)
+        for code in (452, 450):
+            put_off = Recipient(facts.transactions[0].recipients[0].path, {})
+            put_off.reply, put_off.state = Reply(code, "4.5.3", ("later",)), "deferred"
+            facts.transactions[0].recipients.append(put_off)
+        self.desk.history.keep(facts)
+        text = '[[rate_limits]]\nname = "x"\ncount = "recipients"\nby = ["client"]\nrate = "9/1d"\npace = "0s"\n'
+        self.assertEqual(self.run_trial(text)["asked"], 2)
+
+
+class LoginsTests(TrafficCase):
+    """Dry runs of limits about logins."""
+
+    def keep(self, number: int, at: float, failures: int, user: str = "") -> None:
+        """A session with failed logins, a second each, then perhaps a good one."""
+        facts = make_session(f"01J9UK7Q0000000000000000A{number}", started=self.control.engine.wall() - 1000 + at)
+        facts.user = user
+        for second in range(failures):
+            facts.note(101.0 + second, "backend", "AUTH refused", "535")
+        facts.note(101.0 + failures, "client", "AUTH refused", "cancelled")
+        if user:
+            facts.note(102.0 + failures, "client", "AUTH", "PLAIN")
+        facts.transactions[0].begun = 103.0 + failures
+        facts.ended = 110.0 + failures
+        self.desk.history.keep(facts)
+
+    def run_trial(self, rate: str) -> Any:
+        text = f'[[rate_limits]]\nname = "x"\ncount = "auth_failures"\nby = ["client"]\nrate = "{rate}"\npace = "0s"\n'
+        return self.post("/limits/simulate", {"text": text})
+
+    def test_a_login_that_succeeded_is_asked_too(self) -> None:
+        """Its client had failed too often: it is not let log in, and sends nothing."""
+        self.keep(0, 0.0, 2)
+        self.keep(1, 50.0, 0, "ann")
+        found = self.run_trial("2/1h")
+        self.assertEqual((found["asked"], found["held"], found["held_delivered"]), (3, 1, 1))
+        self.assertEqual(found["examples"], ["01J9UK7Q0000000000000000A1"])
+
+    def test_what_is_held_does_not_count_on(self) -> None:
+        """No server hears that secret: who goes on trying is let in again as soon as one who waits."""
+        self.keep(0, 0.0, 9)
+        self.keep(1, 70.0, 0, "ann")
+        found = self.run_trial("1/60s")
+        self.assertEqual((found["asked"], found["held"], found["held_delivered"]), (10, 8, 0))
+
+    def test_what_the_client_broke_off_is_no_failure(self) -> None:
+        """As at work."""
+        self.keep(0, 0.0, 0)
+        self.keep(1, 50.0, 0, "ann")
+        self.assertEqual(self.run_trial("1/1d")["held"], 0)

@@ -15,8 +15,8 @@ from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.use import Use
 from tests import gateway_kit
 from tests.gateway_kit import GatewayCase, TestGateway
-from tests.script_kit import PATIENCE_S, Backend, Client, Connection, without_trace
-from tests.test_fanout import SMALL
+from tests.script_kit import DROP, PATIENCE_S, Backend, Client, Connection, without_trace
+from tests.test_fanout import SMALL, FanoutCase, Mailboxes
 from tests.test_prdr import SPAM, WITH_PRDR, ended, opened
 
 TWO = ("b@example.net", "c@example.net")
@@ -81,6 +81,19 @@ class RepliesTests(GatewayCase):
             self.assertEqual(states(gateway), ["known", "refused"])
 
         return self.drive(script, Backend([(b"^DOT", b"550 5.7.1 c no")], WITH_PRDR, once=[(b"^DOT", late)]))
+
+    def test_one_is_unknown_and_the_other_is_refused(self) -> Deferred[Any]:
+        """By policy, and by another backend: the word on the message is to come again, for one of them is to."""
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            with Client(gateway.port()) as client:
+                opened(client, TWO)
+                self.assertEqual([reply[:3] for reply in ended(client, SMALL, 4)], ["353", "451", "550", "451"])
+            self.assertTrue(gateway.idle())
+            transaction = gateway.told(told.TransactionEnded)[0].transaction
+            self.assertEqual((transaction.outcome, transaction.reply.code), ("unknown", 451))
+
+        return self.drive(script, Backend(once=[(b"^DOT", DROP)]), uses=at("end", BUT_C))
 
     def test_421_for_one_of_them(self) -> Deferred[Any]:
         """It is the backend's word on its connection, not ours on this one: 451, and the session goes on."""
@@ -277,3 +290,98 @@ class AgainTests(GatewayCase):
                 self.assertEqual([reply[:3] for reply in ended(client, SMALL, 4)], ["353", "550", "250", "250"])
 
         return self.drive(script, uses=at("header", SPAM, category="spam"))
+
+
+class RetryTests(FanoutCase):
+    """What is known of an earlier try goes before what is thought of this one."""
+
+    def judged_otherwise(self, params: bytes) -> Deferred[Any]:
+        """Delivered while its client was away; at the retry a filter would refuse it."""
+        left = threading.Event()
+
+        def late(connection: Connection) -> bytes:
+            assert left.wait(PATIENCE_S)
+            return b"250 2.0.0 queued"
+
+        said: list[Finding] = []
+        factory = Factory("later", Options, frozenset({"end"}), lambda options, services: None, category="spam")
+        uses = [Use.of(factory, "later", _Later(said), None, "enforce", None)]
+        backend = Backend(once=[(b"^DOT", late)])
+        self.addCleanup(backend.close)
+
+        def script(gateway: TestGateway) -> None:
+            with Client(gateway.port()) as client:
+                opened(client, ["b@example.net"], params)
+                self.assertRegex(client.say(b"DATA"), b"^354")
+                client.send(SMALL + b".\r\n")
+                self.assertTrue(gateway.until(lambda: backend.messages))
+            gateway.settle()
+            left.set()
+            self.assertTrue(gateway.idle())
+            said.append(SPAM)
+            with Client(gateway.port()) as client:
+                opened(client, ["b@example.net"], params)
+                self.assertEqual([reply[:3] for reply in ended(client, SMALL, 1)], ["250"])
+            self.assertEqual(len(backend.messages), 1)
+
+        return self.run_script(self.config(backend.port), script, uses)
+
+    def test_delivered_and_judged_otherwise(self) -> Deferred[Any]:
+        """250: a refusal would tell the sender that it was not delivered."""
+        return self.judged_otherwise(b"")
+
+    def test_the_same_with_prdr(self) -> Deferred[Any]:
+        """Each for itself."""
+        return self.judged_otherwise(b" PRDR")
+
+    def test_the_client_leaves_while_the_ledger_is_written(self) -> Deferred[Any]:
+        """Of one that is unknown; the other, which is delivered, is noted too then, and has one copy."""
+        backends = [Mailboxes(), Mailboxes(once=[(b"^DOT", DROP)])]
+
+        def script(gateway: TestGateway) -> None:
+            asked, written = threading.Event(), Deferred[None]()
+            store = gateway.store
+            real = store.put
+
+            def slow(rows: Any) -> Deferred[None]:
+                store.rows += rows
+                asked.set()
+                return written
+
+            store.put = slow  # type: ignore[method-assign]
+            client = Client(gateway.port())
+            names = self.names(2)[:2]
+            opened(client, names)
+            self.assertRegex(client.say(b"DATA"), b"^354")
+            client.send(SMALL + b".\r\n")
+            self.assertTrue(gateway.until(asked.is_set))
+            client.reset()
+            gateway.settle()
+            store.put = real  # type: ignore[method-assign]
+            gateway.in_reactor(written.callback, None)
+            self.assertTrue(gateway.idle())
+            with Client(gateway.port()) as again:
+                opened(again, names)
+                ended(again, SMALL, 1)
+            self.assertTrue(gateway.idle())
+            self.assertEqual(backends[0].delivered, ["u@d0.example"])
+
+        return self.play(backends, script)
+
+
+class _Later(Filter):
+    """Has the findings of a list that is filled later."""
+
+    def __init__(self, found: list[Finding]) -> None:
+        self._found = found
+
+    def transaction(self, transaction: Any) -> Any:
+        """The object of a transaction."""
+        return self
+
+    def end(self) -> list[Finding]:
+        """For the chain."""
+        return list(self._found)
+
+    def closed(self) -> None:
+        """For the chain."""

@@ -41,6 +41,11 @@ class Exchange:
         return self.final(connection) if callable(self.final) else self.final
 
 
+def _refusals(facts: Any) -> list[str]:
+    """Whose doing each login that came to nothing was."""
+    return [who for _, who, what, _ in facts.timeline if what == "AUTH refused"]
+
+
 class Login(GatewayCase):
     """A submission listener that carries AUTH."""
 
@@ -180,6 +185,10 @@ class AuthTests(Login):
                     self.assertEqual(exchange.heard[-1], b"*")
                     self.assertRegex(client.say(b"NOOP"), rb"^250 2\.0\.0 ")
                     self.assertWorks(client)
+            self.assertTrue(gateway.idle())
+            # It is the client's doing, and no failure.
+            for ended in gateway.told(told.SessionEnded):
+                self.assertEqual(_refusals(ended.session), ["client"])
 
         return self.relay(run)
 
@@ -272,6 +281,8 @@ class AuthTests(Login):
                 for _ in range(2):
                     self.assertReply(client.say(b"AUTH PLAIN " + PLAIN), b"535 5.7.8")
                 self.assertWorks(client)
+            self.assertTrue(gateway.idle())
+            self.assertEqual(_refusals(gateway.told(told.SessionEnded)[0].session), ["backend"] * 3)
 
         return self.relay(run, rules=[(b"^AUTH", b"535 5.7.8 no such login")])
 

@@ -121,6 +121,73 @@ class SlotTests(SynchronousTestCase):
         self.assertEqual([one.link is not None for one in waiting], [True, True, True, True, False])
         self.assertEqual((server.links, server.busy, slots.line.count), (4, 4, 1))
 
+    def test_what_runs_on_a_drained_server_takes_nothing_from_its_neighbours(self) -> None:
+        """Nor what runs on one that bears less than it has."""
+        for how in ("drained", "lowered"):
+            kit = PoolKit("a", "b", max_connections=20, balance="failover")
+            self._fill(kit, 20)
+            first = kit.pool.servers[0]
+            self.assertEqual((first.busy, kit.pool.servers[1].busy), (20, 0))
+            if how == "drained":
+                kit.pool.drain(first, "new disk")
+            else:
+                for _ in range(3):
+                    first.adaptive.busy(kit.clock.seconds(), 20)
+                    kit.advance(1.1)
+                self.assertLess(first.capacity(kit.clock.seconds()), 20)
+            self._fill(kit, 20)
+
+    def test_who_deserves_it_keeps_its_part_while_a_server_is_away(self) -> None:
+        """Its slots are none that others could be lent."""
+        for how in ("down", "ejected", "drained"):
+            kit = PoolKit("a", "b", max_connections=20)
+            for _ in range(2):
+                kit.done(kit.ask("trusted"))
+            first = kit.pool.servers[0]
+            if how == "down":
+                first.health.unreachable(kit.clock.seconds(), 0.0)
+                first.health.unreachable(kit.clock.seconds(), 1000.0)
+            elif how == "ejected":
+                first.health.until = kit.clock.seconds() + 1000.0
+            else:
+                kit.pool.drain(first, "x")
+            suspects = [kit.ask("suspect") for _ in range(50)]
+            self.assertEqual(sum(one.link is not None for one in suspects), 18, how)
+            self.assertEqual([kit.ask("trusted").waits for _ in range(2)], [False, False], how)
+
+    def test_one_wait_for_all_tiers(self) -> None:
+        """Not one for each."""
+        for name, seconds in (("trusted", 5.0), ("unknown", 2.5), ("suspect", 1.0)):
+            kit = PoolKit(server("a", tier=1), server("b", tier=2), server("c", tier=3), max_connections=1)
+            for _ in range(3):
+                asked = kit.ask("trusted")
+                while asked.waits:
+                    kit.advance(0.1)
+                self.assertIsNotNone(asked.link)
+            began = kit.clock.seconds()
+            asked = kit.ask(name)
+            while asked.waits:
+                kit.advance(0.05)
+            self.assertIsNotNone(asked.failure)
+            self.assertLess(abs(kit.clock.seconds() - began - seconds), 0.2)
+
+    def test_a_server_that_comes_back_serves_who_waits_for_another(self) -> None:
+        """It was away when they came."""
+        kit = PoolKit("a", "b", max_connections=1)
+        first, second = kit.pool.servers
+        kit.connector.refused.add("b")
+        second.health.unreachable(kit.clock.seconds(), 0.0)
+        second.health.unreachable(kit.clock.seconds(), 1000.0)
+        held = kit.ask()
+        self.assertEqual(held.link.server, "a")
+        waiter = kit.ask("trusted")
+        self.assertTrue(waiter.waits)
+        kit.connector.refused.clear()
+        kit.pool.probe(second)
+        kit.advance(0.3)
+        self.assertIsNotNone(waiter.link)
+        self.assertEqual(waiter.link.server, "b")
+
     def test_all_servers_of_a_backend_together(self) -> None:
         """`total_connections` holds over the servers, whatever each of them may have."""
         kit = PoolKit("a", "b", max_connections=5, total_connections=6)

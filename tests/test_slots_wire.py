@@ -59,7 +59,7 @@ class ReloadTests(GatewayCase):
             waiter.join(PATIENCE_S)
             self.assertEqual([reply[:3] for reply in heard], [b"250"])
             self.assertTrue(gateway.idle())
-            self.assertEqual(pool.servers[0].all_links, 0)
+            self.assertEqual(pool.servers[0].links, 0)
 
         return self.run_with(script, "max_connections = 1")
 

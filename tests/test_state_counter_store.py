@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from smtpgate.interfaces import ICounterStore, StoreFailed
-from smtpgate.proxy.counters import SAVE_ROWS, SAVE_S, Counters, Row
+from smtpgate.proxy.counters import NEXT_S, SAVE_ROWS, SAVE_S, Counters, Row
 from smtpgate.state.counter_store import CounterStore
 from smtpgate.state.database import Database
 
@@ -141,6 +141,17 @@ class CountersTests(SynchronousTestCase):
         slow.callback(None)
         self.clock.advance(0)
         self.assertEqual(self.store.rows, {("rates", "a"): 1, ("rates", "b"): 2})
+
+    def test_more_than_one_group_goes_on_soon(self) -> None:
+        """Not as much later as the usual time: a flood of new keys must not keep them from the disk."""
+        self.counters.start()
+        self.thing.pending = [(f"k{number}", number, 1e9) for number in range(3 * SAVE_ROWS)]
+        self.clock.advance(SAVE_S)
+        for _ in range(3):
+            self.clock.advance(NEXT_S)
+        self.assertEqual(len(self.store.rows), 3 * SAVE_ROWS)
+        (call,) = self.clock.getDelayedCalls()
+        self.assertEqual(call.getTime() - self.clock.seconds(), SAVE_S)
 
     def test_all_is_written_at_the_end(self) -> None:
         """However much it is; and nothing after that."""

@@ -324,6 +324,7 @@ class Control:
             self._close(fresh)
             raise
         self.revision = fresh
+        fresh.begin()
         self.revision_at = self.engine.wall()
         for name, pool in fresh.pools.items():
             if old is not None and name in old.pools:

@@ -185,22 +185,38 @@ class Replay:
         if self._is_held(self._limits.connect(facts), facts, facts.id, wanted):
             self._limits.withdraw(facts)
             return
-        facts.user = record["user"]
-        if facts.user and self._is_held(self._limits.login(facts), facts, facts.id, wanted):
-            return
+        logged_in = 0.0
         for step in record["timeline"]:
             if step["what"] == "AUTH refused" and step["who"] == "backend":
                 self._at(start + step["at_ms"] / 1000, partial(self._failed_login, facts))
-        for message in messages:
-            at = start + (message["begun_ms"] or 0.0) / 1000
-            self._at(at, partial(self._mail, facts, message, start))
+            elif step["what"] == "AUTH":
+                logged_in = step["at_ms"]
+        if record["user"]:
+            self._at(start + logged_in / 1000, partial(self._logged_in, facts, record, start, wanted))
+        else:
+            self._messages_of(facts, messages, start)
         end = start + record["duration_ms"] / 1000
         self._last = max(self._last, end)
         self._at(end, partial(self._limits.left, facts))
 
     def _failed_login(self, facts: Session) -> None:
-        self._is_held(self._limits.auth(facts), facts, facts.id, False)
-        self._limits.login_failed(facts)
+        if not self._is_held(self._limits.auth(facts), facts, facts.id, False):
+            self._limits.login_failed(facts)
+            # That was no question.
+            self._is_about = False
+
+    def _logged_in(self, facts: Session, record: Mapping[str, Any], start: float, wanted: bool) -> None:
+        """Who is not let log in sends nothing."""
+        if self._is_held(self._limits.auth(facts), facts, facts.id, wanted):
+            return
+        facts.user = record["user"]
+        if not self._is_held(self._limits.login(facts), facts, facts.id, wanted):
+            self._messages_of(facts, record["messages"], start)
+
+    def _messages_of(self, facts: Session, messages: Iterable[Mapping[str, Any]], start: float) -> None:
+        for message in messages:
+            at = start + (message["begun_ms"] or 0.0) / 1000
+            self._at(at, partial(self._mail, facts, message, start))
 
     def _mail(self, facts: Session, message: Mapping[str, Any], start: float) -> None:
         size = b"%d" % message["size_octets"]
@@ -212,8 +228,8 @@ class Replay:
         for one in message["recipients"]:
             recipient = Recipient(_path(one["address"]), {})
             reply = one["reply"]
-            # Who has no backend and was refused for good was refused by the gateway, before any limit.
-            is_asked = bool(one["backend"]) or reply is None or reply["code"] < 500
+            # Who has no backend was refused by the gateway before any limit, or by a limit, which says 450.
+            is_asked = bool(one["backend"]) or reply is None or reply["code"] in (250, 450)
             held = self._limits.rcpt(transaction, recipient, one["backend"]) if is_asked else None
             transaction.recipients.append(recipient)
             if is_asked and self._is_held(held, facts, transaction.id, wanted, paced_s):
@@ -226,6 +242,9 @@ class Replay:
                 self._limits.not_accepted(transaction, recipient)
                 if recipient.state == "refused":
                     self._limits.refused(transaction, recipient)
+                    self._is_about = False
+            else:
+                recipient.state = one["state"]
         transaction.outcome, transaction.octets = message["outcome"], message["size_octets"]
         ended = message["ended_ms"] if message["ended_ms"] is not None else message["begun_ms"] or 0.0
         self._at(start + ended / 1000, partial(self._limits.ended, transaction))

@@ -25,7 +25,6 @@ from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.reputation import NETWORK, house_of
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.proxy.warden import BANNED4, BANNED6, keys_of
-from smtpgate.smtp.address import plain_ip
 from smtpgate.traffic.bans import Ban
 from smtpgate.traffic.classes import CLASSES
 from smtpgate.traffic.pressure import ACTIONS, LEVELS, TABLE
@@ -37,6 +36,9 @@ WORST = 50
 #: Keys of a limit by several things that are searched for one of them.
 LOOKED_AT = 1000
 LONGEST_S = 365 * 86400.0
+
+#: Bits that stand before IPv4 in the clothes of IPv6 (RFC 4291 section 2.5.5.2).
+MAPPED = 96
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -154,7 +156,7 @@ class Traffic:
             traffic_class, reason = self._class_of(address)
         elif network is not None:
             asked = str(network)
-            banned = [asked, *keys_of(str(network[0]))[1:]]
+            banned = list(dict.fromkeys((asked, *keys_of(str(network[0]))[1:])))
             banned = [key for key in banned if network.subnet_of(ipaddress.ip_network(key))]  # type: ignore[arg-type]
         bans = [ban for key in banned if (ban := warden.bans.get(key, now)) is not None]
         reputation = admission.reputation
@@ -317,9 +319,14 @@ def _network(text: str) -> Network | None:
         # A zone means something on one machine only, and no client has one that could be matched.
         return None
     try:
-        return ipaddress.ip_network(text if "/" in text else plain_ip(text))
+        found: Network = ipaddress.ip_network(text)
     except ValueError:
         return None
+    mapped = found.network_address.ipv4_mapped if isinstance(found, ipaddress.IPv6Network) else None
+    if mapped is not None and found.prefixlen >= MAPPED:
+        # IPv4 in the clothes of IPv6: all clients have the plain form.
+        return ipaddress.ip_network((mapped, found.prefixlen - MAPPED))
+    return found
 
 
 def _record_keys(asked: str, address: str) -> list[str]:

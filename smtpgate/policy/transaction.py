@@ -264,7 +264,7 @@ class Transaction:
     @property
     def has_mercy(self) -> bool:
         """True when it goes to such a one."""
-        return any(one.state in ("accepted", "known") and self.spares(one) for one in self.recipients)
+        return any(one.state == "accepted" and self.spares(one) for one in self.recipients)
 
     @property
     def message_id(self) -> str:

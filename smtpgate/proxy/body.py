@@ -19,7 +19,7 @@ from smtpgate.policy.verdict import PASS
 from smtpgate.proxy.content import Whole
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.fate import Fate
-from smtpgate.proxy.judge import judge, judge_each, that_count
+from smtpgate.proxy.judge import for_all, judge, judge_each, that_count
 from smtpgate.proxy.pipeline import ChainRun
 from smtpgate.proxy.revision import Door, Engine, Revision
 from smtpgate.proxy.spool import Spool
@@ -89,10 +89,10 @@ class Body:
         self._edits = transaction.edits
         self.by_chunks = by_chunks
         self._is_raw = is_raw
-        watch = False
-        for leg in delivery.legs:
-            if "8BITMIME" not in leg.link.capabilities.words and leg.pool.backend.eight_bit == "reject":
-                watch = True
+        watch = any(
+            "8BITMIME" not in leg.link.capabilities.words and leg.pool.backend.eight_bit == "reject"
+            for leg in delivery.legs
+        )
         self.content = Content(limits.line_length_octets, watch_eight_bit=watch, raw=is_raw)
         self._reader = HeaderReader(limits.header_size_octets)
         self._checksum = 0
@@ -286,10 +286,12 @@ class Body:
             transaction.notes.append("no_final_newline")
         transaction.end_at = self._engine.clock.seconds()
         if self.refusal is None:
+            # Who has it already is not judged again: a refusal would tell the sender that it was not delivered.
+            answered = self._note_known() if self.fate.may_be_known else None
+            if answered is not None:
+                return answered
             await self._judge()
-        if self.refusal is not None:
-            return self.refusal
-        return await self._commit()
+        return for_all(transaction, self.refusal or await self._commit())
 
     async def _judge(self) -> None:
         transaction = self._transaction
@@ -329,12 +331,7 @@ class Body:
                 return refused
         held, self._held = self._held, None
         prefix, self._prefix = self._prefix, b""
-        reply = await delivery.commit(held, prefix)
-        if reply.is_permanent and not self._transaction.hears_each:
-            if any(recipient.state == "known" for recipient in self._transaction.recipients):
-                # The one reply is for those too that have it already.
-                return status.PARTLY_DELIVERED
-        return reply
+        return await delivery.commit(held, prefix)
 
     async def _unspool(self, spool: Spool) -> Reply | None:
         """Send a spooled body up to its last piece, which `commit` takes."""

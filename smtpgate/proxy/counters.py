@@ -19,6 +19,8 @@ from smtpgate.tasks import Clock
 #: What changed is written so often, and at most so many rows of each kind at a time.
 SAVE_S: Final = 10.0
 SAVE_ROWS: Final = 5000
+#: Where more had changed than that, the rest follows after so long.
+NEXT_S: Final = 0.5
 
 Row = tuple[str, Any, float]
 
@@ -58,6 +60,7 @@ class Counters:
         self._is_failing = False
         self._is_closed = False
         self._is_urgent = False
+        self._has_more = False
 
     def restore(self) -> None:
         """Take over what was kept, before anything is served."""
@@ -99,13 +102,15 @@ class Counters:
 
     def _go_on(self, result: Any) -> Any:
         if not self._is_closed:
-            self.start()
+            self._call = self._clock.callLater(NEXT_S if self._has_more else SAVE_S, self._again)
+            self._has_more = False
             if self._is_urgent:
                 self._is_urgent = False
                 self.soon()
         return result
 
-    def _saved(self, _: object) -> None:
+    def _saved(self, largest: int) -> None:
+        self._has_more = largest == SAVE_ROWS
         if self._is_failing:
             self._is_failing = False
             self._tell(Happened("counters.works", "info", "counters are kept again"))

@@ -6,7 +6,7 @@ and closes each of them exactly once: by commit, refusal, or abandonment (`end`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from smtpgate.proxy.body import Body
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.judge import that_count
 from smtpgate.proxy.ledger import PATIENCE_S
+from smtpgate.proxy.leg import Leg
 from smtpgate.proxy.limit_rules import Held
 from smtpgate.proxy.part import Part
 from smtpgate.proxy.pool import Pool
@@ -460,12 +461,18 @@ class Exchange:
         each = facts.hears_each
         has_part = bool(done) or any(recipient.state == "known" for recipient in facts.recipients)
         is_mixed = has_part and len(done) < len([leg for leg in legs if leg.recipients]) and not each
-        is_gone = session.front.is_gone
-        # A client that has closed by FIN may have gone for good: it sends again what it did not hear.
-        has_left = is_gone or session.front.gone is not None and not is_piped
         is_late = facts.committed_at - facts.end_at > PATIENCE_S
-        if unknown or is_mixed or done and (has_left or is_late):
-            await self._remember(body, legs if is_mixed or has_left or is_late else unknown, is_mixed)
+        noted: list[Leg] = []
+        while True:
+            # A client that has closed by FIN may have gone for good: it sends again what it did not hear.
+            has_left = front.is_gone or front.gone is not None and not is_piped
+            wanted = legs if is_mixed or done and (has_left or is_late) else unknown
+            if len(wanted) <= len(noted):
+                break
+            # It may leave while that is written.
+            await self._remember(body, wanted, is_mixed)
+            noted = wanted
+        is_gone = front.is_gone
         for leg in unknown:
             self._engine.tell(told.DeliveryUnknown(facts, leg.link.server, "answer to the end of data lost"))
         for recipient, final in self.delivery.finals() if self.delivery is not None else ():
@@ -473,8 +480,7 @@ class Exchange:
             if final is not None and final.is_positive:
                 recipient.state = "delivered"
         if each:
-            open_still = {recipient for leg in unknown for recipient in leg.recipients}
-            reply = _settle_each([one for one in facts.recipients if one not in open_still], reply)
+            reply = _settle_each(facts.recipients, reply, {one for leg in unknown for one in leg.recipients})
         if not reply.is_positive:
             self._blame(legs)
         if unknown:
@@ -599,11 +605,13 @@ def _part(session: Any, facts: Transaction, size: int, pool: Pool) -> Part:
     return Part(facts, pool, session.kept, timeouts, engine.clock, engine.tell, size, is_union=union)
 
 
-def _settle_each(recipients: Sequence[Recipient], reply: Reply) -> Reply:
+def _settle_each(recipients: Sequence[Recipient], reply: Reply, unknown: Set[Recipient]) -> Reply:
     """Where each recipient of a message has a reply of its own: its state, and the reply for the message.
 
     Who reads that as a word on all of them must not take back what one has: it is good where one is served, here or at
     an earlier try, and final only where all are refused for good.
+
+    :param unknown: those whose server did not answer: they are told to come again, and have no state
     """
     finals = []
     for one in recipients:
@@ -611,7 +619,7 @@ def _settle_each(recipients: Sequence[Recipient], reply: Reply) -> Reply:
             continue
         final = one.final or reply
         finals.append(final)
-        if not final.is_positive:
+        if not final.is_positive and one not in unknown:
             one.state = "refused" if final.is_permanent else "deferred"
     if any(final.is_positive for final in finals):
         return reply if reply.is_positive else next(final for final in finals if final.is_positive)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.proxy.pipeline import ChainRun
+from smtpgate.smtp import status
 from smtpgate.smtp.reply import Reply
 
 
 def _places(transaction: Transaction) -> set[int]:
     """Indexes of the recipients that the message is for."""
-    return {number for number, one in enumerate(transaction.recipients) if one.state in ("accepted", "known")}
+    return {number for number, one in enumerate(transaction.recipients) if one.state == "accepted"}
 
 
 def that_count(transaction: Transaction, found: list[Finding]) -> list[Finding]:
@@ -56,6 +57,14 @@ def judge_each(transaction: Transaction, run: ChainRun) -> Reply | None:
         if recipient.final is not None:
             recipient.state = "refused" if recipient.final.is_permanent else "deferred"
     return None
+
+
+def for_all(transaction: Transaction, reply: Reply) -> Reply:
+    """Where there is one reply it is for those too that have the message already."""
+    if reply.is_permanent and not transaction.hears_each:
+        if any(recipient.state == "known" for recipient in transaction.recipients):
+            return status.PARTLY_DELIVERED
+    return reply
 
 
 def _reply(verdict: Verdict) -> Reply:

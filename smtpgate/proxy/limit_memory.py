@@ -7,8 +7,12 @@ with what is in use, in its own measure. Else it begins anew.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
+from weakref import WeakSet
+
+import attrs
 
 from smtpgate.config.model import Settings
 from smtpgate.config.model_traffic import ConcurrencyLimit, RateLimit
@@ -23,64 +27,102 @@ LEAD_S: Final = 5.0
 Row = tuple[str, Any, float]
 
 
-class Limiter:
-    """The memory of all limits of the gateway.
+@attrs.define(eq=False)
+class _Meter:
+    """What one rate limit remembers, and the rate in whose measure that is."""
 
-    :ivar stamps: of each rate limit that is at work, by its name; `counts`: the same of concurrency limits
-    """
+    identity: str
+    stamps: Stamps
+    rate: Rate
+
+
+class Limiter:
+    """The memory of all limits of the gateway."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._epoch = clock.seconds()
-        self.stamps: dict[str, Stamps] = {}
-        self.counts: dict[str, Counter[str]] = {}
-        self._identities: dict[str, str] = {}
-        self._rates: dict[str, Rate] = {}
+        self._meters: dict[str, _Meter] = {}
+        self._counts: dict[str, tuple[str, Counter[str]]] = {}
         self._restored: dict[str, list[tuple[str, float, Rate]]] = {}
         self._met: dict[str, Counter[str]] = {}
+        #: Those of all revisions that have sessions.
+        self._rules: WeakSet[Rule] = WeakSet()
 
     def now(self) -> float:
         """Seconds on the clock of the stamps, which began with the process."""
         return self._clock.seconds() - self._epoch
 
+    @property
+    def stamps(self) -> dict[str, Stamps]:
+        """Of each rate limit that was begun, by its name; one that is off has them too."""
+        return {name: meter.stamps for name, meter in self._meters.items()}
+
+    @property
+    def counts(self) -> dict[str, Counter[str]]:
+        """The same of concurrency limits."""
+        return {name: counts for name, (_, counts) in self._counts.items()}
+
     def limits(self, settings: Settings) -> Limits:
-        """The limits of one revision."""
-        rates = [limit for limit in settings.rate_limits if limit.mode != "off"]
-        at_work = [limit for limit in settings.concurrency_limits if limit.mode != "off"]
-        most = settings.limits.rate_keys // max(1, len(rates))
-        stamps = {limit.name: self._stamps(limit, most) for limit in rates}
-        # They are counted in every mode: what is at work now would be missing once one is on.
-        counts = {
-            limit.name: self.counts[limit.name] if self._is_same(limit) else Counter[str]()
-            for limit in settings.concurrency_limits
-        }
-        names = [limit.name for limit in rates] + [limit.name for limit in at_work]
+        """The limits of one revision. Nothing of those that are at work is changed until `Limits.begin`: the revision
+        may come to nothing."""
+        # One that is off remembers what it knew: off and on again is no way to forget.
+        most = settings.limits.rate_keys // max(1, len(settings.rate_limits))
+        meters = {limit.name: self._meter(limit, most) for limit in settings.rate_limits}
+        counts = {limit.name: self._count(limit) for limit in settings.concurrency_limits}
+        names = (*meters, *counts)
         met = {name: self._met.get(name, Counter()) for name in names}
-        self.stamps, self.counts, self._met = stamps, counts, met
-        self._identities = {limit.name: _identity(limit) for limit in rates}
-        self._identities |= {limit.name: _identity(limit) for limit in settings.concurrency_limits}
-        self._rates = {limit.name: _rate(limit) for limit in rates}
+        rules = [
+            Rule(limit, _rate(limit), meters[limit.name].stamps, None, met[limit.name])
+            for limit in settings.rate_limits
+            if limit.mode != "off"
+        ]
+        rules += [
+            Rule(limit, None, None, counts[limit.name][1], met[limit.name])
+            for limit in settings.concurrency_limits
+            if limit.mode != "off"
+        ]
+
+        def begin() -> None:
+            rates = {limit.name: _rate(limit) for limit in settings.rate_limits}
+            self._begin(meters, rates, most)
+            self._counts, self._met = counts, met
+            self._rules.update(rules)
+
+        return Limits(rules, self.now, begin)
+
+    def _begin(self, meters: dict[str, _Meter], rates: Mapping[str, Rate], most: int) -> None:
+        """These are at work from now on. Sessions of older revisions go on with their own rules, in the new measure."""
+        now = self.now()
+        for name, meter in meters.items():
+            meter.stamps.resize(most, now)
+            if meter.rate != rates[name]:
+                meter.stamps.rescale(now, meter.rate, rates[name])
+                meter.rate = rates[name]
+                for rule in self._rules:
+                    if rule.stamps is meter.stamps:
+                        rule.set_rate(meter.rate)
+        self._meters = meters
         self._restored.clear()
-        rules = [Rule(limit, self._rates[limit.name], stamps[limit.name], None, met[limit.name]) for limit in rates]
-        rules += [Rule(limit, None, None, counts[limit.name], met[limit.name]) for limit in at_work]
-        return Limits(rules, self.now)
 
-    def _is_same(self, limit: RateLimit | ConcurrencyLimit) -> bool:
-        return self._identities.get(limit.name) == _identity(limit)
+    def _meter(self, limit: RateLimit, most: int) -> _Meter:
+        identity, rate = _identity(limit), _rate(limit)
+        known = self._meters.get(limit.name)
+        if known is not None and known.identity == identity:
+            return known
+        stamps, now = Stamps(most), self.now()
+        for key, tat, before in self._restored.get(identity, ()):
+            if rate == before:
+                stamps.restore(key, tat)
+            else:
+                stamps.put(key, rate.rescale(tat, now, before), now)
+        return _Meter(identity, stamps, rate)
 
-    def _stamps(self, limit: RateLimit, most: int) -> Stamps:
-        """What is remembered of a limit, in its own measure."""
-        now, rate = self.now(), _rate(limit)
-        if self._is_same(limit):
-            stamps, before = self.stamps[limit.name], self._rates[limit.name]
-            stamps.most = most
-            if rate != before:
-                stamps.rescale(now, before, rate)
-            return stamps
-        stamps = Stamps(most)
-        for key, tat, before in self._restored.get(_identity(limit), ()):
-            stamps.put(key, tat if rate == before else rate.rescale(tat, now, before), now)
-        return stamps
+    def _count(self, limit: ConcurrencyLimit) -> tuple[str, Counter[str]]:
+        """What is at work; of a limit that was off what began since it is on."""
+        identity = _identity(limit)
+        known = self._counts.get(limit.name)
+        return known if known is not None and known[0] == identity else (identity, Counter())
 
     # What is kept over restarts
 
@@ -98,12 +140,11 @@ class Limiter:
         """What changed since the last time, as `restore` takes it."""
         now = self.now()
         rows: list[Row] = []
-        for name, stamps in self.stamps.items():
-            identity, rate = self._identities[name], self._rates[name]
-            for key, tat in stamps.changed(now, LEAD_S, most - len(rows)):
+        for meter in self._meters.values():
+            for key, tat in meter.stamps.changed(now, LEAD_S, most - len(rows)):
                 at = tat - now + wall
-                value = [at, rate.interval_s, rate.burst] if tat else None
-                rows.append((f"{identity} {key}", value, at if tat else 0.0))
+                value = [at, meter.rate.interval_s, meter.rate.burst] if tat else None
+                rows.append((f"{meter.identity} {key}", value, at if tat else 0.0))
         return rows
 
 

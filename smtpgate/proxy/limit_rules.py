@@ -149,6 +149,7 @@ class Rule:
         "interval_s",
         "room_s",
         "met",
+        "__weakref__",
     )
 
     def __init__(
@@ -159,18 +160,22 @@ class Rule:
         """
         self.limit = limit
         self.key = _key(limit)
-        self.rate: Any = rate
         self.stamps = stamps
         self.counts = counts
         self.is_shadow = limit.mode == "shadow"
         self.has_conditions = limit.when != Condition()
         self.is_octets = limit.count == "octets"
         self.is_of_recipients = limit.count == "recipients"
+        self.met: Counter[str] = Counter() if met is None else met
+        self.set_rate(rate)
+
+    def set_rate(self, rate: Rate | None) -> None:
+        """Another rate from now on; None for a concurrency limit."""
+        self.rate: Any = rate
         #: 0.0 for a concurrency limit.
         self.interval_s = rate.interval_s if rate is not None else 0.0
         #: How far a stamp may be ahead where one more is to have room.
         self.room_s = self.room_for(1.0)
-        self.met: Counter[str] = Counter() if met is None else met
 
     def room_for(self, amount: float) -> float:
         """The same for so many; more than a whole burst has room where nothing else was taken (`Rate.wait`)."""

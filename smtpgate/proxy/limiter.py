@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import attrs
+
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.proxy.limit_rules import BY_RECIPIENT, SOON_S, Charge, Held, Rule, finding_of, fits, text_of
@@ -28,7 +30,13 @@ class Limits:
     :ivar is_empty: there is none, and nobody need ask
     """
 
-    def __init__(self, rules: Sequence[Rule], now: Callable[[], float]) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], now: Callable[[], float], begin: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        :param begin: called when they are put to work
+        """
+        self.begin = begin
         self.now = self._now = now
         self.is_empty = not rules
         self.rules = tuple(rules)
@@ -55,6 +63,10 @@ class Limits:
 
     def login(self, session: Session) -> Held | None:
         """Somebody has logged in."""
+        for charge in [one for one in session.charges if one.rule in self._login]:
+            # Of an earlier login of the same session, which came to nothing.
+            session.charges.remove(charge)
+            self._give_back(charge, 0.0)
         return self._ask(self._login, session, session.charges)
 
     def auth(self, session: Session) -> Held | None:
@@ -66,7 +78,8 @@ class Limits:
         session = transaction.session
         held = self._look(self._refused, session, transaction) if self._refused else None
         if held is not None and not held.is_paced:
-            return held
+            # Nothing is taken, but who comes back when the one has room must not hear of the other then.
+            return _longer(held, self._held(self._asked(self._mail, session, transaction), None, self._now()))
         return self._ask(self._mail, session, transaction.charges, transaction) or held
 
     def rcpt(self, transaction: Transaction, recipient: Recipient, backend: str) -> Held | None:
@@ -77,7 +90,8 @@ class Limits:
             # One was refused since MAIL asked.
             held = self._look(self._refused, session, transaction)
         if held is not None and not held.is_paced:
-            return held
+            asked = self._asked(self._rcpt, session, transaction, recipient, backend)
+            return _longer(held, self._held(asked, None, self._now()))
         return self._ask(self._rcpt, session, transaction.charges, transaction, recipient, backend) or held
 
     def _asked(
@@ -271,13 +285,15 @@ class Limits:
         counts = outcome in ("delivered", "unacked", "unknown", "refused")
         now = self._now()
         for charge in transaction.charges:
-            rule = charge.rule
+            rule, recipients = charge.rule, charge.recipients
+            # Of one that counts by recipients: what was put off for all of them.
+            is_spared = not counts or bool(recipients) and all(one.state == "deferred" for one in recipients)
             if rule.is_octets:
-                self._settle(charge, float(transaction.octets) if counts else 0.0, now)
+                self._settle(charge, 0.0 if is_spared else float(transaction.octets), now)
             elif rule.is_of_recipients:
-                if not counts or all(one.state == "deferred" for one in charge.recipients):
+                if is_spared:
                     self._give_back(charge, now)
-            elif not rule.interval_s or not counts and outcome != "aborted":
+            elif not rule.interval_s or is_spared and outcome != "aborted":
                 # What is at work has its end; a message that the client gave up counts, one that was put off does not.
                 self._give_back(charge, now)
         transaction.charges.clear()
@@ -319,6 +335,13 @@ def _known(charges: Iterable[Charge], rule: Rule, key: str) -> Charge | None:
         if charge.rule is rule and charge.key == key:
             return charge
     return None
+
+
+def _longer(held: Held, other: Held) -> Held:
+    """The one that is waited for longer speaks."""
+    if other.wait_s <= held.wait_s or other.is_paced:
+        return held
+    return attrs.evolve(other, findings=other.findings + held.findings, met=other.met + held.met)
 
 
 def no_limits() -> Limits:

@@ -328,7 +328,9 @@ class Login:
                     ),
                 )
             )
-        session.note("us" if reply.is_transient else "backend", "AUTH refused", reason)
+        # What is no word on the password is the client's own doing, or ours.
+        who = "us" if reply.is_transient else "backend" if reply.code == 535 else "client"
+        session.note(who, "AUTH refused", reason)
         session.reply(command, reply, facts.id)
         if reply.code == 535:
             self.failures += 1

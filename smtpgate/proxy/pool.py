@@ -11,7 +11,7 @@ connections for a source at most, which is why our default is below; destination
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -70,6 +70,7 @@ class Pool:
         self._by_name = {server.name: server for server in self.servers}
         self._prober = Prober(backend, greeting_s, keeper, self._opener.open, self._probed)
         self.slots = Slots(backend, self.servers, self._clock, shares, waits)
+        self._shares = shares
         self._merged: tuple[tuple[Capabilities, ...], Capabilities] | None = None
         #: Part of the messages that are refused at their end, the last twenty or so.
         self.refusals = 0.0
@@ -95,12 +96,9 @@ class Pool:
         """Keep what a pool of the revision before knows of the same servers."""
         for server in self.servers:
             known = old.server(server.name)
-            if known is None:
-                continue
-            # What the sessions of that revision still have there counts, and what they give back is for ours.
-            server.elder, known.heir = known, partial(self.slots.hear_of, server)
-            if old.backend == self.backend:
+            if known is not None and old.backend == self.backend:
                 server.inherit(known)
+        self.slots.inherit(old.slots, self._shares)
 
     def start(self) -> None:
         """Look at each server now, and again and again."""
@@ -113,8 +111,7 @@ class Pool:
 
     def gone(self) -> None:
         """The last session of its revision has ended: nothing of it counts in the next."""
-        for server in self.servers:
-            server.is_gone = True
+        self.slots.gone()
 
     def probe(self, server: ServerState) -> None:
         """Look at a server now."""
@@ -262,8 +259,10 @@ class Pool:
             key = session.user or session.client_ip
         failure: LinkFailed | None = None
         tried = without
+        # In all, whatever servers it waits for.
+        until = min(deadline, self._clock.seconds() + self.slots.waits[session.traffic_class])
         while failure is None or self._clock.seconds() < deadline:
-            tiers = self.choose(key, tried, prefer, self.slots.waits[session.traffic_class])
+            tiers = self.choose(key, tried, prefer, max(0.0, until - self._clock.seconds()))
             if not tiers and not self._pardon(tried):
                 break
             if not tiers:
@@ -271,7 +270,8 @@ class Pool:
                 self.slots.serve()
                 continue
             try:
-                server = await self.slots.take(session, tiers[0], deadline, may_wait)
+                others = partial(self._others, tiers[0], tried) if may_wait else None
+                server = await self.slots.take(session, tiers[0], until, others)
             except TimeUp:
                 failure = LinkFailed("connect", status.BACKEND_BUSY, "all links are in use", True)
                 tried |= {server.name for server in tiers[0]}
@@ -284,6 +284,15 @@ class Pool:
                 tried |= {server.name}
                 self._missed(session, server, failed)
         raise failure or self._nobody(without)
+
+    def _others(self, servers: Sequence[ServerState], without: frozenset[str]) -> list[ServerState]:
+        """Servers of the same backend, no less good, that may come into service while somebody waits for these."""
+        tier = max(server.config.tier for server in servers)
+        return [
+            server
+            for server in self.servers
+            if server not in servers and server.name not in without and server.config.tier <= tier
+        ]
 
     def _missed(self, session: Session, server: ServerState, failed: LinkFailed) -> None:
         self._tell(LinkFailedEvent(self.backend.name, server.name, failed.stage, failed.reason, session.id))
@@ -314,7 +323,7 @@ class Pool:
             parked.is_trial = server.health.needs_trial
             server.transactions += 1
             return parked
-        server.links += 1
+        server.load.links += 1
         link = Link(self.backend, server.name, self._clock)
         link.is_trial = server.health.needs_trial
         now = self._clock.seconds()
@@ -323,7 +332,7 @@ class Pool:
             await self._opener.open(link, server, session, until)
         except BaseException as error:
             link.abort()
-            server.links -= 1
+            server.load.links -= 1
             if link.is_trial:
                 server.health.trial_ended()
             if isinstance(error, LinkFailed):

@@ -74,7 +74,14 @@ class Revision:
     sessions: int = 0
     is_retired: bool = False
     on_idle: Callable[[Revision], None] | None = None
+    at_begin: Callable[[], None] | None = None
     at_close: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        """It is put to work: what all revisions share follows it from now on."""
+        self.limits.begin()
+        if self.at_begin is not None:
+            self.at_begin()
 
     def enter(self) -> None:
         """A session begins."""

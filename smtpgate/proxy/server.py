@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from smtpgate.config.model import Backend, Server
@@ -20,6 +19,21 @@ DISTANT_LINKS = 20
 NEARBY_LINKS = 10_000
 #: A slow start of a server without a cap of its own is over at this number, or at what it has had before.
 SLOW_START_LINKS = 20
+
+
+class Load:
+    """What all sessions have of one server, whichever revision of the configuration they began with.
+
+    :ivar links: connections; `busy`: transactions at work
+    :ivar slots: those who share it (`proxy.slots.Slots`), one of each revision
+    """
+
+    __slots__ = ("links", "busy", "slots")
+
+    def __init__(self) -> None:
+        self.links = 0
+        self.busy = 0
+        self.slots: list[Any] = []
 
 
 class ServerState:
@@ -44,8 +58,7 @@ class ServerState:
         "is_drained",
         "drain_reason",
         "why",
-        "links",
-        "busy",
+        "load",
         "most_busy",
         "capabilities",
         "banner",
@@ -59,9 +72,6 @@ class ServerState:
         "max_links",
         "health",
         "adaptive",
-        "elder",
-        "heir",
-        "is_gone",
     )
 
     def __init__(self, config: Server, max_links: int, slow_start_s: float) -> None:
@@ -74,8 +84,7 @@ class ServerState:
         self.is_drained = False
         self.drain_reason = ""
         self.why = ""
-        self.links = 0
-        self.busy = 0
+        self.load = Load()
         self.most_busy = 0
         self.capabilities: Capabilities | None = None
         self.banner = ""
@@ -89,28 +98,16 @@ class ServerState:
         self.max_links = max_links
         self.health = Health(slow_start_s)
         self.adaptive = AdaptiveLimit(max_links)
-        #: The same server as an older revision has it, while sessions of that are at work; and who is to hear there of
-        #: what they give back.
-        self.elder: ServerState | None = None
-        self.heir: Callable[[], None] | None = None
-        #: Its revision has no session any more.
-        self.is_gone = False
 
     @property
-    def all_links(self) -> int:
-        """Connections to it, those of older revisions too."""
-        return self.links if self.elder is None else self.links + self._of_elder("all_links")
+    def links(self) -> int:
+        """Connections to it."""
+        return self.load.links
 
     @property
-    def all_busy(self) -> int:
-        """Transactions at work there, those of older revisions too."""
-        return self.busy if self.elder is None else self.busy + self._of_elder("all_busy")
-
-    def _of_elder(self, name: str) -> int:
-        while self.elder is not None and self.elder.is_gone:
-            self.elder = self.elder.elder
-        found: int = getattr(self.elder, name) if self.elder is not None else 0
-        return found
+    def busy(self) -> int:
+        """Transactions at work there."""
+        return self.load.busy
 
     def capacity(self, now: float) -> int:
         """Transactions that it may have at a time now: what was configured, what it has shown to bear, and less while

@@ -15,7 +15,7 @@ from smtpgate.policy.transaction import Session
 from smtpgate.proxy.idle import IdleLinks
 from smtpgate.proxy.line import Line
 from smtpgate.proxy.link import Link
-from smtpgate.proxy.server import ServerState
+from smtpgate.proxy.server import Load, ServerState
 from smtpgate.tasks import Clock, TimeUp
 from smtpgate.traffic.shares import Shares
 
@@ -54,6 +54,23 @@ class Slots:
         self._call: Any = None
         #: What comes free meanwhile is seen by whoever serves, or belongs to whoever made it free.
         self._is_serving = False
+        for server in servers:
+            server.load.slots.append(self)
+
+    def inherit(self, old: Slots, shares: Mapping[str, float]) -> None:
+        """Share with the slots of the revision before what its sessions have of the same servers."""
+        self.shares = old.shares
+        self.shares.divide(shares)
+        for name, server in self._by_name.items():
+            known = old._by_name.get(name)
+            if known is not None:
+                server.load = known.load
+                server.load.slots.append(self)
+
+    def gone(self) -> None:
+        """The last session of its revision has ended."""
+        for server in self._servers:
+            server.load.slots.remove(self)
 
     @property
     def idle_links(self) -> int:
@@ -61,21 +78,47 @@ class Slots:
         return len(self._idle)
 
     def capacity(self, now: float) -> int:
-        """Transactions that all its servers may have together now."""
-        if len(self._servers) == 1:
-            server = self._servers[0]
-            total = 0 if server.is_drained else server.capacity(now)
-        else:
-            total = sum(server.capacity(now) for server in self._servers if not server.is_drained)
+        """Transactions that its servers may have together now: those at work, wherever, and what is free. A trial is
+        room for one where there is nothing else; beside servers that work it is no room to be shared out."""
+        free = trials = 0
+        for server in self._servers:
+            if server.health.needs_trial:
+                trials += self._free(server, now)
+            else:
+                free += self._free(server, now)
+        return self._with_free(free or min(1, trials))
+
+    def _with_free(self, free: int) -> int:
         most = self._backend.total_connections
-        return total if most is None else min(total, most)
+        return self.shares.total + free if most is None else min(self.shares.total + free, most)
+
+    @staticmethod
+    def _free(server: ServerState, now: float) -> int:
+        """Further transactions that one server may have now: none where it is out of service, or bears no more than it
+        has; one where it must be seen whether it is back."""
+        if server.is_drained:
+            return 0
+        health = server.health
+        if health.is_down or health.until:
+            return 1 if health.may_try(now) else 0
+        free = server.capacity(now) - server.load.busy
+        return free if free > 0 else 0
 
     def part(self, now: float) -> float:
         """The part of the slots that is in use; 1.0 only where somebody waits: all at work is how it should be."""
         return 1.0 if self.line.count else min(0.99, self.shares.total / max(1, self.capacity(now)))
 
-    async def take(self, session: Session, servers: list[ServerState], deadline: float, may_wait: bool) -> ServerState:
-        """A slot of one of these servers; raises TimeUp where none came free in the time that its class may wait."""
+    async def take(
+        self,
+        session: Session,
+        servers: Sequence[ServerState],
+        deadline: float,
+        others: Callable[[], Sequence[ServerState]] | None,
+    ) -> ServerState:
+        """A slot of one of these servers; raises TimeUp where none came free by the deadline.
+
+        :param others: gives those that would do too, and may come into service while it waits; None: it does not wait
+        """
         now = self._clock.seconds()
         self.shares.resize(self.capacity(now))
         name = session.traffic_class
@@ -83,26 +126,22 @@ class Slots:
         if server is not None:
             self._occupy(server, name)
             return server
-
-        if not may_wait:
+        if others is None or deadline <= now:
             raise TimeUp
 
         def suits() -> ServerState | None:
-            return self._free_one(servers, session, self._clock.seconds())
+            return self._free_one((*servers, *others()), session, self._clock.seconds())
 
         self._arm()
         began = now
-        server = await self.line.wait(name, suits, min(deadline, now + self.waits[name]))
+        server = await self.line.wait(name, suits, deadline)
         session.note(self._clock.seconds(), "backend", "waited", f"{self._clock.seconds() - began:.1f} s for a slot")
         assert server is not None
         return server
 
-    def _free_one(self, servers: list[ServerState], session: Session, now: float) -> ServerState | None:
+    def _free_one(self, servers: Sequence[ServerState], session: Session, now: float) -> ServerState | None:
         for server in servers:
-            if server.is_drained or server.all_busy >= server.capacity(now):
-                continue
-            health = server.health
-            if (health.is_down or health.until) and not health.may_try(now):
+            if not self._free(server, now):
                 continue
             if self._idle.has(server.name, session) or self._is_in_caps(server) or self._reclaim(server, session):
                 return server
@@ -110,17 +149,18 @@ class Slots:
 
     def _is_in_caps(self, server: ServerState) -> bool:
         """Whether one more connection to it may be opened."""
-        return server.all_links < server.max_links and self._is_in_total()
+        return server.load.links < server.max_links and self._is_in_total()
 
     def _is_in_total(self) -> bool:
         most = self._backend.total_connections
-        return most is None or sum(server.all_links for server in self._servers) < most
+        return most is None or sum(server.load.links for server in self._servers) < most
 
     def _occupy(self, server: ServerState, name: str) -> None:
         """Count a slot that is taken. The link is counted when it is opened, or is there already."""
-        server.busy += 1
-        if server.busy > server.most_busy:
-            server.most_busy = server.busy
+        load = server.load
+        load.busy += 1
+        if load.busy > server.most_busy:
+            server.most_busy = load.busy
         self.shares.take(name)
         health = server.health
         if health.is_down or health.until:
@@ -128,12 +168,19 @@ class Slots:
 
     def leave(self, server: ServerState, name: str) -> None:
         """A slot is free again: whoever waits and deserves it most has it."""
-        server.busy -= 1
+        load = server.load
+        load.busy -= 1
         self.shares.give_back(name)
         if self.line.count:
             self.serve()
-        if server.heir is not None:
-            server.heir()
+        if len(load.slots) > 1:
+            self._tell_others(load)
+
+    def _tell_others(self, load: Load) -> None:
+        """Something is free there: those in line of other revisions may have it too."""
+        for other in load.slots:
+            if other is not self:
+                other.serve()
 
     def _arm(self) -> None:
         """See to those in line when time itself makes room: a server may be tried again, or bears more as it starts."""
@@ -213,24 +260,16 @@ class Slots:
         self._resting.pop(link, None)
         server, shares = self._by_name[link.server], self.shares
         now = self._clock.seconds()
-        capacity = self.capacity(now)
+        free = self._free(server, now)
+        capacity = self._with_free(free) if len(self._servers) == 1 else self.capacity(now)
         if capacity != shares.capacity:
             shares.resize(capacity)
-        health, busy = server.health, server.busy if server.elder is None else server.all_busy
-        has_room = busy < (capacity if len(self._servers) == 1 else server.capacity(now))
-        needs_trial = health.is_down or health.until > 0.0
-        if must or has_room and shares.may(name) and (not needs_trial or health.may_try(now)):
+        if must or free and shares.may(name):
             self._occupy(server, name)
             link.begin(name, now)
-            link.is_trial = needs_trial
+            link.is_trial = server.health.needs_trial
             return True
         return False
-
-    def hear_of(self, server: ServerState) -> None:
-        """A session of an older revision has given something back at that server."""
-        self.serve()
-        if server.heir is not None:
-            server.heir()
 
     def park(self, link: Link) -> bool:
         """A session is over, or needs its link no more: keep it for another where that is safe; else it must end."""
@@ -252,7 +291,7 @@ class Slots:
             self._is_serving = before
 
     def _make_room(self, server: ServerState, session: Session) -> bool:
-        is_full = server.all_links >= server.max_links
+        is_full = server.load.links >= server.max_links
         for one in (server,) if is_full else self._servers:
             if self._idle.drop(one.name):
                 return True
@@ -263,13 +302,32 @@ class Slots:
                     # It was kept, but not for this one.
                     self._idle.drop(link.server)
                 return True
+        for one in (server,) if is_full else self._servers:
+            for other in one.load.slots:
+                if other is not self and other.give_up(one.name):
+                    return True
         return False
+
+    def give_up(self, server: str) -> bool:
+        """Another revision needs room at that server: end a link without a transaction; whether there was one."""
+        before, self._is_serving = self._is_serving, True
+        try:
+            if self._idle.drop(server):
+                return True
+            for link, give_up in self._resting.items():
+                if link.server == server:
+                    give_up()
+                    self._idle.drop(server)
+                    return True
+            return False
+        finally:
+            self._is_serving = before
 
     def closed(self, link: Link) -> None:
         self._resting.pop(link, None)
         self._idle.forget(link)
         server = self._by_name[link.server]
-        server.links -= 1
+        server.load.links -= 1
         if link.is_trial:
             server.health.trial_ended()
         name = link.end()
@@ -277,8 +335,8 @@ class Slots:
             self.leave(server, name)
             return
         self.serve()
-        if server.heir is not None:
-            server.heir()
+        if len(server.load.slots) > 1:
+            self._tell_others(server.load)
 
     def idle(self, server: str, session: Session) -> Link | None:
         """A link to that server that no session has, and that is the same for this one. What comes free where one is

@@ -73,7 +73,8 @@ class Bans:
     ) -> Ban:
         """From now on.
 
-        :param seconds: for so long; None: as long as it has earned. The gateway does not shorten a ban that holds
+        :param seconds: for so long; None: as long as it has earned. The gateway does not shorten a ban that holds, and
+            leaves one by hand as it is
         """
         before = self._bans.get(key)
         if before is not None and now - before.until >= REMEMBERED_S:
@@ -84,13 +85,12 @@ class Bans:
             # What it does while it is banned does not count as another time.
             times += 1
         until = now + (min(self.longest_s, self.first_s * GROWTH ** max(0, times - 1)) if seconds is None else seconds)
-        self._changed[key] = None
         self._strikes.pop(key, None)
         if by == GATEWAY and before is not None and holds:
-            until = max(until, before.until)
             if before.is_by_hand:
-                before.until = until
                 return before
+            until = max(until, before.until)
+        self._changed[key] = None
         self._bans.pop(key, None)
         made = self._bans[key] = Ban(key, reason, evidence, now, until, by, times)
         if len(self._bans) > MOST:
@@ -170,3 +170,5 @@ class Bans:
         """Take over rows."""
         for ban in sorted((Ban(*value) for _, value, _ in rows), key=lambda one: one.since):
             self._bans[ban.key] = ban
+        while len(self._bans) > MOST:
+            self._drop_one(wall)

@@ -88,13 +88,15 @@ class Stamps:
     :ivar evicted: keys that were forgotten though they were not free
     """
 
-    __slots__ = ("evicted", "most", "_stamps", "_changed")
+    __slots__ = ("evicted", "most", "_stamps", "_changed", "_kept")
 
     def __init__(self, most: int) -> None:
         self.evicted = 0
         self._stamps: OrderedDict[str, float] = OrderedDict()
         self.most = most
         self._changed: dict[str, None] = {}
+        #: Keys that `changed` gave a stamp for: what is on the disk.
+        self._kept: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._stamps)
@@ -142,6 +144,9 @@ class Stamps:
             if tat > now:
                 # Still in use: it goes to the end of those that are looked at.
                 stamps[key] = tat
+            else:
+                # What is on the disk of it is over too.
+                self._kept.discard(key)
         if len(stamps) < self.most:
             return
         oldest = [stamps.popitem(last=False) for _ in range(min(_CANDIDATES, len(stamps)))]
@@ -157,6 +162,19 @@ class Stamps:
             if tat > now:
                 # The key is there: the order, which is iterated over, stays.
                 self._stamps[key] = after.rescale(tat, now, before)
+                self._changed[key] = None
+
+    def resize(self, most: int, now: float) -> None:
+        """Room for so many keys from now on."""
+        self.most = most
+        while len(self._stamps) > most:
+            _, tat = self._stamps.popitem(last=False)
+            self.evicted += tat > now
+
+    def restore(self, key: str, tat: float) -> None:
+        """Take over a stamp that is on the disk."""
+        self._stamps[key] = tat
+        self._kept.add(key)
 
     def fullest(self, most: int) -> list[tuple[str, float]]:
         """The keys whose stamps lie furthest ahead, and these; of many keys those that were used last are looked at."""
@@ -178,10 +196,16 @@ class Stamps:
         :param lead_s: what comes free earlier than that is left out: it would be free before anybody reads it
         """
         rows: list[tuple[str, float]] = []
-        stamps, changed = self._stamps, self._changed
+        stamps, changed, kept = self._stamps, self._changed, self._kept
         while changed and len(rows) < most:
-            key, _ = changed.popitem()
+            # The first that changed goes first: else one that is always new would keep it from the disk.
+            key = next(iter(changed))
+            del changed[key]
             tat = stamps.get(key, 0.0)
-            if tat > now + lead_s or not tat:
+            if tat > now + lead_s:
                 rows.append((key, tat))
+                kept.add(key)
+            elif key in kept:
+                rows.append((key, 0.0))
+                kept.remove(key)
         return rows

@@ -48,6 +48,13 @@ class Shares:
             self.capacity = capacity
             self._promised = {name: math.floor(self._shares.get(name, 0.0) * capacity + 1e-9) for name in CLASSES}
 
+    def divide(self, shares: Mapping[str, float]) -> None:
+        """Other parts are promised from now on."""
+        if shares != self._shares:
+            self._shares = shares
+            capacity, self.capacity = self.capacity, -1
+            self.resize(capacity)
+
     def promised(self, name: str) -> int:
         """The guaranteed part of a class, in slots."""
         return self._promised[name]

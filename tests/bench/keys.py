@@ -118,6 +118,7 @@ def main() -> int:
         before = resident_octets()
         limiter = Limiter(Clock())
         limits = limiter.limits(loads(CONFIG.format(keys=2 * keys + 100)))
+        limits.begin()
         names = fill(limiter, keys)
         own = sum(map(sys.getsizeof, names)) + sys.getsizeof(names)
         made[keys] = rounds(limits, names)
@@ -141,7 +142,7 @@ def main() -> int:
     size = used[MANY][0] / 2**20
     print(f"keys: {used[MANY][1]:,} keys take {size:.0f} MiB, {octets:.0f} octets each (at most {OCTETS})")
     limiter = Limiter(Clock())
-    limiter.limits(loads(CONFIG.format(keys=FEW)))
+    limiter.limits(loads(CONFIG.format(keys=FEW))).begin()
     fill(limiter, MANY // 10)
     held = sum(map(len, limiter.stamps.values()))
     print(f"keys: of {2 * MANY // 10:,} keys with room for {FEW:,} there are {held:,}")
