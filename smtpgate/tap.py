@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,6 @@ from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.filter_slots import FilterSlots
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
-from smtpgate.proxy.memory import PIECE
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reputation import Reputation
@@ -331,9 +329,9 @@ class Gateway(Service):
     def _keep_house(self) -> None:
         revision = self.control.revision
         if revision is not None:
-            for pool in revision.pools.values():
-                pool.slots.shares.fade()
-        self.control.reception.shares.fade()
+            revision.fade()
+        for shares in (self.control.reception.shares, self.engine.memory.shares):
+            shares.fade()
         self.engine.ledger.expire()
         self.ledger_store.expire(time.time())
         self.history_store.expire(time.time())
@@ -401,6 +399,7 @@ class Gateway(Service):
                 self._server_tls(settings, listener),
                 self._password_check(listener),
             )
+        parts = {name: one.share for name, one in settings.classes.items()}
         pools = {
             name: Pool(
                 backend,
@@ -410,7 +409,7 @@ class Gateway(Service):
                 self._client_tls(backend),
                 self.keeper,
                 self.tell,
-                {name: one.share for name, one in settings.classes.items()},
+                parts,
                 {name: one.wait_s for name, one in settings.classes.items()},
             )
             for name, backend in settings.backends.items()
@@ -422,10 +421,8 @@ class Gateway(Service):
             [limit.name for limit in settings.rate_limits] + [limit.name for limit in settings.concurrency_limits],
         )
         limits = self.limiter.limits(settings)
-        pieces = settings.limits.body_memory_octets // PIECE
-        begin = partial(self.engine.memory.shares.resize, pieces)
         revision = settings.digest[:12]
-        return Revision(revision, settings, Router(settings), pools, doors, limits, at_begin=begin, at_close=give_back)
+        return Revision(revision, settings, Router(settings), pools, doors, limits, at_close=give_back)
 
     def _uses(self, settings: Settings, services: Any, shadow: Any) -> list[Use]:
         limits = settings.limits

@@ -124,7 +124,15 @@ class TestGateway:
                 )
             )
             pools[name] = Pool(
-                backend, settings.hostname, settings.timeouts.greeting_s, self.connector, tls_back, self.keeper, tell
+                backend,
+                settings.hostname,
+                settings.timeouts.greeting_s,
+                self.connector,
+                tls_back,
+                self.keeper,
+                tell,
+                {name: one.share for name, one in settings.classes.items()},
+                {name: one.wait_s for name, one in settings.classes.items()},
             )
         limits = self.limiter.limits(settings)
         return Revision(settings.digest[:12], settings, Router(settings), pools, doors, limits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -99,11 +99,14 @@ class PoolKit:
     def _pool(self, backend: Backend) -> Pool:
         return Pool(backend, "gate.example", 30.0, self.connector, None, self.keeper, self.events.append)
 
-    def reload(self) -> Pool:
-        """A new revision of the same; the old pool, whose sessions go on."""
-        old, self.pool = self.pool, self._pool(self.pool.backend)
+    def reload(self, servers: Sequence[str] = (), **given: Any) -> Pool:
+        """A new revision, with other servers or keys where they are given; the old pool, whose sessions go on."""
+        if servers:
+            given["servers"] = tuple(server(one) for one in servers)
+        old, self.pool = self.pool, self._pool(attrs.evolve(self.pool.backend, **given))
         self.pool.inherit(old)
         old.close()
+        self.turn()
         return old
 
     def ask(self, traffic_class: str = "unknown", key: str = "", pool: Pool | None = None, **given: Any) -> Asked:

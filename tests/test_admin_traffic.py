@@ -381,6 +381,10 @@ class TrialTests(TrafficCase):
             ({"text": TRIAL + '[listeners.zz]\nlisten = ["tcp:1"]\npassword_file = "/etc/shadow"\n'}, 422),
             ({"text": TRIAL + TRIAL.replace("tried", "other")}, 422),
             ({"text": "[[rate_limits"}, 422),
+            ({"text": "a = " + "[" * 9000}, 422),
+            ({"text": TRIAL.replace("2/1h", "1" + "0" * 400 + "/1h")}, 422),
+            ({"text": TRIAL + "burst = 1" + "0" * 400}, 422),
+            ({"text": TRIAL + "burst = " + "1" * 5000}, 422),
             ({"name": "none"}, 404),
             ({"text": TRIAL, "hours": 169}, 422),
         ):
@@ -461,6 +465,15 @@ class RecipientsTests(TrafficCase):
         text = '[[rate_limits]]\nname = "x"\ncount = "recipients"\nby = ["client"]\nrate = "2/1h"\npace = "0s"\n'
         found = self.run_trial(text)
         self.assertEqual((found["asked"], found["held"]), (2, 0))
+
+    def test_refused_recipients_are_asked_about_as_at_work(self) -> None:
+        """At MAIL; at RCPT only where one of the message was refused before."""
+        names = tuple(f"u{number}@example.net" for number in range(9))
+        self.desk.history.keep(make_session(recipients=names, started=self.control.engine.wall() - 100))
+        text = (
+            '[[rate_limits]]\nname = "x"\ncount = "refused_recipients"\nby = ["client"]\nrate = "9/1d"\npace = "0s"\n'
+        )
+        self.assertEqual(self.run_trial(text)["asked"], 1)
 
     def test_a_reply_is_not_paced_for_ever(self) -> None:
         """Of one message 20 seconds in all, as at work."""

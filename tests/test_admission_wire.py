@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from smtpgate.policy import event as told
 from smtpgate.testing import Gateway
+from smtpgate.traffic.classes import CLASSES as NAMES
 from smtpgate.traffic.pressure import LEVELS, Pressure
 from tests.gateway_kit import GatewayCase, TestGateway
 from tests.script_kit import REFERENCE, Backend, Client
@@ -114,6 +116,32 @@ class AdmissionTests(GatewayCase):
             self.assertEqual(shares.total, 0)
 
         return self.talk(script, limits="connections = 10")
+
+    def test_parts_are_as_configured(self) -> Deferred[Any]:
+        """Of sessions, memory and slots; another configuration holds from then on."""
+
+        def promised(gateway: TestGateway) -> list[dict[str, float]]:
+            revision = gateway.control.revision
+            assert revision is not None
+            all_ = (gateway.control.reception.shares, gateway.engine.memory.shares, revision.pools["mail"].slots.shares)
+            found = []
+            for shares in all_:
+                shares.resize(1000)
+                found.append({name: shares.promised(name) / 1000 for name in NAMES})
+            return found
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            settings = gateway.settings
+            for known, unknown in ((0.3, 0.2), (0.1, 0.7), (0.3, 0.2)):
+                classes = dict(settings.classes)
+                classes["known"] = attrs.evolve(classes["known"], share=known)
+                classes["unknown"] = attrs.evolve(classes["unknown"], share=unknown)
+                classes["trusted"] = attrs.evolve(classes["trusted"], share=0.1)
+                gateway.in_reactor(gateway.control._apply, attrs.evolve(settings, classes=classes))
+                expected = {"trusted": 0.1, "known": known, "unknown": unknown, "suspect": 0.05}
+                self.assertEqual(gateway.in_reactor(promised, gateway), [expected] * 3)
+
+        return self.talk(script)
 
     def test_a_message_on_its_way_is_not_cut(self) -> Deferred[Any]:
         """A stranger in the middle of a transaction stays; there is nobody to give way, so the trusted one is told."""
@@ -240,7 +268,7 @@ class AdmissionTests(GatewayCase):
                 "busy": (12, 12, 3),
                 "high": (12, 3, 1),
                 "severe": (12, 1, 0),
-                "critical": (6, 0, 0),
+                "critical": (12, 0, 0),
             }.items():
                 for name, expected in zip(("known", "unknown", "suspect"), most, strict=True):
                     if expected:
@@ -286,6 +314,7 @@ class AdmissionTests(GatewayCase):
             ("high", "suspect", 10.0),
             ("high", "unknown", 10.0),
             ("severe", "known", 300.0),
+            ("critical", "known", 300.0),
             ("critical", "trusted", 300.0),
         ):
             pressure.level = LEVELS.index(level)

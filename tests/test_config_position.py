@@ -131,6 +131,20 @@ class SyntaxTests(SynchronousTestCase):
             error = self.assertRaises(BadSyntax, read, text)
             self.assertEqual(error.reason, "nested too deeply")
 
+    def test_numbers_of_more_than_64_bits(self) -> None:
+        """TOML asks for no more, and what is calculated with them would overflow."""
+        self.assertEqual(read(f"a = {2**63 - 1}\nb = -{2**63}").tree, {"a": 2**63 - 1, "b": -(2**63)})
+        for text in (f"x = 1\n  a = {2**63}", f"x = 1\n  a = -{2**63 + 1}", "x = 1\n  a = 1" + "0" * 5000):
+            error = self.assertRaises(BadSyntax, read, text)
+            self.assertEqual((error.line, error.column, error.reason), (2, 7, "a number of more than 64 bits"))
+        error = self.assertRaises(BadSyntax, read, f"[a]\nb = [1, {{c = {2**63}}}]")
+        self.assertEqual(error.line, 2)
+
+    def test_half_a_letter(self) -> None:
+        """Of a text that is no UTF-8."""
+        error = self.assertRaises(BadSyntax, read, 'x = 1\ny = "\ud800"')
+        self.assertEqual((error.line, error.column), (2, 6))
+
     def test_brackets_in_texts_and_comments_do_not_count(self) -> None:
         """Only real nesting is refused."""
         many = "[" * 500

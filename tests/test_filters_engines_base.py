@@ -235,6 +235,22 @@ class PlacesTests(SynchronousTestCase):
             self.successResultOf(held[number])
         self.assertEqual(places.free, 2)
 
+    def test_a_long_line_that_is_done_at_once(self) -> None:
+        """Each gives its place back while it has it: all have one, however many."""
+        places = Places(1, 5000)
+        first = ensureDeferred(places.take())
+        self.successResultOf(first)
+
+        async def quick(number: int) -> int:
+            await places.take()
+            places.give()
+            return number
+
+        asked = [ensureDeferred(quick(number)) for number in range(2000)]
+        places.give()
+        self.assertEqual([self.successResultOf(one) for one in asked], list(range(2000)))
+        self.assertEqual(places.free, 1)
+
 
 class WordTests(SynchronousTestCase):
     """What all engines use."""

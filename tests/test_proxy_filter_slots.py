@@ -45,6 +45,22 @@ class SlotsTests(SynchronousTestCase):
         self.successResultOf(second)
         self.assertEqual((slots.waiting, slots.shares.total), (0, 1))
 
+    def test_a_long_line_that_is_done_at_once(self) -> None:
+        """Each gives its slot back while it is served: all are served, however many."""
+        slots = FilterSlots(1)
+        slots.take("unknown")
+        served: list[int] = []
+
+        def done(number: int) -> None:
+            served.append(number)
+            slots.give_back("unknown")
+
+        for number in range(2000):
+            slots.take("unknown").addCallback(lambda _, number=number: done(number))
+        slots.give_back("unknown")
+        self.assertEqual(served, list(range(2000)))
+        self.assertEqual((slots.waiting, slots.shares.total), (0, 0))
+
 
 class Hanging:
     """A filter that answers when it is told, or never."""

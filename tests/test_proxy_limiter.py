@@ -462,6 +462,48 @@ class TogetherTests(SynchronousTestCase):
         self.assertIn("Too many messages", held.text)
         self.assertEqual(len(held.findings), 2)
 
+    def test_the_longest_is_waited_for(self) -> None:
+        """Where all of them are short enough."""
+        paced = 'pace = "20s"'
+        texts = [
+            rate("refused_recipients", "client", rate=f"1/{first}s", more="burst = 1").replace('pace = "0s"', paced)
+            + rate("messages", "client", rate=f"1/{second}s", more="burst = 1").replace('pace = "0s"', paced)
+            for first, second in ((15, 5), (5, 15))
+        ]
+        for text in texts:
+            kit = LimitsKit(text)
+            transaction = kit.transaction()
+            self.assertIsNone(kit.limits.mail(transaction))
+            recipient, _ = kit.recipient(transaction, "a@example.net")
+            kit.limits.refused(transaction, recipient)
+            kit.end(transaction)
+            held = kit.limits.mail(kit.transaction())
+            assert held is not None
+            self.assertTrue(held.is_paced)
+            self.assertLess(abs(held.wait_s - 15.0), 0.1)
+            self.assertEqual((len(held.findings), len(held.met)), (2, 2))
+
+    def test_recipients_of_one_message_come_back_together(self) -> None:
+        """Each hears when there is room for it and for those that were put off before it; all are let in then."""
+        kit = LimitsKit(rate("recipients", "client", rate="60/1h", more="burst = 3"))
+
+        def sent(names: str) -> tuple[str, float]:
+            transaction = kit.transaction()
+            again, wait_s = "", 0.0
+            for name in names:
+                recipient, held = kit.recipient(transaction, f"{name}@example.net")
+                if held is not None:
+                    kit.limits.not_accepted(transaction, recipient)
+                    again, wait_s = again + name, held.wait_s
+            kit.end(transaction)
+            return again, wait_s
+
+        again, wait_s = sent("abcdef")
+        self.assertEqual(again, "def")
+        self.assertLess(abs(wait_s - 180.0), 1.0)
+        kit.clock.advance(wait_s)
+        self.assertEqual(sent(again)[0], "")
+
     def test_a_recipient_that_is_put_off_at_the_end_costs_nothing(self) -> None:
         """Whatever counts by it, where each has an answer of its own."""
         for count in ("messages", "octets", "recipients"):
@@ -625,6 +667,42 @@ class RestartTests(SynchronousTestCase):
             kit.limiter.limits(loads(FILE + other, "/nowhere/gate.toml"))
             self.assertFalse(is_in(kit.limits.mail(kit.transaction())))
         self.assertEqual(len(kit.limiter.changed(0.0, 9)), 1)
+
+    def test_another_rate_while_a_message_is_on_its_way(self) -> None:
+        """All of what has not run out is given back, in whichever measure it ran."""
+        for slow, fast in (("3600/1h", "60/1h"), ("60/1h", "3600/1h")):
+            kit = LimitsKit(rate("messages", "client", rate=slow, more="burst = 10"))
+            for _ in range(9):
+                transaction = kit.transaction()
+                kit.limits.mail(transaction)
+                kit.end(transaction)
+            flying, old = kit.transaction(), kit.limits
+            self.assertTrue(is_in(old.mail(flying)))
+            kit.clock.advance(0.5)
+            kit.reload(rate("messages", "client", rate=fast, more="burst = 10"))
+            kit.clock.advance(0.5)
+            before = kit.limits.rules[0].state("192.0.2.7", kit.limits.now())[0]
+            flying.outcome = "deferred"
+            old.ended(flying)
+            after = kit.limits.rules[0].state("192.0.2.7", kit.limits.now())[0]
+            # It was the last of ten: nothing of it has run out.
+            self.assertLess(abs(before - after - 1.0), 1e-3, (before, after))
+
+    def test_a_limit_that_was_away_does_not_remember(self) -> None:
+        """Nor does the disk: removed and added again it begins anew, over a restart too."""
+        text = rate("messages", "client", rate="2/1d")
+        for is_restored in (False, True):
+            kit = self.used_up(text, 2)
+            disk = {key: (key, value, at) for key, value, at in kit.limiter.changed(1_000_000.0, 100)}
+            if is_restored:
+                kit.limiter = Limiter(kit.clock)
+                kit.limiter.restore(list(disk.values()), 1_000_000.0)
+            kit.reload("")
+            kit.reload(text)
+            self.assertTrue(is_in(kit.limits.mail(kit.transaction())))
+            rows = kit.limiter.changed(1_000_000.0, 100)
+            # The old row goes first.
+            self.assertEqual([(key in disk, value is None) for key, value, _ in rows], [(True, True), (True, False)])
 
     def test_sessions_of_an_older_revision_count_in_the_new_measure(self) -> None:
         """What they take and give back is as much as for anybody."""

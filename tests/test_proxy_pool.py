@@ -48,6 +48,23 @@ class SlotTests(SynchronousTestCase):
             busy.append(asked[name])
         self.assertEqual(order, ["trusted", "known", "unknown", "suspect"])
 
+    def test_who_comes_later_does_not_overtake_the_line(self) -> None:
+        """Where time makes room, as in a slow start, it is for those who wait."""
+        kit = PoolKit("a", max_connections=20, slow_start_s=20.0)
+        health = kit.pool.servers[0].health
+        health.unreachable(kit.clock.seconds(), 0.1)
+        health.reached(kit.clock.seconds())
+        self._fill(kit, 2)
+        trusted = kit.ask("trusted")
+        self.assertTrue(trusted.waits)
+        for number in range(100):
+            kit.advance(0.05)
+            later = kit.ask("suspect" if number % 2 else "unknown")
+            if not trusted.waits:
+                break
+            self.assertTrue(later.link is None)
+        self.assertIsNotNone(trusted.link)
+
     def test_nobody_waits_longer_than_its_class(self) -> None:
         """Suspect 1 s, unknown 2.5 s, known and trusted 5 s; then 451 4.3.2."""
         kit = PoolKit("a", max_connections=1)

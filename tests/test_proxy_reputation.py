@@ -12,7 +12,7 @@ from smtpgate.config.loader import loads
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding, Verdict
-from smtpgate.proxy.reputation import KNOWN_S, Reputation, house_of
+from smtpgate.proxy.reputation import CORRESPONDENTS, KNOWN_S, Correspondents, Reputation, house_of
 from smtpgate.smtp.reply import Reply
 from smtpgate.traffic.reputation import HALF_LIFE_S, REASONS, Record, Records
 from tests.limits_kit import FILE, path
@@ -73,8 +73,19 @@ class RecordTests(SynchronousTestCase):
         for reason, more, gap in points:
             now += gap
             record.add(reason, more, now)
-            self.assertLessEqual(len(record.points), REASONS)
+            # Those with a name, and what the least have come to.
+            self.assertLessEqual(len(record.points), REASONS + 1)
         self.assertLessEqual(record.sample(now), sum(more for _, more, _ in points) + 1e-6)
+
+    def test_no_point_is_lost(self) -> None:
+        """Neither the good ones of a sender with many faults, nor those of a fault that is new."""
+        record = Record(0.0, {})
+        record.add("delivered", 0.2, 0.0)
+        for number in range(3 * REASONS):
+            record.add(f"r{number}", 1.0 + number, 0.0)
+        record.add("new", 0.1, 0.0)
+        self.assertEqual(record.points["delivered"], 0.2)
+        self.assertAlmostEqual(record.bad(0.0), sum(1.0 + number for number in range(3 * REASONS)) + 0.1)
 
     def test_who_was_not_heard_of_goes_first(self) -> None:
         """A table of three."""
@@ -115,7 +126,8 @@ class ReputationTests(SynchronousTestCase):
         transaction.authenticated = {name: (value,) for name, value in authenticated.items()}
         for address, state in recipients:
             recipient = Recipient(path(address), {})
-            recipient.state, recipient.reply = state, Reply(250 if state == "delivered" else 550, "", ("x",))
+            recipient.state, recipient.backend = state, "mail"
+            recipient.reply = Reply(250 if state == "delivered" else 550, "", ("x",))
             transaction.recipients.append(recipient)
         self.reputation.hear(told.TransactionEnded(transaction))
         return transaction
@@ -245,6 +257,28 @@ class ReputationTests(SynchronousTestCase):
         much_later = Reputation(lambda: self.now, lambda: self.settings)
         much_later.restore(kept["reputation"], self.now + 365 * DAY)
         self.assertEqual(len(much_later.records), 0)
+
+    def test_no_more_correspondents_than_there_is_room_for(self) -> None:
+        """On the disk neither; those that were written to last are known."""
+        found, disk = Correspondents(), dict[str, tuple[str, Any, float]]()
+        for number in range(CORRESPONDENTS + 20_000):
+            found.learn("x", f"d{number}.example", float(number))
+            if number % 30_000 == 0:
+                self._write(found, disk)
+        self._write(found, disk)
+        self.assertEqual((len(found), len(disk)), (CORRESPONDENTS, CORRESPONDENTS))
+        after = Correspondents()
+        after.restore([*disk.values(), ("old.example", -5.0, 1.0)], 0.0)
+        self.assertEqual(len(after), CORRESPONDENTS)
+        self.assertFalse(after.knows("x", "old.example", 0.0))
+
+    @staticmethod
+    def _write(found: Correspondents, disk: dict[str, tuple[str, Any, float]]) -> None:
+        for key, value, at in found.changed(0.0, 10**9):
+            if value is None:
+                disk.pop(key, None)
+            else:
+                disk[key] = (key, value, at)
 
     def test_whose_a_name_is(self) -> None:
         """Two labels, three where the second level is short."""

@@ -35,6 +35,16 @@ class DistributionTests(SynchronousTestCase):
         for start in range(0, SESSIONS - 8, 97):
             self.assertEqual(Counter(picked[start : start + 8]), Counter(WEIGHTS))
 
+    def test_groups_take_turns_each_for_itself(self) -> None:
+        """Tiers, and servers that are down: asked for at each choice, and none changes whose turn it is in another."""
+        balance: Balance[str] = Balance("round-robin")
+        picked = Counter(balance.order(candidates(WEIGHTS), "", 1)[0] for _ in range(80) if self._other(balance))
+        self.assertEqual(picked, Counter({name: 10 * weight for name, weight in WEIGHTS.items()}))
+
+    @staticmethod
+    def _other(balance: Balance[str]) -> bool:
+        return balance.order(candidates({"d": 1, "e": 1}), "", 2) in (["d", "e"], ["e", "d"])
+
     @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 9), min_size=2))
     def test_round_robin_is_never_ahead_by_more_than_one_turn(self, weights: dict[str, float]) -> None:
         """At no time has a server more than its share and one turn more of each."""

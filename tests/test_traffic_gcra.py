@@ -145,6 +145,40 @@ class StampsTests(SynchronousTestCase):
         self.assertEqual(len(stamps), 100)
         self.assertEqual(stamps.evicted, 900)
 
+    def test_the_disk_holds_what_is_here(self) -> None:
+        """What was dropped goes there too, where it would come back after a restart; what is over goes by itself."""
+        stamps, disk = Stamps(100), dict[str, float]()
+
+        def save(now: float) -> None:
+            for key, tat in stamps.changed(now, 5.0, 10_000):
+                if tat:
+                    disk[key] = tat
+                else:
+                    del disk[key]
+
+        for number in range(1000):
+            stamps.put(f"k{number}", 10_000.0 + number, 0.0)
+            if number % 7 == 0:
+                save(0.0)
+        save(0.0)
+        self.assertEqual(disk, dict(stamps.items()))
+        # Given back: its stamp is over before it is asked for again, and the one on the disk is not.
+        key = stamps.items()[0][0]
+        stamps.put(key, 1.0, 0.0)
+        for number in range(300):
+            stamps.put(f"n{number}", 20_000.0, 2.0)
+        save(2.0)
+        self.assertNotIn(key, disk)
+        self.assertEqual((disk, len(stamps.kept())), (dict(stamps.items()), 100))
+
+    def test_less_room_takes_what_comes_free_first(self) -> None:
+        """However long ago it was used."""
+        stamps = Stamps(100)
+        for number in range(100):
+            stamps.put(f"k{number}", 1000.0 - number, 0.0)
+        stamps.resize(10, 0.0)
+        self.assertEqual({key for key, _ in stamps.items()}, {f"k{number}" for number in range(10)})
+
     def test_the_worst_is_kept(self) -> None:
         """What is forgotten is what comes free first of those looked at."""
         stamps = Stamps(8)

@@ -140,6 +140,20 @@ class GuessesTests(SynchronousTestCase):
         self.assertEqual(self.guesses.allowed(OFFICE), NETWORK_GUESSES)
         self.assertEqual(self.guesses.allowed(ELSEWHERE), NETWORK_GUESSES + PER_ACCOUNT)
 
+    def test_a_large_office_has_a_limit_too(self) -> None:
+        """However many are at home there, a stranger that guesses is not heard in the end, and banned later."""
+        for many in (10, 24, 50, 500):
+            self.guesses = Guesses(bytes(32))
+            for number in range(many):
+                self.guesses.succeeded(f"user{number}", OFFICE, self.now)
+            unheard = banned = 0
+            for number in range(1, 400):
+                is_banned = bool(self.fail(f"root{number}", f"guess{number}"))
+                unheard = unheard or number * (not self.heard("nobody"))
+                banned = banned or number * is_banned
+            self.assertEqual((unheard, banned), (self.guesses.allowed(OFFICE), 2 * self.guesses.allowed(OFFICE)), many)
+            self.assertTrue(self.heard("user1"))
+
     def test_memory_is_bounded(self) -> None:
         """Millions of guesses take no more room than some."""
         for number in range(5 * VALUES):
@@ -207,6 +221,15 @@ class BansTests(SynchronousTestCase):
             bans.ban(f"n{number}", "spray", "x", 6.0, 1e8)
         self.assertIsNotNone(bans.get("hand", 7.0))
         self.assertEqual((len(bans), bans.holding(7.0)), (MOST, MOST))
+
+    def test_it_grows_for_ever_and_no_further(self) -> None:
+        """One who is back each time is banned each time."""
+        bans, now = Bans(), 0.0
+        bans.longest_s = FIRST_S
+        for number in range(1000):
+            ban = bans.ban("192.0.2.7", "spray", "x", now)
+            self.assertEqual((ban.times, ban.until - now), (number + 1, FIRST_S))
+            now = ban.until
 
     def test_lifted_is_forgotten(self) -> None:
         """The next one is a first one."""

@@ -81,6 +81,12 @@ class SharesTests(SynchronousTestCase):
         shares.take("trusted")
         shares.give_back("trusted")
         shares.fade()
+        self.assertEqual(shares.promised("trusted"), 8)
+        for _ in range(18):
+            self.assertTrue(shares.may("unknown"))
+            shares.take("unknown")
+        self.assertFalse(shares.may("unknown"))
+        shares.fade()
         while shares.may("unknown"):
             shares.take("unknown")
         self.assertEqual(shares.total, 20)

@@ -174,6 +174,34 @@ class BanTests(WardenCase):
 
         return self.talk(script, rules=[(b"^RCPT", b"550 5.1.1 nobody")])
 
+    def test_a_full_mailbox_is_somebody(self) -> Deferred[Any]:
+        """So is one whose owner wants no mail from there, and one that policy keeps mail from."""
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            for number, said in enumerate((b"552 5.2.2 full", b"550 5.7.1 no", b"550 5.2.1 closed", b"554 no")):
+                backend.rules[:] = [(b"^RCPT", said)]
+                with From(gateway.port(), "203.0.113.7") as client:
+                    client.hello()
+                    client.say(b"MAIL FROM:<a@example.org>")
+                    for name in range(18):
+                        self.assertEqual(client.say(b"RCPT TO:<x%d.%d@example.net>" % (number, name))[:3], said[:3])
+                    client.say(b"RSET")
+                self.assertTrue(gateway.idle())
+            self.assertIsNone(gateway.control.reception.warden.find("203.0.113.7"))
+            backend.rules[:] = [(b"^RCPT", b"550 nobody")]
+            for _ in range(3):
+                with From(gateway.port(), "203.0.113.7") as client:
+                    if client.greeting[:3] != b"220":
+                        break
+                    client.hello()
+                    client.say(b"MAIL FROM:<a@example.org>")
+                    for name in range(18):
+                        client.say(b"RCPT TO:<x%d@%s>" % (name, b"example.net" if name % 2 else b"not.ours.example"))
+                self.assertTrue(gateway.idle())
+            self.assertIsNotNone(gateway.control.reception.warden.find("203.0.113.7"))
+
+        return self.talk(script)
+
     def test_no_harvest(self) -> Deferred[Any]:
         """Bounces to made-up addresses, a mailing list with old ones that also delivers, and a known sender."""
 
@@ -249,6 +277,35 @@ class LoginTests(WardenCase):
             self.assertEqual(self.login(gateway, "alice", "right", "198.51.100.7")[:3], b"235")
 
         return self.logins(script)
+
+    def test_a_mechanism_that_hides_the_password_is_no_way_around(self) -> Deferred[Any]:
+        """Where somebody is at home the network is heard; who the client is, is asked as soon as it says so."""
+        rules = [
+            (b"^AUTH CRAM", b"334 PDE+"),
+            (b"^AUTH SCRAM", b"334 cj0x"),
+            (b"^[A-Za-z0-9+/=]+$", b"535 5.7.8 wrong"),
+        ]
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            warden = gateway.control.reception.warden
+            gateway.in_reactor(warden.logged_in, "bob", "203.0.113.7")
+            for number in range(16):
+                gateway.in_reactor(warden.login_failed, "alice", f"guess{number}", "203.0.113.7")
+            for name, code in ((b"alice", b"454"), (b"carol", b"454"), (b"bob", b"535")):
+                with From(gateway.port(), "203.0.113.7") as client:
+                    client.hello()
+                    self.assertEqual(client.say(b"AUTH CRAM-MD5")[:3], b"334")
+                    self.assertEqual(client.say(base64.b64encode(name + b" " + b"0" * 32))[:3], code, name)
+                    first = base64.b64encode(b"n,,n=" + name + b",r=x")
+                    said = client.say(b"AUTH SCRAM-SHA-256 " + first)
+                    self.assertEqual(said[:3], b"334" if code == b"535" else code, name)
+            self.assertEqual(len(backend.seen(b"^AUTH SCRAM")), 1)
+
+        behind = Backend(rules, ("PIPELINING", "AUTH PLAIN CRAM-MD5 SCRAM-SHA-256"))
+        self.addCleanup(behind.close)
+        listener = 'proxy_protocol_from = ["127.0.0.1"]\ngreet_wait = "0s"\nauth = "relay"\nauth_requires_tls = false'
+        text = self.config(behind.port, listener=listener, role="submission")
+        return self.run_script(text, lambda gateway: script(gateway, behind))
 
     def test_the_office_with_one_wrong_password(self) -> Deferred[Any]:
         """A phone tries last year's password thirty times; its owner and the others log in from behind that address."""

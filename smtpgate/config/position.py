@@ -114,6 +114,7 @@ def _is_leaf(node: dict[str, Any]) -> bool:
 
 def read(text: str) -> Document:
     """Parse a TOML text (version 1.0); raises `BadSyntax`."""
+    _refuse_surrogates(text)
     _refuse_deep(text)
     try:
         parsed = toml_rs.load_with_metadata(text, toml_version="1.0.0")
@@ -126,7 +127,31 @@ def read(text: str) -> Document:
         hint = "write each key and each table once" if reason == "duplicate key" else TOML_HINT
         raise BadSyntax(line, column, reason, hint) from None
     nodes: dict[str, Any] = parsed.meta["nodes"]
-    return Document(parsed.value, nodes, _headers(text, nodes), text.split("\n"))
+    document = Document(parsed.value, nodes, _headers(text, nodes), text.split("\n"))
+    _refuse_large(document, parsed.value, ())
+    return document
+
+
+def _refuse_surrogates(text: str) -> None:
+    """A TOML file is UTF-8. What came as JSON can hold halves of letters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        at = error.start
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        raise BadSyntax(line, column, "half of a surrogate pair is no letter", TOML_HINT) from None
+
+
+def _refuse_large(document: Document, value: Any, where: Where) -> None:
+    """TOML asks for 64 bits, and no number of ours needs more; arithmetic with larger ones would overflow."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise BadSyntax(*document.place(where), "a number of more than 64 bits", "write a smaller number")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_large(document, inner, (*where, name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _refuse_large(document, inner, (*where, number))
 
 
 def _refuse_deep(text: str) -> None:

@@ -157,6 +157,8 @@ def parse_rate(text: str, is_size: bool) -> tuple[int, float]:
         seconds = parse_duration(time)
     except ValueError:
         raise BadValue(f"{quoted(text)} is not a rate", RATE_HINT) from None
+    if count >= 2**63:
+        raise BadValue(f"{quoted(text)} is more than 64 bits hold", RATE_HINT)
     if count < 1 or seconds <= 0:
         raise BadValue(f"{quoted(text)} lets nothing pass", "write how many may come in the time, 1 at least")
     return count, seconds

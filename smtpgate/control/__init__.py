@@ -36,6 +36,7 @@ from smtpgate.policy import event as told
 from smtpgate.policy.question import Question
 from smtpgate.policy.transaction import Session as Facts
 from smtpgate.proxy.drains import Drains
+from smtpgate.proxy.memory import PIECE
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Engine, Revision
@@ -324,7 +325,8 @@ class Control:
             self._close(fresh)
             raise
         self.revision = fresh
-        fresh.begin()
+        fresh.limits.begin()
+        self._share_out(settings)
         self.revision_at = self.engine.wall()
         for name, pool in fresh.pools.items():
             if old is not None and name in old.pools:
@@ -337,6 +339,13 @@ class Control:
             self._retired.append(old)
             old.retire(self._close)
         self.engine.tell(told.Happened("config.applied", "info", f"revision {fresh.id}", (("config_rev", fresh.id),)))
+
+    def _share_out(self, settings: Settings) -> None:
+        """What all revisions share follows the newest."""
+        memory, parts = self.engine.memory.shares, {name: one.share for name, one in settings.classes.items()}
+        memory.resize(settings.limits.body_memory_octets // PIECE)
+        for shares in (memory, self.reception.shares):
+            shares.divide(parts)
 
     def _close(self, revision: Revision) -> None:
         """Give a revision up: its probes and, once each, its filters."""

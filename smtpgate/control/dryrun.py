@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -24,6 +23,7 @@ import attrs
 from smtpgate.config.loader import ConfigErrors, loads
 from smtpgate.config.model import Settings
 from smtpgate.config.model_traffic import PACED_S, ConcurrencyLimit, RateLimit
+from smtpgate.config.position import BadSyntax, read
 from smtpgate.control.views import Invalid, Refused, Unknown
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.proxy.limit_rules import Held, Rule
@@ -98,8 +98,8 @@ def limit_of(text: str, listeners: Iterable[str]) -> Limit:
     :param listeners: names that it may use
     """
     try:
-        tables = set(tomllib.loads(text))
-    except tomllib.TOMLDecodeError:
+        tables = set(read(text).tree)
+    except BadSyntax:
         # What is wrong is said below, with its place.
         tables = set()
     if tables - {"rate_limits", "concurrency_limits"}:
@@ -245,6 +245,7 @@ class Replay:
                     self._is_about = False
             else:
                 recipient.state = one["state"]
+                transaction.accepted += 1
         transaction.outcome, transaction.octets = message["outcome"], message["size_octets"]
         ended = message["ended_ms"] if message["ended_ms"] is not None else message["begun_ms"] or 0.0
         self._at(start + ended / 1000, partial(self._limits.ended, transaction))

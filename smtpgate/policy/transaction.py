@@ -17,11 +17,15 @@ from smtpgate.policy.mercy import is_spared
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.smtp.address import Path
 from smtpgate.smtp.reply import Reply
+from smtpgate.smtp.status import RELAY_DENIED
 
 #: How a transaction can end (P-311). "refused" and "deferred": the client was told so, by whomever; "delivered": 2yz
 #: told; "unacked": the backend has it, the client did not hear so; "aborted": the client gave up before its end of
 #: data; "unknown": the backend's answer to the end of data was lost.
 OUTCOMES: Final = ("delivered", "refused", "deferred", "aborted", "unacked", "unknown")
+
+#: Enhanced codes of a mailbox, a system or an address that is not there.
+_NOBODY: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.1"})
 
 #: Steps kept of one session's timeline; more are counted, not kept (promise 8).
 TIMELINE_STEPS: Final = 400
@@ -167,6 +171,20 @@ class Recipient:
         self.backend = ""
         self.server = ""
 
+    @property
+    def is_nobody(self) -> bool:
+        """It was refused because there is no such mailbox here: its server said so, or it is of no domain of ours.
+
+        RFC 3463 section 3.2; Exchange Online says 5.4.1. A server without enhanced codes says 550, 551 or 553; what is
+        full (552) or refused by policy is there.
+        """
+        reply = self.reply
+        if self.state != "refused" or reply is None:
+            return False
+        if reply is RELAY_DENIED or reply.enhanced in _NOBODY:
+            return True
+        return bool(self.backend) and reply.code in (550, 551, 553) and reply.enhanced in ("", "5.0.0")
+
 
 class Transaction:
     """The facts of one mail transaction.
@@ -180,6 +198,7 @@ class Transaction:
     :ivar shared: what its filters share (`proxy.shared.Flights`); None while there is nothing
     :ivar at_end: what is to be called when it is over
     :ivar charges: what it has taken of limits (`proxy.limiter.Charge`)
+    :ivar put_off: recipients that were told to come again, by limit and key
     :ivar hears_each: its client takes an answer for each recipient at the end of data: LMTP (RFC 2033 section 4.2), or
         SMTP with PRDR (draft-hall-prdr-00)
     :ivar authenticated: names that are proved, as far as filters asked: "spf" and "dkim" domains, "name" of the client
@@ -217,6 +236,7 @@ class Transaction:
         "charges",
         "authenticated",
         "hears_each",
+        "put_off",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
@@ -248,6 +268,7 @@ class Transaction:
         self.edits = EditList()
         self.content: Any = None
         self.shared: Any = None
+        self.put_off: dict[tuple[str, str], float] = {}
         self.at_end: list[Callable[[], None]] = []
         self.charges: list[Any] = []
         self.authenticated: dict[str, tuple[str, ...]] = {}

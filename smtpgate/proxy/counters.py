@@ -56,7 +56,7 @@ class Counters:
         self._counted = counted
         self._tell = tell
         self._call: Any = None
-        self._waiting: dict[str, dict[str, Row]] = {}
+        self._waiting: dict[str, list[Row]] = {}
         self._is_failing = False
         self._is_closed = False
         self._is_urgent = False
@@ -84,15 +84,18 @@ class Counters:
         """Write what changed; how many rows the largest group had."""
         largest = 0
         for space, counted in self._counted.items():
+            # What the store did not take the last time goes first: while it fails no more is asked for.
+            await self._put(space, self._waiting.get(space, []))
             rows = counted.changed(self._wall(), most)
             largest = max(largest, len(rows))
-            # What the store did not take the last time, but for what is newer by now.
-            waiting = self._waiting.setdefault(space, {})
-            waiting |= {row[0]: row for row in rows}
-            if waiting:
-                await self._store.put(space, list(waiting.values()))
-                waiting.clear()
+            await self._put(space, rows)
         return largest
+
+    async def _put(self, space: str, rows: list[Row]) -> None:
+        if rows:
+            self._waiting[space] = rows
+            await self._store.put(space, rows)
+            del self._waiting[space]
 
     def _again(self) -> None:
         self._call = None

@@ -25,6 +25,8 @@ class FilterSlots:
     def __init__(self, capacity: int, shares: Mapping[str, float] = SHARES) -> None:
         self.shares = Shares(capacity, shares)
         self._waiting: dict[str, deque[Deferred[None]]] = {name: deque() for name in CLASSES}
+        #: Who is served may be done at once, and the next one within it: too deep a nest for as many as wait.
+        self._is_serving = False
 
     @property
     def waiting(self) -> int:
@@ -53,9 +55,10 @@ class FilterSlots:
     def give_back(self, name: str) -> None:
         """A slot is free: whoever deserves it most has it."""
         self.shares.give_back(name)
-        while True:
-            following = self.shares.next(one for one, waiters in self._waiting.items() if waiters)
-            if following is None:
-                return
+        if self._is_serving:
+            return
+        self._is_serving = True
+        while (following := self.shares.next(one for one, waiters in self._waiting.items() if waiters)) is not None:
             self.shares.take(following)
             self._waiting[following].popleft().callback(None)
+        self._is_serving = False

@@ -46,6 +46,8 @@ class Limiter:
         self._counts: dict[str, tuple[str, Counter[str]]] = {}
         self._restored: dict[str, list[tuple[str, float, Rate]]] = {}
         self._met: dict[str, Counter[str]] = {}
+        #: Rows of limits that are no more, and are on the disk still.
+        self._withdrawn: list[str] = []
         #: Those of all revisions that have sessions.
         self._rules: WeakSet[Rule] = WeakSet()
 
@@ -101,7 +103,14 @@ class Limiter:
                 meter.rate = rates[name]
                 for rule in self._rules:
                     if rule.stamps is meter.stamps:
-                        rule.set_rate(meter.rate)
+                        rule.set_rate(meter.rate, now)
+        identities = {meter.identity for meter in meters.values()}
+        for meter in self._meters.values():
+            if meter.identity not in identities:
+                self._withdrawn += [f"{meter.identity} {key}" for key in meter.stamps.kept()]
+        for identity, restored in self._restored.items():
+            if identity not in identities:
+                self._withdrawn += [f"{identity} {key}" for key, _, _ in restored]
         self._meters = meters
         self._restored.clear()
 
@@ -139,7 +148,8 @@ class Limiter:
     def changed(self, wall: float, most: int) -> list[Row]:
         """What changed since the last time, as `restore` takes it."""
         now = self.now()
-        rows: list[Row] = []
+        rows: list[Row] = [(key, None, 0.0) for key in self._withdrawn[:most]]
+        del self._withdrawn[:most]
         for meter in self._meters.values():
             for key, tat in meter.stamps.changed(now, LEAD_S, most - len(rows)):
                 at = tat - now + wall

@@ -148,6 +148,7 @@ class Rule:
         "is_of_recipients",
         "interval_s",
         "room_s",
+        "changed_at",
         "met",
         "__weakref__",
     )
@@ -167,11 +168,12 @@ class Rule:
         self.is_octets = limit.count == "octets"
         self.is_of_recipients = limit.count == "recipients"
         self.met: Counter[str] = Counter() if met is None else met
-        self.set_rate(rate)
+        self.set_rate(rate, 0.0)
 
-    def set_rate(self, rate: Rate | None) -> None:
+    def set_rate(self, rate: Rate | None, now: float) -> None:
         """Another rate from now on; None for a concurrency limit."""
         self.rate: Any = rate
+        self.changed_at = now
         #: 0.0 for a concurrency limit.
         self.interval_s = rate.interval_s if rate is not None else 0.0
         #: How far a stamp may be ahead where one more is to have room.
@@ -206,7 +208,7 @@ class Charge:
     """What was taken of one limit for a session or a transaction, until the outcome settles it.
 
     :ivar recipients: those that it was taken for; empty where it was taken before any was named
-    :ivar base: where the stamp was then, for `Rate.settle`
+    :ivar base: where the stamp was then, for `Rate.settle`; `rate`: in which measure
     """
 
     rule: Any
@@ -214,6 +216,7 @@ class Charge:
     amount: float
     recipients: list[Recipient]
     base: float = 0.0
+    rate: Any = None
 
 
 @attrs.frozen

@@ -80,7 +80,8 @@ class Limits:
         if held is not None and not held.is_paced:
             # Nothing is taken, but who comes back when the one has room must not hear of the other then.
             return _longer(held, self._held(self._asked(self._mail, session, transaction), None, self._now()))
-        return self._ask(self._mail, session, transaction.charges, transaction) or held
+        asked = self._ask(self._mail, session, transaction.charges, transaction)
+        return asked if held is None else _both(held, asked)
 
     def rcpt(self, transaction: Transaction, recipient: Recipient, backend: str) -> Held | None:
         """A recipient, once its backend is known."""
@@ -90,9 +91,10 @@ class Limits:
             # One was refused since MAIL asked.
             held = self._look(self._refused, session, transaction)
         if held is not None and not held.is_paced:
-            asked = self._asked(self._rcpt, session, transaction, recipient, backend)
-            return _longer(held, self._held(asked, None, self._now()))
-        return self._ask(self._rcpt, session, transaction.charges, transaction, recipient, backend) or held
+            wanted = self._asked(self._rcpt, session, transaction, recipient, backend)
+            return _longer(held, self._held(wanted, None, self._now(), transaction.put_off))
+        asked = self._ask(self._rcpt, session, transaction.charges, transaction, recipient, backend)
+        return asked if held is None else _both(held, asked)
 
     def _asked(
         self,
@@ -166,7 +168,7 @@ class Limits:
                 tat = stamps.take(key, now, amount * rule.interval_s, room_s)
                 if tat < 0.0:
                     break
-            charges.append(Charge(rule, key, amount, [] if recipient is None else [recipient], tat))
+            charges.append(Charge(rule, key, amount, [] if recipient is None else [recipient], tat, rule.rate))
         else:
             if recipient is not None:
                 for known in shared:
@@ -184,21 +186,29 @@ class Limits:
                 fresh.append(charge)
             else:
                 shared.append(known)
-        held = self._held(fresh, charges, now)
+        held = self._held(
+            fresh, charges, now, transaction.put_off if transaction is not None and recipient is not None else None
+        )
         if recipient is not None and held.is_paced:
             for known in shared:
                 known.recipients.append(recipient)
         return held
 
-    def _held(self, asked: Sequence[Charge], charges: list[Any] | None, now: float) -> Held:
-        """Where some limit has no room: what is to be waited for, and whether all the same it is taken."""
+    def _held(
+        self, asked: Sequence[Charge], charges: list[Any] | None, now: float, put_off: dict[Any, float] | None = None
+    ) -> Held:
+        """Where some limit has no room: what is to be waited for, and whether all the same it is taken.
+
+        :param put_off: of its message, what was told to come again before: all of them will come together
+        """
         findings: list[Finding] = []
         met: list[Rule] = []
         taken: list[Charge] = []
         wait_s, is_paced, text, key = 0.0, True, "", ""
         for charge in asked:
             rule = charge.rule
-            wait = self._wait(charge, now)
+            before = put_off.get((rule.limit.name, charge.key), 0.0) if put_off and rule.is_of_recipients else 0.0
+            wait = self._wait(charge, now, before)
             if not wait:
                 taken.append(charge)
                 continue
@@ -225,14 +235,18 @@ class Limits:
             for charge in taken:
                 self._take(charge, now)
                 charges.append(charge)
+        elif put_off is not None and not is_paced:
+            for charge in asked:
+                name = (charge.rule.limit.name, charge.key)
+                put_off[name] = put_off.get(name, 0.0) + charge.amount
         return Held(wait_s, is_paced, tuple(findings), text, key, tuple(met))
 
     @staticmethod
-    def _wait(charge: Charge, now: float) -> float:
+    def _wait(charge: Charge, now: float, before: float = 0.0) -> float:
         rule = charge.rule
         if rule.rate is None:
             return SOON_S if rule.counts[charge.key] >= rule.limit.most else 0.0
-        return float(rule.rate.wait(rule.stamps.get(charge.key), now, charge.amount))
+        return float(rule.rate.wait(rule.stamps.get(charge.key), now, before + charge.amount))
 
     @staticmethod
     def _take(charge: Charge, now: float, amount: float | None = None) -> None:
@@ -241,7 +255,7 @@ class Limits:
             rule.counts[key] += 1
         else:
             cost = charge.amount if amount is None else amount
-            charge.base = max(rule.stamps.get(key), now)
+            charge.base, charge.rate = max(rule.stamps.get(key), now), rule.rate
             rule.stamps.put(key, rule.rate.take(charge.base, now, cost), now)
 
     def _give_back(self, charge: Charge, now: float) -> None:
@@ -305,7 +319,11 @@ class Limits:
         tat = rule.stamps.get(key)
         if tat <= now and not amount:
             return
-        rule.stamps.put(key, rule.rate.settle(tat, now, charge.base, charge.amount, amount), now)
+        base = charge.base
+        if charge.rate is not rule.rate:
+            # The time since then counts in the new measure.
+            base = rule.changed_at + (base - rule.changed_at) * rule.rate.interval_s / charge.rate.interval_s
+        rule.stamps.put(key, rule.rate.settle(tat, now, base, charge.amount, amount), now)
 
     def withdraw(self, session: Session) -> None:
         """A connection was put off by us after all: it costs nothing."""
@@ -342,6 +360,17 @@ def _longer(held: Held, other: Held) -> Held:
     if other.wait_s <= held.wait_s or other.is_paced:
         return held
     return attrs.evolve(other, findings=other.findings + held.findings, met=other.met + held.met)
+
+
+def _both(paced: Held, other: Held | None) -> Held:
+    """One that is waited for, and what another says beside it."""
+    if other is None:
+        return paced
+    if not other.is_paced or other.wait_s >= paced.wait_s:
+        first, second = other, paced
+    else:
+        first, second = paced, other
+    return attrs.evolve(first, findings=first.findings + second.findings, met=first.met + second.met)
 
 
 def no_limits() -> Limits:

@@ -35,7 +35,7 @@ class Login:
     :ivar is_busy: one is on its way
     """
 
-    __slots__ = ("failures", "is_busy", "_session", "_claimed")
+    __slots__ = ("failures", "is_busy", "_session", "_claimed", "_is_asked")
 
     def __init__(self, session: Any) -> None:
         """
@@ -46,6 +46,8 @@ class Login:
         self._session = session
         #: Who the client says that it is, as far as this exchange has shown.
         self._claimed = ""
+        #: Whether that one is heard was asked.
+        self._is_asked = False
 
     async def run(self, command: Command) -> None:
         """One AUTH, from the command to its reply."""
@@ -59,7 +61,7 @@ class Login:
         session = self._session
         listener = session.door.listener
         session.facts.stage = "auth"
-        self._claimed = ""
+        self._claimed, self._is_asked = "", False
         if listener.auth == "off":
             session.refuse(command, status.AUTH_NOT_OFFERED, "AUTH is off")
         elif listener.auth_requires_tls and session.facts.tls is None:
@@ -90,12 +92,15 @@ class Login:
         return answer
 
     async def _may_ask(self, mechanism: str, heard: list[bytes]) -> bool:
-        """Whether a password is passed on, once it is there: a stranger to an account that is attacked waits."""
-        if mechanism == "PLAIN" and heard or mechanism == "LOGIN" and len(heard) == 2:
-            answer = self._ask(self._claimed)
-            if not answer.is_heard:
-                return False
-            await self._session.pause(answer.wait_s)
+        """Whether what the client said is passed on, once it is known who it says that it is: a stranger to an account
+        that is attacked waits. With LOGIN that is decided when the password is there."""
+        if self._is_asked or not self._claimed or mechanism == "LOGIN" and len(heard) < 2:
+            return True
+        self._is_asked = True
+        answer = self._ask(self._claimed)
+        if not answer.is_heard:
+            return False
+        await self._session.pause(answer.wait_s)
         return True
 
     async def _wrong(self, command: Command, reply: Reply, reason: str, heard: list[bytes]) -> None:

@@ -228,7 +228,7 @@ class Pool:
                 server.transactions,
             )
             tiers.setdefault((server.health.is_down, server.config.tier), []).append(candidate)
-        ordered = [self._balance.order(tiers[tier], key) for tier in sorted(tiers)]
+        ordered = [self._balance.order(tiers[tier], key, tier) for tier in sorted(tiers)]
         if prefer:
             wished = self._by_name.get(prefer)
             for servers in ordered:

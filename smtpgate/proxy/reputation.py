@@ -69,8 +69,13 @@ class Correspondents:
         self._seen.pop(key, None)
         self._seen[key] = now
         self._changed[key] = None
+        self._bound()
+
+    def _bound(self) -> None:
         if len(self._seen) > CORRESPONDENTS:
-            del self._seen[next(iter(self._seen))]
+            gone = next(iter(self._seen))
+            del self._seen[gone]
+            self._changed[gone] = None
 
     def knows(self, local: str, domain: str, now: float) -> bool:
         """Whether somebody wrote there not long ago."""
@@ -80,7 +85,8 @@ class Correspondents:
         """As `proxy.counters.Counted`; a value is the time of the last message."""
         rows: list[Row] = []
         while self._changed and len(rows) < most:
-            key, _ = self._changed.popitem()
+            key = next(iter(self._changed))
+            del self._changed[key]
             at = self._seen.get(key)
             rows.append((key, at, at + KNOWN_S if at is not None else 0.0))
         return rows
@@ -89,6 +95,7 @@ class Correspondents:
         """Take over rows."""
         for key, at, _ in sorted(rows, key=lambda row: float(row[1])):
             self._seen[key] = at
+            self._bound()
 
 
 @implementer(ISenders)
@@ -216,7 +223,7 @@ def _points(transaction: Transaction) -> list[tuple[str, float]]:
     verdict, outcome = transaction.verdict, transaction.outcome
     decided = verdict.decided_by if verdict is not None else None
     found: list[tuple[str, float]] = []
-    refused = sum(1 for one in transaction.recipients if one.state == "refused" and one.reply is not None)
+    refused = sum(one.is_nobody for one in transaction.recipients)
     if outcome in ("delivered", "unacked"):
         if verdict is not None and decided is not None and verdict.action in ("tag", "quarantine"):
             found.append((f"{decided.category}: {decided.reason}", POINTS.get(decided.category, 0.0)))

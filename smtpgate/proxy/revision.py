@@ -74,14 +74,15 @@ class Revision:
     sessions: int = 0
     is_retired: bool = False
     on_idle: Callable[[Revision], None] | None = None
-    at_begin: Callable[[], None] | None = None
     at_close: Callable[[], None] | None = None
 
-    def begin(self) -> None:
-        """It is put to work: what all revisions share follows it from now on."""
-        self.limits.begin()
-        if self.at_begin is not None:
-            self.at_begin()
+    def fade(self) -> None:
+        """Some time has passed: for classes that were not here in it no slots are kept free any more."""
+        for pool in self.pools.values():
+            pool.slots.shares.fade()
+        for slots in {id(use.slots): use.slots for door in self.doors.values() for use in door.chain.uses}.values():
+            if slots is not None:
+                slots.shares.fade()
 
     def enter(self) -> None:
         """A session begins."""

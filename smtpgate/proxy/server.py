@@ -25,15 +25,15 @@ class Load:
     """What all sessions have of one server, whichever revision of the configuration they began with.
 
     :ivar links: connections; `busy`: transactions at work
-    :ivar slots: those who share it (`proxy.slots.Slots`), one of each revision
+    :ivar most: connections that there may be, as the newest revision says
     """
 
-    __slots__ = ("links", "busy", "slots")
+    __slots__ = ("links", "busy", "most")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.links = 0
         self.busy = 0
-        self.slots: list[Any] = []
+        self.most = most
 
 
 class ServerState:
@@ -84,7 +84,7 @@ class ServerState:
         self.is_drained = False
         self.drain_reason = ""
         self.why = ""
-        self.load = Load()
+        self.load = Load(max_links)
         self.most_busy = 0
         self.capabilities: Capabilities | None = None
         self.banner = ""

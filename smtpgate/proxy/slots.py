@@ -8,24 +8,20 @@ that rests keeps its connection, and gives it up as soon as another needs that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from smtpgate.config.model import Backend
 from smtpgate.policy.transaction import Session
 from smtpgate.proxy.idle import IdleLinks
-from smtpgate.proxy.line import Line
 from smtpgate.proxy.link import Link
-from smtpgate.proxy.server import Load, ServerState
+from smtpgate.proxy.server import ServerState
+from smtpgate.proxy.shared_slots import SharedSlots, free_of
 from smtpgate.tasks import Clock, TimeUp
-from smtpgate.traffic.shares import Shares
-
-#: A server in its slow start is looked at so often for those in line.
-STARTING_S = 1.0
 
 
 class Slots:
-    """The slots of one backend.
+    """The slots of one backend, as the sessions of one revision have them.
 
+    :ivar shared: what all revisions share of them
     :ivar shares: how many each class has, and is promised
     :ivar line: who waits
     """
@@ -42,35 +38,29 @@ class Slots:
         :param shares: the part of them that each class is promised
         :param waits: how long each class waits for one, seconds
         """
-        self.shares = Shares(0, shares)
-        self.line = Line()
+        self.backend = backend
+        self.servers = tuple(servers)
         self.waits = waits
-        self._backend = backend
-        self._servers = servers
         self._by_name = {server.name: server for server in servers}
         self._clock = clock
         self._resting: dict[Link, Callable[[], None]] = {}
         self._idle = IdleLinks(backend, clock)
-        self._call: Any = None
-        #: What comes free meanwhile is seen by whoever serves, or belongs to whoever made it free.
-        self._is_serving = False
-        for server in servers:
-            server.load.slots.append(self)
+        self._join(SharedSlots(clock, shares))
+
+    def _join(self, shared: SharedSlots) -> None:
+        self.shared = shared
+        self.shares = shared.shares
+        self.line = shared.line
+        shared.join(self)
 
     def inherit(self, old: Slots, shares: Mapping[str, float]) -> None:
-        """Share with the slots of the revision before what its sessions have of the same servers."""
-        self.shares = old.shares
-        self.shares.divide(shares)
-        for name, server in self._by_name.items():
-            known = old._by_name.get(name)
-            if known is not None:
-                server.load = known.load
-                server.load.slots.append(self)
+        """Share with the slots of the revision before."""
+        old.shares.divide(shares)
+        self._join(old.shared)
 
     def gone(self) -> None:
         """The last session of its revision has ended."""
-        for server in self._servers:
-            server.load.slots.remove(self)
+        self.shared.leave(self)
 
     @property
     def idle_links(self) -> int:
@@ -78,31 +68,8 @@ class Slots:
         return len(self._idle)
 
     def capacity(self, now: float) -> int:
-        """Transactions that its servers may have together now: those at work, wherever, and what is free. A trial is
-        room for one where there is nothing else; beside servers that work it is no room to be shared out."""
-        free = trials = 0
-        for server in self._servers:
-            if server.health.needs_trial:
-                trials += self._free(server, now)
-            else:
-                free += self._free(server, now)
-        return self._with_free(free or min(1, trials))
-
-    def _with_free(self, free: int) -> int:
-        most = self._backend.total_connections
-        return self.shares.total + free if most is None else min(self.shares.total + free, most)
-
-    @staticmethod
-    def _free(server: ServerState, now: float) -> int:
-        """Further transactions that one server may have now: none where it is out of service, or bears no more than it
-        has; one where it must be seen whether it is back."""
-        if server.is_drained:
-            return 0
-        health = server.health
-        if health.is_down or health.until:
-            return 1 if health.may_try(now) else 0
-        free = server.capacity(now) - server.load.busy
-        return free if free > 0 else 0
+        """Transactions that its servers may have together now (`SharedSlots.capacity`)."""
+        return self.shared.capacity(now)
 
     def part(self, now: float) -> float:
         """The part of the slots that is in use; 1.0 only where somebody waits: all at work is how it should be."""
@@ -119,21 +86,27 @@ class Slots:
 
         :param others: gives those that would do too, and may come into service while it waits; None: it does not wait
         """
+        shared, name = self.shared, session.traffic_class
+        if shared.line.count:
+            # Time may have made room for them.
+            shared.serve()
         now = self._clock.seconds()
-        self.shares.resize(self.capacity(now))
-        name = session.traffic_class
+        self.shares.resize(shared.capacity(now))
         server = self._free_one(servers, session, now) if self.shares.may(name) else None
         if server is not None:
-            self._occupy(server, name)
+            self.occupy(server, name)
+            if shared.is_asked:
+                shared.serve()
             return server
         if others is None or deadline <= now:
             raise TimeUp
 
-        def suits() -> ServerState | None:
-            return self._free_one((*servers, *others()), session, self._clock.seconds())
+        def suits() -> tuple[Slots, ServerState] | None:
+            found = self._free_one((*servers, *others()), session, self._clock.seconds())
+            return None if found is None else (self, found)
 
-        self._arm()
         began = now
+        shared.arm()
         server = await self.line.wait(name, suits, deadline)
         session.note(self._clock.seconds(), "backend", "waited", f"{self._clock.seconds() - began:.1f} s for a slot")
         assert server is not None
@@ -141,21 +114,20 @@ class Slots:
 
     def _free_one(self, servers: Sequence[ServerState], session: Session, now: float) -> ServerState | None:
         for server in servers:
-            if not self._free(server, now):
-                continue
-            if self._idle.has(server.name, session) or self._is_in_caps(server) or self._reclaim(server, session):
+            if free_of(server, now) and self._has_room(server, session):
                 return server
         return None
 
-    def _is_in_caps(self, server: ServerState) -> bool:
-        """Whether one more connection to it may be opened."""
-        return server.load.links < server.max_links and self._is_in_total()
+    def _has_room(self, server: ServerState, session: Session) -> bool:
+        """Whether there is a link for it, or one may be opened; for that others without a transaction are ended. One
+        that a session gives up goes over to this one where it is the same for it."""
+        shared = self.shared
+        while not self._idle.has(server.name, session) and not shared.may_open(server.load):
+            if not shared.make_room(server):
+                return False
+        return True
 
-    def _is_in_total(self) -> bool:
-        most = self._backend.total_connections
-        return most is None or sum(server.load.links for server in self._servers) < most
-
-    def _occupy(self, server: ServerState, name: str) -> None:
+    def occupy(self, server: ServerState, name: str) -> None:
         """Count a slot that is taken. The link is counted when it is opened, or is there already."""
         load = server.load
         load.busy += 1
@@ -168,62 +140,14 @@ class Slots:
 
     def leave(self, server: ServerState, name: str) -> None:
         """A slot is free again: whoever waits and deserves it most has it."""
-        load = server.load
-        load.busy -= 1
+        server.load.busy -= 1
         self.shares.give_back(name)
         if self.line.count:
-            self.serve()
-        if len(load.slots) > 1:
-            self._tell_others(load)
-
-    def _tell_others(self, load: Load) -> None:
-        """Something is free there: those in line of other revisions may have it too."""
-        for other in load.slots:
-            if other is not self:
-                other.serve()
-
-    def _arm(self) -> None:
-        """See to those in line when time itself makes room: a server may be tried again, or bears more as it starts."""
-        now = self._clock.seconds()
-        waits = [wait_s for server in self._servers if (wait_s := server.health.wait_s(now)) > 0]
-        if any(server.health.is_starting(now) for server in self._servers):
-            waits.append(STARTING_S)
-        if not waits:
-            return
-        seconds = min(waits)
-        if self._call is not None and self._call.active():
-            if self._call.getTime() <= now + seconds:
-                return
-            self._call.cancel()
-        self._call = self._clock.callLater(seconds, self.serve)
+            self.shared.serve()
 
     def serve(self) -> None:
         """Give what is free to those in line."""
-        if self.line.count and not self._is_serving:
-            self._is_serving = True
-            try:
-                self._serve()
-            finally:
-                self._is_serving = False
-            if self.line.count:
-                self._arm()
-
-    def _serve(self) -> None:
-        line, shares = self.line, self.shares
-        shares.resize(self.capacity(self._clock.seconds()))
-        passed: set[str] = set()
-        while True:
-            name = shares.next(name for name in line.classes() if name not in passed)
-            if name is None:
-                return
-            found = line.first(name)
-            if found is None:
-                # What is free suits nobody of that class.
-                passed.add(name)
-                continue
-            waiter, server = found
-            self._occupy(server, name)
-            waiter.signal.fire(server)
+        self.shared.serve()
 
     # Links that have no transaction
 
@@ -231,14 +155,15 @@ class Slots:
         """A session keeps this link for its next transaction.
 
         :param give_up: called when others need it; None for a link that must stay. To a server that is drained no
-            further transaction goes
+            further transaction goes, and where a cap was lowered it is one too many
         """
         if give_up is not None:
             self._resting[link] = give_up
         self._set_down(link)
         server = self._by_name.get(link.server)
-        if give_up is not None and link.failure is None and server is not None and server.is_drained:
-            give_up()
+        if give_up is not None and link.failure is None and server is not None:
+            if server.is_drained or self.shared.is_over_caps(server.load):
+                give_up()
 
     def _set_down(self, link: Link) -> None:
         name = link.end()
@@ -260,12 +185,12 @@ class Slots:
         self._resting.pop(link, None)
         server, shares = self._by_name[link.server], self.shares
         now = self._clock.seconds()
-        free = self._free(server, now)
-        capacity = self._with_free(free) if len(self._servers) == 1 else self.capacity(now)
+        free, shared = free_of(server, now), self.shared
+        capacity = shared.with_free(free) if shared.is_simple else shared.capacity(now)
         if capacity != shares.capacity:
             shares.resize(capacity)
         if must or free and shares.may(name):
-            self._occupy(server, name)
+            self.occupy(server, name)
             link.begin(name, now)
             link.is_trial = server.health.needs_trial
             return True
@@ -281,49 +206,21 @@ class Slots:
         self._set_down(link)
         return True
 
-    def _reclaim(self, server: ServerState, session: Session) -> bool:
-        """Have a link without a transaction given up, so that there is room for another: one of that server, or where
-        only the backend has too many, of any. Where it is the same for this session it goes over to it."""
-        before, self._is_serving = self._is_serving, True
-        try:
-            return self._make_room(server, session)
-        finally:
-            self._is_serving = before
+    def end_idle(self, server: str | None) -> bool:
+        """End a link that no session has, to that server or to any; whether there was one."""
+        names = (server,) if server is not None else tuple(self._by_name)
+        return any(self._idle.drop(name) for name in names)
 
-    def _make_room(self, server: ServerState, session: Session) -> bool:
-        is_full = server.load.links >= server.max_links
-        for one in (server,) if is_full else self._servers:
-            if self._idle.drop(one.name):
-                return True
+    def end_resting(self, server: str | None) -> bool:
+        """Have a session give up a link that has no transaction. It may be kept for another."""
         for link, give_up in self._resting.items():
-            if link.server == server.name or not is_full:
+            if server is None or link.server == server:
                 give_up()
-                if not self._idle.has(server.name, session) and not self._is_in_caps(server):
-                    # It was kept, but not for this one.
-                    self._idle.drop(link.server)
                 return True
-        for one in (server,) if is_full else self._servers:
-            for other in one.load.slots:
-                if other is not self and other.give_up(one.name):
-                    return True
         return False
 
-    def give_up(self, server: str) -> bool:
-        """Another revision needs room at that server: end a link without a transaction; whether there was one."""
-        before, self._is_serving = self._is_serving, True
-        try:
-            if self._idle.drop(server):
-                return True
-            for link, give_up in self._resting.items():
-                if link.server == server:
-                    give_up()
-                    self._idle.drop(server)
-                    return True
-            return False
-        finally:
-            self._is_serving = before
-
     def closed(self, link: Link) -> None:
+        """A link is over."""
         self._resting.pop(link, None)
         self._idle.forget(link)
         server = self._by_name[link.server]
@@ -333,19 +230,18 @@ class Slots:
         name = link.end()
         if name:
             self.leave(server, name)
-            return
-        self.serve()
-        if len(server.load.slots) > 1:
-            self._tell_others(server.load)
+        elif self.line.count:
+            self.shared.serve()
 
     def idle(self, server: str, session: Session) -> Link | None:
         """A link to that server that no session has, and that is the same for this one. What comes free where one is
         found that the server has closed belongs to who asks."""
-        before, self._is_serving = self._is_serving, True
+        shared = self.shared
+        before, shared.is_held = shared.is_held, True
         try:
             return self._idle.take(server, session)
         finally:
-            self._is_serving = before
+            shared.is_held = before
 
     def drain(self, server: ServerState) -> None:
         """No further transaction goes there: end the links that have none."""
@@ -358,5 +254,4 @@ class Slots:
     def close(self) -> None:
         """The revision is gone; links that sessions have live on with them."""
         self._idle.close()
-        if self._call is not None and self._call.active() and not self.line.count:
-            self._call.cancel()
+        self.shared.close()

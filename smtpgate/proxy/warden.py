@@ -159,7 +159,7 @@ class Warden:
         if transaction.outcome in ("delivered", "unacked"):
             self.bans.forgive(own_key(session.client_ip), FORGIVEN)
         elif not transaction.accepted and not transaction.sender.is_null:
-            refused = sum(1 for one in transaction.recipients if one.state == "refused")
+            refused = sum(one.is_nobody for one in transaction.recipients)
             if refused:
                 what = "asked for recipients that do not exist"
                 self.strike(session.client_ip, what, f"{refused} refused in {transaction.id}", refused)

@@ -49,12 +49,13 @@ class Balance(Generic[T]):
         if method not in METHODS:
             raise ValueError(f"{method!r} is none of {', '.join(METHODS)}")
         self.method = method
-        self._current: dict[T, float] = {}
+        self._current: dict[Hashable, dict[T, float]] = {}
 
-    def order(self, candidates: Sequence[Candidate[T]], key: str = "") -> list[T]:
+    def order(self, candidates: Sequence[Candidate[T]], key: str = "", group: Hashable = None) -> list[T]:
         """The servers, best first.
 
         :param key: what the hashing methods go by
+        :param group: which servers these are, of several lots that are chosen from in turn: each takes turns by itself
         """
         if len(candidates) < 2:
             return [one.server for one in candidates]
@@ -62,7 +63,7 @@ class Balance(Generic[T]):
         if method == "failover":
             return [one.server for one in candidates]
         if method == "round-robin":
-            return self._in_turn(candidates)
+            return self._in_turn(candidates, group)
         if method == "least-connections":
             rated = [(one.outstanding / one.weight, one.served / one.weight) for one in candidates]
         elif method == "least-time":
@@ -77,8 +78,8 @@ class Balance(Generic[T]):
         ranked = sorted(range(len(candidates)), key=rated.__getitem__)
         return [candidates[place].server for place in ranked]
 
-    def _in_turn(self, candidates: Sequence[Candidate[T]]) -> list[T]:
-        current = self._current
+    def _in_turn(self, candidates: Sequence[Candidate[T]], group: Hashable) -> list[T]:
+        current = self._current.setdefault(group, {})
         total = 0.0
         for one in candidates:
             current[one.server] = current.get(one.server, 0.0) + one.weight
@@ -87,7 +88,7 @@ class Balance(Generic[T]):
         current[ordered[0].server] -= total
         if len(current) > len(candidates):
             # Who is away for a while begins anew.
-            self._current = {one.server: current[one.server] for one in candidates}
+            self._current[group] = {one.server: current[one.server] for one in candidates}
         return [one.server for one in ordered]
 
 

@@ -18,6 +18,8 @@ FIRST_S: Final = 600.0
 LONGEST_S: Final = 86400.0
 #: Each next one is so many times as long.
 GROWTH: Final = 3
+#: After so many it grows no further, whatever the longest is: that would be longer than a man's life.
+STEPS: Final = 14
 #: Bans are remembered for so long after their end, to tell the next.
 REMEMBERED_S: Final = 7 * 86400.0
 #: Strikes fade to half in this time; so many make a ban.
@@ -84,7 +86,9 @@ class Bans:
         if by == GATEWAY and not holds:
             # What it does while it is banned does not count as another time.
             times += 1
-        until = now + (min(self.longest_s, self.first_s * GROWTH ** max(0, times - 1)) if seconds is None else seconds)
+        if seconds is None:
+            seconds = min(self.longest_s, self.first_s * GROWTH ** min(max(0, times - 1), STEPS))
+        until = now + seconds
         self._strikes.pop(key, None)
         if by == GATEWAY and before is not None and holds:
             if before.is_by_hand:

@@ -95,8 +95,8 @@ class Stamps:
         self._stamps: OrderedDict[str, float] = OrderedDict()
         self.most = most
         self._changed: dict[str, None] = {}
-        #: Keys that `changed` gave a stamp for: what is on the disk.
-        self._kept: set[str] = set()
+        #: The stamps that `changed` gave: what is on the disk.
+        self._kept: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._stamps)
@@ -145,14 +145,13 @@ class Stamps:
                 # Still in use: it goes to the end of those that are looked at.
                 stamps[key] = tat
             else:
-                # What is on the disk of it is over too.
-                self._kept.discard(key)
+                self._drop(key, now)
         if len(stamps) < self.most:
             return
         oldest = [stamps.popitem(last=False) for _ in range(min(_CANDIDATES, len(stamps)))]
         oldest.sort(key=lambda one: one[1])
-        if oldest[0][1] > now:
-            self.evicted += 1
+        self.evicted += oldest[0][1] > now
+        self._drop(oldest[0][0], now)
         for key, tat in oldest[1:]:
             stamps[key] = tat
 
@@ -167,14 +166,26 @@ class Stamps:
     def resize(self, most: int, now: float) -> None:
         """Room for so many keys from now on."""
         self.most = most
-        while len(self._stamps) > most:
-            _, tat = self._stamps.popitem(last=False)
+        for key, tat in heapq.nsmallest(len(self._stamps) - most, self._stamps.items(), key=itemgetter(1)):
+            del self._stamps[key]
             self.evicted += tat > now
+            self._drop(key, now)
+
+    def _drop(self, key: str, now: float) -> None:
+        """A key is gone: what is on the disk of it must go too, where it is not over by itself."""
+        if self._kept.get(key, 0.0) > now:
+            self._changed[key] = None
+        else:
+            self._kept.pop(key, None)
+            self._changed.pop(key, None)
 
     def restore(self, key: str, tat: float) -> None:
         """Take over a stamp that is on the disk."""
-        self._stamps[key] = tat
-        self._kept.add(key)
+        self._stamps[key] = self._kept[key] = tat
+
+    def kept(self) -> list[str]:
+        """Keys of which there is a stamp on the disk."""
+        return list(self._kept)
 
     def fullest(self, most: int) -> list[tuple[str, float]]:
         """The keys whose stamps lie furthest ahead, and these; of many keys those that were used last are looked at."""
@@ -204,8 +215,7 @@ class Stamps:
             tat = stamps.get(key, 0.0)
             if tat > now + lead_s:
                 rows.append((key, tat))
-                kept.add(key)
-            elif key in kept:
+                kept[key] = tat
+            elif kept.pop(key, 0.0) > now:
                 rows.append((key, 0.0))
-                kept.remove(key)
         return rows

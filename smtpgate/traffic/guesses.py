@@ -127,8 +127,8 @@ class Guesses:
         return now - self._good.get((account.lower(), network), float("-inf")) < GOOD_S
 
     def allowed(self, network: str) -> int:
-        """How many different guesses a network has."""
-        return NETWORK_GUESSES + PER_ACCOUNT * self._good_of_network.get(network, 0)
+        """How many different guesses a network has: no more than leaves a ban within what is remembered."""
+        return min(NETWORK_GUESSES + PER_ACCOUNT * self._good_of_network.get(network, 0), VALUES // BAN_FACTOR)
 
     def ask(self, account: str, network: str, now: float) -> Answer:
         """Somebody wants to log in.

@@ -58,7 +58,7 @@ BUDGETS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
         "busy": {SUSPECT: 0.25},
         "high": {SUSPECT: 0.0, UNKNOWN: 0.25},
         "severe": {SUSPECT: 0.0, UNKNOWN: 0.0},
-        "critical": {SUSPECT: 0.0, UNKNOWN: 0.0, KNOWN: 0.5},
+        "critical": {SUSPECT: 0.0, UNKNOWN: 0.0},
     }
 )
 #: From this level on the next command of a class that is named above is waited for so long at most, seconds (Postfix

@@ -27,8 +27,9 @@ BAD_SAMPLE: Final = 3.0
 #: The part of bad points up to which a sender is known as good, and from which on it is suspect.
 GOOD_PART: Final = 0.05
 BAD_PART: Final = 0.5
-#: Reasons kept for one sender; the least go.
+#: Reasons kept for one sender beside "delivered"; the least become one.
 REASONS: Final = 6
+OTHER: Final = "other reasons"
 #: Records looked at to show the worst: some ten milliseconds for whoever waits meanwhile.
 SHOWN: Final = 10_000
 #: A record with less than this is as good as none.
@@ -54,8 +55,9 @@ class Record:
         self.fade(now)
         held = self.points
         held[reason] = held.get(reason, 0.0) + points
-        if len(held) > REASONS:
-            del held[min(held, key=lambda name: held[name])]
+        named = [name for name in held if name not in (DELIVERED, OTHER)]
+        if len(named) > REASONS:
+            held[OTHER] = held.get(OTHER, 0.0) + held.pop(min(named, key=held.__getitem__))
 
     def sample(self, now: float) -> float:
         """How much there is to judge by."""
@@ -113,9 +115,7 @@ class Records:
         record = self._records.get(key)
         if record is None:
             record = self._records[key] = Record(now, {})
-            if len(self._records) > self._most:
-                gone, _ = self._records.popitem(last=False)
-                self._changed[gone] = None
+            self._bound()
         else:
             self._records.move_to_end(key)
         record.add(reason, points, now)
@@ -124,6 +124,12 @@ class Records:
     def put(self, key: str, record: Record) -> None:
         """Take over a record."""
         self._records[key] = record
+        self._bound()
+
+    def _bound(self) -> None:
+        if len(self._records) > self._most:
+            gone, _ = self._records.popitem(last=False)
+            self._changed[gone] = None
 
     def forget(self, key: str) -> bool:
         """Forget a sender; whether it was there."""
@@ -134,7 +140,9 @@ class Records:
         """Those that changed since they were asked for here; None for what is forgotten."""
         rows: list[tuple[str, Record | None]] = []
         while self._changed and len(rows) < most:
-            key, _ = self._changed.popitem()
+            # The first that changed goes first: else one that is always new would keep it from the disk.
+            key = next(iter(self._changed))
+            del self._changed[key]
             rows.append((key, self._records.get(key)))
         return rows
 

@@ -26,7 +26,7 @@ class Shares:
     :ivar total: how many are in use
     """
 
-    __slots__ = ("capacity", "used", "total", "_shares", "_promised", "_seen")
+    __slots__ = ("capacity", "used", "total", "_shares", "_promised", "_seen", "_seen_before")
 
     def __init__(self, capacity: int, shares: Mapping[str, float] = SHARES) -> None:
         """
@@ -39,7 +39,9 @@ class Shares:
         self.total = 0
         self.capacity = 0
         self._promised: dict[str, int] = {}
+        #: Classes that had a slot since `fade` was called, and since it was called before that.
         self._seen: set[str] = set()
+        self._seen_before: set[str] = set()
         self.resize(capacity)
 
     def resize(self, capacity: int) -> None:
@@ -73,7 +75,7 @@ class Shares:
         kept = 0
         for other in CLASSES[: RANK[name]]:
             unused = self._promised[other] - self.used[other]
-            if unused > 0 and other in self._seen:
+            if unused > 0 and (other in self._seen or other in self._seen_before):
                 kept += math.ceil(unused * KEPT)
         return kept
 
@@ -84,8 +86,8 @@ class Shares:
         self._seen.add(name)
 
     def fade(self) -> None:
-        """Some time has passed: for a class that has had no slot since the last time nothing is kept any more."""
-        self._seen = {name for name in CLASSES if self.used[name]}
+        """Some time has passed: for a class that had no slot in all of it nothing is kept any more."""
+        self._seen_before, self._seen = self._seen, {name for name in CLASSES if self.used[name]}
 
     def give_back(self, name: str) -> None:
         """One is free again."""

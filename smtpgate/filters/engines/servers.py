@@ -51,6 +51,8 @@ class Places:
         self._most_waiting = waiting
         self._waiting: deque[Deferred[None]] = deque()
         self.free = count
+        #: Who is served may be done at once, and the next one within it: too deep a nest for as many as wait.
+        self._is_serving = False
 
     @property
     def is_calm(self) -> bool:
@@ -70,10 +72,14 @@ class Places:
 
     def give(self) -> None:
         """Give one back; who has waited longest has it."""
-        if self._waiting:
+        self.free += 1
+        if self._is_serving:
+            return
+        self._is_serving = True
+        while self._waiting and self.free:
+            self.free -= 1
             self._waiting.popleft().callback(None)
-        else:
-            self.free += 1
+        self._is_serving = False
 
 
 @attrs.define(eq=False)
