@@ -247,7 +247,9 @@ class ITable(Interface):
 
 
 class IWatcher(Interface):
-    """A witness: hears every event, answers nothing, may never raise into the core."""
+    """A witness: hears of events, answers nothing, may never raise into the core."""
+
+    hears = Attribute("the kinds of events that it hears of; None for all")
 
     def hear(event):
         """One event of policy.event."""

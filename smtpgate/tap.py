@@ -126,7 +126,9 @@ class Gateway(Service):
         self._path = path
         self._factories, self._failed = factories, failed
         self._sink = sink
-        self._witnesses: list[Callable[[Any], None]] = []
+        #: Those that hear of events (`interfaces.IWatcher`), and by kind of event what is called.
+        self._witnesses: tuple[Any, ...] = ()
+        self._hearers: dict[type, tuple[Callable[[Any], None], ...]] = {}
         self.journal = Journal(
             settings.log.format,
             settings.log.level,
@@ -150,11 +152,16 @@ class Gateway(Service):
 
     def tell(self, event: Any) -> None:
         """Tell the witnesses. What they do wrong stays theirs."""
-        for hear in self._witnesses:
+        kind = type(event)
+        hearers = self._hearers.get(kind)
+        if hearers is None:
+            hearing = [one for one in self._witnesses if one.hears is None or kind in one.hears]
+            hearers = self._hearers[kind] = tuple(one.hear for one in hearing)
+        for hear in hearers:
             try:
                 hear(event)
             except Exception:
-                self.log.failure("a witness failed on {kind}", kind=type(event).__name__)
+                self.log.failure("a witness failed on {kind}", kind=kind.__name__)
 
     def _tell_later(self, event: Any) -> None:
         """From any thread."""
@@ -218,8 +225,8 @@ class Gateway(Service):
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs = self.journal.reopen
         warden = self.control.reception.warden
-        listening = (self.metrics, self.journal, self.history, self.control, self.reputation, warden)
-        self._witnesses = [one.hear for one in listening]
+        self._witnesses = (self.metrics, self.journal, self.history, self.control, self.reputation, warden)
+        self._hearers.clear()
         self._gauges = Gauges(self.control, self.engine, self.limiter, self.reputation, self.journal, self.history)
         self.metrics.gauges = self._gauges.rows
         self.ports = Ports(self.reactor, self._acceptor)

@@ -61,7 +61,7 @@ class DrainTests(SynchronousTestCase):
         self.control.drain_server("mail", FIRST, SYSTEM, "update", 10)
         self.assertEqual(self.control.servers()[0].drained_until, self.control.engine.wall() + 600.0)
         self.clock.advance(300)
-        self.control.drains._changed["mail", FIRST] = None
+        self.control.drains._changed.fresh["mail", FIRST] = None
         fresh = self.restarted()
         self.clock.advance(299)
         self.assertEqual((self.drained(), self.drained(fresh)), ([FIRST], [FIRST]))

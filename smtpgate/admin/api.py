@@ -11,11 +11,12 @@ from smtpgate.admin import api_look as look
 from smtpgate.admin import models as m
 from smtpgate.admin.api_look import MOST
 from smtpgate.admin.events import TOPICS
-from smtpgate.admin.numbers import KEPT_MINUTES, MINUTES, Series
+from smtpgate.admin.numbers import MINUTES, Series
 from smtpgate.admin.params import Free, OneOf, SomeOf, Whole
 from smtpgate.admin.record import SessionRecord
 from smtpgate.admin.routes import Route
 from smtpgate.admin.ways import RouteAnswer, RouteQuestion
+from smtpgate.control.outcomes import KEPT_MINUTES
 
 _BASE = "/api/v1"
 _LIMIT = {"limit": Whole(f"how many items, at most {MOST}", MOST, 50)}

@@ -1,12 +1,11 @@
 """Numbers for pages, plots and Prometheus.
 
-The plot needs two days by the minute and is asked for every few seconds, so those counts are kept here, as
-events come; everything for Prometheus is what `observe.metrics` collects.
+The plot is of what `control.outcomes` counts by the minute; everything for Prometheus is what `observe.metrics`
+collects.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +15,10 @@ from prometheus_client.exposition import choose_encoder
 from smtpgate.admin.record import View
 from smtpgate.admin.text import moment
 from smtpgate.control import Control
-from smtpgate.policy.event import TransactionEnded
+from smtpgate.control.outcomes import KEPT_MINUTES
 
-#: Minutes that the first page's plot shows, and those that are kept.
+#: Minutes that the first page's plot shows.
 MINUTES = 60
-KEPT_MINUTES = 2880
-_KIND = {"delivered": 1, "unacked": 1, "refused": 2, "deferred": 3, "unknown": 3}
 
 
 class Point(View):
@@ -46,29 +43,13 @@ class Numbers:
     def __init__(self, control: Control, metrics: Any) -> None:
         self._control = control
         self._metrics = metrics
-        #: (minute, accepted, refused, deferred), only those in which something happened
-        self._rows: deque[list[int]] = deque(maxlen=KEPT_MINUTES)
-        self._watch = control.watch(self._wake)
         self._registry: CollectorRegistry | None = None
-
-    def _minute(self) -> int:
-        return int(self._control.engine.wall()) // 60
-
-    def _wake(self) -> None:
-        for event in self._watch.take()[0]:
-            if type(event) is TransactionEnded:
-                kind = _KIND.get(event.transaction.outcome, 0)
-                if kind:
-                    minute = self._minute()
-                    if not self._rows or self._rows[-1][0] != minute:
-                        self._rows.append([minute, 0, 0, 0])
-                    self._rows[-1][kind] += 1
 
     def series(self, minutes: int = MINUTES) -> Series:
         """Traffic of the last minutes; nothing is known of those before the start."""
-        now = self._minute()
+        now = int(self._control.engine.wall()) // 60
         first = now - min(minutes, KEPT_MINUTES) + 1
-        counts = {row[0]: row for row in self._rows if row[0] >= first}
+        counts = {row[0]: row for row in self._control.outcomes.rows if row[0] >= first}
         nothing = [0, 0, 0, 0]
         points = []
         for minute in range(first, now + 1):

@@ -8,7 +8,7 @@ event; *check* tries something without effect.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -19,6 +19,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.dryrun import Trials
+from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.routing import explain_route
 from smtpgate.control.traffic import Traffic
 from smtpgate.control.views import (
@@ -117,7 +118,7 @@ class Control:
         self._is_reloading = False
         #: Revisions that sessions are still at work with.
         self._retired: list[Revision] = []
-        self._outcomes: dict[str, int] = {}
+        self.outcomes = Outcomes(engine.wall)
 
     def _current(self) -> Revision:
         assert self.revision is not None
@@ -134,11 +135,13 @@ class Control:
 
     # Watch
 
+    #: It hears of all events.
+    hears: Collection[type] | None = None
+
     def hear(self, event: Any) -> None:
         """For the witnesses' list: hand events to whoever watches."""
         if type(event) is told.TransactionEnded:
-            outcome = event.transaction.outcome
-            self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
+            self.outcomes.add(event.transaction.outcome)
         for watch in self._watches:
             watch.put(event)
 
@@ -174,7 +177,7 @@ class Control:
             self.reception.total,
             sum(1 for server in servers if server.state == "up"),
             len(servers),
-            dict(self._outcomes),
+            dict(self.outcomes.total),
             revision.settings.warnings,
         )
 

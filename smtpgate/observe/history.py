@@ -87,6 +87,9 @@ class History:
 
     # Hearing
 
+    #: The kinds of events that it hears of.
+    hears = frozenset({told.SessionOpened, told.SessionEnded})
+
     def hear(self, event: Any) -> None:
         """One event of the core."""
         kind = type(event)

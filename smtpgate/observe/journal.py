@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from json.encoder import encode_basestring_ascii as quote
 from typing import Any, Final
@@ -136,6 +136,11 @@ class Journal:
         self._is_debug = self._least <= LEVELS["debug"]
 
     # Hearing
+
+    @property
+    def hears(self) -> Collection[type]:
+        """The kinds of events that it hears of."""
+        return self._tellers.keys()
 
     def hear(self, event: Any) -> None:
         """One event of the core."""

@@ -10,7 +10,7 @@ import platform
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from prometheus_client import ProcessCollector
@@ -80,6 +80,11 @@ class Metrics(Collector):
             told.DuplicatePossible: self._duplicate_possible,
             told.Happened: self._happened,
         }
+
+    @property
+    def hears(self) -> Collection[type]:
+        """The kinds of events that it hears of."""
+        return self._tellers.keys()
 
     def hear(self, event: Any) -> None:
         """One event of the core."""

@@ -89,10 +89,10 @@ class Body:
         self._edits = transaction.edits
         self.by_chunks = by_chunks
         self._is_raw = is_raw
-        watch = any(
-            "8BITMIME" not in leg.link.capabilities.words and leg.pool.backend.eight_bit == "reject"
-            for leg in delivery.legs
-        )
+        watch = False
+        for leg in delivery.legs:
+            if leg.pool.backend.eight_bit == "reject" and "8BITMIME" not in leg.link.capabilities.words:
+                watch = True
         self.content = Content(limits.line_length_octets, watch_eight_bit=watch, raw=is_raw)
         self._reader = HeaderReader(limits.header_size_octets)
         self._checksum = 0
@@ -291,7 +291,8 @@ class Body:
             if answered is not None:
                 return answered
             await self._judge()
-        return for_all(transaction, self.refusal or await self._commit())
+        reply = self.refusal or await self._commit()
+        return for_all(transaction, reply) if reply.is_permanent else reply
 
     async def _judge(self) -> None:
         transaction = self._transaction

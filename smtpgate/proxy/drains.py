@@ -18,6 +18,7 @@ from smtpgate.policy.event import Happened
 from smtpgate.proxy.counters import Row
 from smtpgate.proxy.pool import Pool
 from smtpgate.tasks import Clock
+from smtpgate.traffic.changed import Changed
 
 #: Kept for so long for a server that nobody has put into service.
 KEEP_S: Final = 365 * 86400.0
@@ -54,7 +55,7 @@ class Drains:
         self._tell = tell
         self._drains: dict[tuple[str, str], Drain] = {}
         self._calls: dict[tuple[str, str], Any] = {}
-        self._changed: dict[tuple[str, str], None] = {}
+        self._changed: Changed[tuple[str, str]] = Changed()
         #: Called when there is something to keep.
         self.on_change: Callable[[], None] | None = None
 
@@ -81,7 +82,7 @@ class Drains:
                 pool.ready(found)
 
     def _note(self, place: tuple[str, str]) -> None:
-        self._changed[place] = None
+        self._changed.fresh[place] = None
         self._schedule(place)
         if self.on_change is not None:
             self.on_change()
@@ -124,8 +125,7 @@ class Drains:
     def changed(self, wall: float, most: int) -> list[Row]:
         """As `proxy.counters.Counted`: backend and server, and what was said."""
         rows: list[Row] = []
-        while self._changed and len(rows) < most:
-            place, _ = self._changed.popitem()
+        while len(rows) < most and (place := self._changed.pop()) is not None:
             drain = self._drains.get(place)
             if drain is None:
                 rows.append((" ".join(place), None, 0.0))

@@ -190,7 +190,7 @@ class Exchange:
                 found = self._delayed(recipient) or found
             if run.wants("rcpt") and not isinstance(found, Reply):
                 found = await self._filter("rcpt", recipient) or found
-            if keeps_apart and not isinstance(found, Reply):
+            if keeps_apart and (pending or facts.recipients) and not isinstance(found, Reply):
                 if batches and self._is_apart(recipient, pending):
                     await self._relay(batches, out)
                     batches, pending = {}, []

@@ -60,8 +60,8 @@ def judge_each(transaction: Transaction, run: ChainRun) -> Reply | None:
 
 
 def for_all(transaction: Transaction, reply: Reply) -> Reply:
-    """Where there is one reply it is for those too that have the message already."""
-    if reply.is_permanent and not transaction.hears_each:
+    """A refusal: where there is one reply it is for those too that have the message already."""
+    if not transaction.hears_each:
         if any(recipient.state == "known" for recipient in transaction.recipients):
             return status.PARTLY_DELIVERED
     return reply

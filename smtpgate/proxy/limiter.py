@@ -298,10 +298,11 @@ class Limits:
         outcome = transaction.outcome
         counts = outcome in ("delivered", "unacked", "unknown", "refused")
         now = self._now()
+        put_off = {one for one in transaction.recipients if one.state == "deferred"} if counts else None
         for charge in transaction.charges:
             rule, recipients = charge.rule, charge.recipients
             # Of one that counts by recipients: what was put off for all of them.
-            is_spared = not counts or bool(recipients) and all(one.state == "deferred" for one in recipients)
+            is_spared = put_off is None or bool(put_off and recipients) and put_off.issuperset(recipients)
             if rule.is_octets:
                 self._settle(charge, 0.0 if is_spared else float(transaction.octets), now)
             elif rule.is_of_recipients:

@@ -27,6 +27,7 @@ from smtpgate.tasks import Clock
 class Part:
     """The legs at one backend.
 
+    :ivar is_lmtp: there is one leg for each recipient
     :ivar broken: a leg was lost after its recipients were promised something: nothing can be delivered there
     :ivar server_wish: the server that is to be asked first
     """
@@ -34,6 +35,7 @@ class Part:
     __slots__ = (
         "transaction",
         "pool",
+        "is_lmtp",
         "legs",
         "broken",
         "server_wish",
@@ -60,6 +62,7 @@ class Part:
         """:param prefix_octets: how much larger the message will leave than it came"""
         self.transaction = transaction
         self.pool = pool
+        self.is_lmtp = pool.backend.protocol == "lmtp"
         self.legs: list[Leg] = []
         self.broken: LinkFailed | None = None
         self.server_wish = ""
@@ -69,11 +72,6 @@ class Part:
         self._clock = clock
         self._tell = tell
         self._prefix_octets = prefix_octets
-
-    @property
-    def is_lmtp(self) -> bool:
-        """One leg for each recipient."""
-        return self.pool.backend.protocol == "lmtp"
 
     @property
     def living(self) -> list[Leg]:

@@ -180,7 +180,7 @@ class Pool:
         if reply.code >= 400 and (reply.code == 421 or reply.is_transient and reply.enhanced.startswith("4.3.")):
             server.adaptive.busy(now, server.busy)
         else:
-            server.adaptive.answered(seconds, now, server.busy)
+            server.adaptive.answered(seconds, now, server.load.busy)
         link.is_trial = False
         if server.health.worked(now):
             self._see(server, "up", "")

@@ -25,6 +25,7 @@ from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.admission import Standing
 from smtpgate.proxy.counters import Row
 from smtpgate.proxy.limit_rules import network_of
+from smtpgate.traffic.changed import Changed
 from smtpgate.traffic.classes import KNOWN
 from smtpgate.traffic.reputation import DELIVERED, HALF_LIFE_S, LEAST, Record, Records
 
@@ -53,7 +54,7 @@ class Correspondents:
 
     def __init__(self) -> None:
         self._seen: dict[str, float] = {}
-        self._changed: dict[str, None] = {}
+        self._changed: Changed[str] = Changed()
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -68,14 +69,14 @@ class Correspondents:
         key = self._key(local, domain)
         self._seen.pop(key, None)
         self._seen[key] = now
-        self._changed[key] = None
+        self._changed.fresh[key] = None
         self._bound()
 
     def _bound(self) -> None:
         if len(self._seen) > CORRESPONDENTS:
             gone = next(iter(self._seen))
             del self._seen[gone]
-            self._changed[gone] = None
+            self._changed.fresh[gone] = None
 
     def knows(self, local: str, domain: str, now: float) -> bool:
         """Whether somebody wrote there not long ago."""
@@ -84,9 +85,7 @@ class Correspondents:
     def changed(self, wall: float, most: int) -> list[Row]:
         """As `proxy.counters.Counted`; a value is the time of the last message."""
         rows: list[Row] = []
-        while self._changed and len(rows) < most:
-            key = next(iter(self._changed))
-            del self._changed[key]
+        while len(rows) < most and (key := self._changed.pop()) is not None:
             at = self._seen.get(key)
             rows.append((key, at, at + KNOWN_S if at is not None else 0.0))
         return rows
@@ -149,6 +148,9 @@ class Reputation:
         return self.correspondents.knows(local, domain, self._wall())
 
     # Learning
+
+    #: The kinds of events that it hears of.
+    hears = frozenset({told.TransactionEnded, told.ConnectionRefused})
 
     def hear(self, event: Any) -> None:
         """For the witnesses' list."""

@@ -114,7 +114,7 @@ class ServerState:
         it comes back."""
         # It never is over what was configured.
         most = int(self.adaptive.limit)
-        if not self.health.is_starting(now):
+        if now >= self.health.settled_at:
             return most
         part = self.health.part(now)
         if part < 1.0:

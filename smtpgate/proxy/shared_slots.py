@@ -41,7 +41,7 @@ class SharedSlots:
 
     :ivar shares: how many each class has, and is promised
     :ivar line: who waits; what suits one is a pair of a member and its server
-    :ivar is_simple: there is one revision with one server
+    :ivar is_simple: there is one revision with one server, and no cap for all together
     :ivar is_held: what comes free meanwhile belongs to whoever made it free
     :ivar is_asked: somebody would have been served meanwhile
     """
@@ -90,7 +90,7 @@ class SharedSlots:
         for server in member.servers:
             while server.load.links > server.load.most and self._end_one(server.name):
                 pass
-        while self._is_over_total(0) and self._end_one(None):
+        while self.is_over_total() and self._end_one(None):
             pass
         self.serve()
 
@@ -109,7 +109,7 @@ class SharedSlots:
         if self._members:
             self._most = self._members[-1].backend.total_connections
         self._loads = {name: load for name, load in self._loads.items() if name in known or load.links}
-        self.is_simple = len(self._members) == 1 and len(self._servers) == 1
+        self.is_simple = len(self._members) == 1 and len(self._servers) == 1 and self._most is None
 
     # How many there are
 
@@ -133,9 +133,9 @@ class SharedSlots:
         most = self._most
         return most is not None and sum(load.links for load in self._loads.values()) + further > most
 
-    def is_over_caps(self, load: Load) -> bool:
-        """Whether there are more connections than may be, at that server or in all."""
-        return load.links > load.most or self._most is not None and self._is_over_total(0)
+    def is_over_total(self) -> bool:
+        """Whether there are more connections than may be in all."""
+        return self._most is not None and self._is_over_total(0)
 
     def may_open(self, load: Load) -> bool:
         """Whether one more connection to that server may be opened."""

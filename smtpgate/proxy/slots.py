@@ -162,7 +162,8 @@ class Slots:
         self._set_down(link)
         server = self._by_name.get(link.server)
         if give_up is not None and link.failure is None and server is not None:
-            if server.is_drained or self.shared.is_over_caps(server.load):
+            load = server.load
+            if server.is_drained or load.links > load.most or not self.shared.is_simple and self.shared.is_over_total():
                 give_up()
 
     def _set_down(self, link: Link) -> None:
@@ -186,13 +187,13 @@ class Slots:
         server, shares = self._by_name[link.server], self.shares
         now = self._clock.seconds()
         free, shared = free_of(server, now), self.shared
-        capacity = shared.with_free(free) if shared.is_simple else shared.capacity(now)
+        capacity = shares.total + free if shared.is_simple else shared.capacity(now)
         if capacity != shares.capacity:
             shares.resize(capacity)
         if must or free and shares.may(name):
             self.occupy(server, name)
             link.begin(name, now)
-            link.is_trial = server.health.needs_trial
+            link.is_trial = server.health.is_down or server.health.until > 0.0
             return True
         return False
 

@@ -20,6 +20,7 @@ from smtpgate.proxy.counters import Row
 from smtpgate.proxy.limit_rules import network_of
 from smtpgate.smtp.reply import Reply
 from smtpgate.traffic.bans import GATEWAY, Ban, Bans
+from smtpgate.traffic.changed import Changed
 from smtpgate.traffic.classes import KNOWN, TRUSTED
 from smtpgate.traffic.guesses import GOOD_S, Answer, Guesses
 
@@ -134,6 +135,9 @@ class Warden:
         if self.bans.strike(key, STRIKES[what] * times, self._wall()):
             self.ban(key, what, evidence)
 
+    #: The kinds of events that it hears of.
+    hears = frozenset({told.TransactionEnded, told.ConnectionRefused, told.SessionEnded, told.CommandRefused})
+
     def hear(self, event: Any) -> None:
         """For the witnesses' list."""
         kind = type(event)
@@ -157,7 +161,8 @@ class Warden:
         if session.role != "mx" or session.traffic_class in (TRUSTED, KNOWN):
             return
         if transaction.outcome in ("delivered", "unacked"):
-            self.bans.forgive(own_key(session.client_ip), FORGIVEN)
+            if self.bans.strikes_of:
+                self.bans.forgive(own_key(session.client_ip), FORGIVEN)
         elif not transaction.accepted and not transaction.sender.is_null:
             refused = sum(one.is_nobody for one in transaction.recipients)
             if refused:
@@ -209,17 +214,17 @@ class Homes:
 
     def __init__(self, guesses: Guesses) -> None:
         self._guesses = guesses
-        self._changed: dict[tuple[str, str], None] = {}
+        self._changed: Changed[tuple[str, str]] = Changed()
 
     def note(self, account: str, network: str) -> None:
         """There is something new."""
-        self._changed[account, network] = None
+        self._changed.fresh[account, network] = None
 
     def changed(self, wall: float, most: int) -> list[Row]:
         """As `proxy.counters.Counted`: network and account, and the time of the last login."""
         rows: list[Row] = []
-        while self._changed and len(rows) < most:
-            (account, network), _ = self._changed.popitem()
+        while len(rows) < most and (place := self._changed.pop()) is not None:
+            account, network = place
             at = self._guesses.last_login(account, network)
             if at is not None:
                 rows.append((f"{network} {account}", at, at + GOOD_S))

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import attrs
 
+from smtpgate.traffic.changed import Changed
+
 #: The first ban, and the longest.
 FIRST_S: Final = 600.0
 LONGEST_S: Final = 86400.0
@@ -58,14 +60,17 @@ class Ban:
 
 
 class Bans:
-    """All bans. Times are seconds since the epoch."""
+    """All bans. Times are seconds since the epoch.
+
+    :ivar strikes_of: by client, what its strikes weigh together, and since when
+    """
 
     def __init__(self, first_s: float = FIRST_S, longest_s: float = LONGEST_S) -> None:
         self.first_s = first_s
         self.longest_s = longest_s
         self._bans: dict[str, Ban] = {}
-        self._strikes: dict[str, tuple[float, float]] = {}
-        self._changed: dict[str, None] = {}
+        self.strikes_of: dict[str, tuple[float, float]] = {}
+        self._changed: Changed[str] = Changed()
 
     def __len__(self) -> int:
         return len(self._bans)
@@ -89,12 +94,12 @@ class Bans:
         if seconds is None:
             seconds = min(self.longest_s, self.first_s * GROWTH ** min(max(0, times - 1), STEPS))
         until = now + seconds
-        self._strikes.pop(key, None)
+        self.strikes_of.pop(key, None)
         if by == GATEWAY and before is not None and holds:
             if before.is_by_hand:
                 return before
             until = max(until, before.until)
-        self._changed[key] = None
+        self._changed.fresh[key] = None
         self._bans.pop(key, None)
         made = self._bans[key] = Ban(key, reason, evidence, now, until, by, times)
         if len(self._bans) > MOST:
@@ -107,7 +112,7 @@ class Bans:
         least = min(islice(old, _CANDIDATES), key=lambda ban: ban.until, default=None)
         gone = least.key if least is not None else next(iter(self._bans))
         del self._bans[gone]
-        self._changed[gone] = None
+        self._changed.fresh[gone] = None
 
     def get(self, key: str, now: float) -> Ban | None:
         """The ban of just that key, where it holds."""
@@ -123,30 +128,30 @@ class Bans:
 
     def lift(self, key: str) -> bool:
         """Let it in again, and forget that it was banned; whether it was."""
-        self._changed[key] = None
-        self._strikes.pop(key, None)
+        self._changed.fresh[key] = None
+        self.strikes_of.pop(key, None)
         return self._bans.pop(key, None) is not None
 
     def strike(self, key: str, weight: float, now: float) -> bool:
         """Something small; whether it is enough now."""
-        weight_before, at = self._strikes.pop(key, (0.0, now))
+        weight_before, at = self.strikes_of.pop(key, (0.0, now))
         total = weight_before * 0.5 ** ((now - at) / STRIKE_HALF_S) + weight
         if total >= STRIKES:
             return True
-        self._strikes[key] = (total, now)
-        if len(self._strikes) > MOST:
-            del self._strikes[next(iter(self._strikes))]
+        self.strikes_of[key] = (total, now)
+        if len(self.strikes_of) > MOST:
+            del self.strikes_of[next(iter(self.strikes_of))]
         return False
 
     def forgive(self, key: str, weight: float) -> None:
         """Something good: it takes strikes away."""
-        found = self._strikes.get(key)
+        found = self.strikes_of.get(key)
         if found is None:
             return
         if found[0] <= weight:
-            del self._strikes[key]
+            del self.strikes_of[key]
         else:
-            self._strikes[key] = (found[0] - weight, found[1])
+            self.strikes_of[key] = (found[0] - weight, found[1])
 
     def newest(self, most: int, now: float) -> list[Ban]:
         """Those that hold now, the newest first, and so many at most."""
@@ -161,8 +166,7 @@ class Bans:
     def changed(self, wall: float, most: int) -> list[tuple[str, Any, float]]:
         """As `proxy.counters.Counted`."""
         rows: list[tuple[str, Any, float]] = []
-        while self._changed and len(rows) < most:
-            key, _ = self._changed.popitem()
+        while len(rows) < most and (key := self._changed.pop()) is not None:
             ban = self._bans.get(key)
             if ban is None:
                 rows.append((key, None, 0.0))

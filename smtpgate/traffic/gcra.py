@@ -17,6 +17,8 @@ from operator import itemgetter
 
 import attrs
 
+from smtpgate.traffic.changed import Changed
+
 #: What sums of intervals may be off by, seconds: a unit that comes when it was told to is never early.
 SLACK_S = 1e-6
 #: Keys looked at for each new one, so that what is idle goes away without a sweep of all.
@@ -94,7 +96,7 @@ class Stamps:
         self.evicted = 0
         self._stamps: OrderedDict[str, float] = OrderedDict()
         self.most = most
-        self._changed: dict[str, None] = {}
+        self._changed: Changed[str] = Changed()
         #: The stamps that `changed` gave: what is on the disk.
         self._kept: dict[str, float] = {}
 
@@ -117,17 +119,17 @@ class Stamps:
                     return -1.0
                 stamps[key] = tat + cost_s
                 stamps.move_to_end(key)
-                self._changed[key] = None
+                self._changed.fresh[key] = None
                 return tat
             stamps.move_to_end(key)
         stamps[key] = now + cost_s
-        self._changed[key] = None
+        self._changed.fresh[key] = None
         return now
 
     def put(self, key: str, tat: float, now: float) -> None:
         """Keep a stamp."""
         stamps = self._stamps
-        self._changed[key] = None
+        self._changed.fresh[key] = None
         if key in stamps:
             stamps[key] = tat
             stamps.move_to_end(key)
@@ -161,7 +163,7 @@ class Stamps:
             if tat > now:
                 # The key is there: the order, which is iterated over, stays.
                 self._stamps[key] = after.rescale(tat, now, before)
-                self._changed[key] = None
+                self._changed.fresh[key] = None
 
     def resize(self, most: int, now: float) -> None:
         """Room for so many keys from now on."""
@@ -174,10 +176,10 @@ class Stamps:
     def _drop(self, key: str, now: float) -> None:
         """A key is gone: what is on the disk of it must go too, where it is not over by itself."""
         if self._kept.get(key, 0.0) > now:
-            self._changed[key] = None
+            self._changed.fresh[key] = None
         else:
             self._kept.pop(key, None)
-            self._changed.pop(key, None)
+            self._changed.fresh.pop(key, None)
 
     def restore(self, key: str, tat: float) -> None:
         """Take over a stamp that is on the disk."""
@@ -198,7 +200,7 @@ class Stamps:
 
     def forget(self, key: str) -> bool:
         """Forget a key; whether it was there."""
-        self._changed[key] = None
+        self._changed.fresh[key] = None
         return self._stamps.pop(key, None) is not None
 
     def changed(self, now: float, lead_s: float, most: int) -> list[tuple[str, float]]:
@@ -208,10 +210,7 @@ class Stamps:
         """
         rows: list[tuple[str, float]] = []
         stamps, changed, kept = self._stamps, self._changed, self._kept
-        while changed and len(rows) < most:
-            # The first that changed goes first: else one that is always new would keep it from the disk.
-            key = next(iter(changed))
-            del changed[key]
+        while len(rows) < most and (key := changed.pop()) is not None:
             tat = stamps.get(key, 0.0)
             if tat > now + lead_s:
                 rows.append((key, tat))

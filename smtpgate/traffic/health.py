@@ -31,6 +31,7 @@ class Health:
     :ivar ejections: how often it was put out lately
     :ivar failures: how many failures in a row
     :ivar until: not before; 0.0 where it is not put out
+    :ivar settled_at: the end of its slow start
     :ivar has_trial: a session tries it right now
     """
 
@@ -41,6 +42,7 @@ class Health:
         "until",
         "has_trial",
         "returned_at",
+        "settled_at",
         "_slow_start_s",
         "_next_try",
         "_out_s",
@@ -56,6 +58,7 @@ class Health:
         self.has_trial = False
         self.returned_at = float("-inf")
         self._slow_start_s = slow_start_s
+        self.settled_at = float("-inf")
         self._next_try = 0.0
         self._out_s = 0.0
         self._misses = 0
@@ -83,7 +86,7 @@ class Health:
 
     def is_starting(self, now: float) -> bool:
         """Whether it is in a slow start."""
-        return now - self.returned_at < self._slow_start_s
+        return now < self.settled_at
 
     def part(self, now: float) -> float:
         """The part of its weight and its slots that it has now: 1.0 but for a slow start."""
@@ -109,8 +112,12 @@ class Health:
             return False
         self.has_trial = False
         self._next_try = 0.0
-        self.returned_at = now
+        self._returned(now)
         return True
+
+    def _returned(self, now: float) -> None:
+        self.returned_at = now
+        self.settled_at = now + self._slow_start_s
 
     def failed(self, now: float, begun: float, may_eject: bool) -> bool:
         """It was reached and did not do its work (421, silence, a broken connection); whether it is put out for that.
@@ -140,7 +147,7 @@ class Health:
             return False
         self.is_down = False
         self.until = self._next_try = 0.0
-        self.returned_at = now
+        self._returned(now)
         return True
 
     def pardon(self, now: float) -> None:

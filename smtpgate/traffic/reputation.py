@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import attrs
 
+from smtpgate.traffic.changed import Changed
 from smtpgate.traffic.classes import KNOWN, SUSPECT
 
 #: Points are worth half after so long.
@@ -101,7 +102,7 @@ class Records:
     def __init__(self, most: int) -> None:
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._most = most
-        self._changed: dict[str, None] = {}
+        self._changed: Changed[str] = Changed()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -119,7 +120,7 @@ class Records:
         else:
             self._records.move_to_end(key)
         record.add(reason, points, now)
-        self._changed[key] = None
+        self._changed.fresh[key] = None
 
     def put(self, key: str, record: Record) -> None:
         """Take over a record."""
@@ -129,20 +130,17 @@ class Records:
     def _bound(self) -> None:
         if len(self._records) > self._most:
             gone, _ = self._records.popitem(last=False)
-            self._changed[gone] = None
+            self._changed.fresh[gone] = None
 
     def forget(self, key: str) -> bool:
         """Forget a sender; whether it was there."""
-        self._changed[key] = None
+        self._changed.fresh[key] = None
         return self._records.pop(key, None) is not None
 
     def changed(self, most: int) -> list[tuple[str, Record | None]]:
         """Those that changed since they were asked for here; None for what is forgotten."""
         rows: list[tuple[str, Record | None]] = []
-        while self._changed and len(rows) < most:
-            # The first that changed goes first: else one that is always new would keep it from the disk.
-            key = next(iter(self._changed))
-            del self._changed[key]
+        while len(rows) < most and (key := self._changed.pop()) is not None:
             rows.append((key, self._records.get(key)))
         return rows
 
