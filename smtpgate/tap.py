@@ -58,7 +58,7 @@ from smtpgate.proxy.router import Router
 from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
 from smtpgate.smtp import status
 from smtpgate.tasks import Timekeeper
-from smtpgate.wiring import Provisions
+from smtpgate.wiring import Provisions, rules_of
 
 EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
 #: How often the ledger forgets and the certificates of the state folder are looked at.
@@ -442,7 +442,7 @@ class Gateway(Service):
             many = use.slots or (HEAVY_SLOTS if factory.budget_s > STREAM_S else 0)
             slots = FilterSlots(many, {name: one.share for name, one in settings.classes.items()}) if many else None
             uses.append(Use.of(factory, use.name, made, use.roles, use.mode, use.on_error, slots))
-        return uses
+        return uses + rules_of(settings, services)
 
     def _server_tls(self, settings: Settings, listener: Listener) -> ServerTLS | None:
         if listener.tls == "off":

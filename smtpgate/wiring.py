@@ -13,12 +13,14 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from smtpgate.config.model import Settings
+from smtpgate.filters.rules import BUDGET_S, NAME, Rules
 from smtpgate.net.children import Children
 from smtpgate.net.http import HTTPClient
 from smtpgate.net.resolver import Resolver
 from smtpgate.net.stream import connect
 from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
 from smtpgate.proxy.shared import Memory
+from smtpgate.proxy.use import Use
 
 
 @attrs.define
@@ -114,3 +116,21 @@ class Provisions:
         lent, self._lent = self._lent, {}
         for one in lent.values():
             one.thing.close()
+
+
+def rules_of(settings: Settings, services: Services) -> list[Use]:
+    """The rules of a configuration as what comes after its filters; nothing where there are none."""
+    rules = Rules(settings.rules, services)
+    if not rules.rules:
+        return []
+    return [
+        Use(
+            NAME,
+            rules,
+            rules.stages,
+            frozenset({"mx", "submission"}),
+            budget_s=BUDGET_S if rules.needs_content else 1.0,
+            needs_content=rules.needs_content,
+            is_judge=True,
+        )
+    ]

@@ -81,7 +81,7 @@ def _plain(value: object) -> object:
         return str(value)
     kind: Any = type(value)
     if attrs.has(kind):
-        names = [field.name for field in attrs.fields(kind)]
+        names = [field.name for field in attrs.fields(kind) if field.name[0] != "_"]
         return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, BaseModel):
         return value.model_dump()

@@ -16,6 +16,7 @@ import attrs
 from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import model, schema
+from smtpgate.config.build_policy import rules
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.config.endpoint import parse_server
@@ -104,6 +105,7 @@ def settings(
         bans=bans(file.bans),
         rate_limits=tuple(rate_limit(n, table, faults) for n, table in enumerate(file.rate_limits)),
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
+        rules=rules(file.rules, faults),
         scale=_scale(file),
         marks=file.scores.mark,
         filters=_with_set(

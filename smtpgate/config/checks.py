@@ -16,6 +16,7 @@ from smtpgate.config import (
     check_folders,
     check_limits,
     check_listeners,
+    check_policy,
     check_routes,
     check_service,
 )
@@ -67,6 +68,8 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_limits.limits_count_by_what_is_known,
     check_limits.limits_ask_for_what_is_known,
     check_limits.limits_name_listeners,
+    check_policy.rules_have_names_of_their_own,
+    check_policy.rules_name_listeners,
     check_routes.backends_exist,
     check_routes.listeners_exist,
     check_routes.routes_can_be_reached,

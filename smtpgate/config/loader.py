@@ -99,7 +99,10 @@ def _judge(document: Document, place: Path | None, plugins: Plugins) -> tuple[Se
 
 
 def _problem(fault: Fault, document: Document, path: str) -> Problem:
-    line, column = document.place(fault.where, fault.is_key)
+    if fault.within is not None:
+        line, column = document.within(fault.where, *fault.within)
+    else:
+        line, column = document.place(fault.where, fault.is_key)
     key = dotted(document.as_written(fault.where))
     return Problem(path, line, column, key, fault.message, fault.hint, fault.severity)
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import attrs
 
+from smtpgate.config.model_policy import Rule
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
     NO_ADDRESSES,
@@ -338,6 +339,7 @@ class Settings:
     concurrency_limits: tuple[ConcurrencyLimit, ...] = ()
     scale: Scale = NO_SCALE
     marks: bool = True
+    rules: tuple[Rule, ...] = ()
     path: Path | None = None
     digest: str = ""
     warnings: tuple[Problem, ...] = ()

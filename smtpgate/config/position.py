@@ -64,6 +64,17 @@ class Document:
                 return found
         return 1, 1
 
+    def within(self, where: Where, line: int, column: int) -> Place:
+        """The place of a letter of a text, by its line and column there. Where escapes stand before it in the line, the
+        column is that of an earlier letter."""
+        first, start = self.place(where)
+        written = self._lines[first - 1][start - 1 :] if first <= len(self._lines) else ""
+        mark = next((one for one in ('"""', "'''", '"', "'") if written.startswith(one)), "")
+        if len(mark) == 3 and not written[3:].strip():
+            # A line end behind the mark is none of the text.
+            return first + line, column
+        return (first, start + len(mark) + column - 1) if line == 1 else (first + line - 1, column)
+
     def as_written(self, where: Where) -> Where:
         """The path without the numbers of entries that stand without brackets, as in `listener = "mx"`."""
         value: Any = self.tree

@@ -100,6 +100,7 @@ class Fault:
     :ivar is_key: points at the key's name instead of its value
     :ivar rests_on: other places that the judgement rests on; what stands below them counts too
     :ivar keys: the keys of the same table that it rests on besides its own; None: the table as a whole
+    :ivar within: line and column, from 1, inside of the text that is the value; None: the value as a whole
     """
 
     where: Where
@@ -109,6 +110,7 @@ class Fault:
     is_key: bool = False
     rests_on: tuple[Where, ...] = ()
     keys: tuple[str, ...] | None = None
+    within: tuple[int, int] | None = None
 
 
 def warning(

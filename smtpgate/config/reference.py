@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 from smtpgate.config import schema
 from smtpgate.config.table import Table
+from smtpgate.config.tables_policy import RuleTable
 from smtpgate.config.tables_traffic import (
     BansTable,
     ClassesTable,
@@ -54,6 +55,7 @@ TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("`[pressure]`", PressureTable, "pressure"),
     ("`[[rate_limits]]`", RateLimitTable, "rate_limits"),
     ("`[[concurrency_limits]]`", ConcurrencyLimitTable, "concurrency_limits"),
+    ("`[[rules]]`", RuleTable, "rules"),
     ("`[resolver]`", schema.ResolverTable, "resolver"),
     ("`[content]`", schema.ContentTable, "content"),
     ("`[scores]`", schema.ScoresTable, "scores"),

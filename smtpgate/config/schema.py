@@ -15,6 +15,7 @@ from annotated_types import Ge, MinLen
 from pydantic import BeforeValidator
 
 from smtpgate.config.table import REQUIRED, Table, key
+from smtpgate.config.tables_policy import RuleTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
     Addresses,
@@ -451,6 +452,7 @@ class File(Table):
     bans: BansTable = key({}, "Who may not come in for a while.")
     rate_limits: list[RateLimitTable] = key([], "How much may come in a time, of whom.")
     concurrency_limits: list[ConcurrencyLimitTable] = key([], "How much may be at work at a time, of whom.")
+    rules: list[RuleTable] = key([], "What becomes of which mail, in the order in which it is judged.")
     filter_set: Literal["none", "default"] = key(
         "none",
         "default: filters that need no engine and no list run before those of the file; programs are refused, spam is "

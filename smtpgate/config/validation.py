@@ -30,9 +30,9 @@ STAND_INS: dict[str, Any] = {
     "address": "unix:/nowhere",
     "backend": "",
     "use": "",
+    "action": "note",
+    "name": "nameless",
 }
-#: Tables that the design names and this version does not read. A rule passed over would let mail through.
-NOT_READ = {"rules": "this version has no rules and would not apply them; remove the table"}
 #: Taking out a bad value can bring out a missing one, and that a bad table: three rounds, and some to spare.
 _ROUNDS = 6
 
@@ -113,8 +113,6 @@ def _in_words(found: Any, model: type[BaseModel], where: Where, base: Where) -> 
     # A bound of a number with a fraction comes as 10.0.
     bound = {name: int(at) if isinstance(at, float) and at.is_integer() else at for name, at in context.items()}
     if kind == "extra_forbidden":
-        if not base and len(where) == 1 and where[0] in NOT_READ:
-            return "this table is not read", NOT_READ[str(where[0])]
         table = _table_at(model, where[:-1])
         known = list(table.model_fields) if table else []
         meant = nearest(str(where[-1]), known)
@@ -194,7 +192,7 @@ def _tainted_by(fault: Fault, tree: dict[str, Any]) -> Iterator[Where]:
     yield fault.where
     *above, name = fault.where
     table = _table_at(File, tuple(above)) if fault.is_key else None
-    if table is None or not above and name in NOT_READ:
+    if table is None:
         return
     meant = nearest(str(name), table.model_fields)
     holder: Any = tree

@@ -26,8 +26,9 @@ from smtpgate.policy.mercy import later
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, MERCIFUL, NO_SCALE, PASS, Finding, Scale, Verdict, merge
 from smtpgate.proxy.filter_slots import FilterSlots
+from smtpgate.proxy.gather import LATE, gather
 from smtpgate.proxy.use import STREAM_S, Use
-from smtpgate.tasks import Clock, Signal
+from smtpgate.tasks import Clock
 
 #: In the order of a session.
 STAGES: Final = ("connect", "helo", "auth", "mail", "rcpt", "data", "header", "body", "end")
@@ -36,8 +37,6 @@ _SESSION_STAGES: Final = frozenset({"connect", "helo", "auth"})
 STAGE_S: Final = 30.0
 #: A plain method that holds the reactor so long is named in the log.
 SLOW_S: Final = 0.1
-#: In place of a result that did not come in time.
-_LATE: Final = object()
 #: What these find, and no other, is a matter of degree.
 _GUESSES: Final = MERCIFUL
 #: Those that judge the message, and not one of its recipients.
@@ -82,6 +81,7 @@ class Chain:
         self.guesses = weighs or any(
             use.mode == "enforce" and use.stages & _OF_MESSAGE and use.category in _GUESSES for use in self.uses
         )
+        self.has_judges = any(use.is_judge for use in self.uses)
         self._of_session = tuple(use for use in self.uses if use.stages & _SESSION_STAGES)
         self._of_transaction = tuple(use for use in self.uses if use.stages - _SESSION_STAGES)
         #: The backend may not see the start of a message before the verdict.
@@ -185,28 +185,14 @@ class ChainRun:
             del self.findings[slice(*self._greeting)]
             self._returned = len(self.findings)
         first = len(self.findings)
-        running: list[tuple[Use, Deferred[Any], float]] = []
-        clock = self._chain.clock
-        for use, method in self._methods(stage):
-            if use.name in self.skips:
-                continue
-            began = clock.seconds()
-            try:
-                answer = method(*args) if use.slots is None else self._in_slot(use.slots, method, args)
-            except BaseException as error:
-                self._fail(use, stage, *_words(error))
-                continue
-            if iscoroutine(answer):
-                running.append((use, ensureDeferred(answer), began))
-            elif isinstance(answer, Deferred):
-                running.append((use, answer, began))
-            else:
-                took = clock.seconds() - began
-                if took > SLOW_S:
-                    self._tell_slow(use, stage, took)
-                self._take(use, stage, answer, took)
+        asked = self._methods(stage)
+        running = self._start(stage, asked, args)
         if running:
             await self._finish(stage, running, seconds)
+        if self._chain.has_judges:
+            running = self._start(stage, asked, (self.found(), *args), judges=True)
+            if running:
+                await self._finish(stage, running, seconds)
         if recipient is not None:
             about = frozenset((recipient,))
             self.findings[first:] = [
@@ -226,6 +212,37 @@ class ChainRun:
             # What is wrong for one is judged at the end, for that one.
             return [one for one in self.findings[first:] if one.recipients is None]
         return self.findings[first:]
+
+    def _start(
+        self, stage: str, asked: Iterable[tuple[Use, Any]], args: tuple[object, ...], judges: bool = False
+    ) -> list[tuple[Use, Deferred[Any], float]]:
+        """Ask the filters, or those that judge what the others have found; those that have not answered yet."""
+        running: list[tuple[Use, Deferred[Any], float]] = []
+        clock = self._chain.clock
+        for use, method in asked:
+            if use.is_judge is not judges or use.name in self.skips:
+                continue
+            began = clock.seconds()
+            try:
+                answer = method(*args) if use.slots is None else self._in_slot(use.slots, method, args)
+            except BaseException as error:
+                self._fail(use, stage, *_words(error))
+                continue
+            if iscoroutine(answer):
+                running.append((use, ensureDeferred(answer), began))
+            elif isinstance(answer, Deferred):
+                running.append((use, answer, began))
+            else:
+                took = clock.seconds() - began
+                if took > SLOW_S:
+                    self._tell_slow(use, stage, took)
+                self._take(use, stage, answer, took)
+        return running
+
+    def found(self) -> list[Finding]:
+        """What is in force of all that was found up to now."""
+        before = self._before.findings if self._before is not None else []
+        return [one for one in (*before, *self.findings) if not one.is_shadow and one.filter not in self.skips]
 
     async def _in_slot(self, slots: FilterSlots, method: Callable[..., Any], args: tuple[object, ...]) -> Any:
         """Ask a filter that has only so many messages at a time."""
@@ -272,45 +289,14 @@ class ChainRun:
         return merge(findings, self._chain.scale, has_mercy)
 
     async def _finish(self, stage: str, running: list[tuple[Use, Deferred[Any], float]], seconds: float) -> None:
-        clock = self._chain.clock
-        done = Signal()
-        results: dict[int, tuple[Any, float]] = {}
-        is_over = False
-
-        def finished(result: Any, number: int) -> None:
-            if number in results:
-                # It was given up, or the time was: whatever it says now comes too late.
-                return
-            results[number] = (result, clock.seconds() - running[number][2])
-            if len(results) == len(running) and done.task is not None and not is_over:
-                done.fire()
-
-        def late(number: int) -> None:
-            # First the result, then the word: one that does not listen to it has failed all the same.
-            finished(_LATE, number)
-            running[number][1].cancel()
-
-        timers = []
-        for number, (use, deferred, _) in enumerate(running):
-            limit = min(seconds, use.budget_s) if use.budget_s > 0 else seconds
-            deferred.addBoth(finished, number)
-            if number not in results:
-                timers.append(clock.callLater(limit, late, number))
-        try:
-            if len(results) < len(running):
-                await done
-        finally:
-            is_over = True
-            for timer in timers:
-                if timer.active():
-                    timer.cancel()
-            for number, (_, deferred, _) in enumerate(running):
-                if number not in results:
-                    deferred.cancel()
-        for number, (use, _, _) in enumerate(running):
-            result, took = results[number]
+        asked = [
+            (deferred, began, min(seconds, use.budget_s) if use.budget_s > 0 else seconds)
+            for use, deferred, began in running
+        ]
+        answers = await gather(asked, self._chain.clock)
+        for (use, _, _), (result, took) in zip(running, answers, strict=True):
             value = getattr(result, "value", None)
-            if result is _LATE or isinstance(value, CancelledError):
+            if result is LATE or isinstance(value, CancelledError):
                 self._fail(use, stage, "timeout", f"after {took:.1f} s")
             elif isinstance(value, BaseException):
                 self._fail(use, stage, *_words(value))
@@ -330,7 +316,7 @@ class ChainRun:
                 one,
                 filter=use.name,
                 category=one.category or use.category,
-                is_shadow=use.mode == "shadow",
+                is_shadow=use.mode == "shadow" or use.is_judge and one.is_shadow,
                 seconds=took,
             )
             for one in answers

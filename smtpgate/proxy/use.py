@@ -20,6 +20,7 @@ class Use:
 
     :ivar mode: enforce or shadow
     :ivar slots: how many messages it has at a time; None: as many as come
+    :ivar is_judge: it comes after the others of its stage, and its methods are told first what was found
     :ivar on_error: tempfail, reject or continue
     """
 
@@ -34,6 +35,7 @@ class Use:
     needs_content: bool = False
     category: str = "policy"
     slots: FilterSlots | None = None
+    is_judge: bool = False
 
     @classmethod
     def of(

@@ -1,0 +1,39 @@
+"""The tables of the configuration file that say what becomes of which mail; see `schema`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from smtpgate.config.table import REQUIRED, Table, key
+from smtpgate.config.values import Reason, Words
+
+Mode = Literal["enforce", "shadow", "off"]
+
+
+class RuleTable(Table):
+    """One rule: what becomes of mail that a condition is true of. They are judged in the order of the file."""
+
+    name: Reason = key(REQUIRED, "Its name in log and pages.", example='"no-programs"')
+    when: str = key("true", "Condition that must be true; docs/policy.md has the language.", example='"size > 1000000"')
+    unless: str = key("false", "Condition that must not be true.", example="\"user == 'ann@example.net'\"")
+    listener: Words = key([], "Names of the listeners that it is about; none: all.", example='["mx"]')
+    direction: Literal["in", "out"] | None = key(
+        None, "in: listeners of role mx; out: those of role submission.", shown="both", example='"out"'
+    )
+    action: Literal["note", "accept", "defer", "reject"] = key(
+        REQUIRED,
+        "note: it is recorded; accept: no rule behind it is judged; defer: the client is to come again; reject.",
+        example='"reject"',
+    )
+    reply: str = key(
+        "",
+        "What the client hears where it is refused: code and enhanced code where they are unusual, and text.",
+        shown="Refused by policy",
+        example='"550 5.7.1 Programs are not accepted by mail"',
+    )
+    mode: Mode = key("enforce", "enforce; shadow: what it would do is recorded and not done; off.")
+    on_error: Literal["tempfail", "reject", "continue"] = key(
+        "tempfail", "What happens to a message that a condition cannot be judged of, as by a division by nothing."
+    )
+    owner: str = key("", "Who answers for it, for people.", example='"security@example.net"')
+    note: str = key("", "Why it is there, for people.", example='"decision of 3 March"')

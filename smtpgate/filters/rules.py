@@ -1,0 +1,181 @@
+"""The rules of the configuration, judged in their order at the first step at which all that they speak of is known.
+
+They come after the filters of their step and know what these have found. A rule whose condition cannot be judged says
+so by its own failure policy: it is never taken for one that is not true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, Final
+
+from smtpgate.config.model_policy import Rule
+from smtpgate.filters.base import Filter
+from smtpgate.message.header import HeaderSection
+from smtpgate.policy.event import FilterFailed
+from smtpgate.policy.transaction import Recipient, Transaction
+from smtpgate.policy.verdict import FILTER_FAILED, Finding
+from smtpgate.rules import values
+from smtpgate.rules.engine import Bundle, ExpressionFailed, Known
+
+#: The name under which they stand in log and pages.
+NAME: Final = "rules"
+#: The examination of the content is waited for, as content filters do.
+BUDGET_S: Final = 20.0
+#: Rules that are looked at together.
+TOGETHER: Final = 32
+Group = tuple[Bundle | None, Sequence[tuple[int, Rule]]]
+_POLICIES: Final = {"tempfail": "defer", "reject": "reject", "continue": "note"}
+_FROM_CONTENT: Final = ("attachments", "links", "is_inspected")
+
+
+class Rules(Filter):
+    """All rules that are not off.
+
+    :ivar stages: at which there is something to judge
+    :ivar needs_content: some speak of files or links
+    """
+
+    def __init__(self, rules: Iterable[Rule], services: Any) -> None:
+        self.services = services
+        self.rules = tuple(rule for rule in rules if rule.mode != "off")
+        self.stages = frozenset(rule.condition.step for rule in self.rules)
+        #: Of each step the rules with their places, some together.
+        self.groups: dict[str, list[Group]] = {}
+        for step in self.stages:
+            there = [(place, rule) for place, rule in enumerate(self.rules) if rule.condition.step == step]
+            self.groups[step] = [_group(there[first : first + TOGETHER]) for first in range(0, len(there), TOGETHER)]
+        self.needs_content = any(word in rule.condition.text for rule in self.rules for word in _FROM_CONTENT)
+
+    def transaction(self, transaction: Transaction) -> _Message | None:
+        """Those that are about this message."""
+        session = transaction.session
+        direction = "in" if session.role == "mx" else "out"
+        asked = frozenset(
+            place
+            for place, rule in enumerate(self.rules)
+            if (not rule.listener or session.listener in rule.listener) and rule.direction in ("", direction)
+        )
+        return _Message(self, transaction, asked) if asked else None
+
+
+def _group(members: Sequence[tuple[int, Rule]]) -> Group:
+    bundle = Bundle([rule.condition for _, rule in members]) if len(members) > 1 else None
+    return bundle, members
+
+
+class _Message:
+    """One message on its way through the rules."""
+
+    def __init__(self, parent: Rules, transaction: Transaction, asked: Set[int]) -> None:
+        """
+        :param asked: places of the rules that are about it
+        """
+        self._parent = parent
+        self._transaction = transaction
+        self._asked = asked
+        self._known: dict[str, Any] = {}
+        self._fields: dict[str, list[str]] | None = None
+        #: An accepting rule ends those behind it, at later steps too; one in shadow only those in shadow.
+        self._end = self._shadow_end = len(parent.rules)
+
+    def mail(self, found: Sequence[Finding]) -> list[Finding] | None:
+        """The sender is known."""
+        self._known = values.at_mail(self._transaction)
+        return self._judge("mail")
+
+    def rcpt(self, found: Sequence[Finding], recipient: Recipient) -> list[Finding] | None:
+        """One recipient is asked about. What accepts it accepts no other."""
+        before = self._end, self._shadow_end
+        try:
+            return self._judge("rcpt", values.at_rcpt(recipient.path))
+        finally:
+            self._end, self._shadow_end = before
+
+    def data(self, found: Sequence[Finding]) -> list[Finding] | None:
+        """All recipients are there."""
+        self._all_recipients()
+        return self._judge("data")
+
+    def header(self, found: Sequence[Finding], section: HeaderSection) -> list[Finding] | None:
+        """The header section is there."""
+        self._all_recipients()
+        self._take(section)
+        return self._judge("header")
+
+    def _take(self, section: HeaderSection) -> None:
+        self._fields = values.fields_of(section)
+        self._known |= values.at_header(section)
+
+    async def end(self, found: Sequence[Finding]) -> list[Finding] | None:
+        """All of it is there."""
+        parent, transaction = self._parent, self._transaction
+        facts = await parent.services.examine(transaction) if parent.needs_content else None
+        self._all_recipients()
+        if self._fields is None:
+            self._take(transaction.header or HeaderSection(b""))
+        self._known |= values.at_end(facts, transaction.octets, found)
+        return self._judge("end")
+
+    def _all_recipients(self) -> None:
+        if not self._known:
+            self._known = values.at_mail(self._transaction)
+        self._known |= values.at_data(self._transaction.recipients)
+
+    def _judge(self, step: str, more: Mapping[str, Any] | None = None) -> list[Finding] | None:
+        groups = self._parent.groups.get(step)
+        if groups is None:
+            return None
+        if not self._known:
+            self._known = values.at_mail(self._transaction)
+        known = Known(step, {**self._known, **(more or {})}, self._fields or {})
+        found: list[Finding] = []
+        for bundle, members in groups:
+            if bundle is not None and not bundle.may_hold(known):
+                continue
+            for place, rule in members:
+                if place < (self._end if rule.mode == "enforce" else self._shadow_end) and place in self._asked:
+                    found += self._ask(rule, place, step, known)
+        return found or None
+
+    def _ask(self, rule: Rule, place: int, step: str, known: Known) -> list[Finding]:
+        try:
+            if not rule.condition.holds(known):
+                return []
+        except ExpressionFailed as error:
+            return [self._failure(rule, step, str(error))]
+        if rule.action == "accept":
+            self._shadow_end = min(place, self._shadow_end)
+            if rule.mode == "enforce":
+                self._end = min(place, self._end)
+        return [_finding(rule)]
+
+    def _failure(self, rule: Rule, step: str, why: str) -> Finding:
+        """The failure policy of the rule speaks for it."""
+        session = self._transaction.session
+        told = FilterFailed(NAME, step, "raised", f"{rule.name}: {why}"[:500], rule.on_error, session.id)
+        self._parent.services.tell(told)
+        detail = f"rule {rule.name} could not be judged: {why}"
+        action = _POLICIES[rule.on_error]
+        return Finding(
+            FILTER_FAILED,
+            action,
+            "A check could not be done; try again later" if action == "defer" else "A check could not be done",
+            detail[:1000],
+            enhanced={"defer": "4.3.0", "reject": "5.3.0"}.get(action, ""),
+            is_shadow=rule.mode == "shadow",
+        )
+
+
+def _finding(rule: Rule) -> Finding:
+    owner = f", of {rule.owner}" if rule.owner else ""
+    detail = f"rule {rule.name}{owner}{f': {rule.note}' if rule.note else ''}"
+    return Finding(
+        rule.name,
+        "note" if rule.action == "accept" else rule.action,
+        rule.text,
+        detail[:1000],
+        code=rule.code,
+        enhanced=rule.enhanced,
+        is_shadow=rule.mode == "shadow",
+    )

@@ -1,0 +1,281 @@
+"""Conditions in CEL: compiled and checked when a configuration is loaded, and judged at the first step that knows all.
+
+The language is that of cel.dev (Common Expression Language), the engine that project's own, in C++. Types of facts and
+of the fields of records are known to it, so a word that is none is an error with its place before any mail comes. Its
+loops are bounded, and `matches` is RE2, so no condition holds up a message.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any, Final
+
+import attrs
+import re2
+from cel_expr_python import cel
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from smtpgate.rules.vocabulary import FACTS, HEADER, RECORDS, STEPS, Fact, known_at
+
+_NOTHING: Final[Mapping[str, list[str]]] = MappingProxyType({})
+#: The longest condition: rules are read by people.
+LONGEST: Final = 10_000
+_PACKAGE: Final = "facts"
+_ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_UNKNOWN: Final = re.compile(r"undeclared reference to '([^']*)'")
+_FIELD: Final = re.compile(r"undefined field '([^']*)' not found in struct 'facts\.(\w+)'")
+_MATCHES: Final = re.compile(r"""matches\s*\(\s*([rR]?)("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*\)""")
+_OWN: Final = "fitting"
+_CALL: Final = re.compile(
+    r"""[rRbB]{0,2}(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|//[^\n]*|(\.\s*matches)(\s*\()""",
+    re.DOTALL,
+)
+#: Patterns that are kept compiled.
+PATTERNS: Final = 10_000
+_WORDS: Final = {"BOOL": "true or false", "INT": "a whole number", "DOUBLE": "a number", "STRING": "a text"}
+
+_TYPES: Final = {
+    "string": (cel.Type.STRING, descriptor_pb2.FieldDescriptorProto.TYPE_STRING),
+    "int": (cel.Type.INT, descriptor_pb2.FieldDescriptorProto.TYPE_INT64),
+    "double": (cel.Type.DOUBLE, descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE),
+    "bool": (cel.Type.BOOL, descriptor_pb2.FieldDescriptorProto.TYPE_BOOL),
+}
+
+
+class BadExpression(ValueError):
+    """A condition that is none.
+
+    :ivar line, column: in its text, from 1
+    :ivar message: what is wrong; `hint`: what would be right
+    """
+
+    def __init__(self, line: int, column: int, message: str, hint: str) -> None:
+        super().__init__(f"{line}:{column}: {message}")
+        self.line = line
+        self.column = column
+        self.message = message
+        self.hint = hint
+
+
+class ExpressionFailed(Exception):
+    """A condition could not be judged, as by a division by nothing or a field that is not there: it is neither."""
+
+
+def _inner(kind: str) -> tuple[str, bool]:
+    """The kind of the entries of a list, and whether it is one."""
+    return (kind[5:-1], True) if kind.startswith("list(") else (kind, False)
+
+
+@functools.cache
+def _pool() -> Any:
+    """The records as types of the engine."""
+    file = descriptor_pb2.FileDescriptorProto(name="facts.proto", package=_PACKAGE, syntax="proto3")
+    for name, fields in RECORDS.items():
+        record = file.message_type.add(name=name)
+        for number, (field, (kind, _)) in enumerate(fields.items(), 1):
+            inner, is_list = _inner(kind)
+            record.field.add(name=field, number=number, type=_TYPES[inner][1], label=3 if is_list else 1)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return pool
+
+
+@functools.cache
+def record(name: str) -> Any:
+    """The class of a record; made with its fields by name."""
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+
+
+def _type(kind: str) -> Any:
+    inner, is_list = _inner(kind)
+    found = _TYPES[inner][0] if inner in _TYPES else cel.Type(f"{_PACKAGE}.{inner}")
+    return cel.Type.List(found) if is_list else found
+
+
+#: The header of the message that is judged: the engine asks for its fields while it judges.
+_fields: ContextVar[Mapping[str, list[str]]] = ContextVar("_fields")
+
+
+def _header(name: str) -> list[str]:
+    return _fields.get().get(name.lower(), [])
+
+
+@functools.lru_cache(maxsize=PATTERNS)
+def _pattern(text: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(text, options=options)
+
+
+def _matches(text: str, pattern: str) -> bool:
+    return _pattern(pattern).search(text) is not None
+
+
+def _quick(text: str) -> str:
+    """The same with our own `matches`, for the engine's compiles its pattern for each message anew. Texts in quotes are
+    left as they are."""
+    return _CALL.sub(lambda found: found[0] if found[1] is None else f".{_OWN}{found[2]}", text)
+
+
+def _environment(facts: tuple[Fact, ...], has_header: bool) -> Any:
+    header = cel.Overload("header_name", _type(HEADER.kind), [cel.Type.STRING], False, _header)
+    own = cel.Overload("own_matches", cel.Type.BOOL, [cel.Type.STRING, cel.Type.STRING], True, _matches)
+    functions = [cel.FunctionDecl(_OWN, [own])] + ([cel.FunctionDecl(HEADER.name, [header])] if has_header else [])
+    variables = {fact.name: _type(fact.kind) for fact in facts}
+    return cel.NewEnv(descriptor_pool=_pool(), variables=variables, functions=functions)
+
+
+@functools.cache
+def _at(step: str) -> Any:
+    return _environment(known_at(step), step != "rcpt" and STEPS.index(step) >= STEPS.index(HEADER.step))
+
+
+@functools.cache
+def _all() -> Any:
+    return _environment(FACTS, True)
+
+
+class Known:
+    """What is known of a message at one step, for all conditions that are judged there."""
+
+    __slots__ = ("activation", "fields")
+
+    def __init__(self, step: str, values: Mapping[str, Any], fields: Mapping[str, list[str]] = _NOTHING) -> None:
+        """
+        :param fields: values of the header fields, by name in lower case
+        """
+        self.activation = _at(step).Activation(dict(values))
+        self.fields = fields
+
+
+@attrs.frozen
+class Expression:
+    """A condition.
+
+    :ivar step: the first at which all that it speaks of is known
+    """
+
+    text: str
+    step: str
+    _program: Any = attrs.field(eq=False, repr=False)
+
+    def holds(self, known: Known) -> bool:
+        """Whether it is true; raises ExpressionFailed where it is neither.
+
+        :param known: of its own step
+        """
+        _fields.set(known.fields)
+        try:
+            value = self._program.eval(known.activation)
+        except RuntimeError as error:
+            # So it says that a loop is too long.
+            raise ExpressionFailed(str(error)[:500]) from None
+        if value.type() != cel.Type.BOOL:
+            raise ExpressionFailed(str(value.value())[:500])
+        return bool(value.value())
+
+
+class Bundle:
+    """Several conditions of one step, looked at together: most are not true of most mail, and looking costs most."""
+
+    __slots__ = ("_program",)
+
+    def __init__(self, conditions: Sequence[Expression]) -> None:
+        """
+        :param conditions: of the same step
+        """
+        text = " || ".join(f"(\n{_quick(one.text)}\n)" for one in conditions)
+        self._program = _at(conditions[0].step).compile(text)
+
+    def may_hold(self, known: Known) -> bool:
+        """False where none of them holds, and each could be judged."""
+        _fields.set(known.fields)
+        try:
+            value = self._program.eval(known.activation)
+        except RuntimeError:
+            return True
+        return value.type() != cel.Type.BOOL or bool(value.value())
+
+
+def check(text: str) -> None:
+    """Raises BadExpression for a text that is no condition."""
+    if len(text) > LONGEST:
+        raise BadExpression(1, 1, f"a condition of {len(text)} characters", f"the most is {LONGEST}; make two rules")
+    whole = _compiled(_all(), text)
+    kind = whole.return_type()
+    if kind != cel.Type.BOOL:
+        name = kind.name()
+        said = (
+            "a list" if name.startswith("LIST<") else _WORDS.get(name, f"of kind {name.removeprefix('facts.').lower()}")
+        )
+        raise BadExpression(1, 1, f"the condition is {said}, not true or false", "compare it with something")
+    for line, column, message in _patterns(text):
+        raise BadExpression(line, column, f"no pattern: {message}", "patterns are those of RE2")
+
+
+def compile(when: str, unless: str = "") -> Expression:
+    """What holds when one condition does and another does not; raises BadExpression. Both were checked (`check`)."""
+    # On lines of their own: a condition may end with a comment.
+    text = f"(\n{when}\n) && !(\n{unless}\n)" if unless else when
+    for step in STEPS:
+        try:
+            return Expression(text, step, _at(step).compile(_quick(text)))
+        except RuntimeError:
+            continue
+    raise BadExpression(
+        1,
+        1,
+        "it speaks of one recipient and of what is known only when all are there",
+        "write recipients.exists(r, ...) in place of recipient",
+    )
+
+
+def _compiled(environment: Any, text: str) -> Any:
+    try:
+        return environment.compile(text)
+    except RuntimeError as error:
+        found = _ERROR.search(str(error))
+        if found is None:
+            raise BadExpression(1, 1, str(error).split("\n", 1)[0][:200], "see docs/policy.md") from None
+        line, column, message = int(found[1]), int(found[2]), found[3].removesuffix(" [INVALID_ARGUMENT]")
+        raise BadExpression(line, column, *_in_words(message)) from None
+
+
+def _in_words(message: str) -> tuple[str, str]:
+    """What the engine says, for people, and what would be right."""
+    unknown = _UNKNOWN.search(message)
+    if unknown is not None:
+        name = unknown[1]
+        return f"{name} is no fact and no function", _nearest(name, [fact.name for fact in (*FACTS, HEADER)])
+    field = _FIELD.search(message)
+    if field is not None:
+        return f"{field[2]} has no field {field[1]}", _nearest(field[1], list(RECORDS[field[2]]))
+    if message.startswith("found no matching overload"):
+        what = message.removeprefix("found no matching overload for ").replace("facts.", "")
+        return f"no such operation: {what}", "compare like with like, as a text with a text in quotes"
+    if message.startswith("Syntax error"):
+        return message[0].lower() + message[1:200], "see docs/policy.md for how conditions are written"
+    return message[:200], "see docs/policy.md for how conditions are written"
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    meant = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return f'did you mean "{meant[0]}"?' if meant else "known: " + ", ".join(known)
+
+
+def _patterns(text: str) -> Iterator[tuple[int, int, str]]:
+    """Patterns that are none; the engine would find out only when it judges a message."""
+    for found in _MATCHES.finditer(text):
+        written = found[2][1:-1]
+        pattern = written if found[1] else re.sub(r"\\(.)", r"\1", written)
+        try:
+            _pattern(pattern)
+        except re2.error as error:
+            at = found.start(2)
+            said = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error.args[0])
+            yield text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at), said[:200]

@@ -1,0 +1,120 @@
+"""What is known of a message at each step, as conditions see it. See `vocabulary` for what each word means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from smtpgate.examine.facts import Facts
+from smtpgate.message.header import HeaderSection
+from smtpgate.message.mailbox import read
+from smtpgate.message.words import decode
+from smtpgate.policy.transaction import Recipient, Transaction
+from smtpgate.policy.verdict import Finding
+from smtpgate.rules.engine import record
+from smtpgate.smtp.address import Path
+
+#: Fields and records that conditions see; what is more is left out, and `is_inspected` says so.
+MOST: Final = 1000
+
+
+def at_mail(transaction: Transaction) -> dict[str, Any]:
+    """At MAIL."""
+    session = transaction.session
+    return {
+        "direction": "in" if session.role == "mx" else "out",
+        "listener": session.listener,
+        "client_ip": session.client_ip,
+        "helo": session.helo,
+        "tls": session.tls.version if session.tls is not None else "",
+        "user": session.user,
+        "traffic_class": session.traffic_class,
+        "sender": _address(transaction.sender),
+        "sender_domain": transaction.sender.domain.lower(),
+    }
+
+
+def at_rcpt(path: Path) -> dict[str, Any]:
+    """Of one recipient."""
+    return {"recipient": _address(path), "recipient_domain": path.domain.lower()}
+
+
+def at_data(recipients: Iterable[Recipient]) -> dict[str, Any]:
+    """Of all that were accepted."""
+    paths = [one.path for one in recipients if one.state in ("accepted", "delivered", "known")]
+    domains = dict.fromkeys(path.domain.lower() for path in paths)
+    return {"recipients": [_address(path) for path in paths], "recipient_domains": list(domains)}
+
+
+def fields_of(section: HeaderSection) -> dict[str, list[str]]:
+    """The values of its fields, by name in lower case."""
+    fields: dict[str, list[str]] = {}
+    for field in section.fields[:MOST]:
+        fields.setdefault(field.name, []).append(field.value.decode("utf-8", "replace"))
+    return fields
+
+
+def at_header(section: HeaderSection) -> dict[str, Any]:
+    """Once the header section is there."""
+    authors = [one.address.lower() for one in read(section, "from").mailboxes if one.address]
+    return {
+        "subject": decode(section.first("subject")),
+        "authors": authors,
+        "author_domains": list(dict.fromkeys(one.rpartition("@")[2] for one in authors)),
+    }
+
+
+def at_end(facts: Facts | None, octets: int, findings: Iterable[Finding]) -> dict[str, Any]:
+    """Once all of it is there.
+
+    :param facts: None where no condition asks for them
+    """
+    found = list(findings)
+    files = facts.files[:MOST] if facts is not None else ()
+    links = facts.links[:MOST] if facts is not None else ()
+    is_whole = facts is not None and facts.is_complete and not any("encrypted" in one.flags for one in files)
+    return {
+        "size": octets,
+        "attachments": [
+            record("Attachment")(
+                name=_text(one.names[0].lower() if one.names else ""),
+                kind=one.kind,
+                detail=_text(one.detail),
+                media_type=_text(one.claimed),
+                flags=sorted(one.flags),
+                octets=one.octets,
+                digest=one.digest,
+                depth=one.depth,
+                is_inline=one.is_inline,
+            )
+            for one in files
+        ],
+        "links": [
+            record("Link")(
+                url=_text(one.url),
+                scheme=_text(one.scheme),
+                host=_text(one.host),
+                domain=_text(one.domain),
+                shown=_text(one.shown),
+                source=one.source,
+            )
+            for one in links
+        ],
+        "findings": [
+            record("Finding")(
+                filter=one.filter, reason=one.reason, action=one.action, category=one.category, score=one.score
+            )
+            for one in found
+        ],
+        "score": float(sum(one.score for one in found)),
+        "is_inspected": is_whole,
+    }
+
+
+def _address(path: Path) -> str:
+    return _text(str(path).lower())
+
+
+def _text(text: str) -> str:
+    """As the engine takes it: half a surrogate pair is no text to it."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -1,0 +1,124 @@
+"""The facts that conditions speak of, with their types, and the step of a message at which each is known.
+
+A step knows what the steps before it know, but for `recipient`: there is one at a time, and later there are all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+#: In the order of a message; the names are those of the stages at which filters are asked.
+STEPS: Final = ("mail", "rcpt", "data", "header", "end")
+
+
+@attrs.frozen
+class Fact:
+    """One thing that is known.
+
+    :ivar kind: string, int, double, bool, a record of `RECORDS`, or list(...) of one
+    :ivar about: for the documents
+    :ivar step: from when on it is known; "rcpt" means at that step only
+    """
+
+    name: str
+    kind: str
+    about: str
+    step: str
+
+
+def _facts(step: str, *rows: tuple[str, str, str]) -> tuple[Fact, ...]:
+    return tuple(Fact(name, kind, about, step) for name, kind, about in rows)
+
+
+FACTS: Final = (
+    *_facts(
+        "mail",
+        ("direction", "string", "in for listeners of role mx, out for those of role submission"),
+        ("listener", "string", "name of the listener"),
+        ("client_ip", "string", "address of the client"),
+        ("helo", "string", "what the client calls itself"),
+        ("tls", "string", "TLS version of the client's connection, as TLSv1.3; empty where it is in clear"),
+        ("user", "string", "who logged in; empty where nobody did"),
+        ("traffic_class", "string", "trusted, known, unknown or suspect"),
+        ("sender", "string", "address of the envelope, in lower case; empty for the null sender"),
+        ("sender_domain", "string", "its domain"),
+    ),
+    *_facts(
+        "rcpt",
+        ("recipient", "string", "the recipient that is asked about, in lower case"),
+        ("recipient_domain", "string", "its domain"),
+    ),
+    *_facts(
+        "data",
+        ("recipients", "list(string)", "recipients that were accepted, in lower case"),
+        ("recipient_domains", "list(string)", "their domains, each once"),
+    ),
+    *_facts(
+        "header",
+        ("subject", "string", "the subject, decoded"),
+        ("authors", "list(string)", "addresses in From, in lower case"),
+        ("author_domains", "list(string)", "their domains, each once"),
+    ),
+    *_facts(
+        "end",
+        ("size", "int", "octets of the message"),
+        ("attachments", "list(Attachment)", "files, those in archives too"),
+        ("links", "list(Link)", "where the message leads to"),
+        ("findings", "list(Finding)", "what filters before have found, those in shadow left out"),
+        ("score", "double", "sum of the scores of these"),
+        ("is_inspected", "bool", "false where a limit or a lock kept something from being looked at"),
+    ),
+)
+
+#: A function that gives the values of a header field, from the top, unfolded; none where there is no such field.
+HEADER: Final = Fact("header", "list(string)", "values of the field of that name, as header('X-Mailer')", "header")
+
+#: Fields of each record, by name: kind and what it is.
+RECORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = MappingProxyType(
+    {
+        "Attachment": MappingProxyType(
+            {
+                "name": ("string", "its name, in lower case; empty where it has none"),
+                "kind": ("string", "what it really is, as executable, script, archive, office, pdf, image"),
+                "detail": ("string", "a word on the kind, as PE, zip, docm"),
+                "media_type": ("string", "what the message says that it is"),
+                "flags": ("list(string)", "what is odd about it, as encrypted, macro, double-extension"),
+                "octets": ("int", "its size"),
+                "digest": ("string", "SHA-256 in hex"),
+                "depth": ("int", "0 for a part of the message, 1 for what is in an archive there, and so on"),
+                "is_inline": ("bool", "it is shown in the text"),
+            }
+        ),
+        "Link": MappingProxyType(
+            {
+                "url": ("string", "as a browser reads it"),
+                "scheme": ("string", "as https"),
+                "host": ("string", "its host"),
+                "domain": ("string", "registered domain of the host"),
+                "shown": ("string", "text that is seen in its place"),
+                "source": ("string", "where it stood: text, html, header, pdf, qr, ..."),
+            }
+        ),
+        "Finding": MappingProxyType(
+            {
+                "filter": ("string", "who found it"),
+                "reason": ("string", "what, as a stable word"),
+                "action": ("string", "what it proposes"),
+                "category": ("string", "spam, sender, malware, policy or protocol"),
+                "score": ("double", "its weight"),
+            }
+        ),
+    }
+)
+
+
+def known_at(step: str) -> tuple[Fact, ...]:
+    """What conditions may speak of at a step."""
+    last = STEPS.index(step)
+    return tuple(
+        fact for fact in FACTS if (fact.step == step if fact.step == "rcpt" else STEPS.index(fact.step) <= last)
+    )

@@ -1,0 +1,189 @@
+"""Conditions: each wrong one is refused with its place and a hint; right ones are judged at the right step."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpgate.rules.engine import BadExpression, Bundle, ExpressionFailed, Known, check, compile, record
+from smtpgate.rules.vocabulary import FACTS, HEADER, RECORDS, STEPS
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "policy.md"
+
+#: Text, line, column, and a piece of what is said.
+WRONG = (
+    ("sendr == 'a'", 1, 1, 'did you mean "sender"'),
+    ("sender == a", 1, 11, "a is no fact"),
+    ("Sender == 'a'", 1, 1, 'did you mean "sender"'),
+    ("size > 1 && sise < 3", 1, 13, 'did you mean "size"'),
+    ("size > 1 &&\n  sise < 3", 2, 3, 'did you mean "size"'),
+    ("attachment.exists(a, a.octets > 1)", 1, 1, 'did you mean "attachments"'),
+    ("attachments.exists(a, a.knd == 'x')", 1, 24, 'did you mean "kind"'),
+    ("attachments.exists(a,\n  a.size > 1)", 2, 4, "Attachment has no field size"),
+    ("links.exists(l, l.hst == 'x')", 1, 18, 'did you mean "host"'),
+    ("findings.exists(f, f.points > 1.0)", 1, 21, "Finding has no field points"),
+    ("size > 'x'", 1, 6, "compare like with like"),
+    ("size > 1.5", 1, 6, "compare like with like"),
+    ("score > 5", 1, 7, "compare like with like"),
+    ("sender == 1", 1, 8, "compare like with like"),
+    ("sender > size", 1, 8, "compare like with like"),
+    ("sender + 1 == 'x'", 1, 8, "no such operation"),
+    ("!sender", 1, 1, "no such operation"),
+    ("sender && size > 1", 1, 8, "no such operation"),
+    ("recipients == 'a'", 1, 12, "compare like with like"),
+    ("recipients.contains('a')", 1, 20, "no such operation"),
+    ("'a' in sender", 1, 5, "no such operation"),
+    ("1 in recipients", 1, 3, "no such operation"),
+    ("attachments.exists(a, a.octets > 'x')", 1, 32, "no such operation"),
+    ("attachments.exists(a, a.is_inline == 'yes')", 1, 35, "no such operation"),
+    ("attachments.exists(a, a.name)", 1, 19, "no such operation"),
+    ("attachments[0].octets == '1'", 1, 23, "no such operation"),
+    ("attachments", 1, 1, "not true or false"),
+    ("size", 1, 1, "a whole number, not true or false"),
+    ("sender", 1, 1, "a text, not true or false"),
+    ("score", 1, 1, "a number, not true or false"),
+    ("subject.matches('[')", 1, 17, "missing ]"),
+    ("size > 1 &&\n subject.matches('(')", 2, 18, "missing )"),
+    ("subject.matches(r'a{2000}')", 1, 18, "patterns are those of RE2"),
+    ('subject.matches("(?=x)")', 1, 17, "patterns are those of RE2"),
+    ("subject.match('x')", 1, 14, "match is no fact and no function"),
+    ("header(1).size() > 0", 1, 7, "no such operation"),
+    ("header('X-A') == 'x'", 1, 15, "no such operation"),
+    ("heder('X-A').size() > 0", 1, 6, 'did you mean "header"'),
+    ("exec('rm')", 1, 5, "exec is no fact and no function"),
+    ("sender ==", 1, 10, "syntax error"),
+    ("sender = 'a'", 1, 8, "syntax error"),
+    ("(sender == 'a'", 1, 15, "syntax error"),
+    ("sender == 'a", 1, 11, "syntax error"),
+    ("", 1, 1, "syntax error"),
+    ("sender == 'a' and size > 1", 1, 15, "syntax error"),
+    ("size > 1;", 1, 9, "syntax error"),
+    ("x" * 10_001, 1, 1, "make two rules"),
+)
+
+
+class WrongTests(SynchronousTestCase):
+    """What is no condition."""
+
+    def test_each_with_its_place_and_a_hint(self) -> None:
+        """Found when it is compiled, before any mail."""
+        self.assertGreaterEqual(len(WRONG), 40)
+        for text, line, column, piece in WRONG:
+            error = self.assertRaises(BadExpression, check, text)
+            self.assertEqual((error.line, error.column), (line, column), (text, str(error)))
+            self.assertIn(piece, f"{error.message}; {error.hint}", text)
+            self.assertTrue(error.hint, text)
+            self.assertNotIn("facts.", error.message, text)
+
+    def test_what_is_never_known_together(self) -> None:
+        """One recipient, and what comes when all are there."""
+        for text in ("recipient == 'a' && size > 1", "recipient in recipients"):
+            check(text)
+            error = self.assertRaises(BadExpression, compile, text)
+            self.assertIn("recipients.exists", error.hint)
+        self.assertRaises(BadExpression, compile, "recipient == 'a'", "subject == 'x'")
+
+
+class JudgeTests(SynchronousTestCase):
+    """What is true."""
+
+    def known(self, step: str, **given: Any) -> Known:
+        """Of some message."""
+        values: dict[str, Any] = {}
+        for fact in FACTS:
+            empty = {"string": "", "int": 0, "double": 0.0, "bool": True}.get(fact.kind, [])
+            values[fact.name] = given.get(fact.name, empty)
+        return Known(step, values, given.get("fields", {}))
+
+    def holds(self, text: str, unless: str = "", **given: Any) -> bool:
+        """Whether it holds of such a message."""
+        condition = compile(text, unless)
+        return condition.holds(self.known(condition.step, **given))
+
+    def test_the_step_is_the_first_that_knows_all(self) -> None:
+        """For each fact by itself, for several, and for what must not hold."""
+        for fact in FACTS:
+            test = {"string": f"{fact.name} == 'a'", "int": f"{fact.name} > 1", "double": f"{fact.name} > 1.0"}
+            text = test.get(fact.kind, fact.name if fact.kind == "bool" else f"{fact.name}.size() > 1")
+            self.assertEqual(compile(text).step, fact.step, fact.name)
+        self.assertEqual(compile("header('X').size() > 0").step, "header")
+        self.assertEqual(compile("true").step, "mail")
+        self.assertEqual(compile("sender == 'a' && size > 1").step, "end")
+        self.assertEqual(compile("sender == 'a'", "subject == 'x'").step, "header")
+        self.assertEqual(compile("sender == 'a'", "recipient == 'x'").step, "rcpt")
+
+    def test_what_holds(self) -> None:
+        """Each kind of fact."""
+        program = record("Attachment")(name="run.exe", kind="executable", flags=["bad-name"], octets=400)
+        link = record("Link")(url="https://a.example/", domain="a.example")
+        for text, values in (
+            ("sender == 'a@example.org'", {"sender": "a@example.org"}),
+            ("recipients.exists(r, r.endsWith('@example.net'))", {"recipients": ["x@y.example", "b@example.net"]}),
+            ("attachments.exists(a, a.kind == 'executable' && 'bad-name' in a.flags)", {"attachments": [program]}),
+            ("attachments.filter(a, a.octets > 100).size() == 1", {"attachments": [program]}),
+            ("links.exists(l, l.domain in ['b.example', 'a.example'])", {"links": [link]}),
+            ("subject.matches('(?i)invoice [0-9]+')", {"subject": "Your Invoice 17"}),
+            ("header('X-Mailer').exists(h, h == 'y')", {"fields": {"x-mailer": ["x", "y"]}}),
+            ("header('x-none').size() == 0", {}),
+            ("score > 4.5", {"score": 5.0}),
+            ("size > 10 // of octets", {"size": 11}),
+        ):
+            self.assertTrue(self.holds(text, **values), text)
+            self.assertFalse(self.holds(text, "true", **values), text)
+            self.assertFalse(self.holds(f"!({text}\n)", **values), text)
+
+    def test_what_cannot_be_judged_is_not_false(self) -> None:
+        """It fails, and whoever asked must know."""
+        for text in ("size / size > 0", "recipients[0] == 'a'", "header('X')[0] == 'a'", "subject.matches(sender)"):
+            self.assertRaises(ExpressionFailed, self.holds, text, sender="[")
+
+    @given(st.lists(st.sampled_from(("size > 1", "size > 9", "size / (size - size) > 1", "score > 1.0")), min_size=1))
+    def test_a_look_at_several_misses_none(self, texts: list[str]) -> None:
+        """None that holds, and none that cannot be judged."""
+        conditions = [compile(text if "size" in text else f"{text} && size > 0") for text in texts]
+        known = self.known("end", size=5)
+        wanted = any(text in ("size > 1", "size / (size - size) > 1") for text in texts)
+        self.assertEqual(Bundle(conditions).may_hold(known), wanted)
+
+    def test_patterns(self) -> None:
+        """Ours and the engine's are the same; what looks like a call in a text is none."""
+        for text, subject, expected in (
+            ("subject.matches('b+')", "abbc", True),
+            ("subject.matches(r'^\\d+$')", "123", True),
+            ("subject.matches('^b')", "ab", False),
+            ("subject.contains('.matches(')", "x.matches(y", True),
+            ("subject . matches ( 'ü' ) // .matches(", "ü", True),
+            ("'x'.matches(subject)", "x", True),
+        ):
+            self.assertEqual(self.holds(text, subject=subject), expected, text)
+
+    def test_what_would_never_end_fails(self) -> None:
+        """Loops in loops over many recipients."""
+        names = [f"u{number}@example.net" for number in range(1000)]
+        text = "recipients.all(a, recipients.all(b, recipients.all(c, a + b + c != 'x')))"
+        self.assertRaises(ExpressionFailed, self.holds, text, recipients=names)
+        self.assertFalse(self.holds("subject.matches('(a+)+$')", subject="a" * 5000 + "!"))
+
+    def test_one_message_does_not_see_the_header_of_another(self) -> None:
+        """Judged in turn."""
+        condition = compile("header('X').exists(h, h == 'a')")
+        one, other = (self.known("header", fields={"x": [value]}) for value in "ab")
+        self.assertEqual([condition.holds(known) for known in (one, other, one)], [True, False, True])
+
+
+class DocumentTests(SynchronousTestCase):
+    """docs/policy.md."""
+
+    def test_all_words_are_there(self) -> None:
+        """Each fact and field with its kind and what it is."""
+        text = DOCS.read_text(encoding="utf-8")
+        rows = set(re.findall(r"(?m)^\| `(\w+)(?:\(name\))?` \| ([\w()]+) \| (.*) \|$", text))
+        wanted = {(fact.name, fact.kind, fact.about) for fact in (*FACTS, HEADER)}
+        wanted |= {(name, kind, about) for fields in RECORDS.values() for name, (kind, about) in fields.items()}
+        self.assertEqual(rows, wanted)
+        self.assertEqual({fact.step for fact in FACTS}, set(STEPS))
