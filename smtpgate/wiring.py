@@ -13,7 +13,8 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from smtpgate.config.model import Settings
-from smtpgate.filters.rules import BUDGET_S, NAME, Rules
+from smtpgate.config.model_policy import RULES
+from smtpgate.filters.rules import BUDGET_S, Rules
 from smtpgate.net.children import Children
 from smtpgate.net.http import HTTPClient
 from smtpgate.net.resolver import Resolver
@@ -125,11 +126,12 @@ def rules_of(settings: Settings, services: Services) -> list[Use]:
         return []
     return [
         Use(
-            NAME,
+            RULES,
             rules,
             rules.stages,
             frozenset({"mx", "submission"}),
             budget_s=BUDGET_S if rules.needs_content else 1.0,
+            needs_message=rules.tags_at == "end",
             needs_content=rules.needs_content,
             is_judge=True,
         )

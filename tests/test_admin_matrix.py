@@ -64,6 +64,7 @@ MATRIX = {
     "GET /api/v1/openapi.json": "self",
     "GET /api/v1/traffic": "traffic:read",
     "GET /api/v1/limits": "traffic:read",
+    "GET /api/v1/rules": "config:read",
     "POST /api/v1/limits/simulate": "test:run",
     "POST /api/v1/limits/<name>/free": "runtime:write",
     "GET /api/v1/bans": "traffic:read",

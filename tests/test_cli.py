@@ -537,6 +537,17 @@ class SocketTests(TestCase):
         self.assertEqual((await self.ask("forget-sender", "address 192.0.2.7"))[0], 0)
         self.assertEqual((await self.ask("forget-sender", "address 192.0.2.7"))[0], 1)
 
+    async def test_rules(self) -> None:
+        """In their order, with what was true of how many messages."""
+        self.assertEqual((await self.ask("rules"))[1], "none\n")
+        rule = '[[rules]]\nname = "small"\nwhen = "size < 10"\naction = "note"\nowner = "ann"\n'
+        desk = self.desk.control
+        desk.revision = desk._build(loads(CONFIG + rule, "/nowhere/gate.toml"), None)
+        code, out, _ = await self.ask("rules")
+        self.assertEqual(code, 0)
+        self.assertRegex(out, r"(?m)^NAME +ACTION +MODE +JUDGED_AT +HITS +LAST_HIT +OWNER$")
+        self.assertRegex(out, r"(?m)^small +note +enforce +end +0 +- +ann$")
+
     async def test_a_limit_is_tried(self) -> None:
         """By a file with one limit, on the history; one with a fault is refused with its line."""
         now = self.desk.control.engine.wall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config.loader import loads
-from smtpgate.examine.facts import Facts, File
+from smtpgate.examine.facts import Facts, File, Link
 from smtpgate.filters.rules import Rules
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy import event as told
@@ -38,6 +39,10 @@ class Services:
         self.tell = self.told.append
         self.asked = 0
         self._facts = facts or Facts()
+
+    def edits(self, transaction: Transaction) -> Any:
+        """Those of the transaction."""
+        return transaction.edits
 
     def examine(self, transaction: Transaction) -> Deferred[Facts]:
         """The facts, at once."""
@@ -133,6 +138,28 @@ class RulesTests(SynchronousTestCase):
         expected += [("end", f"s{number}", "note") for number in range(100) if len(MAIL) > 20 + number]
         self.assertEqual(self.run_rules(text), expected)
 
+    def test_hostile_words(self) -> None:
+        """Half letters and octets that are no text, wherever they stand: they are judged like any others."""
+        facts = Facts(
+            files=(File("\ud800", ("\ud800x",), claimed="\udcff"),),
+            links=(Link("https://\ud800/", host="\ud800", shown="\udfff"),),
+        )
+        section = HeaderSection(
+            b"From: \xff <\xff@\xfe>\r\nSubject: =?utf-7?q?+2AA-?= =?utf-16?b?2AA=?= \xff\0\r\n"
+            b"X-\xff: \xff\r\nX-A: \xff\r\n\r\n"
+        )
+        text = self.rule(
+            "all", "attachments.size() + links.size() + authors.size() + size > 2 && header('x-a').size() == 1"
+        )
+        rules = Rules(loads(FILE + text, "/nowhere/gate.toml").rules, Services(facts))
+        session = Session("id", "mx", "mx")
+        session.helo = session.user = "\udcff"
+        made = rules.transaction(Transaction("id.1", session, path("\u00fc@example.org"), {}))
+        assert made is not None
+        self.assertIsNone(made.header((), section))
+        said = self.successResultOf(ensureDeferred(made.end((Finding("x", detail="\ud800"),))))
+        self.assertEqual([one.reason for one in said or ()], ["all"])
+
     def test_scopes(self) -> None:
         """Of other listeners, of the other direction, and off: not judged."""
         text = self.rule("out", "true", more='direction = "out"') + self.rule("off", "true", more='mode = "off"')
@@ -213,6 +240,66 @@ action = "defer"
             self.assertEqual(found, ["subject"])
 
         return self.talk(text, script)
+
+    def tagged(self, rules: str, content: bytes, expected: bytes, spools: int = 0) -> Deferred[Any]:
+        """What a message becomes."""
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            with Client(gateway.port()) as client:
+                client.hello()
+                client.say(b"MAIL FROM:<ann@example.org>")
+                client.say(b"RCPT TO:<b@example.net>")
+                client.say(b"DATA")
+                self.assertEqual(client.say(content + b".")[:3], b"250")
+            (message,) = backend.messages
+            rest, received = re.subn(rb"(?m)^Received:.*\r\n(?:[ \t].*\r\n)*", b"", message)
+            self.assertEqual((rest, received), (expected, 1))
+            self.assertEqual(len(gateway.spools), spools)
+
+        return self.talk(rules, script)
+
+    def test_tags(self) -> Deferred[Any]:
+        """Of several rules in their order; the rest of the message is as it was, nothing waits for its end."""
+        text = """
+[[rules]]
+name = "one"
+when = "sender_domain == 'example.org'"
+action = "tag"
+subject_tag = "[EXTERNAL]"
+headers = { "X-Origin" = "outside", "X-Rule" = "one" }
+[[rules]]
+name = "two"
+when = "subject.contains('secret')"
+action = "tag"
+subject_tag = "[größer]"
+[[rules]]
+name = "three"
+when = "subject == ''"
+action = "tag"
+headers = { "X-Three" = "no" }
+[[rules]]
+name = "shadow"
+action = "tag"
+subject_tag = "[SHADOW]"
+mode = "shadow"
+"""
+        content = MAIL.replace(b"X-Kind", b"X-Three: forged\r\nx-origin: inside\r\nX-Kind")
+        expected = b"X-Origin: outside\r\nX-Rule: one\r\n" + MAIL.replace(
+            b"Subject: ", b"Subject: [EXTERNAL] =?utf-8?b?W2dyw7bDn2VyXQ==?= "
+        )
+        return self.tagged(text, content, expected)
+
+    def test_a_tag_that_needs_all_of_it(self) -> Deferred[Any]:
+        """The message waits for it; a subject that has the tag keeps it once."""
+        text = """
+[[rules]]
+name = "large"
+when = "size > 10"
+action = "tag"
+subject_tag = "secret"
+headers = { "X-Large" = "yes" }
+"""
+        return self.tagged(text, MAIL, b"X-Large: yes\r\n" + MAIL, spools=0)
 
     def test_in_shadow_nothing_changes(self) -> Deferred[Any]:
         """No reply, no octet; what would have been is on the page of the message."""

@@ -20,7 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import api, api_traffic, health, pages, pages_traffic, params
+from smtpgate.admin import api, api_policy, api_traffic, health, pages, pages_traffic, params
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.entry import login_place
@@ -40,6 +40,7 @@ ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *api.ROUTES,
     *api_traffic.ROUTES,
+    *api_policy.ROUTES,
     *pages.ROUTES,
     *pages_traffic.ROUTES,
 )

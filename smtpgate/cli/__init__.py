@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, traffic
+from smtpgate.cli import access, commands, plugin, policy, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.question import client_address, recipient_path, sender_path
 
@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     )
     verb("backends", commands.backends)
     verb("filters", commands.filters)
+    verb("rules", policy.rules)
     _traffic(verb)
     for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):
         one = verb(name, run)

@@ -20,9 +20,10 @@ class RuleTable(Table):
     direction: Literal["in", "out"] | None = key(
         None, "in: listeners of role mx; out: those of role submission.", shown="both", example='"out"'
     )
-    action: Literal["note", "accept", "defer", "reject"] = key(
+    action: Literal["note", "accept", "tag", "defer", "reject"] = key(
         REQUIRED,
-        "note: it is recorded; accept: no rule behind it is judged; defer: the client is to come again; reject.",
+        "note: it is recorded; accept: no rule behind it is judged; tag: subject_tag and headers are put on it; defer: "
+        "the client is to come again; reject.",
         example='"reject"',
     )
     reply: str = key(
@@ -30,6 +31,12 @@ class RuleTable(Table):
         "What the client hears where it is refused: code and enhanced code where they are unusual, and text.",
         shown="Refused by policy",
         example='"550 5.7.1 Programs are not accepted by mail"',
+    )
+    subject_tag: str = key("", "Words that are put before the subject.", example='"[EXTERNAL]"')
+    headers: dict[str, str] = key(
+        {},
+        "Fields that are added, with names that begin with X-. What comes with such a field loses it.",
+        example='{ "X-Origin" = "outside" }',
     )
     mode: Mode = key("enforce", "enforce; shadow: what it would do is recorded and not done; off.")
     on_error: Literal["tempfail", "reject", "continue"] = key(

@@ -20,6 +20,7 @@ from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.dryrun import Trials
 from smtpgate.control.outcomes import Outcomes
+from smtpgate.control.policy import Policy
 from smtpgate.control.routing import explain_route
 from smtpgate.control.traffic import Traffic
 from smtpgate.control.views import (
@@ -119,6 +120,7 @@ class Control:
         #: Revisions that sessions are still at work with.
         self._retired: list[Revision] = []
         self.outcomes = Outcomes(engine.wall)
+        self.policy = Policy(engine.wall, self._current)
 
     def _current(self) -> Revision:
         assert self.revision is not None
@@ -142,6 +144,8 @@ class Control:
         """For the witnesses' list: hand events to whoever watches."""
         if type(event) is told.TransactionEnded:
             self.outcomes.add(event.transaction.outcome)
+            if event.transaction.findings:
+                self.policy.count(event.transaction)
         for watch in self._watches:
             watch.put(event)
 

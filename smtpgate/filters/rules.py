@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
-from smtpgate.config.model_policy import Rule
+from smtpgate.config.model_policy import RULES, Rule
 from smtpgate.filters.base import Filter
 from smtpgate.message.header import HeaderSection
+from smtpgate.policy import tags
 from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
 from smtpgate.rules.engine import Bundle, ExpressionFailed, Known
 
-#: The name under which they stand in log and pages.
-NAME: Final = "rules"
 #: The examination of the content is waited for, as content filters do.
 BUDGET_S: Final = 20.0
 #: Rules that are looked at together.
@@ -45,6 +44,13 @@ class Rules(Filter):
         for step in self.stages:
             there = [(place, rule) for place, rule in enumerate(self.rules) if rule.condition.step == step]
             self.groups[step] = [_group(there[first : first + TOGETHER]) for first in range(0, len(there), TOGETHER)]
+        tagging = [rule for rule in self.rules if rule.action == "tag" and rule.mode == "enforce"]
+        #: Fields that rules may add: nobody else may.
+        self.owned = tuple(dict.fromkeys(name.lower() for rule in tagging for name in rule.headers))
+        #: When tags are put on: at the end where some rule is judged no earlier; the message waits for that.
+        self.tags_at = "end" if any(rule.condition.step == "end" for rule in tagging) else "header" if tagging else ""
+        if self.tags_at:
+            self.stages |= {self.tags_at}
         self.needs_content = any(word in rule.condition.text for rule in self.rules for word in _FROM_CONTENT)
 
     def transaction(self, transaction: Transaction) -> _Message | None:
@@ -56,7 +62,7 @@ class Rules(Filter):
             for place, rule in enumerate(self.rules)
             if (not rule.listener or session.listener in rule.listener) and rule.direction in ("", direction)
         )
-        return _Message(self, transaction, asked) if asked else None
+        return _Message(self, transaction, asked) if asked or self.owned and direction == "in" else None
 
 
 def _group(members: Sequence[tuple[int, Rule]]) -> Group:
@@ -76,6 +82,7 @@ class _Message:
         self._asked = asked
         self._known: dict[str, Any] = {}
         self._fields: dict[str, list[str]] | None = None
+        self._tags: list[Rule] = []
         #: An accepting rule ends those behind it, at later steps too; one in shadow only those in shadow.
         self._end = self._shadow_end = len(parent.rules)
 
@@ -101,7 +108,10 @@ class _Message:
         """The header section is there."""
         self._all_recipients()
         self._take(section)
-        return self._judge("header")
+        said = self._judge("header")
+        if self._parent.tags_at == "header":
+            self._tag(section)
+        return said
 
     def _take(self, section: HeaderSection) -> None:
         self._fields = values.fields_of(section)
@@ -112,10 +122,25 @@ class _Message:
         parent, transaction = self._parent, self._transaction
         facts = await parent.services.examine(transaction) if parent.needs_content else None
         self._all_recipients()
+        section = transaction.header or HeaderSection(b"")
         if self._fields is None:
-            self._take(transaction.header or HeaderSection(b""))
+            self._take(section)
         self._known |= values.at_end(facts, transaction.octets, found)
-        return self._judge("end")
+        said = self._judge("end")
+        if parent.tags_at == "end":
+            self._tag(section)
+        return said
+
+    def _tag(self, section: HeaderSection) -> None:
+        """Put on what the rules say, each in their order."""
+        edits = self._parent.services.edits(self._transaction)
+        for edit in tags.strip(section, self._parent.owned, RULES):
+            edits.append(edit)
+        for edit in tags.subject(section, [rule.subject_tag for rule in self._tags if rule.subject_tag], RULES):
+            edits.append(edit)
+        for rule in reversed(self._tags):
+            for edit in tags.fields(rule.headers, f"{RULES}/{rule.name}"):
+                edits.append(edit)
 
     def _all_recipients(self) -> None:
         if not self._known:
@@ -144,6 +169,8 @@ class _Message:
                 return []
         except ExpressionFailed as error:
             return [self._failure(rule, step, str(error))]
+        if rule.action == "tag" and rule.mode == "enforce":
+            self._tags.append(rule)
         if rule.action == "accept":
             self._shadow_end = min(place, self._shadow_end)
             if rule.mode == "enforce":
@@ -153,7 +180,7 @@ class _Message:
     def _failure(self, rule: Rule, step: str, why: str) -> Finding:
         """The failure policy of the rule speaks for it."""
         session = self._transaction.session
-        told = FilterFailed(NAME, step, "raised", f"{rule.name}: {why}"[:500], rule.on_error, session.id)
+        told = FilterFailed(RULES, step, "raised", f"{rule.name}: {why}"[:500], rule.on_error, session.id)
         self._parent.services.tell(told)
         detail = f"rule {rule.name} could not be judged: {why}"
         action = _POLICIES[rule.on_error]
@@ -172,7 +199,7 @@ def _finding(rule: Rule) -> Finding:
     detail = f"rule {rule.name}{owner}{f': {rule.note}' if rule.note else ''}"
     return Finding(
         rule.name,
-        "note" if rule.action == "accept" else rule.action,
+        rule.action if rule.action in ("reject", "defer") else "note",
         rule.text,
         detail[:1000],
         code=rule.code,

@@ -25,9 +25,9 @@ def at_mail(transaction: Transaction) -> dict[str, Any]:
         "direction": "in" if session.role == "mx" else "out",
         "listener": session.listener,
         "client_ip": session.client_ip,
-        "helo": session.helo,
+        "helo": _text(session.helo),
         "tls": session.tls.version if session.tls is not None else "",
-        "user": session.user,
+        "user": _text(session.user),
         "traffic_class": session.traffic_class,
         "sender": _address(transaction.sender),
         "sender_domain": transaction.sender.domain.lower(),
@@ -56,9 +56,9 @@ def fields_of(section: HeaderSection) -> dict[str, list[str]]:
 
 def at_header(section: HeaderSection) -> dict[str, Any]:
     """Once the header section is there."""
-    authors = [one.address.lower() for one in read(section, "from").mailboxes if one.address]
+    authors = [_text(one.address.lower()) for one in read(section, "from").mailboxes if one.address]
     return {
-        "subject": decode(section.first("subject")),
+        "subject": _text(decode(section.first("subject"))),
         "authors": authors,
         "author_domains": list(dict.fromkeys(one.rpartition("@")[2] for one in authors)),
     }
