@@ -442,7 +442,7 @@ class Gateway(Service):
             many = use.slots or (HEAVY_SLOTS if factory.budget_s > STREAM_S else 0)
             slots = FilterSlots(many, {name: one.share for name, one in settings.classes.items()}) if many else None
             uses.append(Use.of(factory, use.name, made, use.roles, use.mode, use.on_error, slots))
-        return uses + rules_of(settings, services)
+        return uses + rules_of(settings, services, shadow)
 
     def _server_tls(self, settings: Settings, listener: Listener) -> ServerTLS | None:
         if listener.tls == "off":

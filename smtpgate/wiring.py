@@ -119,20 +119,27 @@ class Provisions:
             one.thing.close()
 
 
-def rules_of(settings: Settings, services: Services) -> list[Use]:
-    """The rules of a configuration as what comes after its filters; nothing where there are none."""
-    rules = Rules(settings.rules, services)
-    if not rules.rules:
-        return []
-    return [
-        Use(
-            RULES,
-            rules,
-            rules.stages,
-            frozenset({"mx", "submission"}),
-            budget_s=BUDGET_S if rules.needs_content else 1.0,
-            needs_message=rules.tags_at == "end",
-            needs_content=rules.needs_content,
-            is_judge=True,
-        )
-    ]
+def rules_of(settings: Settings, services: Services, shadow: Services) -> list[Use]:
+    """The rules of a configuration as what comes after its filters, those in shadow by themselves: what they need makes
+    no message wait, and where they fail nobody hears it.
+
+    :param shadow: the services of what is in shadow
+    """
+    uses = []
+    for mode, given in (("enforce", services), ("shadow", shadow)):
+        rules = Rules(settings.rules, mode, given)
+        if rules.rules:
+            uses.append(
+                Use(
+                    RULES,
+                    rules,
+                    rules.stages,
+                    frozenset({"mx", "submission"}),
+                    mode,
+                    needs_message=rules.tags_at == "end",
+                    budget_s=BUDGET_S if rules.needs_content else 1.0,
+                    needs_content=rules.needs_content,
+                    is_judge=True,
+                )
+            )
+    return uses

@@ -6,14 +6,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, fail, inlineCallbacks, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config.loader import loads
 from smtpgate.examine.facts import Facts, File, Link
-from smtpgate.filters.rules import Rules
+from smtpgate.filters.rules import EXAMINE_S, Rules
+from smtpgate.interfaces import ChildFailed
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy import event as told
+from smtpgate.policy.edits import EditList
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.smtp.address import Path, parse_path
@@ -38,48 +41,57 @@ class Services:
         self.told: list[Any] = []
         self.tell = self.told.append
         self.asked = 0
-        self._facts = facts or Facts()
+        self.clock = Clock()
+        self.answer: Callable[[], Deferred[Facts]] = lambda: succeed(facts or Facts())
 
     def edits(self, transaction: Transaction) -> Any:
         """Those of the transaction."""
         return transaction.edits
 
     def examine(self, transaction: Transaction) -> Deferred[Facts]:
-        """The facts, at once."""
+        """The facts, at once where nothing else was said."""
         self.asked += 1
-        return succeed(self._facts)
+        return self.answer()
 
 
 class RulesTests(SynchronousTestCase):
     """`Rules`, step by step."""
 
     def run_rules(
-        self, text: str, *, sender: str = "ann@example.org", found: tuple[Finding, ...] = (), facts: Facts | None = None
+        self,
+        text: str,
+        *,
+        found: tuple[Finding, ...] = (),
+        services: Services | None = None,
+        late_s: float = 0.0,
     ) -> list[tuple[str, str, str]]:
-        """A message to two recipients through these rules: step, reason and action of what they say."""
-        self.services = Services(facts)
-        rules = Rules(loads(FILE + text, "/nowhere/gate.toml").rules, self.services)
+        """A message to two recipients through these rules, step by step: step, reason and action of what they say.
+
+        :param late_s: how much time passes at its end
+        """
+        self.services = services or Services()
         session = Session("id", "mx", "mx")
         session.client_ip = "192.0.2.7"
-        transaction = Transaction("id.1", session, path(sender), {})
-        made = rules.transaction(transaction)
         said: list[tuple[str, str, str]] = []
-        if made is None:
-            return said
-
-        def note(step: str, findings: list[Finding] | None) -> None:
-            said.extend((step, one.reason, one.action + (" shadow" if one.is_shadow else "")) for one in findings or ())
-
-        note("mail", made.mail(found))
-        for name in ("b@example.net", "c@example.net"):
-            recipient = Recipient(path(name), {})
-            note("rcpt", made.rcpt(found, recipient))
-            recipient.state = "accepted"
-            transaction.recipients.append(recipient)
-        note("data", made.data(found))
-        note("header", made.header(found, HeaderSection(MAIL.partition(b"hello")[0])))
-        transaction.octets = len(MAIL)
-        note("end", self.successResultOf(ensureDeferred(made.end(found))))
+        for mode, mark in (("enforce", ""), ("shadow", " shadow")):
+            rules = Rules(loads(FILE + text, "/nowhere/gate.toml").rules, mode, self.services)
+            transaction = Transaction("id.1", session, path("ann@example.org"), {})
+            made = rules.transaction(transaction)
+            if made is None:
+                continue
+            steps: list[tuple[str, Any]] = [("mail", made.mail(found))]
+            for name in ("b@example.net", "c@example.net"):
+                recipient = Recipient(path(name), {})
+                steps.append(("rcpt", made.rcpt(found, recipient)))
+                recipient.state = "accepted"
+                transaction.recipients.append(recipient)
+            steps.append(("data", made.data(found)))
+            steps.append(("header", made.header(found, HeaderSection(MAIL.partition(b"hello")[0]))))
+            transaction.octets = len(MAIL)
+            ended = ensureDeferred(made.end(found))
+            self.services.clock.advance(late_s)
+            steps.append(("end", self.successResultOf(ended)))
+            said += [(step, one.reason, one.action + mark) for step, findings in steps for one in findings or ()]
         return said
 
     def rule(self, name: str, when: str, action: str = "reject", more: str = "") -> str:
@@ -108,7 +120,7 @@ class RulesTests(SynchronousTestCase):
         text = self.rule("program", "attachments.exists(a, a.name == 'run.exe' && a.kind == 'executable')")
         text += self.rule("sum", "score > 4.0 && findings.exists(f, f.reason == 'x')")
         facts = Facts(files=(File("Run.exe", ("Run.exe",), kind="executable"),))
-        said = self.run_rules(text, facts=facts, found=(Finding("x", score=5.0),))
+        said = self.run_rules(text, services=Services(facts), found=(Finding("x", score=5.0),))
         self.assertEqual(said, [("end", "program", "reject"), ("end", "sum", "reject")])
         self.assertEqual(self.services.asked, 1)
 
@@ -125,7 +137,9 @@ class RulesTests(SynchronousTestCase):
             + self.rule("last", "size > 1")
             + self.rule("shadow", "size > 1", more='mode = "shadow"')
         )
-        self.assertEqual(self.run_rules(text), [("mail", "accept", "note shadow"), ("end", "last", "reject")])
+        self.assertEqual(self.run_rules(text), [("end", "last", "reject"), ("mail", "accept", "note shadow")])
+        text = self.rule("accept", "sender != ''", "accept") + self.rule("shadow", "size > 1", more='mode = "shadow"')
+        self.assertEqual(self.run_rules(text), [("mail", "accept", "note")])
         text = self.rule("accept", "recipient == 'b@example.net'", "accept") + self.rule("last", "recipient != ''")
         self.assertEqual(self.run_rules(text), [("rcpt", "accept", "note"), ("rcpt", "last", "reject")])
 
@@ -137,6 +151,26 @@ class RulesTests(SynchronousTestCase):
         expected = [("header", "filter-failed", "defer"), ("end", f"r{len(MAIL)}", "reject"), ("end", "size", "reject")]
         expected += [("end", f"s{number}", "note") for number in range(100) if len(MAIL) > 20 + number]
         self.assertEqual(self.run_rules(text), expected)
+
+    def test_content_that_cannot_be_examined(self) -> None:
+        """By a failure or in time: only rules that speak of it fail, each by its own policy."""
+        text = (
+            self.rule("one", "attachments.size() > 0", more='on_error = "continue"')
+            + self.rule("two", "links.size() > 0 || true")
+            + self.rule("three", "size > 1")
+            + self.rule("four", "links.size() > 0", more='mode = "shadow"')
+        )
+        expected = [("end", "filter-failed", action) for action in ("note", "defer")] + [("end", "three", "reject")]
+        expected.append(("end", "filter-failed", "defer shadow"))
+        for answer, late_s, why in (
+            (lambda: fail(ChildFailed("died", "killed")), 0.0, "killed"),
+            (lambda: Deferred(), EXAMINE_S, "18"),
+        ):
+            services = Services()
+            services.answer = answer
+            self.assertEqual(self.run_rules(text, services=services, late_s=late_s), expected)
+            self.assertEqual([event.policy for event in services.told], ["continue", "tempfail", "tempfail"])
+            self.assertTrue(all(why in event.detail for event in services.told), services.told)
 
     def test_hostile_words(self) -> None:
         """Half letters and octets that are no text, wherever they stand: they are judged like any others."""
@@ -151,7 +185,7 @@ class RulesTests(SynchronousTestCase):
         text = self.rule(
             "all", "attachments.size() + links.size() + authors.size() + size > 2 && header('x-a').size() == 1"
         )
-        rules = Rules(loads(FILE + text, "/nowhere/gate.toml").rules, Services(facts))
+        rules = Rules(loads(FILE + text, "/nowhere/gate.toml").rules, "enforce", Services(facts))
         session = Session("id", "mx", "mx")
         session.helo = session.user = "\udcff"
         made = rules.transaction(Transaction("id.1", session, path("\u00fc@example.org"), {}))
@@ -188,7 +222,9 @@ class WireTests(GatewayCase):
         behind = Backend()
         self.addCleanup(behind.close)
         config = self.config(behind.port) + text
-        uses = rules_of(loads(config, "/nowhere/gate.toml"), Services())  # type: ignore[arg-type]
+        shadow = Services()
+        shadow.edits = lambda transaction: EditList()  # type: ignore[method-assign]
+        uses = rules_of(loads(config, "/nowhere/gate.toml"), Services(), shadow)  # type: ignore[arg-type]
         return self.run_script(config, lambda gateway: script(gateway, behind), uses)
 
     def send(self, gateway: TestGateway, *names: bytes, sender: bytes = b"ann@example.org") -> list[bytes]:
@@ -241,7 +277,7 @@ action = "defer"
 
         return self.talk(text, script)
 
-    def tagged(self, rules: str, content: bytes, expected: bytes, spools: int = 0) -> Deferred[Any]:
+    def tagged(self, rules: str, content: bytes, expected: bytes) -> Deferred[Any]:
         """What a message becomes."""
 
         def script(gateway: TestGateway, backend: Backend) -> None:
@@ -254,7 +290,6 @@ action = "defer"
             (message,) = backend.messages
             rest, received = re.subn(rb"(?m)^Received:.*\r\n(?:[ \t].*\r\n)*", b"", message)
             self.assertEqual((rest, received), (expected, 1))
-            self.assertEqual(len(gateway.spools), spools)
 
         return self.talk(rules, script)
 
@@ -299,7 +334,7 @@ action = "tag"
 subject_tag = "secret"
 headers = { "X-Large" = "yes" }
 """
-        return self.tagged(text, MAIL, b"X-Large: yes\r\n" + MAIL, spools=0)
+        return self.tagged(text, MAIL, b"X-Large: yes\r\n" + MAIL)
 
     def test_in_shadow_nothing_changes(self) -> Deferred[Any]:
         """No reply, no octet; what would have been is on the page of the message."""
@@ -326,12 +361,31 @@ headers = { "X-Large" = "yes" }
 
         return self.talk(text, script)
 
-    def test_envelope_and_header_do_not_make_it_wait(self) -> Deferred[Any]:
-        """Nothing is spooled for rules that speak of nothing else."""
-        text = '[[rules]]\nname = "subject"\nwhen = "subject == \'x\' || size > 99999999"\naction = "reject"\n'
+    @inlineCallbacks
+    def test_what_makes_a_message_wait(self) -> Any:
+        """The backend has heard DATA when the client does, but where a rule in force speaks of the content, or changes
+        the message by what is known at its end only."""
+        for when, action, mode, streams in (
+            ("sender == 'x'", "reject", "enforce", True),
+            ("subject == 'x'", "reject", "enforce", True),
+            ("size > 99999999", "reject", "enforce", True),
+            ("subject.contains('attachments')", "reject", "enforce", True),
+            ("attachments.size() > 1", "reject", "enforce", False),
+            ("attachments.size() > 1", "reject", "shadow", True),
+            ("subject == 'x'", "tag", "enforce", True),
+            ("size > 99999999", "tag", "enforce", False),
+            ("size > 99999999", "tag", "shadow", True),
+        ):
+            tag = 'subject_tag = "[X]"' if action == "tag" else ""
+            text = f'[[rules]]\nname = "x"\nwhen = "{when}"\naction = "{action}"\nmode = "{mode}"\n{tag}\n'
 
-        def script(gateway: TestGateway, backend: Backend) -> None:
-            self.assertEqual(self.send(gateway, b"b")[-1], b"250 2.0.0")
-            self.assertEqual(gateway.spools, [])
+            def script(gateway: TestGateway, backend: Backend, expected: tuple[bool, str] = (streams, text)) -> None:
+                with Client(gateway.port()) as client:
+                    client.hello()
+                    client.say(b"MAIL FROM:<ann@example.org>")
+                    client.say(b"RCPT TO:<b@example.net>")
+                    self.assertEqual(client.say(b"DATA")[:3], b"354")
+                    self.assertEqual((bool(backend.seen(b"^DATA")), expected[1]), expected)
+                    self.assertEqual(client.say(MAIL + b".")[:3], b"250")
 
-        return self.talk(text, script)
+            yield self.talk(text, script)

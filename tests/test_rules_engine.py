@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.config.problem import one_of
 from smtpgate.rules.engine import BadExpression, Bundle, ExpressionFailed, Known, check, compile, record
 from smtpgate.rules.vocabulary import FACTS, HEADER, RECORDS, STEPS
 
@@ -76,9 +77,22 @@ class WrongTests(SynchronousTestCase):
         for text, line, column, piece in WRONG:
             error = self.assertRaises(BadExpression, check, text)
             self.assertEqual((error.line, error.column), (line, column), (text, str(error)))
-            self.assertIn(piece, f"{error.message}; {error.hint}", text)
-            self.assertTrue(error.hint, text)
+            hint = error.hint or one_of(error.word, error.known, "")
+            self.assertIn(piece, f"{error.message}; {hint}", text)
+            self.assertTrue(hint, text)
             self.assertNotIn("facts.", error.message, text)
+
+    def test_what_takes_an_examination(self) -> None:
+        """A rule that speaks of files or links, and none that only has such a word in a text."""
+        for text, needs in (
+            ("attachments.size() > 0", True),
+            ("size > 1 && links.exists(l, l.host == 'x')", True),
+            ("is_inspected", True),
+            ("size > 1 && subject.contains('attachments')", False),
+            ("subject.contains('attachments')", False),
+            ("score > 1.0", False),
+        ):
+            self.assertIs(compile(text).needs_content, needs, text)
 
     def test_what_is_never_known_together(self) -> None:
         """One recipient, and what comes when all are there."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import attrs
-
 from smtpgate.admin.api_look import answer_of
+from smtpgate.admin.models_traffic import plain
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.text import moment
 from smtpgate.admin.wire import Answer
 
 
@@ -36,12 +34,8 @@ class RuleList(View):
 
 async def rules(ask: Ask) -> Answer:
     """All rules, and how often each was true."""
-    found = []
-    for view in ask.office.control.policy.rules():
-        given = attrs.asdict(view, recurse=False)
-        given["last_hit"] = moment(view.last_hit)
-        found.append(RuleModel.model_validate(given))
-    return answer_of(RuleList(items=found))
+    views = ask.office.control.policy.rules()
+    return answer_of(RuleList(items=[RuleModel.model_validate(plain(view)) for view in views]))
 
 
 ROUTES = (Route("GET", "/api/v1/rules", "config:read", rules, summary="All rules", answer=RuleList),)

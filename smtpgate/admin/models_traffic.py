@@ -209,7 +209,7 @@ def plain(view: Any) -> dict[str, Any]:
 
 
 def _time(_: object, field: Any, value: Any) -> Any:
-    return moment(value) if field is not None and field.name in ("since", "until") else value
+    return moment(value) if field is not None and field.name in ("since", "until", "last_hit") else value
 
 
 def sender_model(view: Any) -> SenderModel:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from smtpgate.config.model_policy import Rule
-from smtpgate.config.problem import Fault, Where, quoted
+from smtpgate.config.problem import Fault, Where, one_of, quoted
 from smtpgate.config.tables_policy import RuleTable
 from smtpgate.rules.engine import BadExpression, check, compile
 
@@ -71,7 +71,8 @@ def _try(make: Callable[[], object], where: Where, faults: list[Fault]):  # type
         return make()
     except BadExpression as error:
         at = (error.line, error.column)
-        faults.append(Fault(where, error.message, error.hint, keys=(), within=at))
+        hint = error.hint or one_of(error.word, error.known, "")
+        faults.append(Fault(where, error.message, hint, keys=(), within=at))
         return None
 
 

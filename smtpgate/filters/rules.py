@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
+from twisted.internet.defer import TimeoutError
+
 from smtpgate.config.model_policy import RULES, Rule
+from smtpgate.examine.facts import Facts
 from smtpgate.filters.base import Filter
+from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy import tags
 from smtpgate.policy.event import FilterFailed
@@ -19,39 +23,44 @@ from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
 from smtpgate.rules.engine import Bundle, ExpressionFailed, Known
 
-#: The examination of the content is waited for, as content filters do.
+#: The examination of the content is waited for, as content filters do; its failure is the rules' to tell.
 BUDGET_S: Final = 20.0
+EXAMINE_S: Final = 18.0
 #: Rules that are looked at together.
 TOGETHER: Final = 32
 Group = tuple[Bundle | None, Sequence[tuple[int, Rule]]]
 _POLICIES: Final = {"tempfail": "defer", "reject": "reject", "continue": "note"}
-_FROM_CONTENT: Final = ("attachments", "links", "is_inspected")
 
 
 class Rules(Filter):
-    """All rules that are not off.
+    """The rules of one mode. Those in shadow know those that accept, and are ended by them.
 
-    :ivar stages: at which there is something to judge
+    :ivar stages: at which there is something to judge; none where there are no rules
     :ivar needs_content: some speak of files or links
     """
 
-    def __init__(self, rules: Iterable[Rule], services: Any) -> None:
+    def __init__(self, rules: Iterable[Rule], mode: str, services: Any) -> None:
+        """
+        :param mode: enforce or shadow
+        """
         self.services = services
-        self.rules = tuple(rule for rule in rules if rule.mode != "off")
+        self.mode = mode
+        own = [rule for rule in rules if rule.mode == mode or rule.mode == "enforce" and rule.action == "accept"]
+        self.rules = tuple(own if any(rule.mode == mode for rule in own) else ())
         self.stages = frozenset(rule.condition.step for rule in self.rules)
         #: Of each step the rules with their places, some together.
         self.groups: dict[str, list[Group]] = {}
         for step in self.stages:
             there = [(place, rule) for place, rule in enumerate(self.rules) if rule.condition.step == step]
             self.groups[step] = [_group(there[first : first + TOGETHER]) for first in range(0, len(there), TOGETHER)]
-        tagging = [rule for rule in self.rules if rule.action == "tag" and rule.mode == "enforce"]
+        tagging = [rule for rule in self.rules if rule.action == "tag"] if mode == "enforce" else []
         #: Fields that rules may add: nobody else may.
         self.owned = tuple(dict.fromkeys(name.lower() for rule in tagging for name in rule.headers))
         #: When tags are put on: at the end where some rule is judged no earlier; the message waits for that.
         self.tags_at = "end" if any(rule.condition.step == "end" for rule in tagging) else "header" if tagging else ""
         if self.tags_at:
             self.stages |= {self.tags_at}
-        self.needs_content = any(word in rule.condition.text for rule in self.rules for word in _FROM_CONTENT)
+        self.needs_content = any(rule.condition.needs_content for rule in self.rules)
 
     def transaction(self, transaction: Transaction) -> _Message | None:
         """Those that are about this message."""
@@ -83,8 +92,10 @@ class _Message:
         self._known: dict[str, Any] = {}
         self._fields: dict[str, list[str]] | None = None
         self._tags: list[Rule] = []
-        #: An accepting rule ends those behind it, at later steps too; one in shadow only those in shadow.
-        self._end = self._shadow_end = len(parent.rules)
+        #: An accepting rule ends those behind it, at later steps too.
+        self._end = len(parent.rules)
+        #: Why the content could not be examined.
+        self._unexamined = ""
 
     def mail(self, found: Sequence[Finding]) -> list[Finding] | None:
         """The sender is known."""
@@ -93,11 +104,11 @@ class _Message:
 
     def rcpt(self, found: Sequence[Finding], recipient: Recipient) -> list[Finding] | None:
         """One recipient is asked about. What accepts it accepts no other."""
-        before = self._end, self._shadow_end
+        before = self._end
         try:
             return self._judge("rcpt", values.at_rcpt(recipient.path))
         finally:
-            self._end, self._shadow_end = before
+            self._end = before
 
     def data(self, found: Sequence[Finding]) -> list[Finding] | None:
         """All recipients are there."""
@@ -120,7 +131,7 @@ class _Message:
     async def end(self, found: Sequence[Finding]) -> list[Finding] | None:
         """All of it is there."""
         parent, transaction = self._parent, self._transaction
-        facts = await parent.services.examine(transaction) if parent.needs_content else None
+        facts = await self._examined() if parent.needs_content else None
         self._all_recipients()
         section = transaction.header or HeaderSection(b"")
         if self._fields is None:
@@ -130,6 +141,19 @@ class _Message:
         if parent.tags_at == "end":
             self._tag(section)
         return said
+
+    async def _examined(self) -> Facts | None:
+        """The facts of the content; None where it could not be examined: each rule that needs them fails for itself."""
+        services = self._parent.services
+        try:
+            facts: Facts = await services.examine(self._transaction).addTimeout(EXAMINE_S, services.clock)
+        except TimeoutError:
+            self._unexamined = f"no answer within {EXAMINE_S:.0f} s"
+            return None
+        except ServiceFailed as error:
+            self._unexamined = str(error)
+            return None
+        return facts
 
     def _tag(self, section: HeaderSection) -> None:
         """Put on what the rules say, each in their order."""
@@ -156,26 +180,26 @@ class _Message:
         known = Known(step, {**self._known, **(more or {})}, self._fields or {})
         found: list[Finding] = []
         for bundle, members in groups:
-            if bundle is not None and not bundle.may_hold(known):
+            if bundle is not None and not self._unexamined and not bundle.may_hold(known):
                 continue
             for place, rule in members:
-                if place < (self._end if rule.mode == "enforce" else self._shadow_end) and place in self._asked:
+                if place < self._end and place in self._asked:
                     found += self._ask(rule, place, step, known)
         return found or None
 
     def _ask(self, rule: Rule, place: int, step: str, known: Known) -> list[Finding]:
         try:
+            if self._unexamined and rule.condition.needs_content:
+                raise ExpressionFailed(self._unexamined)
             if not rule.condition.holds(known):
                 return []
         except ExpressionFailed as error:
-            return [self._failure(rule, step, str(error))]
-        if rule.action == "tag" and rule.mode == "enforce":
+            return [self._failure(rule, step, str(error))] if rule.mode == self._parent.mode else []
+        if rule.action == "tag":
             self._tags.append(rule)
         if rule.action == "accept":
-            self._shadow_end = min(place, self._shadow_end)
-            if rule.mode == "enforce":
-                self._end = min(place, self._end)
-        return [_finding(rule)]
+            self._end = min(place, self._end)
+        return [_finding(rule)] if rule.mode == self._parent.mode else []
 
     def _failure(self, rule: Rule, step: str, why: str) -> Finding:
         """The failure policy of the rule speaks for it."""
@@ -190,7 +214,6 @@ class _Message:
             "A check could not be done; try again later" if action == "defer" else "A check could not be done",
             detail[:1000],
             enhanced={"defer": "4.3.0", "reject": "5.3.0"}.get(action, ""),
-            is_shadow=rule.mode == "shadow",
         )
 
 
@@ -204,5 +227,4 @@ def _finding(rule: Rule) -> Finding:
         detail[:1000],
         code=rule.code,
         enhanced=rule.enhanced,
-        is_shadow=rule.mode == "shadow",
     )

@@ -240,9 +240,10 @@ class ChainRun:
         return running
 
     def found(self) -> list[Finding]:
-        """What is in force of all that was found up to now."""
+        """What is in force of all that was found up to now; nothing that is about other recipients."""
         before = self._before.findings if self._before is not None else []
-        return [one for one in (*before, *self.findings) if not one.is_shadow and one.filter not in self.skips]
+        heard = [one for one in (*before, *self.findings) if not one.is_shadow and one.filter not in self.skips]
+        return [one for one in heard if one.recipients is None]
 
     async def _in_slot(self, slots: FilterSlots, method: Callable[..., Any], args: tuple[object, ...]) -> Any:
         """Ask a filter that has only so many messages at a time."""
@@ -316,7 +317,7 @@ class ChainRun:
                 one,
                 filter=use.name,
                 category=one.category or use.category,
-                is_shadow=use.mode == "shadow" or use.is_judge and one.is_shadow,
+                is_shadow=use.mode == "shadow",
                 seconds=took,
             )
             for one in answers

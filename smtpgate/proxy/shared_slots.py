@@ -114,20 +114,16 @@ class SharedSlots:
     # How many there are
 
     def capacity(self, now: float) -> int:
-        """Transactions that the servers may have together now: those at work, and what is free. A trial is room for one
-        where there is nothing else; beside servers that work it is no room to be shared out."""
+        """Transactions that the servers may have together now, within the cap of the backend: those at work, and what
+        is free. A trial is room for one where there is nothing else; beside servers that work it is none to share."""
         free = trials = 0
         for server in self._servers:
             if server.health.needs_trial:
                 trials += free_of(server, now)
             else:
                 free += free_of(server, now)
-        return self.with_free(free or min(1, trials))
-
-    def with_free(self, free: int) -> int:
-        """Those at work and so many free ones, within the cap of the backend."""
-        most = self._most
-        return self.shares.total + free if most is None else min(self.shares.total + free, most)
+        found, most = self.shares.total + (free or min(1, trials)), self._most
+        return found if most is None else min(found, most)
 
     def _is_over_total(self, further: int) -> bool:
         most = self._most
@@ -135,11 +131,11 @@ class SharedSlots:
 
     def is_over_total(self) -> bool:
         """Whether there are more connections than may be in all."""
-        return self._most is not None and self._is_over_total(0)
+        return self._is_over_total(0)
 
     def may_open(self, load: Load) -> bool:
         """Whether one more connection to that server may be opened."""
-        return load.links < load.most and (self._most is None or not self._is_over_total(1))
+        return load.links < load.most and not self._is_over_total(1)
 
     def make_room(self, server: ServerState) -> bool:
         """End a link without a transaction that stands in the way of one more to that server; whether there was one."""
@@ -205,7 +201,7 @@ class SharedSlots:
         self._call = self._clock.callLater(seconds, self.serve)
 
     def close(self) -> None:
-        """A revision is gone; for those that still wait its servers are looked at."""
+        """A revision is gone; the timer stays where somebody waits."""
         if self._call is not None and self._call.active() and not self.line.count:
             self._call.cancel()
 

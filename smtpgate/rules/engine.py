@@ -7,7 +7,6 @@ loops are bounded, and `matches` is RE2, so no condition holds up a message.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ import re2
 from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from smtpgate.rules.vocabulary import FACTS, HEADER, RECORDS, STEPS, Fact, known_at
+from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, RECORDS, STEPS, Fact, known_at
 
 _NOTHING: Final[Mapping[str, list[str]]] = MappingProxyType({})
 #: The longest condition: rules are read by people.
@@ -35,8 +34,8 @@ _CALL: Final = re.compile(
     r"""[rRbB]{0,2}(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|//[^\n]*|(\.\s*matches)(\s*\()""",
     re.DOTALL,
 )
-#: Patterns that are kept compiled.
-PATTERNS: Final = 10_000
+#: Patterns that are kept compiled; one that is made from mail must not push the memory.
+PATTERNS: Final = 1000
 _WORDS: Final = {"BOOL": "true or false", "INT": "a whole number", "DOUBLE": "a number", "STRING": "a text"}
 
 _TYPES: Final = {
@@ -52,14 +51,19 @@ class BadExpression(ValueError):
 
     :ivar line, column: in its text, from 1
     :ivar message: what is wrong; `hint`: what would be right
+    :ivar word: the one that is not known, and `known`: those that are; then there is no other hint
     """
 
-    def __init__(self, line: int, column: int, message: str, hint: str) -> None:
+    def __init__(
+        self, line: int, column: int, message: str, hint: str = "", word: str = "", known: Sequence[str] = ()
+    ) -> None:
         super().__init__(f"{line}:{column}: {message}")
         self.line = line
         self.column = column
         self.message = message
         self.hint = hint
+        self.word = word
+        self.known = known
 
 
 class ExpressionFailed(Exception):
@@ -136,6 +140,11 @@ def _at(step: str) -> Any:
 
 
 @functools.cache
+def _unexamined() -> Any:
+    return _environment(tuple(fact for fact in known_at("end") if fact.name not in EXAMINED), True)
+
+
+@functools.cache
 def _all() -> Any:
     return _environment(FACTS, True)
 
@@ -158,10 +167,12 @@ class Expression:
     """A condition.
 
     :ivar step: the first at which all that it speaks of is known
+    :ivar needs_content: some of that takes an examination of the content
     """
 
     text: str
     step: str
+    needs_content: bool
     _program: Any = attrs.field(eq=False, repr=False)
 
     def holds(self, known: Known) -> bool:
@@ -222,17 +233,24 @@ def compile(when: str, unless: str = "") -> Expression:
     """What holds when one condition does and another does not; raises BadExpression. Both were checked (`check`)."""
     # On lines of their own: a condition may end with a comment.
     text = f"(\n{when}\n) && !(\n{unless}\n)" if unless else when
+    quick = _quick(text)
     for step in STEPS:
-        try:
-            return Expression(text, step, _at(step).compile(_quick(text)))
-        except RuntimeError:
-            continue
+        program = _try(_at(step), quick)
+        if program is not None:
+            return Expression(text, step, step == "end" and _try(_unexamined(), quick) is None, program)
     raise BadExpression(
         1,
         1,
         "it speaks of one recipient and of what is known only when all are there",
         "write recipients.exists(r, ...) in place of recipient",
     )
+
+
+def _try(environment: Any, text: str) -> Any:
+    try:
+        return environment.compile(text)
+    except RuntimeError:
+        return None
 
 
 def _compiled(environment: Any, text: str) -> Any:
@@ -246,26 +264,22 @@ def _compiled(environment: Any, text: str) -> Any:
         raise BadExpression(line, column, *_in_words(message)) from None
 
 
-def _in_words(message: str) -> tuple[str, str]:
-    """What the engine says, for people, and what would be right."""
+def _in_words(message: str) -> tuple[str, str, str, Sequence[str]]:
+    """What the engine says, for people, and what would be right: a hint, or the word that is not known, and those that
+    are."""
     unknown = _UNKNOWN.search(message)
     if unknown is not None:
         name = unknown[1]
-        return f"{name} is no fact and no function", _nearest(name, [fact.name for fact in (*FACTS, HEADER)])
+        return f"{name} is no fact and no function", "", name, [fact.name for fact in (*FACTS, HEADER)]
     field = _FIELD.search(message)
     if field is not None:
-        return f"{field[2]} has no field {field[1]}", _nearest(field[1], list(RECORDS[field[2]]))
+        return f"{field[2]} has no field {field[1]}", "", field[1], list(RECORDS[field[2]])
     if message.startswith("found no matching overload"):
         what = message.removeprefix("found no matching overload for ").replace("facts.", "")
-        return f"no such operation: {what}", "compare like with like, as a text with a text in quotes"
+        return f"no such operation: {what}", "compare like with like, as a text with a text in quotes", "", ()
     if message.startswith("Syntax error"):
-        return message[0].lower() + message[1:200], "see docs/policy.md for how conditions are written"
-    return message[:200], "see docs/policy.md for how conditions are written"
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    meant = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f'did you mean "{meant[0]}"?' if meant else "known: " + ", ".join(known)
+        message = message[0].lower() + message[1:]
+    return message[:200], "see docs/policy.md for how conditions are written", "", ()
 
 
 def _patterns(text: str) -> Iterator[tuple[int, int, str]]:

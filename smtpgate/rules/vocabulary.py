@@ -74,6 +74,9 @@ FACTS: Final = (
     ),
 )
 
+#: Facts that are there once the content was examined.
+EXAMINED: Final = frozenset({"attachments", "links", "is_inspected"})
+
 #: A function that gives the values of a header field, from the top, unfolded; none where there is no such field.
 HEADER: Final = Fact("header", "list(string)", "values of the field of that name, as header('X-Mailer')", "header")
 
