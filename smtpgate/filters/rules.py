@@ -219,7 +219,8 @@ class _Message:
 
 def _finding(rule: Rule) -> Finding:
     owner = f", of {rule.owner}" if rule.owner else ""
-    detail = f"rule {rule.name}{owner}{f': {rule.note}' if rule.note else ''}"
+    does = {"tag": " tags it", "accept": " ends the rules behind it"}.get(rule.action, "")
+    detail = f"rule {rule.name}{owner}{does}{f': {rule.note}' if rule.note else ''}"
     return Finding(
         rule.name,
         rule.action if rule.action in ("reject", "defer") else "note",
