@@ -8,7 +8,7 @@ from collections import Counter
 from twisted.internet.defer import Deferred
 
 from tests.gateway_kit import GatewayCase, TestGateway
-from tests.script_kit import Client
+from tests.script_kit import Backend, Client
 from tests.test_prdr import SPAM, says
 
 #: Parts of a session and of its messages.
@@ -56,6 +56,25 @@ class FreedTests(GatewayCase):
     def test_messages_that_are_delivered(self) -> Deferred[None]:
         """Nothing of them."""
         return self.drive(lambda gateway, backend: self.assertEqual(self.after(gateway), Counter()))
+
+    def test_sessions_that_no_backend_takes(self) -> Deferred[None]:
+        """Refused for now, since it is away: what a flood leaves is nothing too."""
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            backend.close()
+            before = alive()
+            for _ in range(3):
+                with Client(gateway.port()) as client:
+                    client.hello()
+                    client.say(b"MAIL FROM:<a@example.org>")
+                    for _ in range(2):
+                        self.assertEqual(client.say(b"RCPT TO:<b@example.net>")[:3], b"451")
+                    client.say(b"QUIT")
+                self.assertTrue(gateway.idle())
+            gateway.until(lambda: not alive() - before)
+            self.assertEqual(Counter(gateway.in_reactor(alive)) - before, Counter())
+
+        return self.drive(script)
 
     def test_messages_that_a_filter_refuses(self) -> Deferred[None]:
         """Nothing of them either."""

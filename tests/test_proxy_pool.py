@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -47,6 +48,25 @@ class SlotTests(SynchronousTestCase):
             order.append(name)
             busy.append(asked[name])
         self.assertEqual(order, ["trusted", "known", "unknown", "suspect"])
+
+    def test_who_is_refused_is_freed_at_once(self) -> None:
+        """Nothing of the wait is left for the collector of cycles: a flood would make it stop all others."""
+        kit = PoolKit("a", max_connections=1)
+        self._fill(kit, 1)
+
+        def refused() -> None:
+            asked = kit.ask("suspect")
+            kit.advance(1.2)
+            self.assertIsNotNone(asked.failure)
+            asked.failure = asked.task = None
+
+        refused()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for _ in range(5):
+            refused()
+        self.assertEqual(gc.collect(), 0)
 
     def test_who_comes_later_does_not_overtake_the_line(self) -> None:
         """Where time makes room, as in a slow start, it is for those who wait."""

@@ -75,6 +75,21 @@ class SharesTests(SynchronousTestCase):
         self.assertTrue(shares.may("trusted"))
         self.assertFalse(shares.may("suspect") and shares.promised("suspect") <= shares.used["suspect"])
 
+    def test_as_many_are_kept_as_were_used_at_a_time(self) -> None:
+        """And one more, so that no session of a class that comes as before waits for a borrower; within its part."""
+        shares = Shares(20)
+        for _ in range(3):
+            shares.take("trusted")
+        for _ in range(3):
+            shares.give_back("trusted")
+        while shares.may("unknown"):
+            shares.take("unknown")
+        self.assertEqual(shares.used["unknown"], 16)
+        for _ in range(3):
+            shares.take("trusted")
+            self.assertFalse(shares.may("unknown"))
+            self.assertTrue(shares.may("trusted"))
+
     def test_what_was_not_seen_for_long_is_lent(self) -> None:
         """After a time without a session of a class nothing is kept for it."""
         shares = Shares(20)

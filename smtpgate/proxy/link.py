@@ -57,6 +57,13 @@ class LinkFailed(Exception):
         self.is_late = is_late
         self.is_attack = is_attack
 
+    def again(self) -> LinkFailed:
+        """The same, to be raised: one that is raised knows the frames that it came through, and a link that keeps it
+        would lead back to itself."""
+        return LinkFailed(
+            self.stage, self.reply, self.reason, self.is_busy, is_late=self.is_late, is_attack=self.is_attack
+        )
+
 
 @implementer(ILinkOwner)
 class Link:
@@ -222,7 +229,7 @@ class Link:
         self._over()
         for signal in (self._signal, self._room):
             if signal is not None and signal.task is not None:
-                signal.fail(failure)
+                signal.fail(failure.again())
                 return
 
     # Talking
@@ -252,7 +259,7 @@ class Link:
         answers = self.answers
         while not answers:
             if self.failure is not None:
-                raise self.failure
+                raise self.failure.again()
             self._signal.deadline = deadline
             try:
                 await self._signal
@@ -268,7 +275,7 @@ class Link:
         if self._edge is not None:
             self._edge.abort()
         self._over()
-        raise self.failure
+        raise self.failure.again()
 
     async def ask(self, kind: str, line: bytes, deadline: float) -> Reply:
         """Send one command and await its reply."""
@@ -297,7 +304,7 @@ class Link:
             except TimeUp:
                 self._give_up(LinkFailed("body", status.BACKEND_LOST, "server does not take the message", is_late=True))
         if self.failure is not None:
-            raise self.failure
+            raise self.failure.again()
 
     def end_data(self, chunk: Chunk | None = None, prefix: bytes = b"", each: int = 0) -> None:
         """Write the last content and the terminator: the point of no return.
@@ -338,7 +345,7 @@ class Link:
     async def settle(self, deadline: float) -> None:
         """Make sure that no transaction is open before a new one; a server that refuses RSET is not used again."""
         if not self.is_usable:
-            raise self.failure or LinkFailed("idle", status.BACKEND_LOST, "closing")
+            raise (self.failure or LinkFailed("idle", status.BACKEND_LOST, "closing")).again()
         while self._wire.waiting or self.answers:
             reply = await self.answer(deadline)
             if not reply.is_positive:
@@ -417,7 +424,7 @@ class Link:
 
     async def _event(self, deadline: float, stage: str) -> None:
         if self.failure is not None:
-            raise self.failure
+            raise self.failure.again()
         self._stage = stage
         self._signal.deadline = deadline
         try:

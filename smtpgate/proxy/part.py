@@ -130,7 +130,9 @@ class Part:
         # A 2yz to RCPT of this backend went to the client: no other server may take over.
         is_promised = bool(self.legs) and any(one.recipients for one in self.legs)
         tried: set[str] = set()
-        failure: LinkFailed | None = None
+        #: The first failure, without its traceback: that knows this frame, and both would wait for the collector.
+        reply: Reply | None = None
+        is_busy = False
         key = group[0].path.domain
         wish = self.legs[0].link.server if self.legs else self.server_wish
         while True:
@@ -158,7 +160,8 @@ class Part:
                 self._release(leg)
                 return [refused.reply] * len(group)
             except LinkFailed as failed:
-                failure = failure or failed
+                if reply is None:
+                    reply, is_busy = failed.reply, failed.is_busy
                 if leg is not None:
                     leg.link.abort(failed.reason)
                     self._report(leg.link, failed, is_fault=not is_reused)
@@ -168,9 +171,9 @@ class Part:
                         tried.add(leg.link.server)
                 elif not is_reused or self._kept.is_pinned:
                     # The pool has asked all that there are.
-                    if not may_wait and failure.is_busy:
+                    if not may_wait and is_busy:
                         return [status.OTHER_DESTINATION] * len(group)
-                    return [failure.reply] * len(group)
+                    return [reply] * len(group)
                 if is_promised or self._kept.is_pinned:
                     self.broken = failed
                     return [failed.reply] * len(group)

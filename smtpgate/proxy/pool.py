@@ -283,7 +283,11 @@ class Pool:
                 failure = failed
                 tried |= {server.name}
                 self._missed(session, server, failed)
-        raise failure or self._nobody(without)
+        try:
+            raise failure or self._nobody(without)
+        finally:
+            # It knows this frame: without that each would live until the collector of cycles comes by.
+            del failure
 
     def _others(self, servers: Sequence[ServerState], without: frozenset[str]) -> list[ServerState]:
         """Servers of the same backend, no less good, that may come into service while somebody waits for these."""

@@ -1,9 +1,9 @@
 """Slots of one resource, shared out by class: a guaranteed part for each, and what is free lent out.
 
 A class that uses less than its part is served first, in the order of the classes; what is left goes to whoever asks.
-A slot that is lent comes back when its borrower has done, not before, so of the parts of those more deserving that are
-not used a quarter is not lent: the first of them need not wait for a borrower. That holds for classes that had a slot
-lately (`fade`); a gateway without users of its own keeps nothing for them.
+A slot that is lent comes back when its borrower has done, not before. So that those more deserving need not wait for
+one, a quarter of what they do not use of their part is not lent, nor are as many of it as they had at a time lately
+(`fade`), and one more. A gateway without users of its own keeps nothing for them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Shares:
     :ivar total: how many are in use
     """
 
-    __slots__ = ("capacity", "used", "total", "_shares", "_promised", "_seen", "_seen_before")
+    __slots__ = ("capacity", "used", "total", "_shares", "_promised", "_peaks", "_peaks_before")
 
     def __init__(self, capacity: int, shares: Mapping[str, float] = SHARES) -> None:
         """
@@ -39,9 +39,9 @@ class Shares:
         self.total = 0
         self.capacity = 0
         self._promised: dict[str, int] = {}
-        #: Classes that had a slot since `fade` was called, and since it was called before that.
-        self._seen: set[str] = set()
-        self._seen_before: set[str] = set()
+        #: How many each class had at a time since `fade` was called, and between that and the call before.
+        self._peaks = dict.fromkeys(CLASSES, 0)
+        self._peaks_before = dict.fromkeys(CLASSES, 0)
         self.resize(capacity)
 
     def resize(self, capacity: int) -> None:
@@ -74,20 +74,22 @@ class Shares:
     def _kept_from(self, name: str) -> int:
         kept = 0
         for other in CLASSES[: RANK[name]]:
+            peak = max(self._peaks[other], self._peaks_before[other])
             unused = self._promised[other] - self.used[other]
-            if unused > 0 and (other in self._seen or other in self._seen_before):
-                kept += math.ceil(unused * KEPT)
+            if peak and unused > 0:
+                kept += max(math.ceil(unused * KEPT), min(unused, peak + 1 - self.used[other]))
         return kept
 
     def take(self, name: str) -> None:
         """One more is in use. Whoever must have one takes it without asking `may`: the others wait for it."""
-        self.used[name] += 1
+        used = self.used[name] = self.used[name] + 1
         self.total += 1
-        self._seen.add(name)
+        if used > self._peaks[name]:
+            self._peaks[name] = used
 
     def fade(self) -> None:
-        """Some time has passed: for a class that had no slot in all of it nothing is kept any more."""
-        self._seen_before, self._seen = self._seen, {name for name in CLASSES if self.used[name]}
+        """Some time has passed: what a class had before it, and no more in all of it, is not kept for it any more."""
+        self._peaks_before, self._peaks = self._peaks, dict(self.used)
 
     def give_back(self, name: str) -> None:
         """One is free again."""
