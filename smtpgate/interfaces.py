@@ -376,6 +376,38 @@ class ICounterStore(Interface):
         """Forget the rows past their time."""
 
 
+class IVault(Interface):
+    """Where held messages and letters are (`policy.held`), durably. Each call gives a Deferred, and fails with
+    `StoreFailed`; what it wrote is on the disk when it fires. `state.vault` says more of each."""
+
+    def begin():
+        """A file for the octets of a message: `write(octets)`, `finish()`, `abandon()`; `name` is what rows call it."""
+
+    def open(name):
+        """A binary file object of such a file."""
+
+    def keep(messages, letters):
+        """Put rows in, all or none."""
+
+    def known(key):
+        """The message that was held for the same try, or None."""
+
+    def settle(ids, *, is_taken):
+        """Of pending letters: they go, or they never were."""
+
+    def withdraw(ids):
+        """Delete held messages and give the ids of those that were there."""
+
+    def post(letter, fates):
+        """Write a letter, anew or changed; `fates`: by address of a recipient of its held message, state and reply."""
+
+    def due(now, limit):
+        """Letters to be tried."""
+
+    def done(letter, fates):
+        """A letter is over; `fates` as in `post`."""
+
+
 class ISpoolStore(Interface):
     """Where bodies that do not fit in memory are kept."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
@@ -31,6 +31,7 @@ from smtpgate.config.model import Backend, Listener, Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
 from smtpgate.control.views import Actor, Refused
+from smtpgate.filters.base import Factory
 from smtpgate.gauges import Gauges
 from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors
@@ -50,6 +51,7 @@ from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.filter_slots import FilterSlots
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
+from smtpgate.proxy.outbox import Outbox
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reputation import Reputation
@@ -63,6 +65,8 @@ from smtpgate.wiring import Provisions, rules_of
 EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
 #: How often the ledger forgets and the certificates of the state folder are looked at.
 _HOUSEKEEPING_S = 600.0
+#: A letter that is on its way when the gateway stops has so long to arrive.
+_OUTBOX_S = 10.0
 
 
 class Options(usage.Options):
@@ -210,6 +214,8 @@ class Gateway(Service):
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
+        self.engine.vault = self.vault
+        self.outbox = self.engine.outbox = Outbox(self.engine, self.vault, self.control.current)
         counted: dict[str, Counted] = {
             "rates": self.limiter,
             "reputation": self.reputation,
@@ -296,6 +302,7 @@ class Gateway(Service):
         self.metrics.watch(self.reactor)
         self.database.start(self.reactor)
         self.counters.start()
+        ensureDeferred(self.outbox.start())
         self.control.reception.admission.start(self._gauges.reading)
         self.watch.start()
         if self._first.admin.listen is not None:
@@ -342,6 +349,7 @@ class Gateway(Service):
         self.engine.ledger.expire()
         self.ledger_store.expire(time.time())
         self.history_store.expire(time.time())
+        ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)
         self.memory_store.expire()
         self.counter_store.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
@@ -435,13 +443,15 @@ class Gateway(Service):
         limits = settings.limits
         loop = self._factories["loop"]
         options = loop.options(received_hops=limits.received_hops, own_hops=limits.own_hops, hostname=settings.hostname)
-        uses = [Use.of(loop, "loop", loop.build(options, services), None, "enforce", None)]
+        uses = [Use.of(loop, "loop", loop.build(options, services), None, "enforce", None, may_hold=False)]
         for use in settings.filters:
             factory = self._factories[use.use]
             made = factory.build(use.options, shadow if use.mode == "shadow" else services)
             many = use.slots or (HEAVY_SLOTS if factory.budget_s > STREAM_S else 0)
             slots = FilterSlots(many, {name: one.share for name, one in settings.classes.items()}) if many else None
-            uses.append(Use.of(factory, use.name, made, use.roles, use.mode, use.on_error, slots))
+            # A stranger's filter may do what the contract lets it do.
+            may_hold = factory.may_quarantine(use.options) if isinstance(factory, Factory) else True
+            uses.append(Use.of(factory, use.name, made, use.roles, use.mode, use.on_error, slots, may_hold))
         return uses + rules_of(settings, services, shadow)
 
     def _server_tls(self, settings: Settings, listener: Listener) -> ServerTLS | None:
@@ -545,6 +555,7 @@ class Gateway(Service):
 
     async def _close(self) -> None:
         self.tell(Happened("gateway.stopped", "info", "stopped"))
+        await self._outbox_idle()
         self.control.reception.admission.close()
         self.control.drains.close()
         self.office.close()
@@ -558,6 +569,15 @@ class Gateway(Service):
         self.state.unlock()
         self.journal.close()
 
+    async def _outbox_idle(self) -> None:
+        """What is on its way arrives, or is taken up again at the next start."""
+        idle: Deferred[None] = Deferred()
+        self.outbox.close(lambda: idle.callback(None))
+        try:
+            await idle.addTimeout(_OUTBOX_S, self.reactor)
+        except TimeoutError:
+            self.tell(Happened("outbox.interrupted", "warning", "a letter is on its way still: it is taken up again"))
+
     def stopService(self) -> Deferred[None]:
         """The reactor stops."""
         super().stopService()
@@ -566,6 +586,7 @@ class Gateway(Service):
     # Stores
 
     def _open_stores(self) -> None:
+        from smtpgate.state.bodies import Bodies
         from smtpgate.state.counter_store import CounterStore
         from smtpgate.state.database import Database
         from smtpgate.state.history_store import HistoryStore
@@ -574,6 +595,7 @@ class Gateway(Service):
         from smtpgate.state.offline import DATABASE
         from smtpgate.state.spool_store import SpoolStore
         from smtpgate.state.users import Users
+        from smtpgate.state.vault import Vault
         from smtpgate.state.watch import Watch
 
         self.database = Database(self.state.path / DATABASE)
@@ -584,6 +606,7 @@ class Gateway(Service):
         self.counter_store = CounterStore(self.database)
         self.memory_store = MemoryStore(self.database, self.reactor, time.time, self.tell)
         self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
+        self.vault = Vault(self.database, Bodies(self.state.path), self.in_thread)
         self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)
         self.users = Users(self.database, self.in_thread)
 

@@ -140,6 +140,8 @@ def rules_of(settings: Settings, services: Services, shadow: Services) -> list[U
                     budget_s=BUDGET_S if rules.needs_content else 1.0,
                     needs_content=rules.needs_content,
                     is_judge=True,
+                    may_hold=rules.may_hold,
+                    holds_late=rules.holds_late,
                 )
             )
     return uses

@@ -197,6 +197,8 @@ class GatewayCase(TestCase):
     """Tests that drive a gateway: `run_script` calls a blocking function in a thread."""
 
     timeout = 30
+    #: What is started.
+    kind: type[TestGateway] = TestGateway
 
     def config(
         self,
@@ -256,7 +258,7 @@ backend = "mail"
         return ensureDeferred(self._with_gateway(text, script, uses))
 
     async def _with_gateway(self, text: str, script: Callable[[TestGateway], Any], uses: Iterable[Use]) -> Any:
-        gateway = TestGateway(text, uses)
+        gateway = self.kind(text, uses)
         await gateway.start()
         try:
             for pool in gateway.control.revision.pools.values():  # type: ignore[union-attr]

@@ -115,7 +115,7 @@ class PrecedenceTests(SynchronousTestCase):
 
     def test_the_order_of_strength(self) -> None:
         """Mildest first: a refusal for good is stronger than one for now."""
-        self.assertEqual(ACTIONS, ("note", "accept", "tag", "quarantine", "defer", "reject"))
+        self.assertEqual(ACTIONS, ("note", "accept", "tag", "discard", "redirect", "quarantine", "defer", "reject"))
 
     def test_of_equals_the_first_decides(self) -> None:
         """Its text is what the client hears."""

@@ -354,7 +354,7 @@ class MendTests(DatabaseCase):
                 found = self.kept()
                 for word in ("before", "lost", "after"):
                     self.assertIn(f"{word}{number}", found)
-                self.assertEqual(self.database._look(_count), 0)
+                self.assertEqual(self.database.look_now(_count), 0)
                 self.assertEqual(ask(self.path, "SELECT name FROM users"), [("anna",)])
                 self.assertEqual(ask(self.path, "PRAGMA integrity_check"), [("ok",)])
         self.assertEqual(len(self.kept()), 22)
@@ -363,7 +363,7 @@ class MendTests(DatabaseCase):
         """There are hashes of passwords in it; nothing else is left."""
         self.remove("", "-wal", "-shm")
         self.database.mend_now()
-        self.database._look(_count)
+        self.database.look_now(_count)
         names = {path.name for path in self.path.parent.iterdir()}
         self.assertEqual(names, {self.path.name + suffix for suffix in ("", "-wal", "-shm")})
         for path in self.path.parent.iterdir():
@@ -396,7 +396,7 @@ class MendTests(DatabaseCase):
         self.assertEqual(ask(self.path, "SELECT state FROM ledger WHERE key = 'first'"), [("committed",)])
         self.assertEqual(ask(self.path, "SELECT name FROM users"), [("eve",)])
         self.assertEqual(ask(self.path, "PRAGMA integrity_check"), [("ok",)])
-        self.assertEqual(self.database._look(_count), 0)
+        self.assertEqual(self.database.look_now(_count), 0)
         self.assertEqual(self.database.mend_now(), "")
 
     def test_a_file_that_is_none_of_ours_is_left_alone(self) -> None:

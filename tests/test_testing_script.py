@@ -338,10 +338,16 @@ class WrongTests(ScriptCase):
             ("S: (", '"(" is no pattern: missing ), unterminated subpattern'),
             ("S:", "what is missing: a pattern"),
             ("F: mine", 'F: wants FILTER REASON [ACTION [SCORE]] [shadow], came "mine"'),
-            ("F: mine seen drop", '"drop" is none of the actions note, accept, tag, quarantine, defer, reject'),
+            (
+                "F: mine seen drop",
+                '"drop" is none of the actions note, accept, tag, discard, redirect, quarantine, defer, reject',
+            ),
             ("F: mine seen tag much", '"much" is no score; write a number'),
             ("!F: ", '!F: wants FILTER [REASON], "*" for any, came ""'),
-            ("V: pass", '"pass" is none of the verdicts none, accept, tag, quarantine, defer, reject'),
+            (
+                "V: pass",
+                '"pass" is none of the verdicts none, accept, tag, discard, redirect, quarantine, defer, reject',
+            ),
             ("V: tag 1 would drop", '"drop" is none of the verdicts'),
             ("V: tag 1 2", 'V: wants ACTION [SCORE] [would ACTION], came "tag 1 2"'),
             ("E: mine timeout", 'E: wants FILTER STAGE KIND, as in "my-filter rcpt timeout", came "mine timeout"'),

@@ -17,11 +17,12 @@ from smtpgate.admin.record import SessionRecord
 from smtpgate.admin.routes import Route
 from smtpgate.admin.ways import RouteAnswer, RouteQuestion
 from smtpgate.control.outcomes import KEPT_MINUTES
+from smtpgate.policy.transaction import OUTCOMES
 
 _BASE = "/api/v1"
 _LIMIT = {"limit": Whole(f"how many items, at most {MOST}", MOST, 50)}
 #: What may become of a message.
-_OUTCOMES = ("delivered", "refused", "deferred", "aborted", "unacked", "unknown")
+_OUTCOMES = OUTCOMES
 _SERVER = f"{_BASE}/backends/<pool>/servers/<path:name>"
 
 ROUTES = (

@@ -13,6 +13,7 @@ import attrs
 
 from smtpgate.admin.record import FindingView, MessageView, RecipientView, SessionRecord, VerdictView
 from smtpgate.admin.text import milliseconds
+from smtpgate.policy.held import TAKEN, TAKING
 from smtpgate.policy.verdict import FILTER_FAILED, SCORES
 from smtpgate.smtp.status import BACKEND_UNREACHABLE
 
@@ -71,9 +72,14 @@ def of_message(message: MessageView) -> Banner:
         refused = _count(message.recipients, ("refused", "deferred"))
         part = f" {refused} of {len(message.recipients)} recipients were not accepted." if refused else ""
         tag = ""
-        if message.verdict is not None and message.verdict.action in ("tag", "quarantine"):
+        if message.verdict is not None and message.verdict.action == "tag":
             tag = _mark(message.verdict)
+        taken = [one.address for one in message.recipients if one.state in TAKEN]
+        part += f" For {', '.join(taken[:3])} it was {_taken_as(message)}." if taken else ""
         return Banner("good", "accepted", f"Accepted: {server} took it, and the client was told so.{known}{part}{tag}")
+    if message.outcome in TAKEN:
+        verb, rest = _TAKEN[message.outcome]
+        return Banner("wait", message.outcome, f"{verb}, {_culprit(message)}; the client heard 250.{rest}")
     if message.outcome == "unacked":
         return Banner(
             "wait",
@@ -110,18 +116,31 @@ def _takers(message: MessageView) -> str:
 
 def _mark(verdict: VerdictView) -> str:
     """Which mark it got, and why."""
-    what = "marked it" if verdict.action == "tag" else "marked it as one for the quarantine"
     decided = verdict.decided_by
     if decided is None:
-        return f" Our checks {what}."
+        return " Our checks marked it."
     if decided.filter == SCORES:
-        return f" Our checks {what}, with {verdict.score:.1f} points."
-    return f" Our checks {what}: \u201c{decided.filter}\u201d found \u201c{decided.reason}\u201d."
+        return f" Our checks marked it, with {verdict.score:.1f} points."
+    return f" Our checks marked it: \u201c{decided.filter}\u201d found \u201c{decided.reason}\u201d."
+
+
+_DECIDED = frozenset({"reject", "defer", *TAKING})
+#: What became of a message that the gateway took.
+_TAKEN = {
+    "held": ("Held", " It is in the quarantine, and goes to nobody until somebody releases it."),
+    "discarded": ("Discarded", " Nobody gets it; for some days it is in the quarantine."),
+    "redirected": ("Redirected", " It goes to the addresses of the rule, and to nobody else."),
+}
+
+
+def _taken_as(message: MessageView) -> str:
+    states = dict.fromkeys(one.state for one in message.recipients if one.state in TAKEN)
+    return " or ".join(states)
 
 
 def _culprit(message: MessageView) -> str:
     verdict = message.verdict
-    if verdict is not None and verdict.decided_by is not None and verdict.action in ("reject", "defer"):
+    if verdict is not None and verdict.decided_by is not None and verdict.action in _DECIDED:
         return _check(verdict.decided_by)
     recipients = [
         one

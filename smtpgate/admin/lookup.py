@@ -54,7 +54,7 @@ def message_row(record: SessionRecord, message: MessageView) -> MessageRow:
         subject=subject(message.subject),
         outcome=message.outcome or "running",
         code=message.reply.code if message.reply is not None else 0,
-        mark=verdict.action if verdict is not None and verdict.action in ("tag", "quarantine") else "",
+        mark=verdict.action if verdict is not None and verdict.action == "tag" else "",
         score=verdict.score if verdict is not None else 0.0,
         backend=message.backend,
         server=message.server,

@@ -15,7 +15,7 @@ from smtpgate.admin.text import moment
 from smtpgate.config.problem import Problem
 from smtpgate.control.views import Overview, ServerView, SessionView
 
-RoleName = Literal["owner", "admin", "operator", "helpdesk", "auditor"]
+RoleName = Literal["owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor"]
 Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
 
@@ -129,7 +129,7 @@ class SessionList(View):
 class MessageRow(View):
     """One message, for lists.
 
-    :ivar mark: "tag" or "quarantine" for one that passed with a mark
+    :ivar mark: "tag" for one that passed with a mark
     """
 
     id: str

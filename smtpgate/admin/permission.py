@@ -30,8 +30,13 @@ PERMISSIONS: Final = (
     "audit:read",
     "system:write",
     "metrics:read",
+    "content:read",
+    "quarantine:read",
+    "quarantine:release",
+    "quarantine:delete",
 )
 
+_HELD = frozenset({"quarantine:read", "quarantine:release", "quarantine:delete"})
 _LOOK = frozenset({"self", "stats:read", "traffic:read", "messages:read"})
 _ALL = frozenset(PERMISSIONS)
 
@@ -40,9 +45,11 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "owner": _ALL,
         "admin": _ALL - {"access:write"},
-        "operator": _LOOK | {"config:read", "runtime:write", "test:run", "metrics:read"},
-        "helpdesk": _LOOK,
-        "auditor": _LOOK | {"config:read", "audit:read", "metrics:read"},
+        "operator": _LOOK | _HELD | {"config:read", "runtime:write", "test:run", "metrics:read"},
+        # Reads held mail, and decides on it; how the gateway works is not for them.
+        "quarantine-manager": _LOOK | _HELD | {"content:read"},
+        "helpdesk": _LOOK | {"quarantine:read"},
+        "auditor": _LOOK | {"config:read", "audit:read", "metrics:read", "quarantine:read"},
     }
 )
 

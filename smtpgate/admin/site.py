@@ -20,7 +20,17 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import api, api_policy, api_traffic, health, pages, pages_traffic, params
+from smtpgate.admin import (
+    api,
+    api_policy,
+    api_quarantine,
+    api_traffic,
+    health,
+    pages,
+    pages_quarantine,
+    pages_traffic,
+    params,
+)
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.entry import login_place
@@ -41,8 +51,10 @@ ROUTES: tuple[Route, ...] = (
     *api.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
+    *api_quarantine.ROUTES,
     *pages.ROUTES,
     *pages_traffic.ROUTES,
+    *pages_quarantine.ROUTES,
 )
 
 

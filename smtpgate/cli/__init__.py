@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, traffic
+from smtpgate.cli import access, commands, plugin, policy, quarantine, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
+from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
 
-ROLES = ("owner", "admin", "operator", "helpdesk", "auditor")
+ROLES = ("owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor")
 
 
 #: What stands below a command's options.
@@ -100,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     verb("backends", commands.backends)
     verb("filters", commands.filters)
     verb("rules", policy.rules)
+    _quarantine(verbs, verb)
     _traffic(verb)
     for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):
         one = verb(name, run)
@@ -172,6 +174,41 @@ def _traffic(verb: Any) -> None:
     verb("unban", traffic.unban).add_argument("key", metavar="WHOM", help="as `bans` shows it")
     verb("sender", traffic.sender).add_argument("who", metavar="WHO", help="192.0.2.7, example.org, ann@example.org")
     verb("forget-sender", traffic.forget).add_argument("key", metavar="KEY", help="as `sender` shows it")
+
+
+def _quarantine(verbs: Any, verb: Any) -> None:
+    made = verbs.add_parser("quarantine", help=_HELD, description=_HELD)
+    held = made.add_subparsers(required=True, metavar="ACTION")
+    one = verb("list", quarantine.held, held)
+    one.add_argument("--class", dest="held_as", default="", metavar="NAME", help="only this class")
+    one.add_argument("--state", default="", choices=STATES, help="only this state")
+    one.add_argument("--recipient", default="", metavar="ADDR", help="only for this recipient")
+    one.add_argument("--sender", default="", metavar="TEXT", help="only where this is part of the sender's address")
+    one.add_argument("--subject", default="", metavar="TEXT", help="only where this is part of the subject")
+    one.add_argument("--asked", action="store_true", help="only what somebody asked for")
+    limit = {"type": _whole(500), "default": 50, "metavar": "N"}
+    one.add_argument("--limit", help="how many to list, at most 500; without it 50", **limit)
+    for name, run in (("show", quarantine.show), ("content", quarantine.content)):
+        verb(name, run, held).add_argument("id", metavar="ID", help="as `quarantine list` shows it")
+    one = verb("forward", quarantine.forward, held)
+    one.add_argument("id", metavar="ID", help="as `quarantine list` shows it")
+    one.add_argument("--to", required=True, action="append", metavar="ADDR", help="who is to get it")
+    for name, run in (("release", quarantine.release), ("delete", quarantine.delete), ("deny", quarantine.deny)):
+        one = verb(name, run, held)
+        one.add_argument("id", nargs="+", metavar="ID", help="as `quarantine list` shows it; one or several")
+        if name == "release":
+            one.add_argument("--recipient", action="append", metavar="ADDR", help="only to this recipient")
+            one.add_argument("--again", action="store_true", help="also to those who have it, or may have it")
+    words = "What the gateway has still to deliver by itself: list, try, cancel."
+    letters = verbs.add_parser("outbox", help=words, description=words).add_subparsers(required=True, metavar="ACTION")
+    verb("list", quarantine.outbox, letters).add_argument(
+        "--limit", help="how many to list, at most 500; without it 50", **limit
+    )
+    for name, run in (("try", quarantine.try_letter), ("cancel", quarantine.cancel)):
+        verb(name, run, letters).add_argument("id", metavar="ID", help="as `outbox list` shows it")
+
+
+_HELD = "Mail that is held back: list, show, content, release, delete, deny, forward."
 
 
 def _access(verbs: Any, verb: Any) -> None:

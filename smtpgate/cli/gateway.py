@@ -49,6 +49,24 @@ class Gateway:
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One request to the API; raises Failed where it is refused, Unreachable where nobody answers."""
+        status, content = self._ask(method, path, body)
+        try:
+            value = json.loads(content)
+        except ValueError:
+            raise Failed(f"the gateway answers with something that is not JSON (status {status})") from None
+        if status >= 400:
+            faults = "; ".join(f"{_place(one)}: {one['message']}" for one in value.get("errors", ()))
+            raise Failed(": ".join(filter(None, (value.get("detail") or value.get("title", "refused"), faults))))
+        return value
+
+    def fetch(self, path: str) -> bytes:
+        """Octets that the API has."""
+        status, content = self._ask("GET", path, None)
+        if status >= 400:
+            self.ask("GET", path)
+        return content
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes]:
         connection = _Local(self.state_dir)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
@@ -62,14 +80,7 @@ class Gateway:
             raise Unreachable(f"no gateway answers at {self.state_dir / CONTROL_SOCKET}: {reason}") from error
         finally:
             connection.close()
-        try:
-            value = json.loads(content)
-        except ValueError:
-            raise Failed(f"the gateway answers with something that is not JSON (status {answer.status})") from None
-        if answer.status >= 400:
-            faults = "; ".join(f"{_place(one)}: {one['message']}" for one in value.get("errors", ()))
-            raise Failed(": ".join(filter(None, (value.get("detail") or value.get("title", "refused"), faults))))
-        return value
+        return answer.status, content
 
 
 def _place(fault: Mapping[str, str]) -> str:

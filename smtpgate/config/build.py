@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import model, schema
 from smtpgate.config.build_policy import rules
+from smtpgate.config.build_quarantine import outbox, quarantine
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.config.endpoint import parse_server
@@ -105,6 +106,8 @@ def settings(
         bans=bans(file.bans),
         rate_limits=tuple(rate_limit(n, table, faults) for n, table in enumerate(file.rate_limits)),
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
+        quarantine=quarantine(file.quarantine),
+        outbox=outbox(file.outbox, (file.hostname or hostname).removesuffix(".")),
         rules=rules(file.rules, faults),
         scale=_scale(file),
         marks=file.scores.mark,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from smtpgate.config.model_policy import Rule
+from smtpgate.config.model_policy import COPYING, SENDING, WHOLE, Rule
 from smtpgate.config.problem import Fault, Where, one_of, quoted
 from smtpgate.config.tables_policy import RuleTable
 from smtpgate.rules.engine import BadExpression, check, compile
@@ -29,21 +29,14 @@ def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
         _try(lambda text=text: check(text), (*where, name), faults)  # type: ignore[misc]
     code, enhanced, text = _reply(table, where, faults)
     _tags(table, where, faults)
+    _places(table, where, faults)
     if len(faults) > before:
         return None
     unless = "" if table.unless == _NEVER else table.unless
     condition = _try(lambda: compile(table.when, unless), (*where, "when"), faults)
     if condition is None:
         return None
-    if table.action == "tag" and condition.step == "rcpt":
-        faults.append(
-            Fault(
-                (*where, "when"),
-                "one recipient cannot have another message than the others",
-                "write recipients.exists(r, ...) in place of recipient",
-                keys=("action",),
-            )
-        )
+    if not _fits(table, condition.step, where, faults):
         return None
     return Rule(
         table.name,
@@ -59,11 +52,52 @@ def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
         text,
         table.subject_tag,
         dict(table.headers),
+        tuple(table.to),
+        table.backend,
+        table.held_as or "",
+        table.strict,
         table.mode,
         table.on_error,
         table.owner,
         table.note,
     )
+
+
+def _fits(table: RuleTable, step: str, where: Where, faults: list[Fault]) -> bool:
+    """Whether what the rule does can still be done when it is judged."""
+    if table.action in WHOLE and step == "rcpt":
+        message = "one recipient cannot have another message than the others"
+        if table.action != "tag":
+            message = f"a message is there whole when {quoted(table.action)} takes it, for all of its recipients"
+        hint = "write recipients.exists(r, ...) in place of recipient"
+    elif table.action == "route" and step not in ("mail", "rcpt"):
+        message = "a backend is chosen at RCPT, and this is known later"
+        hint = "speak of the client, the sender and the recipient only"
+    else:
+        return True
+    faults.append(Fault((*where, "when"), message, hint, keys=("action",)))
+    return False
+
+
+def _places(table: RuleTable, where: Where, faults: list[Fault]) -> None:
+    """Who gets it, and where, must be said by a rule that sends it there, and by no other."""
+
+    def fault(name: str, message: str, hint: str) -> None:
+        faults.append(Fault((*where, name), message, hint, keys=("action",)))
+
+    action = quoted(table.action)
+    if table.action in SENDING and not table.to:
+        fault("action", f"{action} needs somebody to send it to", 'give to = ["audit@example.net"]')
+    if table.to and table.action not in SENDING:
+        fault("to", f"{action} sends nothing", "remove it, or use redirect, bcc or journal")
+    if table.action == "route" and not table.backend:
+        fault("action", "there is no backend to route it to", 'give backend = "mail"')
+    if table.backend and table.action != "route" and table.action not in SENDING:
+        fault("backend", f"{action} sends nothing", "remove it, or use route")
+    if table.held_as and table.action not in ("quarantine", "copy"):
+        fault("held_as", f"{action} holds nothing in a class of one's own", "remove it, or use quarantine or copy")
+    if not table.strict and table.action not in COPYING:
+        fault("strict", f"{action} keeps no copy", "remove it")
 
 
 def _try(make: Callable[[], object], where: Where, faults: list[Fault]):  # type: ignore[no-untyped-def]

@@ -159,15 +159,15 @@ def _leads_to(server: Server, one: Endpoint, own: set[str], hostname: str) -> bo
 
 
 def backends_are_used(tree: Settings) -> Iterator[Fault]:
-    """A backend that no route names is a forgotten route or a forgotten table."""
-    used = {route.backend for route in tree.routes}
+    """A backend that no route and no rule names is a forgotten route or a forgotten table."""
+    used = {route.backend for route in tree.routes} | {rule.backend for rule in tree.rules} | {tree.outbox.backend}
     for name in tree.backends:
         if name not in used:
             yield warning(
                 ("backends", name),
                 "no route uses this backend",
                 f'write [[routes]] with backend = "{name}", or remove the table',
-                rests_on=(("routes", EACH, "backend"),),
+                rests_on=(("routes", EACH, "backend"), ("rules", EACH, "backend"), ("outbox", "backend")),
                 keys=(),
             )
 

@@ -1,11 +1,13 @@
-"""Checks of rules: names, and the listeners that they are about."""
+"""Checks of rules and of what they lead to: names, listeners, backends, and where copies are sent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from smtpgate.config.model import Settings
-from smtpgate.config.problem import Fault, one_of, quoted
+from smtpgate.config.model_policy import SENDING
+from smtpgate.config.problem import EACH, Fault, Where, one_of, quoted, warning
+from smtpgate.smtp.address import Path, parse_path
 
 
 def rules_have_names_of_their_own(tree: Settings) -> Iterator[Fault]:
@@ -40,3 +42,83 @@ def rules_name_listeners(tree: Settings) -> Iterator[Fault]:
                     rests_on=(("listeners", name, "role"),),
                     keys=("direction",),
                 )
+
+
+def rules_name_backends(tree: Settings) -> Iterator[Fault]:
+    """What a rule routes or sends must have somewhere to go."""
+    places: list[tuple[Where, str]] = [(("rules", rule.number, "backend"), rule.backend) for rule in tree.rules]
+    places.append((("outbox", "backend"), tree.outbox.backend))
+    for where, name in places:
+        if name and name not in tree.backends:
+            hint = one_of(name, list(tree.backends), "write [backends.mail] and its servers")
+            yield Fault(where, f"no backend {quoted(name)}", hint, rests_on=(("backends", name),), keys=())
+
+
+def rules_send_where_mail_goes(tree: Settings) -> Iterator[Fault]:
+    """An address that gets copies must be reached by a route, or by a backend of its own."""
+    for rule in tree.rules:
+        if rule.action not in SENDING or rule.backend or tree.outbox.backend or rule.mode == "off":
+            continue
+        for place, address in enumerate(rule.to):
+            if not _is_routed(tree, address):
+                yield Fault(
+                    ("rules", rule.number, "to", place),
+                    f"no route takes mail to {address} anywhere",
+                    "give backend here or in [outbox], or write a route for it",
+                    rests_on=(("routes", EACH), ("outbox", "backend")),
+                    keys=("backend",),
+                )
+
+
+def _is_routed(tree: Settings, address: str) -> bool:
+    path, _ = parse_path(f"<{address}>".encode())
+    assert isinstance(path, Path)
+    return any(
+        not (route.user or route.client or route.sni or route.sender)
+        and (not route.recipient or route.recipient.matches(path.local, path.domain))
+        for route in tree.routes
+    )
+
+
+def rules_route_where_logins_may_go(tree: Settings) -> Iterator[Fault]:
+    """With auth = "relay" the login stands at one backend, and its mail can go nowhere else."""
+    for rule in tree.rules:
+        if rule.action != "route" or rule.mode == "off":
+            continue
+        for name in rule.listener or tuple(tree.listeners):
+            listener = tree.listeners.get(name)
+            direction = "" if listener is None else "in" if listener.role == "mx" else "out"
+            if listener is not None and listener.auth == "relay" and rule.direction in ("", direction):
+                yield Fault(
+                    ("rules", rule.number, "action"),
+                    f"logins on listener {quoted(name)} are relayed to one backend, and their mail goes there only",
+                    "name other listeners",
+                    rests_on=(("listeners", name, "auth"), ("rules", rule.number, "listener")),
+                    keys=("listener", "direction"),
+                )
+                break
+
+
+def rules_hold_in_classes_that_there_are(tree: Settings) -> Iterator[Fault]:
+    """A class that nobody wrote down is more likely a typing error than a wish."""
+    for rule in tree.rules:
+        if rule.held_as and rule.held_as not in tree.quarantine.classes:
+            hint = one_of(rule.held_as, list(tree.quarantine.classes), "")
+            yield Fault(
+                ("rules", rule.number, "held_as"),
+                f"no class {quoted(rule.held_as)} in the quarantine",
+                f"{hint}; or write [quarantine.classes.{rule.held_as}] for a class of your own".removeprefix("; "),
+                rests_on=(("quarantine", "classes", rule.held_as),),
+                keys=(),
+            )
+
+
+def full_quarantine_takes_something(tree: Settings) -> Iterator[Fault]:
+    """One message must fit, or all mail of the class waits for ever."""
+    if tree.quarantine.size_octets < 2 * tree.limits.message_size_octets:
+        yield warning(
+            ("quarantine", "size"),
+            "two messages of the largest size do not fit in the quarantine",
+            "give it more room, or lower limits.message_size",
+            rests_on=(("limits", "message_size"),),
+        )

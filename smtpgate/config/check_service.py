@@ -14,9 +14,11 @@ import attrs
 from smtpgate.config.endpoint import Endpoint, is_address, parse_listen
 from smtpgate.config.entry import normal_domain
 from smtpgate.config.model import Settings, Timeouts
+from smtpgate.config.model_policy import RULES
 from smtpgate.config.problem import Fault, Where, quoted, warning
 from smtpgate.config.surroundings import Surroundings
 from smtpgate.config.units import format_duration
+from smtpgate.policy.verdict import SCORES
 
 #: Longest time of our own checks after the client's final dot; many clients wait no longer than this at all.
 VERDICT_CAP_S = 300
@@ -32,6 +34,8 @@ MESSAGE_OCTETS = 64 * 2**10
 #: RFC 5321 section 4.5.3.1.8.
 RECIPIENTS = 100
 
+#: Who is named in log and pages where no filter decided: rules, the sum of scores, the engine.
+OURS = frozenset({RULES, SCORES, "gateway"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
@@ -218,6 +222,13 @@ def filters_have_own_names(tree: Settings) -> Iterator[Fault]:
     """Two filters of one name could not be told apart in log and pages."""
     first: dict[str, int] = {}
     for number, use in enumerate(tree.filters):
+        if use.name in OURS:
+            yield Fault(
+                ("filters", number, "name"),
+                f"{quoted(use.name)} is who speaks in log and pages where the gateway itself decides",
+                "give it another name",
+                keys=("use",),
+            )
         if use.name in first:
             other = first[use.name]
             yield Fault(

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import attrs
 
 from smtpgate.config.model_policy import Rule
+from smtpgate.config.model_quarantine import Outbox, Quarantine
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
     NO_ADDRESSES,
@@ -337,6 +338,8 @@ class Settings:
     bans: Bans = Bans()
     rate_limits: tuple[RateLimit, ...] = ()
     concurrency_limits: tuple[ConcurrencyLimit, ...] = ()
+    quarantine: Quarantine = Quarantine()
+    outbox: Outbox = Outbox()
     scale: Scale = NO_SCALE
     marks: bool = True
     rules: tuple[Rule, ...] = ()

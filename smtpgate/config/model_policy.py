@@ -11,6 +11,12 @@ from smtpgate.rules.engine import Expression
 
 #: The name under which rules stand in log and pages, as that of a filter.
 RULES: Final = "rules"
+#: Actions by which something of the message is kept or sent beside what becomes of it.
+COPYING: Final = frozenset({"copy", "bcc", "journal"})
+#: Actions with addresses of their own.
+SENDING: Final = frozenset({"redirect", "bcc", "journal"})
+#: Actions that are about a message as a whole: of one recipient's copy they make no sense.
+WHOLE: Final = frozenset({"tag"}) | COPYING
 
 
 @attrs.frozen
@@ -21,7 +27,10 @@ class Rule:
     :ivar number: its place in the file
     :ivar listener: names of listeners; none: all
     :ivar direction: in, out, or "" for both
-    :ivar action: note, accept, tag, defer or reject
+    :ivar action: as in the file
+    :ivar to: who gets it, or a copy; `backend`: where they are reached, or where it is routed to
+    :ivar held_as: class in the quarantine; "": the usual one
+    :ivar strict: mail whose copy cannot be kept is deferred
     :ivar code: of the reply where it refuses; 0: the usual one; `enhanced`, `text`: "" alike
     :ivar on_error: tempfail, reject or continue
     """
@@ -39,6 +48,10 @@ class Rule:
     text: str = ""
     subject_tag: str = ""
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    to: tuple[str, ...] = ()
+    backend: str = ""
+    held_as: str = ""
+    strict: bool = True
     mode: str = "enforce"
     on_error: str = "tempfail"
     owner: str = ""

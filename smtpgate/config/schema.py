@@ -16,6 +16,7 @@ from pydantic import BeforeValidator
 
 from smtpgate.config.table import REQUIRED, Table, key
 from smtpgate.config.tables_policy import RuleTable
+from smtpgate.config.tables_quarantine import OutboxTable, QuarantineTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
     Addresses,
@@ -367,7 +368,7 @@ class ScoresTable(Table):
     """What the sum of the scores of all findings leads to, at the end of a message."""
 
     tag: Threshold = key(5.0, "From this sum on a message is marked.")
-    quarantine: Threshold = key("off", "From this sum on it is a case for the quarantine. It passes, marked.")
+    quarantine: Threshold = key("off", "From this sum on it is held in the quarantine.")
     defer: Threshold = key("off", "From this sum on the sender is told to come back later.", example="12.0")
     reject: Threshold = key("off", "From this sum on it is refused.", example="15.0")
     mark: bool = key(
@@ -452,6 +453,8 @@ class File(Table):
     bans: BansTable = key({}, "Who may not come in for a while.")
     rate_limits: list[RateLimitTable] = key([], "How much may come in a time, of whom.")
     concurrency_limits: list[ConcurrencyLimitTable] = key([], "How much may be at work at a time, of whom.")
+    quarantine: QuarantineTable = key({}, "Mail that is held back.")
+    outbox: OutboxTable = key({}, "Mail of the gateway's own.")
     rules: list[RuleTable] = key([], "What becomes of which mail, in the order in which it is judged.")
     filter_set: Literal["none", "default"] = key(
         "none",

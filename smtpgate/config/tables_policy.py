@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from smtpgate.config.table import REQUIRED, Table, key
-from smtpgate.config.values import Reason, Words
+from smtpgate.config.values import HeldClassName, MailAddresses, Reason, Words
 
 Mode = Literal["enforce", "shadow", "off"]
+Action = Literal[
+    "note", "accept", "tag", "route", "copy", "bcc", "journal", "discard", "redirect", "quarantine", "defer", "reject"
+]
 
 
 class RuleTable(Table):
@@ -20,10 +23,9 @@ class RuleTable(Table):
     direction: Literal["in", "out"] | None = key(
         None, "in: listeners of role mx; out: those of role submission.", shown="both", example='"out"'
     )
-    action: Literal["note", "accept", "tag", "defer", "reject"] = key(
+    action: Action = key(
         REQUIRED,
-        "note: it is recorded; accept: no rule behind it is judged; tag: subject_tag and headers are put on it; defer: "
-        "the client is to come again; reject.",
+        "What becomes of the mail; docs/policy.md says what each does, and which keys it needs.",
         example='"reject"',
     )
     reply: str = key(
@@ -31,6 +33,20 @@ class RuleTable(Table):
         "What the client hears where it is refused: code and enhanced code where they are unusual, and text.",
         shown="Refused by policy",
         example='"550 5.7.1 Programs are not accepted by mail"',
+    )
+    to: MailAddresses = key([], "Who gets it, with redirect, bcc and journal.", example='["audit@example.net"]')
+    backend: str = key(
+        "",
+        "With route: where it goes. With redirect, bcc and journal: where the addresses in to are reached.",
+        shown="where the routes say",
+        example='"mail"',
+    )
+    held_as: HeldClassName | None = key(
+        None, "Class in the quarantine, with quarantine and copy.", shown="policy, and copy", example='"dlp"'
+    )
+    strict: bool = key(
+        True,
+        "With copy, bcc and journal: mail whose copy cannot be kept is deferred; false: it goes on, and that is told.",
     )
     subject_tag: str = key("", "Words that are put before the subject.", example='"[EXTERNAL]"')
     headers: dict[str, str] = key(

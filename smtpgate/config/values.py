@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator
 from smtpgate.config import endpoint, entry
 from smtpgate.config.problem import BadValue, quoted
 from smtpgate.config.units import parse_duration, parse_size
+from smtpgate.smtp.address import BadPath, parse_path
 
 
 def _as_list(value: object) -> object:
@@ -102,6 +103,14 @@ def _pin(text: str) -> str:
     return text
 
 
+def _mail_address(text: str) -> str:
+    path, rest = parse_path(f"<{text}>".encode())
+    if isinstance(path, BadPath) or rest or not path.domain:
+        reason = path.reason if isinstance(path, BadPath) else "there is no domain in it"
+        raise BadValue(f"{quoted(text)} is no address of a mailbox: {reason}", 'write it as "user@example.net"')
+    return text
+
+
 def _name_server(text: str) -> str:
     parse_name_server(text)
     return text
@@ -133,6 +142,12 @@ def _threshold(value: object) -> object:
 def _reason(text: str) -> str:
     if re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", text) is None:
         raise BadValue(f"{quoted(text)} is no reason of a finding", "write it as log and pages do")
+    return text
+
+
+def _held_class(text: str) -> str:
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text) is None:
+        raise BadValue(f"{quoted(text)} is no name of a class", "write lower-case letters, digits and dashes")
     return text
 
 
@@ -210,6 +225,7 @@ Threshold = Annotated[
     Kind("number, or `off`"),
 ]
 Reason = Annotated[str, AfterValidator(_reason), Kind("reason")]
+HeldClassName = Annotated[str, AfterValidator(_held_class), Kind("name")]
 ReplyText = Annotated[str, AfterValidator(_reply_text), Kind("text")]
 Part = Annotated[float | None, BeforeValidator(_part, json_schema_input_type=str), Kind("percentage")]
 RateText = Annotated[str, AfterValidator(_rate), Kind("rate")]
@@ -222,6 +238,8 @@ Networks = Annotated[list[Annotated[str, AfterValidator(_network)]], _ONE_OR_MOR
 Domains = Annotated[list[Annotated[str, AfterValidator(_domain)]], _ONE_OR_MORE, Kind("list of domains")]
 LocalDomains = Annotated[list[Annotated[str, AfterValidator(_local_domain)]], _ONE_OR_MORE, Kind("list of domains")]
 Addresses = Annotated[list[Annotated[str, AfterValidator(_address)]], _ONE_OR_MORE, Kind("list of addresses")]
+MailAddress = Annotated[str, AfterValidator(_mail_address), Kind("address")]
+MailAddresses = Annotated[list[MailAddress], _ONE_OR_MORE, Kind("list of addresses")]
 Users = Annotated[list[Annotated[str, AfterValidator(_user)]], _ONE_OR_MORE, Kind("list of users")]
 Hosts = Annotated[list[Annotated[str, AfterValidator(_host)]], _ONE_OR_MORE, Kind("list of hosts")]
 Files = Annotated[list[FilePath], _ONE_OR_MORE, Kind("list of paths")]

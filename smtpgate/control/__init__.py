@@ -7,7 +7,6 @@ event; *check* tries something without effect.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from operator import attrgetter
@@ -21,6 +20,7 @@ from smtpgate.control import views
 from smtpgate.control.dryrun import Trials
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.policy import Policy
+from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.routing import explain_route
 from smtpgate.control.traffic import Traffic
 from smtpgate.control.views import (
@@ -34,6 +34,7 @@ from smtpgate.control.views import (
     Unknown,
     Way,
 )
+from smtpgate.control.watch import Watch
 from smtpgate.policy import event as told
 from smtpgate.policy.question import Question
 from smtpgate.policy.transaction import Session as Facts
@@ -44,35 +45,10 @@ from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.proxy.server import ServerState
 
-#: Events that a slow watcher may fall behind before the oldest are dropped.
-WATCH_EVENTS = 1000
 #: Keys that a reload leaves as they were at the start.
 _FIXED = ("state_dir", "log.format", "log.file", "admin.listen", "admin.health_listen")
 
 SYSTEM = Actor("system", "gateway")
-
-
-class Watch:
-    """A bounded queue of events for one listener; what it misses is counted."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self.events: deque[Any] = deque(maxlen=WATCH_EVENTS)
-        self.dropped = 0
-        self._wake = wake
-
-    def put(self, event: Any) -> None:
-        """Add one."""
-        if len(self.events) == WATCH_EVENTS:
-            self.dropped += 1
-        self.events.append(event)
-        self._wake()
-
-    def take(self) -> tuple[list[Any], int]:
-        """All that came, and how many were dropped since the last time."""
-        events, dropped = list(self.events), self.dropped
-        self.events.clear()
-        self.dropped = 0
-        return events, dropped
 
 
 class Control:
@@ -105,10 +81,10 @@ class Control:
         self.revision_at = 0.0
         self.started = engine.wall()
         self.problems: tuple[Problem, ...] = ()
-        self.reception = Reception(engine, self._current)
+        self.reception = Reception(engine, self.current)
         self.drains = Drains(engine.clock, engine.wall, self._pools, engine.tell)
         self.trials = Trials(engine, lambda: self.settings, history)
-        self.traffic = Traffic(engine, self.reception, self._current, self._did)
+        self.traffic = Traffic(engine, self.reception, self.current, self._did)
         self.stop: Callable[[], None] | None = None
         self.reopen_logs: Callable[[], None] | None = None
         self._factories = factories
@@ -120,20 +96,22 @@ class Control:
         #: Revisions that sessions are still at work with.
         self._retired: list[Revision] = []
         self.outcomes = Outcomes(engine.wall)
-        self.policy = Policy(engine.wall, self._current)
+        self.policy = Policy(engine.wall, self.current)
+        self.quarantine = Quarantine(engine, self.current, self._did)
 
-    def _current(self) -> Revision:
+    def current(self) -> Revision:
+        """The revision at work."""
         assert self.revision is not None
         return self.revision
 
     def _pools(self) -> list[Mapping[str, Pool]]:
         """Those of the revision at work, and of older ones whose sessions go on."""
-        return [revision.pools for revision in (self._current(), *self._retired)]
+        return [revision.pools for revision in (self.current(), *self._retired)]
 
     @property
     def settings(self) -> Settings:
         """The settings at work."""
-        return self._current().settings
+        return self.current().settings
 
     # Watch
 
@@ -164,7 +142,7 @@ class Control:
 
     def overview(self) -> Overview:
         """The first page."""
-        revision = self._current()
+        revision = self.current()
         servers = [server for pool in revision.pools.values() for server in pool.servers]
         reasons = self._trouble()
         state = "draining" if self.reception.is_draining else "degraded" if reasons else "accepting"
@@ -187,7 +165,7 @@ class Control:
 
     def _trouble(self) -> list[str]:
         out = []
-        for pool in self._current().pools.values():
+        for pool in self.current().pools.values():
             down = [server for server in pool.servers if server.state == "down"]
             drained = [server for server in pool.servers if server.is_drained]
             if len({*down, *drained}) == len(pool.servers):
@@ -216,7 +194,7 @@ class Control:
 
     def filters(self) -> list[FilterView]:
         """All filters in their order, as they are used."""
-        revision = self._current()
+        revision = self.current()
         uses = {use.name: use for door in revision.doors.values() for use in door.chain.uses}
         order = dict.fromkeys([*uses, *(use.name for use in revision.settings.filters)])
         for use in revision.settings.filters:
@@ -227,13 +205,13 @@ class Control:
         """All servers of all backends."""
         return [
             views.server_view(pool, server, self.engine, self.drains.find(pool.backend.name, server.name))
-            for pool in self._current().pools.values()
+            for pool in self.current().pools.values()
             for server in pool.servers
         ]
 
     def backends(self) -> list[BackendView]:
         """All backends: their slots and who waits."""
-        return [views.backend_view(pool, self.engine) for pool in self._current().pools.values()]
+        return [views.backend_view(pool, self.engine) for pool in self.current().pools.values()]
 
     # Do
 
@@ -248,7 +226,7 @@ class Control:
         )
 
     def _server(self, backend: str, name: str) -> tuple[Pool, ServerState]:
-        pool = self._current().pools.get(backend)
+        pool = self.current().pools.get(backend)
         server = pool.server(name) if pool is not None else None
         if pool is None or server is None:
             raise Unknown(f"no server {name} in backend {backend}")
@@ -311,7 +289,7 @@ class Control:
             message = f"{key} is another in the file, and takes effect when the gateway is started anew"
             self.engine.tell(told.Happened("config.warning", "warning", message))
         self._did(
-            actor, "config.reload", self._current().id, "no change in the file" if before == settings.digest else ""
+            actor, "config.reload", self.current().id, "no change in the file" if before == settings.digest else ""
         )
         return ()
 
@@ -395,4 +373,4 @@ class Control:
 
     def explain_route(self, question: Question) -> list[Way]:
         """What would become of each recipient of one message."""
-        return explain_route(self._current(), question)
+        return explain_route(self.current(), question)

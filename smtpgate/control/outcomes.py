@@ -8,7 +8,16 @@ from typing import Final
 
 #: Minutes that are kept.
 KEPT_MINUTES: Final = 2880
-_KINDS: Final = {"delivered": 1, "unacked": 1, "refused": 2, "deferred": 3, "unknown": 3}
+_KINDS: Final = {
+    "delivered": 1,
+    "unacked": 1,
+    "refused": 2,
+    "deferred": 3,
+    "unknown": 3,
+    "held": 1,
+    "discarded": 1,
+    "redirected": 1,
+}
 
 
 class Outcomes:

@@ -90,6 +90,8 @@ class Factory:
     budget_s: float = 1.0
     needs_content: bool = False
     category: str = "policy"
+    #: True for one that is told so by whom it asks; else its options say it.
+    may_hold: bool = False
 
     def __attrs_post_init__(self) -> None:
         found = faults(self)
@@ -99,6 +101,25 @@ class Factory:
     def build(self, options: Any, services: Any) -> Any:
         """One filter for one configuration revision."""
         return self.make(options, services)
+
+    def may_quarantine(self, options: Any) -> bool:
+        """Whether it may propose the quarantine, as far as can be told beforehand; a filter that does so unannounced
+        has failed."""
+        return self.may_hold or options is not None and _names(options.model_dump(), QUARANTINE)
+
+
+QUARANTINE: Final = "quarantine"
+
+
+def _names(value: Any, word: str) -> bool:
+    """Whether options name an action somewhere: as a value, or as the key of what leads to it."""
+    if isinstance(value, Mapping):
+        return any(
+            name == word and held not in (None, [], (), False) or _names(held, word) for name, held in value.items()
+        )
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(_names(one, word) for one in value)
+    return bool(value == word)
 
 
 @implementer(IFilter)

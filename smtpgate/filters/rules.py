@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from twisted.internet.defer import TimeoutError
 
-from smtpgate.config.model_policy import RULES, Rule
+from smtpgate.config.model_policy import COPYING, RULES, Rule
 from smtpgate.examine.facts import Facts
 from smtpgate.filters.base import Filter
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy import tags
 from smtpgate.policy.event import FilterFailed
+from smtpgate.policy.held import TAKING
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
@@ -29,6 +30,16 @@ EXAMINE_S: Final = 18.0
 #: Rules that are looked at together.
 TOGETHER: Final = 32
 Group = tuple[Bundle | None, Sequence[tuple[int, Rule]]]
+_DECIDES: Final = frozenset({"reject", "defer", *TAKING})
+#: What is done without a verdict, for whoever reads the record.
+_DOES: Final = {
+    "tag": " tags it",
+    "accept": " ends the rules behind it",
+    "route": " sends it elsewhere",
+    "copy": " has a copy held",
+    "bcc": " sends a copy",
+    "journal": " reports it to a journal",
+}
 _POLICIES: Final = {"tempfail": "defer", "reject": "reject", "continue": "note"}
 
 
@@ -61,6 +72,10 @@ class Rules(Filter):
         if self.tags_at:
             self.stages |= {self.tags_at}
         self.needs_content = any(rule.condition.needs_content for rule in self.rules)
+        keeping = [rule for rule in self.rules if rule.action in TAKING or rule.action in COPYING]
+        #: Some hold messages, or keep copies: what is streamed is kept until that is known, at the header or the end.
+        self.may_hold = mode == "enforce" and bool(keeping)
+        self.holds_late = any(rule.condition.step == "end" for rule in keeping)
 
     def transaction(self, transaction: Transaction) -> _Message | None:
         """Those that are about this message."""
@@ -94,6 +109,7 @@ class _Message:
         self._tags: list[Rule] = []
         #: An accepting rule ends those behind it, at later steps too.
         self._end = len(parent.rules)
+        self._asked_about: Recipient | None = None
         #: Why the content could not be examined.
         self._unexamined = ""
 
@@ -105,10 +121,12 @@ class _Message:
     def rcpt(self, found: Sequence[Finding], recipient: Recipient) -> list[Finding] | None:
         """One recipient is asked about. What accepts it accepts no other."""
         before = self._end
+        self._asked_about = recipient
         try:
             return self._judge("rcpt", values.at_rcpt(recipient.path))
         finally:
             self._end = before
+            self._asked_about = None
 
     def data(self, found: Sequence[Finding]) -> list[Finding] | None:
         """All recipients are there."""
@@ -195,11 +213,29 @@ class _Message:
                 return []
         except ExpressionFailed as error:
             return [self._failure(rule, step, str(error))] if rule.mode == self._parent.mode else []
+        if rule.mode != self._parent.mode:
+            # One that accepts is known to those in shadow.
+            self._end = min(place, self._end)
+            return []
         if rule.action == "tag":
             self._tags.append(rule)
+        elif rule.mode == "enforce":
+            self._do(rule, step)
         if rule.action == "accept":
             self._end = min(place, self._end)
-        return [_finding(rule)] if rule.mode == self._parent.mode else []
+        return [_finding(rule)]
+
+    def _do(self, rule: Rule, step: str) -> None:
+        """What is done beside what the findings come to."""
+        transaction = self._transaction
+        if rule.action in COPYING:
+            transaction.deeds.append(rule)
+        elif rule.action == "route":
+            # The first that says where it goes.
+            if step == "mail":
+                transaction.rerouted = transaction.rerouted or rule.backend
+            elif self._asked_about is not None:
+                self._asked_about.rerouted = self._asked_about.rerouted or rule.backend
 
     def _failure(self, rule: Rule, step: str, why: str) -> Finding:
         """The failure policy of the rule speaks for it."""
@@ -219,11 +255,11 @@ class _Message:
 
 def _finding(rule: Rule) -> Finding:
     owner = f", of {rule.owner}" if rule.owner else ""
-    does = {"tag": " tags it", "accept": " ends the rules behind it"}.get(rule.action, "")
+    does = _DOES.get(rule.action, "")
     detail = f"rule {rule.name}{owner}{does}{f': {rule.note}' if rule.note else ''}"
     return Finding(
         rule.name,
-        rule.action if rule.action in ("reject", "defer") else "note",
+        rule.action if rule.action in _DECIDES else "note",
         rule.text,
         detail[:1000],
         code=rule.code,

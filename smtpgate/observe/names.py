@@ -43,8 +43,8 @@ FIELDS: Final = {
     "header_message_id": "the Message-ID field",
     "stage": "how far it came: mail, rcpt, data, final; of a session also connect, helo, auth, idle; "
     "of a failure the step that failed",
-    "verdict": "accept, tag, quarantine, defer, reject, abort or error",
-    "outcome": "delivered, refused, deferred, aborted, unacked or unknown",
+    "verdict": "accept, tag, redirect, discard, quarantine, defer, reject, abort or error",
+    "outcome": "delivered, refused, deferred, aborted, unacked, unknown, held, discarded or redirected",
     "reason": "why, in one word: a finding's reason, one of our own replies, or backend",
     "filter": "the filter that decided",
     "code": "reply code",
@@ -69,7 +69,7 @@ FIELDS: Final = {
     "detail": "more about it",
     "repeated": "how many like it were left out since the last such line",
     "verb": "the command",
-    "kind": "how it failed",
+    "kind": "how it failed; of a letter release, redirect, bcc, journal, forward, digest or notice",
     "policy": "what the filter's failure means: tempfail, reject, continue or none",
     "before": "state before",
     "after": "state now",
@@ -91,6 +91,10 @@ FIELDS: Final = {
     "configured": "what the configuration says",
     "sessions_limit": "most sessions that are let in",
     "descriptors": "files and sockets that the process may have open",
+    "letter": "id of a letter in the outbox",
+    "held": "id of a held message",
+    "recipients": "how many it is for",
+    "tries": "how often it was tried before",
     "listeners": "list of listeners, each with the address that it has",
 }
 
@@ -108,6 +112,7 @@ _CLIENT: Final = (
     "auth_user",
 )
 _REPLY: Final = ("code", "enhanced", "reply")
+_LETTER: Final = ("letter", "kind", "msg_id", "recipients", "tries", "held")
 
 
 @attrs.frozen
@@ -254,6 +259,17 @@ _ROWS: Final = (
     LogEvent("journal.failed", "error", "an event could not be written", ("kind", "error")),
     LogEvent("session.crashed", "error", "a session ended by a fault of ours", ("session_id", "error")),
     LogEvent("ledger.failed", "error", "the fate of a message could not be noted: a retry may be delivered twice"),
+    LogEvent("quarantine.failed", "error", "a message or a copy of it could not be kept", ("msg_id",)),
+    LogEvent("quarantine.expired", "info", "held messages were past their time, and are deleted", ("count",)),
+    LogEvent("quarantine.orphans", "warning", "files that nothing names were put aside"),
+    LogEvent("outbox.sent", "info", "a letter was delivered", _LETTER),
+    LogEvent("outbox.deferred", "info", "a letter was not delivered yet, and is tried again", _LETTER),
+    LogEvent("outbox.failed", "error", "a letter was refused, or tried for too long", _LETTER),
+    LogEvent("outbox.unknown", "warning", "a letter may have been delivered: the answer was lost", _LETTER),
+    LogEvent("outbox.repeated", "warning", "a letter that may have been delivered is sent again", _LETTER),
+    LogEvent("outbox.broke", "error", "a letter was stopped by a fault of ours, and is tried again", _LETTER),
+    LogEvent("outbox.failing", "error", "the store of letters cannot be read: they wait"),
+    LogEvent("outbox.interrupted", "warning", "the gateway stopped with a letter on its way"),
     LogEvent(
         "spool.full",
         "error",
@@ -366,6 +382,13 @@ _ROWS: Final = (
     _admin("session.kill", "somebody ended a session"),
     _admin("ban.set", "somebody banned an address or a network"),
     _admin("ban.lift", "somebody let a banned one in again"),
+    _admin("quarantine.release", "somebody released a held message; detail: to whom"),
+    _admin("quarantine.delete", "somebody deleted a held message"),
+    _admin("quarantine.deny", "somebody said no to who asked for a held message"),
+    _admin("quarantine.ask", "a recipient asked for a held message"),
+    _admin("quarantine.forward", "somebody sent a held message to somebody else; detail: to whom"),
+    _admin("outbox.try", "somebody had a letter tried at once"),
+    _admin("outbox.cancel", "somebody took a letter back"),
     _admin("limit.free", "somebody freed one key of a limit"),
     _admin("sender.forget", "somebody had a sender's reputation forgotten"),
     _admin("config.reload", "somebody had the configuration read"),

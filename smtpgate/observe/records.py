@@ -170,7 +170,7 @@ def message_text(at: str, level: str, transaction: Transaction) -> str:
     points = f", {verdict.score:.1f} points" if verdict is not None and verdict.score else ""
     why = f" ({_bare(_WORD, reason)}{points})" if reason else ""
     word = verdict_of(transaction)
-    mark = f", marked {word}" if word in ("tag", "quarantine") else ""
+    mark = ", marked tag" if word == "tag" else ""
     mark += f", {verdict.would} by what is in shadow" if verdict is not None and verdict.would else ""
     return (
         f"{at}Z {level.upper():7} {transaction.id} {_bare(_WORD, session.client_ip)} "

@@ -20,6 +20,9 @@ VERDICTS: Final = {
     "deferred": "defer",
     "aborted": "abort",
     "unknown": "error",
+    "held": "quarantine",
+    "discarded": "discard",
+    "redirected": "redirect",
 }
 #: Our own replies are constants of the process, so their identity says which one it is.
 _OWN: Final = {id(reply): name.lower() for name, reply in vars(status).items() if isinstance(reply, Reply)}
@@ -27,10 +30,10 @@ _CLOSED_BY: Final = {"quit": "client", "": "client", "admin": "server", "crash":
 
 
 def verdict_of(transaction: Transaction) -> str:
-    """accept, tag, quarantine, defer, reject, abort or error."""
+    """accept, tag, redirect, discard, quarantine, defer, reject, abort or error."""
     word = VERDICTS.get(transaction.outcome, "error")
     verdict = transaction.verdict
-    if verdict is not None and word == "accept" and verdict.action in ("tag", "quarantine"):
+    if verdict is not None and word == "accept" and verdict.action == "tag":
         return verdict.action
     return word
 
@@ -45,7 +48,7 @@ def stage_of(transaction: Transaction) -> str:
 
 
 def reason_of(transaction: Transaction) -> tuple[str, str]:
-    """Why a transaction was tagged, refused or deferred, and the filter that says so ("" for none).
+    """Why a transaction was tagged, held, refused or deferred, and the filter that says so ("" for none).
 
     The reason is a finding's, the name of one of our own replies, or "backend".
     """

@@ -24,7 +24,7 @@ def marks(section: HeaderSection, verdict: Verdict, findings: Iterable[Finding])
     edits: list[Edit] = []
     for name in _NAMES:
         edits += [RemoveField(name, index, "gateway") for index, _ in enumerate(section.named(name))]
-    if verdict.action not in ("tag", "quarantine"):
+    if verdict.action != "tag":
         return edits
     reasons = dict.fromkeys(
         f"{one.filter}/{one.reason}"

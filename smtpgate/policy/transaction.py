@@ -21,8 +21,19 @@ from smtpgate.smtp.status import RELAY_DENIED
 
 #: How a transaction can end (P-311). "refused" and "deferred": the client was told so, by whomever; "delivered": 2yz
 #: told; "unacked": the backend has it, the client did not hear so; "aborted": the client gave up before its end of
-#: data; "unknown": the backend's answer to the end of data was lost.
-OUTCOMES: Final = ("delivered", "refused", "deferred", "aborted", "unacked", "unknown")
+#: data; "unknown": the backend's answer to the end of data was lost; "held", "discarded", "redirected": the gateway
+#: took it for all of its recipients (`policy.held.TAKING`).
+OUTCOMES: Final = (
+    "delivered",
+    "refused",
+    "deferred",
+    "aborted",
+    "unacked",
+    "unknown",
+    "held",
+    "discarded",
+    "redirected",
+)
 
 #: Enhanced codes of a mailbox, a system or an address that is not there.
 _NOBODY: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.1"})
@@ -157,10 +168,13 @@ class Recipient:
 
     :ivar reply: what the client was told
     :ivar backend: where it goes; `server`: which of its servers accepted it
-    :ivar state: "accepted", "refused", "deferred", "delivered", "known" (delivered at an earlier try)
+    :ivar state: "accepted", "refused", "deferred", "delivered", "known" (delivered at an earlier try), or one of
+        `policy.held.TAKEN`
+    :ivar taken: the verdict by which the gateway has the message for it; None for any other
+    :ivar rerouted: name of the backend that a rule sends it to; "": where the routes say
     """
 
-    __slots__ = ("path", "params", "reply", "state", "final", "backend", "server")
+    __slots__ = ("path", "params", "reply", "state", "final", "backend", "server", "taken", "rerouted")
 
     def __init__(self, path: Path, params: Mapping[str, bytes | None]) -> None:
         self.path = path
@@ -170,6 +184,8 @@ class Recipient:
         self.final: Reply | None = None
         self.backend = ""
         self.server = ""
+        self.taken: Verdict | None = None
+        self.rerouted = ""
 
     @property
     def is_nobody(self) -> bool:
@@ -201,6 +217,8 @@ class Transaction:
     :ivar put_off: recipients that were told to come again, by limit and key
     :ivar hears_each: its client takes an answer for each recipient at the end of data: LMTP (RFC 2033 section 4.2), or
         SMTP with PRDR (draft-hall-prdr-00)
+    :ivar rerouted: name of the backend that a rule sends all of it to; "": where the routes say
+    :ivar deeds: what rules want to be done beside the delivery (`config.model_policy.Rule`): copies and reports
     :ivar authenticated: names that are proved, as far as filters asked: "spf" and "dkim" domains, "name" of the client
     """
 
@@ -237,6 +255,8 @@ class Transaction:
         "authenticated",
         "hears_each",
         "put_off",
+        "deeds",
+        "rerouted",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
@@ -270,6 +290,8 @@ class Transaction:
         self.shared: Any = None
         self.put_off: dict[tuple[str, str], float] = {}
         self.at_end: list[Callable[[], None]] = []
+        self.deeds: list[Any] = []
+        self.rerouted = ""
         self.charges: list[Any] = []
         self.authenticated: dict[str, tuple[str, ...]] = {}
 

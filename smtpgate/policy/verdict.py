@@ -17,8 +17,11 @@ import attrs
 
 from smtpgate.smtp.reply import Reply, printable
 
-#: What a finding may propose, mildest first. `note` records only; `accept` exempts from the checks it names.
-ACTIONS: Final = ("note", "accept", "tag", "quarantine", "defer", "reject")
+#: What a finding may propose, mildest first. `note` records only; `accept` exempts from the checks it names. What one
+#: wants to be looked at is not thrown away because another would: a hold is stronger than a discard.
+ACTIONS: Final = ("note", "accept", "tag", "discard", "redirect", "quarantine", "defer", "reject")
+#: Those that only rules may have: they need to be told where to.
+OF_RULES: Final = frozenset({"discard", "redirect"})
 _RANK: Final = {action: rank for rank, action in enumerate(ACTIONS)}
 
 #: Code and enhanced code where a finding names none (RFC 3463 section 3.8: delivery not authorised).

@@ -20,6 +20,7 @@ from smtpgate.proxy.content import Whole
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.fate import Fate
 from smtpgate.proxy.judge import for_all, judge, judge_each, that_count
+from smtpgate.proxy.keeping import Keeping, takes
 from smtpgate.proxy.pipeline import ChainRun
 from smtpgate.proxy.revision import Door, Engine, Revision
 from smtpgate.proxy.spool import Spool
@@ -105,7 +106,9 @@ class Body:
         self._digest: Any = hashlib.sha256() if door.chain.needs_content else None
         self.fate = Fate(engine.ledger, transaction, engine.tell)
         self._is_spooled = door.chain.spools or door.listener.body == "spool" or self.fate.may_be_known
-        if transaction.accepted > 1 and door.chain.judges and transaction.hears_each:
+        if transaction.accepted > 1 and (
+            door.chain.judges and transaction.hears_each or door.chain.may_hold_for_one and door.chain.may_hold
+        ):
             # The verdict may leave some of them out, and no backend can be told so when it has content.
             self._is_spooled = True
         self._leaves_out = False
@@ -119,7 +122,7 @@ class Body:
     async def start(self) -> Reply | None:
         """Come to the point where content may be taken; a Reply where it may not. None: 354, or go on with chunks."""
         self._transaction.body_by = "BDAT" if self.by_chunks else "DATA"
-        if self._is_spooled or self._digest is not None:
+        if self._is_spooled or self._digest is not None or self._door.chain.may_hold:
             limits = self._revision.settings.limits
             account = self._engine.memory.account(self._transaction.session.traffic_class)
             self._copy = Spool(limits.spool_memory_octets, self._engine.open_spool, self._engine.in_thread, account)
@@ -187,12 +190,21 @@ class Body:
                 assert verdict.decided_by is not None
                 self.refuse(verdict.decided_by.reply())
                 return
+        if self._copy is not None and self._spool is None and self._digest is None and not self._may_be_kept:
+            # Nothing that is still to come can say that it is to be held.
+            self._copy.close()
+            self._copy = None
         self._look(first)
+        sent = first
         if self._edits.only_adds:
             self._prefix = self._edits.prefix()
         elif not self._is_spooled:
-            first = Chunk(self._edited(section) + first.content[len(section.octets) :], None)
-        await self._forward(first)
+            sent = Chunk(self._edited(section) + first.content[len(section.octets) :], None)
+        await self._forward(first, sent)
+
+    @property
+    def _may_be_kept(self) -> bool:
+        return self._door.chain.holds_late or self._run.may_take or bool(self._transaction.deeds)
 
     def _edited(self, section: HeaderSection) -> bytes:
         """The header section as it goes on. An edit that finds no field to work on is noted."""
@@ -202,7 +214,7 @@ class Body:
 
     async def _pass(self, chunk: Chunk) -> None:
         self._look(chunk)
-        await self._forward(chunk)
+        await self._forward(chunk, chunk)
 
     def _look(self, chunk: Chunk) -> None:
         """Content for checksum and filters."""
@@ -215,8 +227,11 @@ class Body:
         if self._door.chain.has_body:
             self._run.feed(chunk.content)
 
-    async def _forward(self, chunk: Chunk) -> None:
-        """Content on its way, edited."""
+    async def _forward(self, chunk: Chunk, sent: Chunk) -> None:
+        """Content on its way.
+
+        :param sent: the same, edited; what is kept of it is kept as it came
+        """
         if self._copy is not None:
             try:
                 await self._copy.append(chunk.content)
@@ -227,10 +242,10 @@ class Body:
             if self._spool is not None:
                 return
         if self._held is not None:
-            held, self._held = self._held, chunk
+            held, self._held = self._held, sent
             await self._send(held)
         else:
-            self._held = chunk
+            self._held = sent
 
     async def flush(self) -> None:
         """Send what is held back: the client is about to be waited for."""
@@ -287,11 +302,11 @@ class Body:
         transaction.end_at = self._engine.clock.seconds()
         if self.refusal is None:
             # Who has it already is not judged again: a refusal would tell the sender that it was not delivered.
-            answered = self._note_known() if self.fate.may_be_known else None
+            answered = self._known()
             if answered is not None:
                 return answered
             await self._judge()
-        reply = self.refusal or await self._commit()
+        reply = self.refusal or await self._conclude()
         return for_all(transaction, reply) if reply.is_permanent else reply
 
     async def _judge(self) -> None:
@@ -318,9 +333,43 @@ class Body:
         """Each recipient has a verdict of its own: it hears an answer of its own, and can be left out."""
         return self._spool is not None and self._transaction.hears_each
 
+    async def _conclude(self) -> Reply:
+        """The passing verdict is there: what is to be kept is kept, then the rest goes on."""
+        transaction = self._transaction
+        if not takes(transaction) or self._copy is None or self._reader.section is None:
+            return await self._commit()
+        keeping = Keeping(self._engine, self._revision.settings, transaction)
+        refused = await keeping.begin(self._copy, self._reader.section, self.fate.key)
+        if refused is not None:
+            self.refuse(refused)
+            return refused
+        reply, is_decided = status.TAKEN, False
+        try:
+            if keeping.takes_all:
+                self._delivery.abandon("the gateway has it")
+            else:
+                reply = await self._commit()
+            is_decided = True
+        finally:
+            # Broken off, nobody knows what became of it: then it is told of.
+            await keeping.end(reply.is_positive or not is_decided)
+        return reply
+
+    def _known(self) -> Reply | None:
+        """Some recipients may have it from an earlier try: they are left out. A Reply where that is the end."""
+        if not self.fate.may_be_known:
+            return None
+        answered, leaves_out = self.fate.leave_out(can_leave_out=self._spool is not None)
+        self._leaves_out = self._leaves_out or leaves_out
+        if answered is status.EARLIER_TRY:
+            self.refuse(answered)
+        elif answered is not None:
+            self._delivery.abandon("delivered before")
+        return answered
+
     async def _commit(self) -> Reply:
-        """The passing verdict is there: terminators go out, and the answers make the reply."""
-        answered = self._note_known() if self.fate.may_be_known else None
+        """Terminators go out, and the answers make the reply."""
+        answered = self._known()
         if answered is None and self._leaves_out:
             answered = await self._delivery.again()
         if answered is not None:
@@ -363,30 +412,6 @@ class Body:
             delivery.abandon("spool failed")
             return status.DISK_FULL
         self._held = held
-        return None
-
-    def _note_known(self) -> Reply | None:
-        """Some recipients may have it from an earlier try: they are left out. A Reply where that is the end."""
-        transaction = self._transaction
-        if self.fate.is_tried_elsewhere:
-            self.refuse(status.EARLIER_TRY)
-            return status.EARLIER_TRY
-        committed = self.fate.committed()
-        if not committed:
-            return None
-        if self._spool is None and len(committed) < transaction.accepted:
-            # More is known now than at DATA, and of content that was streamed no part can be sent anew.
-            self.refuse(status.EARLIER_TRY)
-            return status.EARLIER_TRY
-        for recipient in transaction.recipients:
-            if str(recipient.path) in committed:
-                recipient.state = "known"
-                recipient.final = status.RECIPIENT_DELIVERED_BEFORE
-        transaction.note("known_from_ledger")
-        self._leaves_out = True
-        if not any(recipient.state == "accepted" for recipient in transaction.recipients):
-            self._delivery.abandon("delivered before")
-            return status.DELIVERED_BEFORE
         return None
 
     def close(self) -> None:

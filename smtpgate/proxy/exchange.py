@@ -15,6 +15,7 @@ import attrs
 from smtpgate.config.model_traffic import PACED_S
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy import event as told
+from smtpgate.policy.held import TAKING
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.proxy.admission import is_better
 from smtpgate.proxy.body import Body
@@ -190,6 +191,9 @@ class Exchange:
                 found = self._delayed(recipient) or found
             if run.wants("rcpt") and not isinstance(found, Reply):
                 found = await self._filter("rcpt", recipient) or found
+            rerouted = recipient.rerouted or facts.rerouted
+            if rerouted and not isinstance(found, Reply):
+                found = self._session.revision.pools[rerouted]
             if keeps_apart and (pending or facts.recipients) and not isinstance(found, Reply):
                 if batches and self._is_apart(recipient, pending):
                     await self._relay(batches, out)
@@ -476,6 +480,8 @@ class Exchange:
         for leg in unknown:
             self._engine.tell(told.DeliveryUnknown(facts, leg.link.server, "answer to the end of data lost"))
         for recipient, final in self.delivery.finals() if self.delivery is not None else ():
+            if recipient.taken is not None:
+                continue
             recipient.final = final
             if final is not None and final.is_positive:
                 recipient.state = "delivered"
@@ -483,8 +489,11 @@ class Exchange:
             reply = _settle_each(facts.recipients, reply, {one for leg in unknown for one in leg.recipients})
         if not reply.is_positive:
             self._blame(legs)
+        taken = None if facts.verdict is None else TAKING.get(facts.verdict.action)
         if unknown:
             outcome = "unknown"
+        elif taken is not None and reply is status.TAKEN:
+            outcome = taken
         elif reply.is_positive:
             outcome = "unacked" if is_gone and not is_known else "delivered"
         else:

@@ -15,6 +15,7 @@ from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.ledger import COMMITTED, REFUSED, UNKNOWN, Ledger, Row
 from smtpgate.proxy.leg import Leg
 from smtpgate.smtp import status
+from smtpgate.smtp.reply import Reply
 
 
 class Fate:
@@ -83,6 +84,35 @@ class Fate:
         if self._waiting:
             self._ledger.settle(self._transaction, self._key, self._waiting)
             self._waiting = []
+
+    @property
+    def key(self) -> str:
+        """Tells a retry of the same message; "" before it is there whole."""
+        return self._make_key(self._section) if self._section is not None else ""
+
+    def leave_out(self, *, can_leave_out: bool) -> tuple[Reply | None, bool]:
+        """Some recipients may have it from an earlier try: their state and reply say so. A Reply where nobody is left
+        or it cannot go on now, and whether some were left out.
+
+        :param can_leave_out: content was not sent to anybody yet
+        """
+        if self.is_tried_elsewhere:
+            return status.EARLIER_TRY, False
+        committed = self.committed()
+        if not committed:
+            return None, False
+        transaction = self._transaction
+        if not can_leave_out and len(committed) < transaction.accepted:
+            # More is known now than at DATA, and of content that was streamed no part can be sent anew.
+            return status.EARLIER_TRY, False
+        for recipient in transaction.recipients:
+            if str(recipient.path) in committed:
+                recipient.state = "known"
+                recipient.final = status.RECIPIENT_DELIVERED_BEFORE
+        transaction.note("known_from_ledger")
+        if not any(recipient.state == "accepted" for recipient in transaction.recipients):
+            return status.DELIVERED_BEFORE, True
+        return None, True
 
     def _make_key(self, section: HeaderSection) -> str:
         if not self._key:

@@ -5,7 +5,8 @@ Both write what they decide into the transaction; `policy.verdict.merge` is who 
 
 from __future__ import annotations
 
-from smtpgate.policy.transaction import Transaction
+from smtpgate.policy.held import TAKING
+from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.proxy.pipeline import ChainRun
 from smtpgate.smtp import status
@@ -14,7 +15,7 @@ from smtpgate.smtp.reply import Reply
 
 def _places(transaction: Transaction) -> set[int]:
     """Indexes of the recipients that the message is for."""
-    return {number for number, one in enumerate(transaction.recipients) if one.state == "accepted"}
+    return {number for number, _ in _accepted(transaction)}
 
 
 def that_count(transaction: Transaction, found: list[Finding]) -> list[Finding]:
@@ -28,7 +29,30 @@ def that_count(transaction: Transaction, found: list[Finding]) -> list[Finding]:
 def judge(transaction: Transaction, run: ChainRun) -> Reply | None:
     """One verdict; a Reply where it refuses."""
     verdict = transaction.verdict = run.last_verdict(transaction.has_mercy, _places(transaction))
-    return _reply(verdict) if verdict.is_refusal else None
+    if verdict.is_refusal:
+        return _reply(verdict)
+    if verdict.action in TAKING:
+        # Whom it is taken for is decided for each: for the others it goes on, and one reply is true for all.
+        verdicts = {one: run.last_verdict(transaction.has_mercy, {place}) for place, one in _accepted(transaction)}
+        passing = None
+        for recipient, verdict in verdicts.items():
+            if verdict.action in TAKING:
+                _take(recipient, verdict)
+            elif passing is None or verdict.rank > passing.rank:
+                passing = verdict
+        transaction.verdict = passing or transaction.verdict
+    return None
+
+
+def _accepted(transaction: Transaction) -> list[tuple[int, Recipient]]:
+    return [(number, one) for number, one in enumerate(transaction.recipients) if one.state == "accepted"]
+
+
+def _take(recipient: Recipient, verdict: Verdict) -> None:
+    """The gateway has it for this one; it is written down before that is said (`proxy.keeping`)."""
+    recipient.taken = verdict
+    recipient.state = TAKING[verdict.action]
+    recipient.final = status.TAKEN
 
 
 def judge_each(transaction: Transaction, run: ChainRun) -> Reply | None:
@@ -37,11 +61,16 @@ def judge_each(transaction: Transaction, run: ChainRun) -> Reply | None:
     Whom the message does not go to has its `final` reply; its state says so where others have the message.
     """
     passing: Verdict | None = None
+    held: Verdict | None = None
     refused: Verdict | None = None
     for place, recipient in enumerate(transaction.recipients):
         if recipient.state != "accepted":
             continue
         verdict = run.last_verdict(transaction.spares(recipient), {place})
+        if verdict.action in TAKING:
+            _take(recipient, verdict)
+            held = held or verdict
+            continue
         if not verdict.is_refusal:
             if passing is None or verdict.rank > passing.rank:
                 passing = verdict
@@ -50,11 +79,11 @@ def judge_each(transaction: Transaction, run: ChainRun) -> Reply | None:
         if refused is None or verdict.rank < refused.rank:
             # Where some are to come again, the message is.
             refused = verdict
-    transaction.verdict = passing or refused
-    if passing is None:
+    transaction.verdict = passing or held or refused
+    if passing is None and held is None:
         return _reply(refused) if refused is not None else None
     for recipient in transaction.recipients:
-        if recipient.final is not None:
+        if recipient.final is not None and recipient.taken is None:
             recipient.state = "refused" if recipient.final.is_permanent else "deferred"
     return None
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import attrs
 
+from smtpgate.policy.held import TAKEN
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.proxy.limit_rules import BY_RECIPIENT, SOON_S, Charge, Held, Rule, finding_of, fits, text_of
@@ -296,7 +297,7 @@ class Limits:
     def ended(self, transaction: Transaction) -> None:
         """The outcome is known: settle what was taken."""
         outcome = transaction.outcome
-        counts = outcome in ("delivered", "unacked", "unknown", "refused")
+        counts = outcome in ("delivered", "unacked", "unknown", "refused") or outcome in TAKEN
         now = self._now()
         put_off = {one for one in transaction.recipients if one.state == "deferred"} if counts else None
         for charge in transaction.charges:

@@ -22,9 +22,10 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.policy.event import FilterFailed
+from smtpgate.policy.held import TAKING
 from smtpgate.policy.mercy import later
 from smtpgate.policy.transaction import Session, Transaction
-from smtpgate.policy.verdict import FILTER_FAILED, MERCIFUL, NO_SCALE, PASS, Finding, Scale, Verdict, merge
+from smtpgate.policy.verdict import FILTER_FAILED, MERCIFUL, NO_SCALE, OF_RULES, PASS, Finding, Scale, Verdict, merge
 from smtpgate.proxy.filter_slots import FilterSlots
 from smtpgate.proxy.gather import LATE, gather
 from smtpgate.proxy.use import STREAM_S, Use
@@ -82,6 +83,17 @@ class Chain:
             use.mode == "enforce" and use.stages & _OF_MESSAGE and use.category in _GUESSES for use in self.uses
         )
         self.has_judges = any(use.is_judge for use in self.uses)
+        #: A message may be one to hold, or to be copied: it is kept until its verdict.
+        self.may_hold = scale.quarantine is not None or any(use.mode == "enforce" and use.may_hold for use in self.uses)
+        #: That may be said as late as at the end.
+        self.holds_late = scale.quarantine is not None or any(
+            use.mode == "enforce" and use.may_hold and use.holds_late and use.stages & {"body", "end"}
+            for use in self.uses
+        )
+        #: So may that for one of its recipients be.
+        self.may_hold_for_one = any(
+            use.mode == "enforce" and use.may_hold and "rcpt" in use.stages for use in self.uses
+        )
         self._of_session = tuple(use for use in self.uses if use.stages & _SESSION_STAGES)
         self._of_transaction = tuple(use for use in self.uses if use.stages - _SESSION_STAGES)
         #: The backend may not see the start of a message before the verdict.
@@ -198,6 +210,8 @@ class ChainRun:
             self.findings[first:] = [
                 attrs.evolve(found, recipients=found.recipients or about) for found in self.findings[first:]
             ]
+            # A refusal is heard at once; what the gateway is to take is taken when the message is there.
+            self._of_recipients += [one for one in self.findings[first:] if one.action in TAKING]
         else:
             for found in self.findings[first:]:
                 # One that is about some recipients silences nobody for the others.
@@ -274,6 +288,12 @@ class ChainRun:
         return verdict
 
     @property
+    def may_take(self) -> bool:
+        """Whether something that was found up to now may keep the message here."""
+        findings = [*self.findings, *(self._before.findings if self._before is not None else ())]
+        return any(one.action in TAKING and not one.is_shadow for one in findings)
+
+    @property
     def has_findings(self) -> bool:
         """Whether there is anything to judge a message by."""
         return bool(self.findings) or self._before is not None and bool(self._before.findings)
@@ -312,6 +332,13 @@ class ChainRun:
         if wrong is not None:
             self._fail(use, stage, "wrong type", type(wrong).__name__)
             return
+        for one in answers:
+            if one.action in OF_RULES and not use.is_judge:
+                self._fail(use, stage, "wrong type", f"a finding with action {one.action!r}, which only rules have")
+                return
+            if one.action == "quarantine" and not use.may_hold and use.mode == "enforce":
+                self._fail(use, stage, "wrong type", "a finding with action 'quarantine' of a filter without may_hold")
+                return
         self.findings += [
             attrs.evolve(
                 one,

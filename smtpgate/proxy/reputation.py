@@ -19,6 +19,7 @@ from zope.interface import implementer
 from smtpgate.config.model import Settings
 from smtpgate.interfaces import ISenders
 from smtpgate.policy import event as told
+from smtpgate.policy.held import TAKEN
 from smtpgate.policy.houses import FREEMAIL
 from smtpgate.policy.sender import SenderRecord
 from smtpgate.policy.transaction import Transaction
@@ -227,11 +228,11 @@ def _points(transaction: Transaction) -> list[tuple[str, float]]:
     found: list[tuple[str, float]] = []
     refused = sum(one.is_nobody for one in transaction.recipients)
     if outcome in ("delivered", "unacked"):
-        if verdict is not None and decided is not None and verdict.action in ("tag", "quarantine"):
+        if verdict is not None and decided is not None and verdict.action == "tag":
             found.append((f"{decided.category}: {decided.reason}", POINTS.get(decided.category, 0.0)))
         else:
             found.append((DELIVERED, 1.0))
-    elif outcome == "refused" and decided is not None:
+    elif (outcome == "refused" or outcome in TAKEN) and decided is not None:
         found.append((f"{decided.category}: {decided.reason}", POINTS.get(decided.category, 0.0)))
         refused = 0
     if refused:

@@ -115,6 +115,8 @@ class Engine:
     :ivar start: a coroutine as a Deferred
     :ivar pacer: the replies that wait
     :ivar memory: what bodies may hold together
+    :ivar vault: an `interfaces.IVault`; None where nothing can be held
+    :ivar outbox: its letters; None where there is no vault
     """
 
     clock: Clock
@@ -127,6 +129,8 @@ class Engine:
     start: Callable[[Any], Any]
     pacer: Pacer = attrs.field(init=False)
     memory: Memory = attrs.field(init=False)
+    vault: Any = None
+    outbox: Any = None
 
     def __attrs_post_init__(self) -> None:
         self.pacer = Pacer(self.clock)

@@ -38,6 +38,14 @@ class Router:
         self._settings = settings
         self._local = settings.local_domains
         self._by_listener = {name: _reachable(settings.routes, name) for name in settings.listeners}
+        self._by_rule = {
+            name: [
+                rule.backend
+                for rule in settings.rules
+                if rule.action == "route" and rule.mode == "enforce" and (not rule.listener or name in rule.listener)
+            ]
+            for name in settings.listeners
+        }
 
     def is_local(self, path: Path) -> bool:
         """Whether mail to that address is for us: its domain is ours and its local part names no other host.
@@ -60,6 +68,15 @@ class Router:
         routes = self._by_listener[listener]
         return routes[0] if routes else None
 
+    def anywhere(self, recipient: Path) -> str:
+        """Name of the backend of the first route that takes a recipient whoever sends; "" where there is none."""
+        for route in self._settings.routes:
+            if not (route.client or route.sni or route.user or route.sender) and (
+                not route.recipient or route.recipient.matches(recipient.local, recipient.domain)
+            ):
+                return route.backend
+        return ""
+
     def explain(self, session: Session, sender: Path, recipient: Path) -> list[Step]:
         """All routes that were asked, up to the one that won."""
         steps = []
@@ -74,7 +91,7 @@ class Router:
 
     def backends(self, listener: str) -> list[Backend]:
         """Every backend that a listener's mail may go to."""
-        names = dict.fromkeys(route.backend for route in self._by_listener[listener])
+        names = dict.fromkeys([route.backend for route in self._by_listener[listener]] + self._by_rule[listener])
         backends: Mapping[str, Backend] = self._settings.backends
         return [backends[name] for name in names]
 

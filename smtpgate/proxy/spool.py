@@ -79,7 +79,7 @@ class Spool:
             return
         position = 0
         while position < self.octets:
-            content = await self._in_thread(_read, self._file, position)
+            content = await self._in_thread(read_at, self._file, position)
             if not content:
                 raise OSError("the spool file is shorter than what was written to it")
             position += len(content)
@@ -125,6 +125,7 @@ def _write(file: BinaryIO, content: bytes) -> None:
     file.flush()
 
 
-def _read(file: BinaryIO, position: int) -> bytes:
+def read_at(file: BinaryIO, position: int) -> bytes:
+    """In a thread: a piece of a file from there on."""
     file.seek(position)
     return file.read(PIECE_OCTETS)

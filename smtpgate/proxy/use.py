@@ -22,6 +22,8 @@ class Use:
     :ivar slots: how many messages it has at a time; None: as many as come
     :ivar is_judge: it comes after the others of its stage, and its methods are told first what was found
     :ivar on_error: tempfail, reject or continue
+    :ivar may_hold: it may want a message to be held: one that is streamed is kept until that is known
+    :ivar holds_late: it may say so as late as at the end
     """
 
     name: str
@@ -36,6 +38,8 @@ class Use:
     category: str = "policy"
     slots: FilterSlots | None = None
     is_judge: bool = False
+    may_hold: bool = True
+    holds_late: bool = True
 
     @classmethod
     def of(
@@ -47,6 +51,7 @@ class Use:
         mode: str,
         on_error: str | None,
         slots: FilterSlots | None = None,
+        may_hold: bool = True,
     ) -> Use:
         """A filter as its factory describes it, where the operator did not say otherwise."""
         return cls(
@@ -61,4 +66,5 @@ class Use:
             factory.needs_content,
             factory.category,
             slots,
+            may_hold=may_hold,
         )

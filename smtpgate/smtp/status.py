@@ -26,6 +26,8 @@ START_DATA = _reply(354, "", "End data with <CR><LF>.<CR><LF>")
 START_TLS = _reply(220, "2.0.0", "Ready to start TLS")
 GOODBYE = _reply(221, "2.0.0", "Goodbye")
 ACCEPTED = _reply(250, "2.0.0", "Ok")
+#: Says nothing of what became of it: whoever sends what is held need not know.
+TAKEN = _reply(250, "2.0.0", "Ok")
 DELIVERED_BEFORE = _reply(250, "2.0.0", "Ok: this message was delivered at an earlier try")
 RECIPIENT_DELIVERED_BEFORE = _reply(250, "2.1.5", "Ok: this message was delivered to this recipient at an earlier try")
 AUTH_OK = _reply(235, "2.7.0", "Authentication succeeded")

@@ -6,7 +6,8 @@ Migrations run at the opening, under the lock of the state folder and in one tra
 program is refused, and so is one that is damaged: nothing is written over it.
 
 SQLite does not notice that its file was taken away, and writes on where nobody will find it. `mend` does: what was
-deleted is written anew, and a file that somebody put in its place is taken over with the ledger's rows of this one.
+deleted is written anew, and a file that somebody put in its place is taken over with the rows of this one that mail
+depends on.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from smtpgate.state.folder import StateError
-from smtpgate.state.tables import ledger
+from smtpgate.state.tables import held, held_recipients, ledger, letters
 
 T = TypeVar("T")
 #: What `Database.mend` had to do.
 Mended = Literal["", "restored", "replaced"]
 
-#: Tables that are looked through at each start: what cannot be lost unnoticed. History is large, and only history.
-_EXAMINED = ("alembic_version", "ledger", "users", "tokens", "audit", "audit_head")
+#: Tables that are looked through at each start: what cannot be lost unnoticed. History is large, and only history; so
+#: may be what is held, whose octets are in files.
+_EXAMINED = ("alembic_version", "ledger", "users", "tokens", "audit", "audit_head", "letters")
 _REMEDY = "put a copy of it in its place, or move it away to begin with an empty one"
 
 #: The files that SQLite keeps beside a database in WAL mode.
@@ -102,7 +104,8 @@ class Database:
         with self._engine.begin() as connection:
             return function(connection, *args)
 
-    def _look(self, function: Callable[..., T], *args: Any) -> T:
+    def look_now(self, function: Callable[..., T], *args: Any) -> T:
+        """Run over the connection that cannot write, in this thread."""
         with self._reading:
             assert self._reader is not None
             with self._reader.connect() as connection:
@@ -118,7 +121,7 @@ class Database:
         """Run over a connection that cannot write, beside what is written; sees what was committed before."""
         if self._threads is None:
             return fail(DatabaseClosed("the database has no thread"))
-        return deferToThreadPool(self._reactor, self._threads[1], self._look, function, *args)
+        return deferToThreadPool(self._reactor, self._threads[1], self.look_now, function, *args)
 
     def mend(self) -> Deferred[Mended]:
         """Look, in the database's thread, whether the file is still where it was, and put right what is not.
@@ -198,11 +201,11 @@ class Database:
         _sync(self.path.parent)
 
     def _reopen(self) -> None:
-        """Open what lies there now, with the rows of the ledger, and let go of what was open."""
+        """Open what lies there now, with the rows that mail depends on, and let go of what was open."""
         fresh = Database(self.path)
         fresh.open()
         try:
-            fresh.now(_put_rows, self.now(_rows))
+            self.now(_carry, fresh)
         except SQLAlchemyError as error:
             fresh.close()
             raise StateError(f"{self.path} cannot be used: {_reason(error)}") from error
@@ -242,13 +245,20 @@ def _sync(path: Path) -> None:
         os.close(fd)
 
 
-def _rows(connection: sa.Connection) -> list[dict[str, Any]]:
-    return [dict(row._mapping) for row in connection.execute(sa.select(ledger))]
+#: The ledger, and what was answered with 250 and is nowhere else.
+_CARRIED = (ledger, held, held_recipients, letters)
+_ROWS = 1000
 
 
-def _put_rows(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(sa.insert(ledger).prefix_with("OR REPLACE"), rows)
+def _carry(connection: sa.Connection, fresh: Database) -> None:
+    for table in _CARRIED:
+        for rows in connection.execute(sa.select(table)).partitions(_ROWS):
+            fresh.now(_put_rows, table, [dict(row._mapping) for row in rows])
+
+
+def _put_rows(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    way = "OR REPLACE" if table is ledger else "OR IGNORE"
+    connection.execute(sa.insert(table).prefix_with(way), rows)
 
 
 def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:

@@ -85,6 +85,83 @@ audit_head = sa.Table(
     sa.Column("hash", sa.String, nullable=False),
 )
 
+held = sa.Table(
+    "held",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False, index=True),
+    sa.Column("held_as", sa.String, nullable=False),
+    #: That of all its recipients together (`policy.held.Held.state`).
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("message", sa.String, nullable=False, index=True),
+    sa.Column("listener", sa.String, nullable=False),
+    sa.Column("direction", sa.String, nullable=False),
+    sa.Column("client_ip", sa.String, nullable=False),
+    sa.Column("sender", sa.String, nullable=False),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("message_id", sa.String, nullable=False),
+    sa.Column("filter", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.Column("score", sa.Float, nullable=False),
+    sa.Column("octets", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String, nullable=False),
+    sa.Column("body", sa.String, nullable=False, index=True),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("asked", sa.Float, nullable=False),
+    sa.Column("asked_by", sa.String, nullable=False),
+    sa.Column("recipients", sa.String, nullable=False),
+    sa.Column("facts", sa.String, nullable=False),
+    sa.Index("ix_held_class", "held_as", "id"),
+    sa.Index("ix_held_state", "state", "id"),
+    sa.Index("ix_held_key", "key", sqlite_where=sa.text("key <> ''")),
+    sa.Index("ix_held_asked", "asked", sqlite_where=sa.text("asked > 0")),
+)
+
+#: Addresses in lower case, so that everybody finds their own.
+held_recipients = sa.Table(
+    "held_recipients",
+    metadata,
+    sa.Column("address", sa.String, primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Index("ix_held_recipients_id", "id"),
+)
+
+#: Kept by triggers of the database.
+held_totals = sa.Table(
+    "held_totals",
+    metadata,
+    sa.Column("held_as", sa.String, primary_key=True),
+    sa.Column("state", sa.String, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("octets", sa.Integer, nullable=False),
+)
+
+letters = sa.Table(
+    "letters",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
+    sa.Column("body", sa.String, nullable=False, index=True),
+    sa.Column("octets", sa.Integer, nullable=False),
+    sa.Column("sender", sa.String, nullable=False),
+    sa.Column("held", sa.String, nullable=False, index=True),
+    sa.Column("message", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("backend", sa.String, nullable=False),
+    sa.Column("due", sa.Float, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("told", sa.String, nullable=False),
+    sa.Column("recipients", sa.String, nullable=False),
+    sa.Column("facts", sa.String, nullable=False),
+    sa.Column("params", sa.String, nullable=False),
+    sa.Index("ix_letters_due", "state", "due"),
+)
+
 counters = sa.Table(
     "counters",
     metadata,

@@ -47,6 +47,7 @@ from smtpgate.testing.client import PLAIN, Client
 from smtpgate.testing.memory import Backend, Connector, Delivered, Front, NoStore, Turns
 from smtpgate.testing.ports import HTTP, Children, Table, no_connection
 from smtpgate.testing.resolver import FakeResolver
+from smtpgate.testing.vault import MemoryVault, NoOutbox
 
 __all__ = ["PLAIN", "Backend", "Client", "ContractBroken", "Delivered", "Gateway", "complaints", "use"]
 
@@ -184,6 +185,9 @@ class Gateway:
             maybeDeferred,
             ensureDeferred,
         )
+        #: What was held, and what would be sent: `held`, `letters`.
+        self.vault = self._engine.vault = MemoryVault()
+        self._engine.outbox = NoOutbox()
         chain = Chain(self._uses, role, self.clock, tell, settings.scale, settings.marks and role == "mx")
         door = Door(listener, wire_rules(listener), chain, None, _believe)
         backend = settings.backends["mail"]

@@ -358,4 +358,5 @@ factory = Factory(
     budget_s=BUDGET_S,
     needs_message=True,
     needs_content=True,
+    may_hold=True,
 )

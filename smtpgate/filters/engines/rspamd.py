@@ -301,4 +301,5 @@ factory = Factory(
     needs_message=True,
     needs_content=True,
     category="spam",
+    may_hold=True,
 )

@@ -1,0 +1,258 @@
+"""The API about held mail and the outbox.
+
+As in `api_do`, each order names its actor and is in the audit before it is done; so is whoever reads the content of a
+message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smtpgate.admin import models as m
+from smtpgate.admin import models_quarantine as q
+from smtpgate.admin.api_look import MOST, answer_of
+from smtpgate.admin.guard import Refusal
+from smtpgate.admin.params import Free, OneOf, Param, Whole
+from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.wire import Answer
+from smtpgate.control.quarantine import Outcome
+from smtpgate.control.views import Invalid
+from smtpgate.policy.held import STATES
+
+_BASE = "/api/v1"
+_HELD = f"{_BASE}/quarantine/<id>"
+_DIRECTIONS = ("in", "out")
+#: What held messages may be looked for by.
+WANTED = ("held_as", "state", "direction", "recipient", "sender", "subject", "client_ip", "message")
+
+
+def wanted_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is looked for, without what was left empty."""
+    wanted: dict[str, Any] = {name: given[name] for name in WANTED if given.get(name)}
+    if given.get("asked"):
+        wanted["asked"] = True
+    return wanted
+
+
+# Look
+
+
+async def held_messages(ask: Ask) -> Answer:
+    """Held messages that fit, and how much is held in all."""
+    return answer_of(await list_of(ask, wanted_of(ask.params), ask.params["limit"], ask.params["cursor"] or ""))
+
+
+async def list_of(ask: Ask, wanted: Mapping[str, Any], limit: int, before: str) -> q.HeldList:
+    """The same for a page."""
+    quarantine = ask.office.control.quarantine
+    found = await quarantine.search(wanted, limit + 1, before)
+    totals = [q.total_model(one) for one in await quarantine.totals()]
+    more = len(found) > limit
+    return q.HeldList(
+        items=[q.held_model(one) for one in found[:limit]],
+        total=await quarantine.count(wanted),
+        totals=totals,
+        has_more=more,
+        next_cursor=found[limit - 1].id if more else None,
+    )
+
+
+async def held_message(ask: Ask) -> Answer:
+    """One held message."""
+    return answer_of(q.held_model(await ask.office.control.quarantine.message(ask.args["id"])))
+
+
+async def held_content(ask: Ask) -> Answer:
+    """Its octets, as they came, below our trace field."""
+    id = ask.args["id"]
+    found = await ask.office.control.quarantine.message(id)
+    await ask.office.accounts.note(ask.who.actor, "content.read", id, f"held as {found.held_as}")
+    octets = await ask.office.control.quarantine.content(id)
+    # Never shown by a browser, whatever is in it.
+    headers = {"Content-Disposition": f'attachment; filename="{found.id}.eml"'}
+    return Answer(octets, content_type="application/octet-stream", headers=headers)
+
+
+async def all_letters(ask: Ask) -> Answer:
+    """What waits in the outbox."""
+    limit = ask.params["limit"]
+    found = await ask.office.control.quarantine.letters(limit + 1, ask.params["cursor"] or "")
+    more = len(found) > limit
+    items = [q.letter_model(one) for one in found[:limit]]
+    return answer_of(q.LetterList(items=items, has_more=more, next_cursor=items[-1].id if more else None))
+
+
+# Do
+
+
+async def order(
+    ask: Ask, action: str, ids: Sequence[str], recipients: Sequence[str] | None = None, again: bool = False
+) -> tuple[list[Outcome], bool]:
+    """q.Release, delete or deny; what it did, and whether it is in the audit."""
+    quarantine, actor = ask.office.control.quarantine, ask.who.actor
+    needed = "quarantine:delete" if action == "delete" else "quarantine:release"
+    if not ask.who.may(needed):
+        raise Refusal("forbidden", 403, f"your role has no permission {needed}")
+    target = ids[0] if len(ids) == 1 else f"{len(ids)} messages"
+    detail = " ".join(ids)[:4000] if len(ids) > 1 else ", ".join(recipients or ())
+    is_audited = await ask.office.accounts.note(actor, f"quarantine.{action}", target, detail)
+    if action == "release":
+        return await quarantine.release(ids, actor, recipients, again), is_audited
+    if action == "delete":
+        return await quarantine.delete(ids, actor), is_audited
+    return await quarantine.turn_down(ids, actor), is_audited
+
+
+def _ordered(found: tuple[list[Outcome], bool]) -> Answer:
+    outcomes, is_audited = found
+    items = [q.OutcomeModel(id=one.id, done=one.done, why=one.why) for one in outcomes]
+    return answer_of(q.Orders(items=items, is_audited=is_audited))
+
+
+async def release_held(ask: Ask) -> Answer:
+    """Deliver a held message to those for whom it waits; what became of that is in the message soon after."""
+    await ask.office.control.quarantine.message(ask.args["id"])
+    return _ordered(await order(ask, "release", [ask.args["id"]], ask.body.recipients, ask.body.again))
+
+
+async def delete_held(ask: Ask) -> Answer:
+    """Delete a held message."""
+    await ask.office.control.quarantine.message(ask.args["id"])
+    return _ordered(await order(ask, "delete", [ask.args["id"]]))
+
+
+async def deny_held(ask: Ask) -> Answer:
+    """Say no to who asked for it; it stays held."""
+    await ask.office.control.quarantine.message(ask.args["id"])
+    return _ordered(await order(ask, "deny", [ask.args["id"]]))
+
+
+async def forward_held(ask: Ask) -> Answer:
+    """Send it as it came to somebody else; it stays held."""
+    id, to = ask.args["id"], ask.body.to
+    if not ask.who.may("content:read"):
+        raise Refusal("forbidden", 403, "your role has no permission content:read, and whoever gets it reads it")
+    await ask.office.control.quarantine.message(id)
+    is_audited = await ask.office.accounts.note(ask.who.actor, "quarantine.forward", id, ", ".join(to)[:4000])
+    await ask.office.control.quarantine.forward(id, to, ask.who.actor)
+    return answer_of(m.Done(is_audited=is_audited))
+
+
+async def decide_many(ask: Ask) -> Answer:
+    """q.Release, delete or deny many at once: by ids, or all that fit."""
+    body = ask.body
+    if (body.ids is None) is (body.filter is None):
+        raise Invalid("give ids, or filter with expected_count")
+    ids = body.ids
+    if body.filter is not None:
+        wrong = [name for name in body.filter if name not in (*WANTED, "asked")]
+        if wrong:
+            raise Invalid(f"filter: there is no {wrong[0]}; use {', '.join((*WANTED, 'asked'))}")
+        if body.expected_count is None:
+            raise Invalid("expected_count: say how many fit, as the list with the same filter tells it")
+        ids = await ask.office.control.quarantine.chosen(wanted_of(body.filter), body.expected_count)
+    return _ordered(await order(ask, body.action, ids or []))
+
+
+async def try_letter(ask: Ask) -> Answer:
+    """Try a letter now."""
+    is_audited = await ask.office.accounts.note(ask.who.actor, "outbox.try", ask.args["id"])
+    await ask.office.control.quarantine.try_letter(ask.args["id"], ask.who.actor)
+    return answer_of(m.Done(is_audited=is_audited))
+
+
+async def cancel_letter(ask: Ask) -> Answer:
+    """Take a letter back; a release is held again."""
+    is_audited = await ask.office.accounts.note(ask.who.actor, "outbox.cancel", ask.args["id"])
+    await ask.office.control.quarantine.cancel(ask.args["id"], ask.who.actor)
+    return answer_of(m.Done(is_audited=is_audited))
+
+
+_PAGE: dict[str, Param] = {
+    "limit": Whole(f"how many items, at most {MOST}", MOST, 50),
+    "cursor": Free("next_cursor of the page before"),
+}
+_FILTERS: dict[str, Param] = {
+    "held_as": Free("class"),
+    "state": OneOf("state", STATES),
+    "direction": OneOf("in or out", _DIRECTIONS),
+    "recipient": Free("address of a recipient"),
+    "sender": Free("part of the sender's address"),
+    "subject": Free("part of the subject"),
+    "client_ip": Free("part of the client's address"),
+    "message": Free("reference id"),
+    "asked": OneOf("only those that somebody asked for", ("yes",)),
+}
+
+ROUTES = (
+    Route(
+        "GET",
+        f"{_BASE}/quarantine",
+        "quarantine:read",
+        held_messages,
+        summary="Held messages",
+        answer=q.HeldList,
+        query={**_PAGE, **_FILTERS},
+    ),
+    Route("GET", _HELD, "quarantine:read", held_message, summary="One held message", answer=q.HeldModel),
+    Route("GET", f"{_HELD}/content", "content:read", held_content, summary="Its octets"),
+    Route(
+        "POST",
+        f"{_HELD}/release",
+        "quarantine:release",
+        release_held,
+        summary="Deliver it",
+        body=q.Release,
+        answer=q.Orders,
+    ),
+    Route(
+        "POST",
+        f"{_HELD}/delete",
+        "quarantine:delete",
+        delete_held,
+        summary="Delete it",
+        body=m.Nothing,
+        answer=q.Orders,
+    ),
+    Route("POST", f"{_HELD}/deny", "quarantine:release", deny_held, summary="Say no", body=m.Nothing, answer=q.Orders),
+    Route(
+        "POST",
+        f"{_HELD}/forward",
+        "quarantine:release",
+        forward_held,
+        summary="Send it to somebody else",
+        body=q.Forward,
+        answer=m.Done,
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/quarantine",
+        "quarantine:release",
+        decide_many,
+        summary="q.Release, delete or deny many",
+        body=q.Bulk,
+        answer=q.Orders,
+    ),
+    Route(
+        "GET", f"{_BASE}/outbox", "quarantine:read", all_letters, summary="Letters", answer=q.LetterList, query=_PAGE
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/outbox/<id>/try",
+        "quarantine:release",
+        try_letter,
+        summary="Try a letter now",
+        body=m.Nothing,
+        answer=m.Done,
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/outbox/<id>/cancel",
+        "quarantine:delete",
+        cancel_letter,
+        summary="Take a letter back",
+        body=m.Nothing,
+        answer=m.Done,
+    ),
+)

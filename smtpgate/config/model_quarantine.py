@@ -1,0 +1,65 @@
+"""The settings about held mail and the gateway's own, as the program holds them; see `model`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
+
+import attrs
+
+from smtpgate.policy import held
+
+_DAY: Final = 86400.0
+
+
+@attrs.frozen
+class HeldClass:
+    """What is held for one kind of reason.
+
+    :ivar users: what a recipient may do with it: release, request or nothing
+    :ivar full: where there is no room: defer the mail, or let the oldest of the class go
+    """
+
+    keep_s: float = 30 * _DAY
+    users: Literal["release", "request", "nothing"] = "request"
+    full: Literal["defer", "oldest"] = "defer"
+
+
+#: What an operator who says nothing gets. Microsoft keeps quarantined spam 15 or 30 days, Proxmox 7; what somebody will
+#: be asked about later, as data that was to leave, is kept longer, and never goes because spam came.
+CLASSES: Final[Mapping[str, HeldClass]] = MappingProxyType(
+    {
+        held.SPAM: HeldClass(14 * _DAY, "release", "oldest"),
+        held.PHISHING: HeldClass(30 * _DAY, "request", "oldest"),
+        held.MALWARE: HeldClass(30 * _DAY, "nothing", "defer"),
+        held.POLICY: HeldClass(30 * _DAY, "request", "defer"),
+        held.DLP: HeldClass(90 * _DAY, "nothing", "defer"),
+        held.DISCARDED: HeldClass(3 * _DAY, "nothing", "oldest"),
+        held.COPY: HeldClass(90 * _DAY, "nothing", "defer"),
+        # Redirected and copied mail that could not be delivered: there is no other copy of it.
+        held.UNDELIVERED: HeldClass(90 * _DAY, "nothing", "defer"),
+    }
+)
+
+
+@attrs.frozen
+class Quarantine:
+    """Where what is held goes, and for how long."""
+
+    size_octets: int = 10 * 2**30
+    classes: Mapping[str, HeldClass] = CLASSES
+
+    def of(self, name: str) -> HeldClass:
+        """The class of a name. What was held in one that is no longer configured is kept as policy is."""
+        return self.classes.get(name) or self.classes[held.POLICY]
+
+
+@attrs.frozen
+class Outbox:
+    """Mail that the gateway writes itself."""
+
+    backend: str = ""
+    sender: str = ""
+    keep_s: float = 2 * _DAY
+    retry_s: float = 300.0

@@ -1,0 +1,55 @@
+"""The tables of the configuration file about mail that is held, and mail of the gateway's own; see `schema`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from smtpgate.config.table import Table, key
+from smtpgate.config.values import HeldClassName, MailAddress, Size, Wait
+
+
+class HeldClassTable(Table):
+    """What is held for one kind of reason."""
+
+    keep: Wait | None = key(None, "Time after which it is deleted.", shown="that of the class", example='"30d"')
+    users: Literal["release", "request", "nothing"] | None = key(
+        None,
+        "What a recipient may do with it: have it delivered, ask for that, or nothing.",
+        shown="that of the class",
+        example='"request"',
+    )
+    full: Literal["defer", "oldest"] | None = key(
+        None,
+        "Where the quarantine is full: mail of the class is deferred, or the oldest of the class makes room.",
+        shown="that of the class",
+        example='"defer"',
+    )
+
+
+class QuarantineTable(Table):
+    """Mail that is held back. The classes are spam, phishing, malware, policy, dlp, discarded, copy and undelivered,
+    and those that stand here under other names.
+    """
+
+    size: Annotated[Size, Ge(2**20)] = key("10 GiB", "Room for all that is held.")
+    classes: dict[HeldClassName, HeldClassTable] = key(
+        {}, "What is held, by class: [quarantine.classes.spam] and so on."
+    )
+
+
+class OutboxTable(Table):
+    """Mail that the gateway writes itself, and mail that it delivers later: what is released, redirected or copied."""
+
+    backend: str = key(
+        "",
+        "Backend for recipients that no route takes to one, as the address of an archive.",
+        shown="none",
+        example='"mail"',
+    )
+    sender: MailAddress | None = key(
+        None, "Address in From of what it writes.", shown="postmaster@ and hostname", example='"gate@example.net"'
+    )
+    keep: Wait = key("2d", "A delivery that failed for that long is given up, and told.")
+    retry: Wait = key("5m", "Time before the second try; each further one waits twice as long, an hour at most.")

@@ -1,0 +1,247 @@
+"""Held mail and letters as their managers see them: look for them, let them go, delete them, send them elsewhere.
+
+Nothing here answers before it is written. What is done twice is done once: a message that is on its way, or was
+delivered, is not sent again but where somebody says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from smtpgate.control.views import Actor, Invalid, Refused, Unknown
+from smtpgate.interfaces import StoreFailed
+from smtpgate.policy.event import Happened
+from smtpgate.policy.held import Addressee, Held, Letter
+from smtpgate.proxy.recall import path_of
+from smtpgate.proxy.revision import Revision
+
+#: Messages of one order: an order for more says first how many they are.
+MANY: Final = 10_000
+#: Read at a time.
+PAGE: Final = 500
+#: Largest message that is shown; what is larger can be downloaded in no page either, and is on the disk.
+SHOWN_OCTETS: Final = 100 * 2**20
+
+
+@attrs.frozen
+class Outcome:
+    """What an order did to one message.
+
+    :ivar done: False where there was nothing to do; `why` says so
+    """
+
+    id: str
+    done: bool
+    why: str = ""
+
+
+@attrs.frozen
+class Total:
+    """How much is held of one class in one state."""
+
+    held_as: str
+    state: str
+    count: int
+    octets: int
+
+
+class Quarantine:
+    """The quarantine and the outbox of the running gateway."""
+
+    def __init__(
+        self, engine: Any, current: Callable[[], Revision], did: Callable[[Actor, str, str, str], None]
+    ) -> None:
+        self._engine = engine
+        self._current = current
+        self._did = did
+
+    @property
+    def _vault(self) -> Any:
+        if self._engine.vault is None:
+            raise Refused("this gateway has no place to hold mail")
+        return self._engine.vault
+
+    async def _ask(self, asked: Deferred[Any]) -> Any:
+        try:
+            return await asked
+        except StoreFailed as error:
+            raise Refused(f"the quarantine cannot be read or written now: {error}") from error
+
+    # Look
+
+    async def search(self, wanted: Mapping[str, Any], limit: int, before: str = "") -> list[Held]:
+        """Held messages that fit, the newest first; see `state.vault.Vault.search`."""
+        found: list[Held] = await self._ask(self._vault.search(wanted, limit, before))
+        return found
+
+    async def count(self, wanted: Mapping[str, Any]) -> int:
+        """How many fit."""
+        return int(await self._ask(self._vault.count(wanted)))
+
+    async def totals(self) -> list[Total]:
+        """By class and state."""
+        return [Total(**row) for row in await self._ask(self._vault.totals())]
+
+    async def message(self, id: str) -> Held:
+        """One. Raises Unknown."""
+        found: Held | None = await self._ask(self._vault.get(id))
+        if found is None:
+            raise Unknown(f"no held message {id}")
+        return found
+
+    async def content(self, id: str, most: int = SHOWN_OCTETS) -> bytes:
+        """Its octets, up to a number of them."""
+        message = await self.message(id)
+        file = await self._ask(self._vault.open(message.body))
+        try:
+            octets: bytes = await self._engine.in_thread(file.read, min(most, message.octets))
+        finally:
+            file.close()
+        return octets
+
+    async def letters(self, limit: int, before: str = "") -> list[Letter]:
+        """What waits in the outbox, the newest first."""
+        found: list[Letter] = await self._ask(self._vault.letters(limit, before))
+        return found
+
+    # Do
+
+    async def release(
+        self, ids: Sequence[str], actor: Actor, recipients: Sequence[str] | None = None, again: bool = False
+    ) -> list[Outcome]:
+        """Deliver held messages to those for whom they wait.
+
+        :param recipients: only to these
+        :param again: also to those who have it, or may have it
+        """
+        expires = self._engine.wall() + self._current().settings.outbox.keep_s
+        out = []
+        for id in ids:
+            letter: Letter | None = await self._ask(self._vault.release(id, recipients, again, expires))
+            if letter is not None:
+                whom = ", ".join(one.address for one in letter.recipients)
+                self._did(actor, "quarantine.release", id, whom)
+                out.append(Outcome(id, True))
+                continue
+            there: Held | None = await self._ask(self._vault.get(id))
+            why = "there is no such message" if there is None else f"it is {there.state} already"
+            out.append(Outcome(id, False, why))
+        self._engine.outbox.wake()
+        return out
+
+    async def delete(self, ids: Sequence[str], actor: Actor) -> list[Outcome]:
+        """Delete held messages; one that is on its way stays."""
+        gone = set(await self._ask(self._vault.withdraw(ids)))
+        for id in gone:
+            self._did(actor, "quarantine.delete", id, "")
+        return [Outcome(id, id in gone, "" if id in gone else "it is not there, or on its way") for id in ids]
+
+    async def turn_down(self, ids: Sequence[str], actor: Actor) -> list[Outcome]:
+        """Say no to those who asked for messages; they stay held."""
+        out = []
+        for id in ids:
+            done = await self._ask(self._vault.ask(id, ""))
+            if done:
+                self._did(actor, "quarantine.deny", id, "")
+            out.append(Outcome(id, done, "" if done else "there is no such message"))
+        return out
+
+    async def ask_for(self, id: str, who: str, actor: Actor) -> None:
+        """A recipient asks for a message. Raises Unknown, and Refused where its class is not for asking."""
+        message = await self.message(id)
+        if who.lower() not in {one.address.lower() for one in message.recipients}:
+            raise Unknown(f"no held message {id}")
+        if self._current().settings.quarantine.of(message.held_as).users == "nothing":
+            raise Refused("this message is not for recipients to decide on")
+        await self._ask(self._vault.ask(id, who))
+        self._did(actor, "quarantine.ask", id, who)
+
+    async def forward(self, id: str, to: Sequence[str], actor: Actor) -> Letter:
+        """Send a held message as it came to somebody else; it stays held."""
+        message = await self.message(id)
+        for address in to:
+            try:
+                path_of(address)
+            except ValueError as error:
+                raise Invalid(str(error)) from None
+        if not to:
+            raise Invalid("say who is to get it")
+        settings = self._current().settings
+        now = self._engine.wall()
+        letter = Letter(
+            id=self._vault.fresh_id(),
+            kind="forward",
+            at=now,
+            expires=now + settings.outbox.keep_s,
+            body=message.body,
+            octets=message.octets,
+            sender="",
+            recipients=tuple(Addressee(address, state="waiting") for address in to),
+            message=message.message,
+            facts=message.facts,
+            params={name: value for name, value in message.facts.get("params", {}).items() if name in _FORM},
+            due=now,
+        )
+        await self._ask(self._vault.post(letter, {}))
+        self._did(actor, "quarantine.forward", id, ", ".join(to))
+        self._engine.outbox.wake()
+        return letter
+
+    async def chosen(self, wanted: Mapping[str, Any], expected: int) -> list[str]:
+        """Ids of all that fit, for an order about many. Raises Refused where they are not as many as was expected:
+        between the look and the order others came, or went."""
+        found = await self.count(wanted)
+        if found != expected:
+            raise Refused(f"{found} messages fit, and {expected} were expected; look again")
+        if found > MANY:
+            raise Refused(f"{found} messages are too many for one order; {MANY} are the most")
+        ids: list[str] = []
+        while len(ids) < found:
+            page = await self.search(wanted, PAGE, ids[-1] if ids else "")
+            if not page:
+                break
+            ids += [one.id for one in page]
+        return ids
+
+    async def try_letter(self, id: str, actor: Actor) -> None:
+        """Try a letter now."""
+        letter = await self._letter(id)
+        await self._ask(self._vault.post(attrs.evolve(letter, due=self._engine.wall()), {}))
+        self._did(actor, "outbox.try", id, "")
+        self._engine.outbox.wake()
+
+    async def cancel(self, id: str, actor: Actor) -> None:
+        """Take a letter back; a release is held again."""
+        gone = await self._ask(self._vault.cancel(id))
+        if gone is None:
+            raise Unknown(f"no letter {id} that waits")
+        self._did(actor, "outbox.cancel", id, gone.kind)
+
+    async def _letter(self, id: str) -> Letter:
+        for one in await self.letters(MANY):
+            if one.id == id and one.state == "waiting":
+                return one
+        raise Unknown(f"no letter {id} that waits")
+
+    async def expire(self) -> int:
+        """Delete what is past its time, slice by slice; how many messages went."""
+        gone = 0
+        while True:
+            ids = await self._ask(self._vault.expired(self._engine.wall()))
+            went = await self._ask(self._vault.withdraw(ids)) if ids else []
+            if not went:
+                break
+            gone += len(went)
+        if gone:
+            self._engine.tell(
+                Happened("quarantine.expired", "info", f"{gone} held messages were past their time", (("count", gone),))
+            )
+        return gone
+
+
+#: Parameters of MAIL that say how octets are to be taken.
+_FORM: Final = frozenset({"BODY", "SMTPUTF8"})

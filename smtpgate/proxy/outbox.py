@@ -1,0 +1,424 @@
+"""The mail that the gateway delivers by itself: what was released, redirected or copied, reports and digests.
+
+It is small and durable: each letter is a row that names a file (`policy.held.Letter`), and leaves through the same
+pools, links and legs as all mail. Each of its recipients has a fate of its own. What a server defers is tried again,
+later each time; what it refuses, or what was tried for too long, is not lost: a release waits in the quarantine again,
+mail of which there is no other copy is held there as undelivered.
+
+Before a server is given the end of data the row says so, on the disk. Where the answer is then lost, or the gateway
+killed, nobody knows whether it was delivered. A release is never sent again by itself then: a person has to say so. All
+other letters are: a duplicate can be mended, a loss cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import attrs
+
+from smtpgate.config.model import Settings
+from smtpgate.interfaces import StoreFailed
+from smtpgate.policy import held
+from smtpgate.policy.edits import AddField
+from smtpgate.policy.event import Happened
+from smtpgate.policy.held import Addressee, Held, Letter
+from smtpgate.policy.transaction import Recipient, Transaction
+from smtpgate.policy.verdict import Finding
+from smtpgate.proxy.delivery import Delivery
+from smtpgate.proxy.filed import Filed
+from smtpgate.proxy.kept import KeptLinks
+from smtpgate.proxy.part import Part
+from smtpgate.proxy.pool import Pool
+from smtpgate.proxy.recall import recall
+from smtpgate.proxy.recheck import recheck
+from smtpgate.proxy.revision import Engine, Revision
+from smtpgate.smtp import status
+from smtpgate.smtp.framing import Chunk
+from smtpgate.smtp.reply import Reply, printable
+from smtpgate.tasks import Task
+
+#: Letters on their way at a time: mail of people goes first.
+AT_ONCE = 4
+#: How often is looked for letters whose time has come.
+LOOK_S = 30.0
+#: Longest time between two tries; Postfix's maximal_backoff_time is 4000 s.
+LONGEST_S = 3600.0
+#: A store that fails is asked again after this time.
+_STORE_S = 60.0
+
+
+@attrs.define
+class _Try:
+    """What one try came to."""
+
+    letter: Letter
+    #: What is known of recipients of the held message: state and reply, by address.
+    fates: dict[str, tuple[str, str]] = attrs.field(factory=dict)
+    why: str = ""
+    #: A finding, or the server's last word, that no further try will change.
+    is_final: bool = False
+
+
+class Outbox:
+    """All letters of one gateway."""
+
+    def __init__(self, engine: Engine, vault: Any, current: Callable[[], Revision]) -> None:
+        """
+        :param vault: an `interfaces.IVault`
+        :param current: the revision at work
+        """
+        self._engine = engine
+        self._vault = vault
+        self._current = current
+        self._running: set[str] = set()
+        self._timer: Any = None
+        self._is_open = False
+        self._is_looking = False
+        self._looks_again = False
+        self._is_failing = False
+        self._idle: list[Callable[[], None]] = []
+
+    # From the start to the end
+
+    async def start(self) -> None:
+        """Take up what an earlier process left."""
+        self._is_open = True
+        try:
+            interrupted, aside = await self._vault.begin_anew()
+            for letter in interrupted:
+                await self._interrupted(letter)
+        except StoreFailed as error:
+            self._store_failed(error)
+        else:
+            if aside:
+                message = f"{aside} files that nothing names were put aside, for 30 days, in held/orphans"
+                self._engine.tell(Happened("quarantine.orphans", "warning", message))
+        self.wake()
+
+    async def _interrupted(self, letter: Letter) -> None:
+        """A server had been given its end of data, and the gateway was killed before the answer."""
+        done = _Try(letter, why="the gateway was stopped before the server answered: it may have been delivered")
+        if letter.kind == "release":
+            self._unknown(done, [one.address for one in letter.recipients if one.state == "waiting"])
+            await self._vault.done(done.letter, done.fates)
+        else:
+            self._tell("outbox.repeated", "warning", letter, done.why + ", and is sent again")
+            again = attrs.evolve(letter, state="waiting", due=self._engine.wall(), told=done.why)
+            await self._vault.post(again, {})
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is on its way."""
+        return bool(self._running)
+
+    def close(self, idle: Callable[[], None]) -> None:
+        """Begin nothing any more; `idle` is called when nothing is on its way."""
+        self._is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._running:
+            self._idle.append(idle)
+        else:
+            idle()
+
+    # Looking
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        if not self._is_open:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._engine.clock.callLater(0, self._look)
+
+    def _look(self) -> None:
+        self._timer = self._engine.clock.callLater(LOOK_S, self._look)
+        if self._is_looking:
+            # What came since that look began is not in it.
+            self._looks_again = True
+        elif len(self._running) < AT_ONCE:
+            self._is_looking = True
+            self._engine.start(self._find())
+
+    async def _find(self) -> None:
+        try:
+            found = await self._vault.due(self._engine.wall(), AT_ONCE + len(self._running))
+        except StoreFailed as error:
+            self._store_failed(error)
+            return
+        else:
+            self._is_failing = False
+        finally:
+            self._is_looking = False
+        if self._looks_again:
+            self._looks_again = False
+            self.wake()
+        for letter in found:
+            if self._is_open and letter.id not in self._running and len(self._running) < AT_ONCE:
+                self._begin(letter)
+
+    def _store_failed(self, error: StoreFailed) -> None:
+        if not self._is_failing:
+            self._is_failing = True
+            self._engine.tell(Happened("outbox.failing", "error", f"letters wait: {error}"))
+
+    def _begin(self, letter: Letter) -> None:
+        self._running.add(letter.id)
+        Task(self._send(letter), self._engine.keeper, partial(self._over, letter), partial(self._broke, letter)).start()
+
+    def _broke(self, letter: Letter, error: BaseException) -> None:
+        """A fault of ours, or of the store: the row says how far it had come, and is looked at again later."""
+        self._tell("outbox.broke", "error", letter, f"{type(error).__name__}: {error}")
+        self._engine.clock.callLater(_STORE_S, self._over, letter, None)
+
+    def _over(self, letter: Letter, _: object) -> None:
+        self._running.discard(letter.id)
+        if not self._running and self._idle:
+            waiting, self._idle = self._idle, []
+            for call in waiting:
+                call()
+        self.wake()
+
+    # One letter
+
+    async def _send(self, letter: Letter) -> None:
+        revision = self._current()
+        revision.enter()
+        try:
+            message: Held | None = await self._vault.get(letter.held) if letter.held else None
+            done = _Try(letter)
+            try:
+                file = await self._vault.open(letter.body)
+            except StoreFailed as error:
+                done.why, done.is_final = f"its file cannot be read: {error}", True
+            else:
+                content = Filed(file, letter.octets, message.digest if message else "", self._engine.in_thread)
+                try:
+                    await self._try(done, revision, content, message)
+                finally:
+                    content.close()
+            await self._settle(done, revision.settings)
+        finally:
+            revision.leave()
+
+    async def _try(self, done: _Try, revision: Revision, content: Filed, message: Held | None) -> None:
+        letter = done.letter
+        wanted = [one for one in letter.recipients if one.state == "waiting"]
+        transaction = recall(letter.message or letter.id, letter.facts, letter.sender, letter.params, wanted)
+        section = await content.header(revision.settings.limits.header_size_octets)
+        if message is not None and message.held_as != held.UNDELIVERED:
+            judged = (message.filter, message.reason, message.detail)
+            finding = await recheck(self._engine, revision, transaction, section, content, judged)
+            if finding is not None:
+                done.why = _refusal(finding)
+                done.is_final = finding.action != "defer"
+                return
+        transaction.header = section
+        for field in _fields(letter):
+            transaction.edits.append(AddField(field))
+        head, _ = transaction.edits.apply(section)
+        delivery = self._delivery(revision, transaction, len(head) - len(section.octets))
+        kept = delivery.kept
+        try:
+            await self._deliver(done, revision, transaction, delivery.delivery, head, len(section.octets), content)
+        except BaseException:
+            delivery.delivery.abandon("a fault of the gateway")
+            raise
+        finally:
+            delivery.delivery.finish()
+            kept.leave()
+
+    def _delivery(self, revision: Revision, transaction: Transaction, more: int) -> _Way:
+        engine, kept, timeouts = self._engine, KeptLinks(), revision.settings.timeouts
+
+        def part(pool: Pool) -> Part:
+            return Part(transaction, pool, kept, timeouts, engine.clock, engine.tell, more, is_union=False)
+
+        return _Way(Delivery(transaction, part, timeouts, engine.clock), kept)
+
+    async def _deliver(
+        self,
+        done: _Try,
+        revision: Revision,
+        transaction: Transaction,
+        delivery: Delivery,
+        head: bytes,
+        skip: int,
+        content: Filed,
+    ) -> None:
+        """Envelope, content and end of data, as a session does it."""
+        by_pool: dict[Pool, list[Recipient]] = {}
+        for recipient in transaction.recipients:
+            recipient.state = ""
+            pool = self._pool(revision, done.letter, transaction, recipient)
+            if pool is None:
+                self._note(done, recipient, Reply(550, "5.1.2", ("No route to this recipient",)))
+            else:
+                by_pool.setdefault(pool, []).append(recipient)
+        transaction.accepted = 0
+        for pool, group in by_pool.items():
+            for recipient, reply in zip(group, await delivery.rcpt(pool, group), strict=True):
+                recipient.reply = reply
+                if reply.is_positive:
+                    recipient.state = "accepted"
+                    transaction.accepted += 1
+                else:
+                    self._note(done, recipient, reply)
+        there = [one for one in transaction.recipients if one.state == "accepted"]
+        if not there:
+            return
+        refused = await delivery.start((transaction.params.get("BODY") or b"").upper() == b"BINARYMIME")
+        held_back: Chunk | None = Chunk(head, None)
+        if refused is None:
+            async for piece in content.pieces(skip):
+                assert held_back is not None
+                refused = await delivery.content(held_back, b"")
+                if refused is not None:
+                    break
+                held_back = Chunk(piece, None)
+        if refused is not None:
+            delivery.abandon("refused")
+            for recipient in there:
+                self._note(done, recipient, refused)
+            return
+        # From here on a kill leaves it in doubt, and the row must say so.
+        done.letter = attrs.evolve(done.letter, state="committing")
+        await self._vault.post(done.letter, {})
+        await delivery.commit(held_back, b"")
+        unknown = {one for leg in delivery.legs if leg.is_unknown for one in leg.recipients}
+        finals = dict(delivery.finals())
+        for recipient in there:
+            if recipient not in unknown:
+                self._note(done, recipient, finals.get(recipient) or status.BACKEND_LOST)
+        if unknown:
+            self._unknown(done, [str(recipient.path) for recipient in unknown])
+
+    def _pool(self, revision: Revision, letter: Letter, transaction: Transaction, recipient: Recipient) -> Pool | None:
+        """Where a recipient is reached. Of letters of the gateway's own it was checked when the configuration was read;
+        another may be at work now."""
+        name = letter.backend
+        session = transaction.session
+        if not name and session.listener in revision.settings.listeners:
+            route = revision.router.route(session, transaction.sender, recipient.path)
+            name = route.backend if route is not None else ""
+        if not name and letter.kind != "release":
+            name = revision.router.anywhere(recipient.path) or revision.settings.outbox.backend
+        return revision.pools.get(name)
+
+    def _note(self, done: _Try, recipient: Recipient, reply: Reply) -> None:
+        """What a server, or we for it, said of one."""
+        if reply.is_positive:
+            state = "sent"
+        else:
+            state = "refused" if reply.is_permanent else "waiting"
+            done.why = reply_text(reply)
+        self._mark(done, str(recipient.path), state, reply_text(reply))
+
+    def _mark(self, done: _Try, address: str, state: str, said: str) -> None:
+        recipients = tuple(
+            attrs.evolve(one, state=state, reply=said[:500]) if one.address == address else one
+            for one in done.letter.recipients
+        )
+        done.letter = attrs.evolve(done.letter, recipients=recipients)
+        done.fates[address] = {"sent": "released", "waiting": "sending"}.get(state, state), said
+
+    def _unknown(self, done: _Try, addresses: Iterable[str]) -> None:
+        """A server may have it for these."""
+        done.why = done.why or "the server's answer to the end of data was lost: it may have been delivered"
+        state = "unknown" if done.letter.kind == "release" else "waiting"
+        for address in addresses:
+            self._mark(done, address, state, done.why)
+        self._tell("outbox.unknown", "warning", done.letter, done.why)
+
+    async def _settle(self, done: _Try, settings: Settings) -> None:
+        """Write what came of a try."""
+        letter = done.letter
+        now = self._engine.wall()
+        waiting = [one for one in letter.recipients if one.state == "waiting"]
+        refused = [one for one in letter.recipients if one.state == "refused"]
+        wait_s = min(settings.outbox.retry_s * 2**letter.tries, LONGEST_S)
+        if waiting and not done.is_final and now + wait_s <= letter.expires:
+            again = attrs.evolve(letter, state="waiting", due=now + wait_s, tries=letter.tries + 1, told=done.why[:500])
+            await self._vault.post(again, done.fates)
+            self._tell("outbox.deferred", "info", again, f"{done.why}; again in {wait_s:.0f} s")
+            return
+        if waiting:
+            # No further try: for a release they are as they were, of all else nobody has it.
+            state = "held" if letter.kind == "release" else "refused"
+            for one in waiting:
+                self._mark(done, one.address, state, done.why)
+            refused = refused or waiting
+        if refused and letter.kind != "release":
+            await self._return(done, settings, [one for one in done.letter.recipients if one.state == "refused"])
+        await self._vault.done(done.letter, done.fates)
+        if refused:
+            self._tell("outbox.failed", "error", letter, done.why)
+        else:
+            self._tell("outbox.sent", "info", letter, done.why or "delivered")
+
+    async def _return(self, done: _Try, settings: Settings, recipients: list[Addressee]) -> None:
+        """Mail of which there may be no other copy is held."""
+        letter, now = done.letter, self._engine.wall()
+        if letter.kind == "digest":
+            return
+        message = Held(
+            id=self._vault.fresh_id(),
+            at=now,
+            expires=now + settings.quarantine.of(held.UNDELIVERED).keep_s,
+            held_as=held.UNDELIVERED,
+            message=letter.message,
+            listener=str(letter.facts.get("listener", "")),
+            direction="in" if letter.facts.get("role") == "mx" else "out",
+            client_ip=str(letter.facts.get("client_ip", "")),
+            sender=letter.sender,
+            recipients=tuple(attrs.evolve(one, state="held") for one in recipients),
+            filter="gateway",
+            reason=letter.kind,
+            detail=f"{letter.kind} by rule {letter.facts.get('rule', '')} could not be delivered: {done.why}"[:1000],
+            octets=letter.octets,
+            body=letter.body,
+            facts=dict(letter.facts) | {"backend": letter.backend},
+        )
+        await self._vault.keep([message], [])
+
+    def _tell(self, name: str, level: str, letter: Letter, why: str) -> None:
+        fields: list[tuple[str, object]] = [
+            ("letter", letter.id),
+            ("kind", letter.kind),
+            ("msg_id", letter.message),
+            ("recipients", len(letter.recipients)),
+            ("tries", letter.tries),
+        ]
+        if letter.held:
+            fields.append(("held", letter.held))
+        self._engine.tell(Happened(name, level, f"{letter.kind} {letter.id}: {why[:300]}", tuple(fields)))
+
+
+@attrs.frozen
+class _Way:
+    delivery: Delivery
+    kept: KeptLinks
+
+
+def reply_text(reply: Reply) -> str:
+    """A reply on one line."""
+    return f"{reply.code} {reply.enhanced} {reply.text}".replace("  ", " ").strip()
+
+
+def _refusal(finding: Finding) -> str:
+    """Why a release was stopped."""
+    return f"{finding.filter}: {finding.reason}: {finding.detail or finding.public}"
+
+
+def _fields(letter: Letter) -> list[bytes]:
+    """What mail that goes elsewhere than its sender said tells whoever gets it."""
+    if letter.kind not in ("redirect", "bcc"):
+        return []
+    facts = letter.facts
+    said = [f"X-Smtpgate-Copy: {letter.kind}; rule={facts.get('rule', '')}; id={letter.message}"]
+    said += [f"from=<{facts.get('from', '')}>"]
+    said += [f"for=<{one}>" for one in str(facts.get("for", "")).split()[:20]]
+    return [(";\r\n\t".join(printable(one)[:400] for one in said) + "\r\n").encode("ascii", "replace")]

@@ -1,0 +1,197 @@
+"""What the gateway has taken on itself: held messages and letters, in the index, and their octets in files.
+
+An answer to a client depends on it, so that nothing here fires before it is on the disk. The order of writing is what
+makes a kill harmless: first the file, then the rows that name it, all rows of one message together; and of deleting the
+other way round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, BinaryIO, Final
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from smtpgate.interfaces import IVault
+from smtpgate.policy.held import Held, Letter
+from smtpgate.state import vault_rows as rows
+from smtpgate.state.bodies import Bodies, Body
+from smtpgate.state.database import Database
+from smtpgate.state.ledger_store import as_store_failure
+from smtpgate.state.vault_rows import Fates, fresh_id
+
+#: A retry of a held message is known for so long, as by the commit ledger.
+KNOWN_S: Final = 24 * 3600.0
+
+
+@implementer(IVault)
+class Vault:
+    """The index and the files of one gateway."""
+
+    def __init__(
+        self,
+        database: Database,
+        bodies: Bodies,
+        in_thread: Callable[..., Deferred[Any]],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._bodies = bodies
+        self._in_thread = in_thread
+        self._wall = wall
+
+    # Files
+
+    def fresh_id(self) -> str:
+        """A name that was never used."""
+        return fresh_id(self._wall())
+
+    def begin(self) -> Deferred[Writer]:
+        """A file to be written."""
+        name = self.fresh_id()
+        return self._file(self._bodies.begin, name).addCallback(lambda body: Writer(self, name, body))
+
+    def _file(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        return self._in_thread(function, *args).addErrback(as_store_failure)
+
+    def open(self, name: str) -> Deferred[BinaryIO]:
+        """A file to be read."""
+        return self._file(self._bodies.open, name)
+
+    # Rows
+
+    def keep(self, messages: Sequence[Held], letters: Sequence[Letter]) -> Deferred[None]:
+        """Put rows in, all or none. They are durable when this fires."""
+        return self._database.run(rows.keep, messages, letters).addErrback(as_store_failure)
+
+    def known(self, key: str) -> Deferred[Held | None]:
+        """The message that was held for the same try, within a day."""
+        return self._database.run(rows.known, key, self._wall() - KNOWN_S).addErrback(as_store_failure)
+
+    def settle(self, ids: Sequence[str], *, is_taken: bool) -> Deferred[None]:
+        """Of letters that are pending: they go, or they never were."""
+        done = self._database.run(rows.settle, ids, is_taken, self._wall()).addErrback(as_store_failure)
+        return done.addCallback(self._remove)
+
+    def withdraw(self, ids: Sequence[str]) -> Deferred[list[str]]:
+        """Delete held messages; the ids of those that were there. One that is on its way out stays."""
+        done = self._database.run(rows.withdraw, ids).addErrback(as_store_failure)
+        return done.addCallback(lambda found: self._remove(found[1]).addCallback(lambda _: found[0]))
+
+    def _remove(self, bodies: Sequence[str]) -> Deferred[Any]:
+        return self._file(self._bodies.remove, bodies)
+
+    def get(self, id: str) -> Deferred[Held | None]:
+        """One held message."""
+        return self._database.run(rows.one, id).addErrback(as_store_failure)
+
+    def search(self, wanted: Mapping[str, Any], limit: int, before: str = "") -> Deferred[list[Held]]:
+        """Held messages, the newest first.
+
+        :param wanted: what must fit: held_as, state, listener, direction, recipient and message exactly; sender,
+            subject and client_ip in part; `asked` true; since and until, seconds since the epoch; expires_before
+        :param before: an id: only those that came earlier, for the next page
+        """
+        return self._database.read(rows.search, dict(wanted), limit, before).addErrback(as_store_failure)
+
+    def count(self, wanted: Mapping[str, Any]) -> Deferred[int]:
+        """How many fit."""
+        return self._database.read(rows.count, dict(wanted)).addErrback(as_store_failure)
+
+    def totals(self) -> Deferred[list[dict[str, Any]]]:
+        """By class and state: how many there are, and their octets."""
+        return self._database.read(rows.totals).addErrback(as_store_failure)
+
+    def oldest(self, held_as: str, octets: int) -> Deferred[list[str]]:
+        """Ids of the oldest of a class, as many as have so many octets together."""
+        return self._database.run(rows.oldest, held_as, octets).addErrback(as_store_failure)
+
+    def ask(self, id: str, who: str) -> Deferred[bool]:
+        """Somebody asks for a held message; False where it is not there. An empty name: the wish is turned down."""
+        now = self._wall() if who else 0.0
+        return self._database.run(rows.ask, id, who, now).addErrback(as_store_failure)
+
+    def expired(self, now: float) -> Deferred[list[str]]:
+        """Ids of a slice of those past their time."""
+        return self._database.read(rows.expired, now).addErrback(as_store_failure)
+
+    # Letters
+
+    def post(self, letter: Letter, fates: Fates) -> Deferred[None]:
+        """A letter is to go, or goes on; what became of recipients of its held message is written with it."""
+        return self._database.run(rows.post, letter, fates).addErrback(as_store_failure)
+
+    def release(self, id: str, addresses: Sequence[str] | None, again: bool, expires: float) -> Deferred[Letter | None]:
+        """A held message goes to recipients for whom it waits; the letter, or None where it waits for none of them.
+
+        :param addresses: None for all
+        :param again: also to those who may have it, or have it
+        :param expires: when the delivery is given up
+        """
+        return self._database.run(rows.release, id, addresses, again, self._wall(), expires).addErrback(
+            as_store_failure
+        )
+
+    def due(self, now: float, limit: int) -> Deferred[list[Letter]]:
+        """The letters to try now, those that waited longest first."""
+        return self._database.run(rows.due_letters, now, limit).addErrback(as_store_failure)
+
+    def done(self, letter: Letter, fates: Fates) -> Deferred[None]:
+        """A letter is over; what became of recipients of its held message is written with it."""
+        done = self._database.run(rows.done, letter, fates).addErrback(as_store_failure)
+        return done.addCallback(self._remove)
+
+    def letters(self, limit: int, before: str = "") -> Deferred[list[Letter]]:
+        """All that wait, the newest first."""
+        return self._database.read(rows.all_letters, limit, before).addErrback(as_store_failure)
+
+    def cancel(self, id: str) -> Deferred[Letter | None]:
+        """Take a letter back that waits; None where there is none, or a server has its end of data."""
+        done = self._database.run(rows.cancel, id).addErrback(as_store_failure)
+        return done.addCallback(
+            lambda found: self._remove(found[1]).addCallback(lambda _: found[0]) if found[0] is not None else None
+        )
+
+    # The start
+
+    def begin_anew(self) -> Deferred[tuple[list[Letter], int]]:
+        """After a stop or a kill: the letters whose server may have them (their state is `committing`), and how many
+        files were put aside because nothing names them."""
+        return self._database.run(rows.interrupted, self._wall()).addErrback(as_store_failure).addCallback(self._sweep)
+
+    def _sweep(self, found: list[Letter]) -> Deferred[tuple[list[Letter], int]]:
+        def known(name: str) -> bool:
+            return self._database.look_now(rows.is_named, name)
+
+        return self._file(self._bodies.sweep, known, self._wall()).addCallback(lambda aside: (found, aside))
+
+
+class Writer:
+    """A file on its way to the disk.
+
+    :ivar name: what the rows call it
+    """
+
+    def __init__(self, vault: Vault, name: str, body: Body) -> None:
+        self.name = name
+        self._vault = vault
+        self._body = body
+
+    @property
+    def octets(self) -> int:
+        """What was written."""
+        return self._body.octets
+
+    def write(self, octets: bytes) -> Deferred[None]:
+        """Add to it."""
+        return self._vault._file(self._body.write, octets)
+
+    def finish(self) -> Deferred[None]:
+        """It is whole; on the disk when this fires."""
+        return self._vault._file(self._body.finish)
+
+    def abandon(self) -> Deferred[None]:
+        """It is not needed."""
+        return self._vault._file(self._body.abandon)

@@ -1,0 +1,316 @@
+"""The index of held messages and letters, in the database's thread (`state.vault`)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import sqlalchemy as sa
+
+from smtpgate.interfaces import StoreFailed
+from smtpgate.policy.held import Addressee, Held, Letter
+from smtpgate.state.tables import held, held_recipients, held_totals, letters
+
+#: Rows that go at once; whoever waits for the database waits no longer.
+SLICE: Final = 500
+_ALPHABET: Final = "0123456789abcdefghijkmnpqrstuvwxyz"
+#: By address of a recipient of a held message: its state, and what was said of it last.
+Fates = Mapping[str, tuple[str, str]]
+_PARSED: Final = ("recipients", "facts", "params")
+
+
+def fresh_id(now: float) -> str:
+    """Of a row or a file: milliseconds in eight letters, and eight of chance (40 bits). In order of time until 2057."""
+    at, out = int(now * 1000), ""
+    for _ in range(8):
+        at, rest = divmod(at, len(_ALPHABET))
+        out = _ALPHABET[rest] + out
+    return out + "".join(_ALPHABET[one % 32] for one in os.urandom(8))
+
+
+# Rows and values
+
+
+def _row(value: Held | Letter) -> dict[str, Any]:
+    row = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+    row["recipients"] = [attrs.asdict(one) for one in value.recipients]
+    for name in _PARSED:
+        if name in row:
+            row[name] = json.dumps(row[name], separators=(",", ":"), default=dict)
+    row["state"] = value.state
+    return {name: _clean(held) if isinstance(held, str) else held for name, held in row.items()}
+
+
+def _clean(text: str) -> str:
+    """As the database takes it: half a surrogate pair is no text to it."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _parsed(row: sa.RowMapping) -> dict[str, Any]:
+    made = dict(row)
+    for name in _PARSED:
+        if name in made:
+            made[name] = json.loads(made[name])
+    made["recipients"] = tuple(Addressee(**one) for one in made["recipients"])
+    return made
+
+
+def _message(row: sa.RowMapping) -> Held:
+    made = _parsed(row)
+    del made["state"]
+    return Held(**made)
+
+
+def _letter(row: sa.RowMapping) -> Letter:
+    return Letter(**_parsed(row))
+
+
+def keep(connection: sa.Connection, messages: Sequence[Held], given: Sequence[Letter]) -> None:
+    """Put rows in."""
+    if messages:
+        connection.execute(sa.insert(held), [_row(one) for one in messages])
+        pairs = {(who.address.lower(), one.id) for one in messages for who in one.recipients}
+        connection.execute(
+            sa.insert(held_recipients), [{"address": _clean(address), "id": id} for address, id in sorted(pairs)]
+        )
+    if given:
+        connection.execute(sa.insert(letters), [_row(one) for one in given])
+
+
+def known(connection: sa.Connection, key: str, since: float) -> Held | None:
+    """The message that was held for the same try."""
+    query = sa.select(held).where(held.c.key == key, held.c.at >= since).order_by(held.c.id).limit(1)
+    found = connection.execute(query).mappings().first()
+    return _message(found) if found is not None else None
+
+
+def settle(connection: sa.Connection, ids: Sequence[str], is_taken: bool, now: float) -> list[str]:
+    """Pending letters go, or never were; names of files that nothing names any more."""
+    where = letters.c.id.in_(ids) & (letters.c.state == "pending")
+    if is_taken:
+        connection.execute(sa.update(letters).where(where).values(state="waiting", due=now))
+        return []
+    bodies = list(connection.execute(sa.select(letters.c.body).where(where)).scalars())
+    connection.execute(sa.delete(letters).where(where))
+    return _unnamed(connection, bodies)
+
+
+def _unnamed(connection: sa.Connection, bodies: Iterable[str]) -> list[str]:
+    """Of these files those that no row names any more."""
+    return [name for name in dict.fromkeys(bodies) if name and not is_named(connection, name)]
+
+
+def is_named(connection: sa.Connection, name: str) -> bool:
+    """Whether a row names a file."""
+    return any(
+        connection.execute(sa.select(sa.literal(1)).where(table.c.body == name).limit(1)).scalar()
+        for table in (held, letters)
+    )
+
+
+def withdraw(connection: sa.Connection, ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Delete held messages that are not on their way; their ids, and files that nothing names any more."""
+    gone: list[str] = []
+    bodies: list[str] = []
+    for at in range(0, len(ids), SLICE):
+        some = list(ids[at : at + SLICE])
+        busy = sa.select(letters.c.held).where(letters.c.held == held.c.id).exists()
+        found = connection.execute(sa.select(held.c.id, held.c.body).where(held.c.id.in_(some), ~busy)).all()
+        there = [row.id for row in found]
+        connection.execute(sa.delete(held_recipients).where(held_recipients.c.id.in_(there)))
+        connection.execute(sa.delete(held).where(held.c.id.in_(there)))
+        gone += there
+        bodies += [row.body for row in found]
+    return gone, _unnamed(connection, bodies)
+
+
+def one(connection: sa.Connection, id: str) -> Held | None:
+    """One held message."""
+    found = connection.execute(sa.select(held).where(held.c.id == _clean(id))).mappings().first()
+    return _message(found) if found is not None else None
+
+
+_EXACT: Final = ("held_as", "state", "listener", "direction", "message")
+_PART: Final = ("sender", "subject", "client_ip")
+
+
+def _that_fit(query: Any, wanted: Mapping[str, Any]) -> Any:
+    columns = held.c
+    for name, value in wanted.items():
+        if name in _EXACT:
+            query = query.where(columns[name] == _clean(value))
+        elif name in _PART:
+            query = query.where(columns[name].contains(_clean(value), autoescape=True))
+        elif name == "recipient":
+            own = sa.select(held_recipients.c.id).where(held_recipients.c.address == _clean(value.lower()))
+            query = query.where(columns.id.in_(own))
+        elif name == "asked":
+            query = query.where(columns.asked > 0)
+        elif name == "since":
+            query = query.where(columns.id >= fresh_id(value)[:8])
+        elif name == "until":
+            query = query.where(columns.id < fresh_id(value)[:8])
+        elif name == "expires_before":
+            query = query.where(columns.expires < value)
+        else:
+            raise StoreFailed(f"no messages can be looked for by {name}")
+    return query
+
+
+def search(connection: sa.Connection, wanted: Mapping[str, Any], limit: int, before: str) -> list[Held]:
+    """Those that fit, the newest first."""
+    query = _that_fit(sa.select(held), wanted).order_by(held.c.id.desc()).limit(limit)
+    if before:
+        query = query.where(held.c.id < _clean(before))
+    return [_message(row) for row in connection.execute(query).mappings()]
+
+
+def count(connection: sa.Connection, wanted: Mapping[str, Any]) -> int:
+    """How many fit."""
+    exact = {name: wanted[name] for name in ("held_as", "state") if name in wanted}
+    if len(exact) == len(wanted):
+        columns = held_totals.c
+        query = sa.select(sa.func.coalesce(sa.func.sum(columns.count), 0))
+        for name, value in exact.items():
+            query = query.where(columns[name] == _clean(value))
+        return int(connection.execute(query).scalar() or 0)
+    return int(connection.execute(_that_fit(sa.select(sa.func.count()).select_from(held), wanted)).scalar() or 0)
+
+
+def totals(connection: sa.Connection) -> list[dict[str, Any]]:
+    """By class and state."""
+    found = connection.execute(sa.select(held_totals).where(held_totals.c.count > 0))
+    return [dict(row._mapping) for row in found]
+
+
+def oldest(connection: sa.Connection, held_as: str, octets: int) -> list[str]:
+    """The oldest of a class, until they have so many octets."""
+    query = sa.select(held.c.id, held.c.octets).where(held.c.held_as == held_as, held.c.state != "sending")
+    found: list[str] = []
+    for row in connection.execute(query.order_by(held.c.id).limit(SLICE)):
+        if octets <= 0:
+            break
+        found.append(row.id)
+        octets -= row.octets
+    return found
+
+
+def ask(connection: sa.Connection, id: str, who: str, now: float) -> bool:
+    """Note a wish, or that it was turned down."""
+    changed = sa.update(held).where(held.c.id == _clean(id)).values(asked=now, asked_by=_clean(who))
+    return bool(connection.execute(changed).rowcount)
+
+
+def expired(connection: sa.Connection, now: float) -> list[str]:
+    """A slice of those past their time."""
+    return list(connection.execute(sa.select(held.c.id).where(held.c.expires <= now).limit(SLICE)).scalars())
+
+
+def _change(connection: sa.Connection, id: str, fates: Fates) -> None:
+    """What became of some recipients of a held message; another letter may be about others of them."""
+    message = one(connection, id) if id and fates else None
+    if message is None:
+        return
+    recipients = tuple(
+        attrs.evolve(one, state=fates[one.address][0], reply=fates[one.address][1][:500])
+        if one.address in fates
+        else one
+        for one in message.recipients
+    )
+    row = _row(attrs.evolve(message, recipients=recipients))
+    changed = {"recipients": row["recipients"], "state": row["state"]}
+    if row["state"] == "released":
+        changed |= {"asked": 0.0, "asked_by": ""}
+    connection.execute(sa.update(held).where(held.c.id == id).values(changed))
+
+
+#: For whom a held message waits. One that may have it gets it again only where somebody says so.
+_WAITING: Final = frozenset({"held", "refused"})
+_AGAIN: Final = _WAITING | {"unknown", "released"}
+
+
+def release(
+    connection: sa.Connection, id: str, addresses: Sequence[str] | None, again: bool, now: float, expires: float
+) -> Letter | None:
+    """A letter to those for whom a held message waits."""
+    message = one(connection, id)
+    if message is None:
+        return None
+    states = _AGAIN if again else _WAITING
+    chosen = [
+        one for one in message.recipients if one.state in states and (addresses is None or one.address in addresses)
+    ]
+    if not chosen:
+        return None
+    letter = Letter(
+        id=fresh_id(now),
+        kind="release",
+        at=now,
+        expires=expires,
+        body=message.body,
+        octets=message.octets,
+        sender=message.sender,
+        recipients=tuple(attrs.evolve(one, state="waiting", reply="") for one in chosen),
+        held=message.id,
+        message=message.message,
+        facts=message.facts,
+        params=message.facts.get("params", {}),
+        backend=str(message.facts.get("backend", "")),
+        due=now,
+    )
+    post(connection, letter, {one.address: ("sending", "") for one in chosen})
+    return letter
+
+
+def post(connection: sa.Connection, letter: Letter, fates: Fates) -> None:
+    """Write a letter, and what became of recipients of its held message."""
+    row = _row(letter)
+    there = connection.execute(sa.select(sa.literal(1)).where(letters.c.id == letter.id)).scalar()
+    if there:
+        connection.execute(sa.update(letters).where(letters.c.id == letter.id).values(row))
+    else:
+        connection.execute(sa.insert(letters), [row])
+    _change(connection, letter.held, fates)
+
+
+def due_letters(connection: sa.Connection, now: float, limit: int) -> list[Letter]:
+    """Letters to be tried."""
+    query = sa.select(letters).where(letters.c.state == "waiting", letters.c.due <= now)
+    return [_letter(row) for row in connection.execute(query.order_by(letters.c.due).limit(limit)).mappings()]
+
+
+def done(connection: sa.Connection, letter: Letter, fates: Fates) -> list[str]:
+    """Delete a letter; files that nothing names any more."""
+    connection.execute(sa.delete(letters).where(letters.c.id == letter.id))
+    _change(connection, letter.held, fates)
+    return _unnamed(connection, [letter.body])
+
+
+def all_letters(connection: sa.Connection, limit: int, before: str) -> list[Letter]:
+    """All letters, the newest first."""
+    query = sa.select(letters).order_by(letters.c.id.desc()).limit(limit)
+    if before:
+        query = query.where(letters.c.id < _clean(before))
+    return [_letter(row) for row in connection.execute(query).mappings()]
+
+
+def cancel(connection: sa.Connection, id: str) -> tuple[Letter | None, list[str]]:
+    """Delete a letter that waits; its held message waits again."""
+    where = (letters.c.id == _clean(id)) & (letters.c.state == "waiting")
+    found = connection.execute(sa.select(letters).where(where)).mappings().first()
+    if found is None:
+        return None, []
+    letter = _letter(found)
+    fates = {one.address: ("held", one.reply) for one in letter.recipients if one.state == "waiting"}
+    return letter, done(connection, letter, fates)
+
+
+def interrupted(connection: sa.Connection, now: float) -> list[Letter]:
+    """After a stop: pending letters go; those that a server may have."""
+    # Their message may have been delivered or not, and nobody knows any more: a copy too many can be mended.
+    connection.execute(sa.update(letters).where(letters.c.state == "pending").values(state="waiting", due=now))
+    query = sa.select(letters).where(letters.c.state == "committing")
+    return [_letter(row) for row in connection.execute(query).mappings()]
