@@ -307,6 +307,7 @@ class Gateway(Service):
         self.watch.start()
         if self._first.admin.listen is not None:
             self.office.open()
+        self.digests.open()
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
         self.tell(
             Happened(
@@ -559,6 +560,7 @@ class Gateway(Service):
         self.control.reception.admission.close()
         self.control.drains.close()
         self.office.close()
+        self.digests.close()
         self.metrics.close()
         self.watch.stop()
         self.provisions.close()
@@ -614,9 +616,17 @@ class Gateway(Service):
 
     def _open_office(self, settings: Settings) -> None:
         """The admin pages, the API, and the door of the command line."""
+        from smtpgate.admin.digest import Digests
         from smtpgate.admin.site import Office
 
-        self.office = Office(self.control, self.users, self.metrics, self.reactor, self.in_thread, self._say_code)
+        secret = self.state.secret("links")
+        self.office = Office(
+            self.control, self.users, self.metrics, self.reactor, self.in_thread, self._say_code, secret
+        )
+        table = self.memory_store.table("digest")
+        self.digests = Digests(
+            self.control, self.office.templates.mail, self.office.links, self.reactor, table, ensureDeferred
+        )
         for endpoint, door in ((settings.admin.listen, "web"), (settings.admin.health_listen, "health")):
             if endpoint is not None:
                 self._listen(endpoint, self.office.site(door), "admin")

@@ -71,6 +71,8 @@ MATRIX = {
     "POST /quarantine/<id>/release": "quarantine:release",
     "POST /quarantine/<id>/delete": "quarantine:delete",
     "POST /quarantine/<id>/deny": "quarantine:release",
+    "GET /held/<token>": "public",
+    "POST /held/<token>": "public",
     "GET /outbox": "quarantine:read",
     "POST /outbox/<id>/try": "quarantine:release",
     "POST /outbox/<id>/cancel": "quarantine:delete",

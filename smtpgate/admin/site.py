@@ -11,6 +11,7 @@ learns nothing of which routes exist: all unknown ones answer like known ones.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -27,6 +28,7 @@ from smtpgate.admin import (
     api_traffic,
     health,
     pages,
+    pages_links,
     pages_quarantine,
     pages_traffic,
     params,
@@ -36,6 +38,7 @@ from smtpgate.admin.assets import Assets
 from smtpgate.admin.entry import login_place
 from smtpgate.admin.events import Streams
 from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
+from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
 from smtpgate.admin.problem import as_problem
 from smtpgate.admin.routes import Ask, Route, Stream
@@ -55,6 +58,7 @@ ROUTES: tuple[Route, ...] = (
     *pages.ROUTES,
     *pages_traffic.ROUTES,
     *pages_quarantine.ROUTES,
+    *pages_links.ROUTES,
 )
 
 
@@ -71,6 +75,7 @@ class Office:
         clock: Any,
         in_thread: Callable[..., Any],
         say: Callable[[str], None],
+        secret: bytes = b"",
     ) -> None:
         """
         :param users: `state.users`
@@ -78,6 +83,7 @@ class Office:
         :param clock: IReactorTime
         :param in_thread: runs a blocking call elsewhere and gives a Deferred
         :param say: tells the person at the log the one-time setup code
+        :param secret: signs the links of digests; without one they hold until the next start
         """
         self.control = control
         self.metrics = metrics
@@ -91,6 +97,7 @@ class Office:
         self.numbers = Numbers(control, metrics)
         self.assets = Assets()
         self.templates = Templates(self)
+        self.links = Links(secret or secrets.token_bytes(32))
 
     def open(self) -> Deferred[None]:
         """Where nobody can log in yet, say the setup code."""

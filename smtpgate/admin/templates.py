@@ -27,7 +27,7 @@ class Templates:
         self._office = office
         self._environment = Environment(
             loader=PackageLoader("smtpgate.admin", "templates"),
-            autoescape=True,
+            autoescape=lambda name: name is None or not name.endswith(".txt"),
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -64,6 +64,10 @@ class Templates:
             "q": "",
         }
         return self._environment.get_template(template).render(**{**common, **values})
+
+    def mail(self, template: str, **values: Any) -> str:
+        """A mail as text: markup is escaped in what ends with .html, and nowhere else."""
+        return self._environment.get_template(template).render(**values)
 
     async def page(self, ask: Ask, name: str, status: int = 200, **values: Any) -> Answer:
         """A page as the answer to a request. A long one takes 50 ms to write, so that is done in a thread; all that

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import model, schema
 from smtpgate.config.build_policy import rules
-from smtpgate.config.build_quarantine import outbox, quarantine
+from smtpgate.config.build_quarantine import digests, outbox, quarantine
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.config.endpoint import parse_server
@@ -92,6 +92,7 @@ def settings(
             health_listen=_endpoint(file.admin.health_listen),
             insecure=file.admin.insecure,
             trusted_hosts=tuple(normal_domain(host) for host in file.admin.trusted_hosts),
+            public_url=file.admin.public_url or "",
         ),
         limits=_limits(file.limits),
         timeouts=model.Timeouts(**{f"{name}_s": value for name, value in file.timeouts}),
@@ -107,6 +108,7 @@ def settings(
         rate_limits=tuple(rate_limit(n, table, faults) for n, table in enumerate(file.rate_limits)),
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
         quarantine=quarantine(file.quarantine),
+        digests=digests(file.digests),
         outbox=outbox(file.outbox, (file.hostname or hostname).removesuffix(".")),
         rules=rules(file.rules, faults),
         scale=_scale(file),

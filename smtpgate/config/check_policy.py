@@ -122,3 +122,30 @@ def full_quarantine_takes_something(tree: Settings) -> Iterator[Fault]:
             "give it more room, or lower limits.message_size",
             rests_on=(("limits", "message_size"),),
         )
+
+
+def digests_have_links(tree: Settings) -> Iterator[Fault]:
+    """A digest whose links lead nowhere is of no use."""
+    if tree.digests.at and not tree.admin.public_url:
+        yield Fault(
+            ("digests", "at"),
+            "its links need an address that recipients reach",
+            'write public_url = "https://gate.example.com" in [admin]',
+            rests_on=(("admin", "public_url"),),
+            keys=(),
+        )
+    url = tree.admin.public_url
+    name = url.partition("://")[2].rpartition(":")[0] or url.partition("://")[2]
+    if url and name.lower() not in (*tree.admin.trusted_hosts, "localhost", "127.0.0.1", "[::1]"):
+        yield Fault(
+            ("admin", "public_url"),
+            f"the pages do not answer to the name {quoted(name)}",
+            f'add it: trusted_hosts = ["{name}"]',
+            rests_on=(("admin", "trusted_hosts"),),
+        )
+    if url.startswith("http://") and name not in ("localhost", "127.0.0.1", "[::1]"):
+        yield warning(
+            ("admin", "public_url"),
+            "links of digests can be read and used by whoever reads along",
+            "put a proxy with TLS in front, and write https://",
+        )

@@ -75,6 +75,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_policy.rules_route_where_logins_may_go,
     check_policy.rules_hold_in_classes_that_there_are,
     check_policy.full_quarantine_takes_something,
+    check_policy.digests_have_links,
     check_routes.backends_exist,
     check_routes.listeners_exist,
     check_routes.routes_can_be_reached,

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import attrs
 
 from smtpgate.config.model_policy import Rule
-from smtpgate.config.model_quarantine import Outbox, Quarantine
+from smtpgate.config.model_quarantine import Digest, Outbox, Quarantine
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
     NO_ADDRESSES,
@@ -91,6 +91,7 @@ class Admin:
     health_listen: str | None = None
     insecure: bool = False
     trusted_hosts: tuple[str, ...] = ()
+    public_url: str = ""
 
 
 @attrs.frozen
@@ -339,6 +340,7 @@ class Settings:
     rate_limits: tuple[RateLimit, ...] = ()
     concurrency_limits: tuple[ConcurrencyLimit, ...] = ()
     quarantine: Quarantine = Quarantine()
+    digests: Digest = Digest()
     outbox: Outbox = Outbox()
     scale: Scale = NO_SCALE
     marks: bool = True

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import attrs
 
+from smtpgate.config.patterns import NO_ADDRESSES, AddressList
 from smtpgate.policy import held
 
 _DAY: Final = 86400.0
@@ -53,6 +54,19 @@ class Quarantine:
     def of(self, name: str) -> HeldClass:
         """The class of a name. What was held in one that is no longer configured is kept as policy is."""
         return self.classes.get(name) or self.classes[held.POLICY]
+
+
+@attrs.frozen
+class Digest:
+    """Mail to recipients about what is held for them.
+
+    :ivar at: minutes of the day, by the clock of the machine; none: never
+    :ivar recipients: who gets one; empty: everybody in local_domains
+    """
+
+    at: tuple[int, ...] = ()
+    recipients: AddressList = NO_ADDRESSES
+    links_s: float = 7 * _DAY
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator
 
 from smtpgate.config.table import REQUIRED, Table, key
 from smtpgate.config.tables_policy import RuleTable
-from smtpgate.config.tables_quarantine import OutboxTable, QuarantineTable
+from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
     Addresses,
@@ -33,6 +33,7 @@ from smtpgate.config.values import (
     NameServers,
     Networks,
     Pins,
+    PublicURL,
     Reason,
     ReplyText,
     RoleName,
@@ -69,6 +70,12 @@ class AdminTable(Table):
         [],
         "Names in the Host header that are taken besides localhost, as your proxy sends them.",
         example='["gate-admin.example.com"]',
+    )
+    public_url: PublicURL | None = key(
+        None,
+        "Where recipients of digests reach the pages of their links; it needs TLS in front, and its name in "
+        "trusted_hosts.",
+        example='"https://gate.example.com"',
     )
 
 
@@ -454,6 +461,7 @@ class File(Table):
     rate_limits: list[RateLimitTable] = key([], "How much may come in a time, of whom.")
     concurrency_limits: list[ConcurrencyLimitTable] = key([], "How much may be at work at a time, of whom.")
     quarantine: QuarantineTable = key({}, "Mail that is held back.")
+    digests: DigestTable = key({}, "Mail to recipients about what is held for them.")
     outbox: OutboxTable = key({}, "Mail of the gateway's own.")
     rules: list[RuleTable] = key([], "What becomes of which mail, in the order in which it is judged.")
     filter_set: Literal["none", "default"] = key(

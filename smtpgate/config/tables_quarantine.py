@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from smtpgate.config.table import Table, key
-from smtpgate.config.values import HeldClassName, MailAddress, Size, Wait
+from smtpgate.config.values import Addresses, HeldClassName, MailAddress, Size, TimesOfDay, Wait
 
 
 class HeldClassTable(Table):
@@ -53,3 +53,13 @@ class OutboxTable(Table):
     )
     keep: Wait = key("2d", "A delivery that failed for that long is given up, and told.")
     retry: Wait = key("5m", "Time before the second try; each further one waits twice as long, an hour at most.")
+
+
+class DigestTable(Table):
+    """Mail to recipients about what is held for them, with links by which they release it or ask for it."""
+
+    at: TimesOfDay = key([], "Times of the day at which it is sent, by the clock of the machine.", example='["08:00"]')
+    recipients: Addresses = key(
+        [], "Who gets one, written as in routes; none: everybody in local_domains.", example='["example.net"]'
+    )
+    links: Wait = key("7d", "How long its links hold.")

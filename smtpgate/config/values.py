@@ -111,6 +111,19 @@ def _mail_address(text: str) -> str:
     return text
 
 
+def _public_url(text: str) -> str:
+    found = re.fullmatch(r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?/?", text)
+    if found is None or int(found[3] or 1) > 65535:
+        raise BadValue(f"{quoted(text)} is no address of these pages", 'write it as "https://gate.example.com"')
+    return text.removesuffix("/")
+
+
+def _time_of_day(text: str) -> str:
+    if re.fullmatch(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", text) is None:
+        raise BadValue(f"{quoted(text)} is no time of the day", 'write it as "08:00"')
+    return text
+
+
 def _name_server(text: str) -> str:
     parse_name_server(text)
     return text
@@ -225,6 +238,7 @@ Threshold = Annotated[
     Kind("number, or `off`"),
 ]
 Reason = Annotated[str, AfterValidator(_reason), Kind("reason")]
+PublicURL = Annotated[str, AfterValidator(_public_url), Kind("URL")]
 HeldClassName = Annotated[str, AfterValidator(_held_class), Kind("name")]
 ReplyText = Annotated[str, AfterValidator(_reply_text), Kind("text")]
 Part = Annotated[float | None, BeforeValidator(_part, json_schema_input_type=str), Kind("percentage")]
@@ -238,6 +252,7 @@ Networks = Annotated[list[Annotated[str, AfterValidator(_network)]], _ONE_OR_MOR
 Domains = Annotated[list[Annotated[str, AfterValidator(_domain)]], _ONE_OR_MORE, Kind("list of domains")]
 LocalDomains = Annotated[list[Annotated[str, AfterValidator(_local_domain)]], _ONE_OR_MORE, Kind("list of domains")]
 Addresses = Annotated[list[Annotated[str, AfterValidator(_address)]], _ONE_OR_MORE, Kind("list of addresses")]
+TimesOfDay = Annotated[list[Annotated[str, AfterValidator(_time_of_day)]], _ONE_OR_MORE, Kind("list of times")]
 MailAddress = Annotated[str, AfterValidator(_mail_address), Kind("address")]
 MailAddresses = Annotated[list[MailAddress], _ONE_OR_MORE, Kind("list of addresses")]
 Users = Annotated[list[Annotated[str, AfterValidator(_user)]], _ONE_OR_MORE, Kind("list of users")]

@@ -16,8 +16,8 @@ from smtpgate.control.views import Actor, Invalid, Refused, Unknown
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Addressee, Held, Letter
-from smtpgate.proxy.recall import path_of
 from smtpgate.proxy.revision import Revision
+from smtpgate.smtp.address import path_of
 
 #: Messages of one order: an order for more says first how many they are.
 MANY: Final = 10_000

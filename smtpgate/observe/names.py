@@ -262,6 +262,8 @@ _ROWS: Final = (
     LogEvent("quarantine.failed", "error", "a message or a copy of it could not be kept", ("msg_id",)),
     LogEvent("quarantine.expired", "info", "held messages were past their time, and are deleted", ("count",)),
     LogEvent("quarantine.orphans", "warning", "files that nothing names were put aside"),
+    LogEvent("digest.sent", "info", "recipients were told of what is held for them", ("count",)),
+    LogEvent("digest.failed", "error", "recipients could not be told of what is held for them"),
     LogEvent("outbox.sent", "info", "a letter was delivered", _LETTER),
     LogEvent("outbox.deferred", "info", "a letter was not delivered yet, and is tried again", _LETTER),
     LogEvent("outbox.failed", "error", "a letter was refused, or tried for too long", _LETTER),

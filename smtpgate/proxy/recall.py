@@ -11,7 +11,7 @@ import attrs
 
 from smtpgate.policy.held import Addressee
 from smtpgate.policy.transaction import Recipient, Session, TLSFacts, Transaction
-from smtpgate.smtp.address import NULL_SENDER, Path, parse_path
+from smtpgate.smtp.address import path_of
 
 _SESSION: Final = (
     "listener",
@@ -53,16 +53,6 @@ def addressee(recipient: Recipient) -> Addressee:
     """A recipient of a transaction as a held message has it."""
     params = {name: as_text(value) for name, value in recipient.params.items()}
     return Addressee(str(recipient.path), params)
-
-
-def path_of(address: str) -> Path:
-    """An address that was one before. Raises ValueError for any other."""
-    if not address:
-        return NULL_SENDER
-    path, rest = parse_path(f"<{address}>".encode(), utf8=True)
-    if not isinstance(path, Path) or rest:
-        raise ValueError(f"{address!r} is no address")
-    return path
 
 
 def recall(

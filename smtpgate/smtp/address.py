@@ -135,6 +135,16 @@ def parse_path(octets: bytes, *, utf8: bool = False, brackets: bool = True) -> t
     return _parse_slowly(octets, utf8, brackets)
 
 
+def path_of(address: str) -> Path:
+    """An address that was taken before, from its text; raises ValueError for any other."""
+    if not address:
+        return NULL_SENDER
+    path, rest = parse_path(f"<{address}>".encode(), utf8=True)
+    if not isinstance(path, Path) or rest:
+        raise ValueError(f"{address!r} is no address")
+    return path
+
+
 def _parse_slowly(octets: bytes, utf8: bool, brackets: bool) -> tuple[Path | BadPath, bytes]:
     if octets[:1] != b"<":
         if brackets:

@@ -240,8 +240,9 @@ def release(
     if message is None:
         return None
     states = _AGAIN if again else _WAITING
+    wanted = None if addresses is None else {address.lower() for address in addresses}
     chosen = [
-        one for one in message.recipients if one.state in states and (addresses is None or one.address in addresses)
+        who for who in message.recipients if who.state in states and (wanted is None or who.address.lower() in wanted)
     ]
     if not chosen:
         return None

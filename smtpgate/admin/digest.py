@@ -1,0 +1,217 @@
+"""Digests: one mail to each recipient about what came to be held for them since the last, with links to release it or
+ask for it.
+
+At each time of the day that the configuration names, all that is held since the last digest is gone through; a gateway
+that was down then makes up for it for some hours. Who gets mail about what is what the classes say (`users`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from email.message import EmailMessage
+from email.policy import SMTP
+from typing import Any, Final
+
+from smtpgate.admin.links import Link, Links
+from smtpgate.admin.text import clock_time, visible
+from smtpgate.control import Control
+from smtpgate.control.views import Refused
+from smtpgate.interfaces import StoreFailed
+from smtpgate.policy.event import Happened
+from smtpgate.policy.held import Addressee, Held, Letter
+from smtpgate.smtp.address import path_of
+
+#: A time that was missed by more is left out: nobody wants the digest of the morning in the evening.
+MISSED_S: Final = 6 * 3600.0
+#: Messages that one digest names; of more it says how many.
+NAMED: Final = 100
+#: Messages that are gone through for all digests of one time.
+MOST: Final = 200_000
+_PAGE: Final = 500
+_LOOK_S: Final = 30.0
+_DAY_S: Final = 86400.0
+#: Under which the time of the last digest is remembered.
+LAST: Final = "last"
+
+
+class Digests:
+    """Sends them when it is time."""
+
+    def __init__(
+        self,
+        control: Control,
+        render: Callable[..., str],
+        links: Links,
+        clock: Any,
+        table: Any,
+        start: Callable[[Any], Any],
+    ) -> None:
+        """
+        :param render: a template with values
+        :param table: an `interfaces.ITable`
+        :param start: a coroutine as a Deferred
+        """
+        self._control = control
+        self._render = render
+        self._links = links
+        self._clock = clock
+        self._table = table
+        self._start = start
+        self._timer: Any = None
+        self._is_at_work = False
+
+    def open(self) -> None:
+        """Look from time to time."""
+        self._timer = self._clock.callLater(_LOOK_S, self._look)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = self._clock.callLater(_LOOK_S, self._look)
+        if not self._is_at_work and self._control.settings.digests.at:
+            self._is_at_work = True
+            self._start(self._work()).addErrback(self._failed)
+
+    def _failed(self, failure: Any) -> None:
+        self._is_at_work = False
+        failure.trap(Refused, StoreFailed)
+        self._tell("digest.failed", "error", f"no digests could be sent: {failure.value}", 0)
+
+    async def _work(self) -> None:
+        now = self._control.engine.wall()
+        last = await self._table.get(LAST)
+        due = due_at(self._control.settings.digests.at, now)
+        if last is None:
+            # What was held before anybody wanted digests is not announced.
+            await self._table.put(LAST, now, 400 * _DAY_S)
+        elif due > last:
+            if now - due <= MISSED_S:
+                await self.send(float(last), now)
+            await self._table.put(LAST, now, 400 * _DAY_S)
+        self._is_at_work = False
+
+    async def send(self, since: float, now: float) -> int:
+        """Digests of what came to be held since then; how many were sent."""
+        by_address = await self._gather(since)
+        for address, messages in by_address.items():
+            await self._post(address, messages, now)
+        if by_address:
+            self._tell("digest.sent", "info", f"{len(by_address)} digests", len(by_address))
+            self._control.engine.outbox.wake()
+        return len(by_address)
+
+    async def _gather(self, since: float) -> dict[str, list[Held]]:
+        settings = self._control.settings
+        found: dict[str, list[Held]] = {}
+        seen, before = 0, ""
+        while seen < MOST:
+            wanted = {"direction": "in", "since": since}
+            page = await self._control.quarantine.search(wanted, _PAGE, before)
+            for message in page:
+                if settings.quarantine.of(message.held_as).users == "nothing":
+                    continue
+                for one in message.recipients:
+                    if one.state in ("held", "refused") and self._may_get(one.address):
+                        found.setdefault(one.address.lower(), []).append(message)
+            seen += len(page)
+            if len(page) < _PAGE:
+                break
+            before = page[-1].id
+        return found
+
+    def _may_get(self, address: str) -> bool:
+        settings = self._control.settings
+        try:
+            path = path_of(address)
+        except ValueError:
+            return False
+        wanted = settings.digests.recipients
+        if wanted:
+            return wanted.matches(path.local, path.domain)
+        return settings.local_domains.matches(path.domain)
+
+    async def _post(self, address: str, messages: list[Held], now: float) -> None:
+        engine, settings = self._control.engine, self._control.settings
+        octets = self.compose(address, messages, now)
+        vault = engine.vault
+        body = await vault.begin()
+        await body.write(octets)
+        await body.finish()
+        listener = next((name for name, one in settings.listeners.items() if one.role == "mx"), "")
+        letter = Letter(
+            id=vault.fresh_id(),
+            kind="digest",
+            at=now,
+            expires=now + _DAY_S,
+            body=body.name,
+            octets=len(octets),
+            sender="",
+            recipients=(Addressee(address, state="waiting"),),
+            facts={"listener": listener, "role": "mx", "started": now, "helo": settings.hostname},
+            params={} if address.isascii() else {"SMTPUTF8": None},
+            due=now,
+        )
+        await vault.post(letter, {})
+
+    def compose(self, address: str, messages: list[Held], now: float) -> bytes:
+        """The mail to one recipient."""
+        settings = self._control.settings
+        rows = [self._row(address, message, now) for message in messages[:NAMED]]
+        values = {
+            "address": address,
+            "hostname": settings.hostname,
+            "rows": rows,
+            "more": max(0, len(messages) - NAMED),
+            "until": clock_time(now + settings.digests.links_s),
+        }
+        mail = EmailMessage(policy=SMTP.clone(max_line_length=78))
+        mail["From"] = f"Held mail <{settings.outbox.sender}>"
+        mail["To"] = f"<{address}>"
+        count = len(messages)
+        mail["Subject"] = f"{count} {'message is' if count == 1 else 'messages are'} held for you"
+        mail["Date"] = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(now))
+        mail["Message-ID"] = f"<digest.{int(now)}.{messages[0].id}.{len(messages)}@{settings.hostname}>"
+        mail["Auto-Submitted"] = "auto-generated"
+        mail["X-Auto-Response-Suppress"] = "All"
+        mail.set_content(self._render("digest.txt", **values), cte="quoted-printable")
+        mail.add_alternative(self._render("digest.html", **values), subtype="html", cte="quoted-printable")
+        return mail.as_bytes()
+
+    def _row(self, address: str, message: Held, now: float) -> dict[str, Any]:
+        """What a digest says of one message."""
+        settings = self._control.settings
+        users = settings.quarantine.of(message.held_as).users
+        action = "release" if users == "release" else "ask"
+        until = int(min(now + settings.digests.links_s, message.expires))
+        token = self._links.token(Link(action, message.id, address, until))
+        return {
+            "at": clock_time(message.at),
+            "sender": visible(message.sender or "<>", 100),
+            "author": visible(message.author, 100),
+            "subject": visible(message.subject or "(no subject)", 150),
+            "held_as": message.held_as,
+            "action": "Deliver it to me" if action == "release" else "Ask for it",
+            "url": f"{settings.admin.public_url}/held/{token}",
+        }
+
+    def _tell(self, name: str, level: str, message: str, count: int) -> None:
+        self._control.engine.tell(Happened(name, level, message, (("count", count),) if count else ()))
+
+
+def due_at(minutes: tuple[int, ...], now: float) -> float:
+    """The last of these times of the day that has come, by the clock of the machine; seconds since the epoch."""
+    today = time.localtime(now)
+    latest = 0.0
+    for back in (0, 1):
+        for minute in minutes:
+            moment = time.mktime(
+                (today.tm_year, today.tm_mon, today.tm_mday - back, minute // 60, minute % 60, 0, 0, 0, -1)
+            )
+            if moment <= now:
+                latest = max(latest, moment)
+    return latest

@@ -1,0 +1,103 @@
+"""The pages behind the links of digests: for recipients, who have no login here.
+
+A GET shows what would be done and changes nothing; only the button does. Whoever has the link may do that one thing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smtpgate.admin.guard import Refusal
+from smtpgate.admin.links import Link
+from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.wire import Answer, html
+from smtpgate.control.views import Actor, Refused, Unknown
+from smtpgate.policy.held import Held
+
+_WORDS = {
+    "release": ("Deliver this message?", "It is delivered to you as it came.", "Deliver it to me"),
+    "ask": ("Ask for this message?", "Somebody looks at it, and decides whether it is delivered.", "Ask for it"),
+}
+
+
+async def link_page(ask: Ask) -> Answer:
+    """What a link would do."""
+    link, message = await _chosen(ask)
+    if message is None:
+        return _page(ask, "Nothing to do", "This message is not held any more.", 404)
+    state = _state(link, message)
+    if state not in ("held", "refused"):
+        return _page(
+            ask, "Nothing to do", _STATES.get(state, "This message is not held for you."), message=message, link=link
+        )
+    title, words, button = _WORDS[link.action]
+    return _page(ask, title, words, message=message, link=link, button=button)
+
+
+_STATES = {
+    "sending": "It is on its way to you.",
+    "released": "It was delivered.",
+    "unknown": "It was sent, and may have arrived. Ask your administrator where it did not.",
+}
+
+
+async def use_link(ask: Ask) -> Answer:
+    """Do it."""
+    ask.office.form_keys.check(ask.caller, ask.form)
+    link, message = await _chosen(ask)
+    if message is None:
+        return _page(ask, "Nothing to do", "This message is not held any more.", 404)
+    control, actor = ask.office.control.quarantine, Actor("link", link.address)
+    if link.action == "release":
+        if ask.office.control.settings.quarantine.of(message.held_as).users != "release":
+            raise Refusal("forbidden", 403, "such messages are not for recipients to release any more")
+        await ask.office.accounts.note(actor, "quarantine.release", link.held, link.address)
+        (outcome,) = await control.release([link.held], actor, [link.address])
+        words = "It is on its way to you." if outcome.done else "It was delivered before, or is on its way."
+        return _page(ask, "Done", words, message=message, link=link)
+    await ask.office.accounts.note(actor, "quarantine.ask", link.held, link.address)
+    try:
+        await control.ask_for(link.held, link.address, actor)
+    except Unknown:
+        return _page(ask, "Nothing to do", "This message is not held any more.", 404)
+    except Refused as refused:
+        raise Refusal("forbidden", 403, str(refused)) from None
+    return _page(ask, "Done", "Somebody will look at it.", message=message, link=link)
+
+
+async def _chosen(ask: Ask) -> tuple[Link, Held | None]:
+    link = ask.office.links.read(ask.args["token"], ask.office.wall())
+    if link is None:
+        raise Refusal("not-found", 404, "this link does not hold any more, or is not whole")
+    try:
+        return link, await ask.office.control.quarantine.message(link.held)
+    except Unknown:
+        return link, None
+
+
+def _state(link: Link, message: Held) -> str:
+    return next((one.state for one in message.recipients if one.address.lower() == link.address), "")
+
+
+def _page(ask: Ask, title: str, words: str, status: int = 200, **more: Any) -> Answer:
+    link, message = more.get("link"), more.get("message")
+    token, cookie = ask.office.form_keys.issue(ask.caller)
+    text = ask.office.templates.render(
+        "link.html",
+        None,
+        csrf=token,
+        title=title,
+        words=words,
+        message=message,
+        address=link.address if link is not None else "",
+        button=more.get("button", ""),
+        place=f"/held/{ask.args['token']}",
+    )
+    answer = html(text, status)
+    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+
+
+ROUTES = (
+    Route("GET", "/held/<token>", "public", link_page, "page", "What a link would do", doors=frozenset({"web"})),
+    Route("POST", "/held/<token>", "public", use_link, "page", "Do it", doors=frozenset({"web"})),
+)

@@ -1,0 +1,248 @@
+"""Digests and their links: who is told of what, what a link does, and what nobody can do with one."""
+
+from __future__ import annotations
+
+import re
+import time
+from email import message_from_bytes
+from email.message import Message
+from typing import Any
+
+from twisted.internet.defer import ensureDeferred, succeed
+
+from smtpgate.admin.digest import Digests, due_at
+from smtpgate.admin.links import Link, Links
+from tests.admin_kit import CONFIG, HOSTILE, Desk
+from tests.test_admin_quarantine import QuarantineCase
+
+MORE = """
+[digests]
+at = ["08:00", "16:30"]
+"""
+
+
+class Table:
+    """One value."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    def get(self, key: str) -> Any:
+        """It."""
+        return succeed(self.value)
+
+    def put(self, key: str, value: Any, keep_s: float) -> Any:
+        """Keep it."""
+        self.value = value
+        return succeed(None)
+
+
+class DigestCase(QuarantineCase):
+    """A desk that sends digests."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        text = CONFIG.replace("[admin]", '[admin]\npublic_url = "https://admin.example.com"') + MORE
+        old = self.desk
+        self.desk = Desk(text)
+        self.desk.control.engine.vault = self.vault
+        self.desk.control.engine.outbox = old.control.engine.outbox
+        self.desk.control.engine.in_thread = old.control.engine.in_thread
+        self.owner = self.desk.token("owner")
+        self.vault._wall = self.desk.control.engine.wall
+        self.links = self.desk.office.links
+        self.digests = Digests(
+            self.desk.control, self.desk.office.templates.mail, self.links, self.desk.clock, Table(), ensureDeferred
+        )
+
+    def now(self) -> float:
+        """On the wall."""
+        return self.desk.control.engine.wall()
+
+    def send(self, since: float = 0.0) -> dict[str, Message]:
+        """Digests of all since then: by address."""
+        self.successResultOf(ensureDeferred(self.digests.send(since, self.now())))
+        found = {}
+        for letter in self.successResultOf(self.vault.letters(100)):
+            file = self.successResultOf(self.vault.open(letter.body))
+            found[letter.recipients[0].address] = message_from_bytes(file.read())
+            file.close()
+            self.assertEqual((letter.kind, letter.sender), ("digest", ""))
+        return found
+
+    def text(self, mail: Message, which: int = 0) -> str:
+        """One of its texts."""
+        part: Any = mail.get_payload()[which]
+        return str(part.get_payload(decode=True).decode())
+
+    def place(self, mail: Message) -> str:
+        """The path of the first link."""
+        found = re.search(r"https://admin\.example\.com(/held/\S+)", self.text(mail))
+        assert found is not None
+        return found[1]
+
+
+class DigestTests(DigestCase):
+    """What is sent."""
+
+    def test_to_whom_and_of_what(self) -> None:
+        """Each recipient of our own domains hears of what is held for them and theirs to decide on, once."""
+        self.hold("b", "c", subject="for both")
+        self.hold("b", held_as="policy", subject="to ask for")
+        self.hold("b", held_as="dlp", subject="not theirs")
+        self.hold("c", direction="out", subject="on its way out")
+        mails = self.send()
+        self.assertEqual(set(mails), {"b@example.net", "c@example.net"})
+        text = self.text(mails["b@example.net"])
+        self.assertEqual(mails["b@example.net"]["Subject"], "2 messages are held for you")
+        self.assertEqual(mails["b@example.net"]["Auto-Submitted"], "auto-generated")
+        self.assertIn("to ask for", text)
+        self.assertNotIn("not theirs", text + self.text(mails["b@example.net"], 1))
+        self.assertIn("Ask for it: https://admin.example.com/held/", text)
+        self.assertIn("Deliver it to me: https://admin.example.com/held/", text)
+        self.assertNotIn("on its way out", self.text(mails["c@example.net"]))
+
+    def test_hostile_subjects(self) -> None:
+        """Shown as text, in the form that each part has."""
+        for subject in HOSTILE:
+            self.hold("b", subject=subject, sender=subject[:40])
+        mail = self.send()["b@example.net"]
+        html = self.text(mail, 1)
+        for wrong in ("<script", "<img", "<svg", "\u202e", "\u0007"):
+            self.assertNotIn(wrong, html)
+        self.assertIn("<script>window.hurt=1</script>", self.text(mail))
+        self.assertNotIn("\u202e", self.text(mail))
+
+    def test_long_ones(self) -> None:
+        """So many are named, the rest is counted; no line is too long for a server."""
+        for _ in range(103):
+            self.hold("b", subject="x" * 140)
+        mail = self.send()["b@example.net"]
+        self.assertIn("3 more are held", self.text(mail))
+        self.assertLess(max(map(len, mail.as_bytes().splitlines())), 200)
+
+    def test_when(self) -> None:
+        """At each of the times once; what was before the first start is not announced, and hours that were missed are
+        not made up for."""
+        clock, control = self.desk.clock, self.desk.control
+        self.hold("b")
+        self.digests.open()
+        self.addCleanup(self.digests.close)
+        clock.advance(31)
+        self.assertEqual(self.successResultOf(self.vault.letters(9)), [])
+        local = time.localtime(self.now())
+        night = time.mktime((local.tm_year, local.tm_mon, local.tm_mday + 1, 3, 0, 0, 0, 0, -1))
+        clock.advance(night - self.now())
+        sent = len(self.successResultOf(self.vault.letters(9)))
+        self.hold("c")
+        times = []
+        for _ in range(24 * 12):
+            before = len(self.successResultOf(self.vault.letters(99)))
+            clock.pump([31] * 10)
+            if len(self.successResultOf(self.vault.letters(99))) > before:
+                times.append(time.strftime("%H:%M", time.localtime(self.now()))[:3])
+        self.assertEqual((sent, times), (0, ["08:"]))
+        self.hold("d")
+        clock.advance(20 * 3600)
+        self.assertEqual(len(self.successResultOf(self.vault.letters(99))), 1)
+        self.assertTrue(control.settings.digests.at)
+
+    def test_the_time_that_has_come(self) -> None:
+        """Of today, or of yesterday."""
+        day = (2026, 3, 10)
+        at = lambda hour, minute, back=0: time.mktime((*day[:2], day[2] - back, hour, minute, 0, 0, 0, -1))  # noqa: E731
+        self.assertEqual(due_at((480, 990), at(8, 0)), at(8, 0))
+        self.assertEqual(due_at((480, 990), at(16, 29)), at(8, 0))
+        self.assertEqual(due_at((480, 990), at(23, 0)), at(16, 30))
+        self.assertEqual(due_at((480, 990), at(7, 59)), at(16, 30, 1))
+
+
+class LinkTests(DigestCase):
+    """What a link does."""
+
+    def press(self, place: str, button: bool = True) -> Any:
+        """Open a link, and press its button."""
+        page = self.desk.ask("GET", place, host="admin.example.com")
+        if not button:
+            return page
+        cookie = page.header("set-cookie").partition(";")[0]
+        csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)
+        assert csrf is not None, page.text
+        body = f"csrf={csrf[1]}".encode()
+        headers = {
+            "Cookie": cookie,
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Origin": "https://admin.example.com",
+            "X-Forwarded-Proto": "https",
+        }
+        return self.desk.ask("POST", place, body=body, headers=headers, host="admin.example.com")
+
+    def state(self, id: str) -> str:
+        """Of a held message."""
+        return str(self.get(f"/quarantine/{id}")["state"])
+
+    def test_a_look_does_nothing(self) -> None:
+        """However often: mail programs and scanners open links."""
+        id = self.hold("b", "c")
+        place = self.place(self.send()["b@example.net"])
+        for _ in range(3):
+            page = self.press(place, button=False)
+            self.assertEqual(page.status, 200)
+            self.assertIn("Deliver this message?", page.text)
+        self.assertEqual(self.state(id), "held")
+
+    def test_released(self) -> None:
+        """To that recipient alone, once; it is in the audit."""
+        id = self.hold("b", "c")
+        place = self.place(self.send()["b@example.net"])
+        self.assertIn("on its way to you", self.press(place).text)
+        states = {one["address"]: one["state"] for one in self.get(f"/quarantine/{id}")["recipients"]}
+        self.assertEqual(states, {"b@example.net": "sending", "c@example.net": "held"})
+        self.assertIn("on its way to you", self.press(place, button=False).text)
+        releases = [one for one in self.successResultOf(self.vault.letters(9)) if one.kind == "release"]
+        self.assertEqual([one.address for one in releases[0].recipients], ["b@example.net"])
+        self.assertEqual(len(releases), 1)
+        last = self.desk.users.rows[-1]
+        self.assertEqual(
+            (last["actor_kind"], last["actor"], last["action"]), ("link", "b@example.net", "quarantine.release")
+        )
+
+    def test_asked_for(self) -> None:
+        """It stays held until somebody has looked."""
+        id = self.hold("b", held_as="policy")
+        place = self.place(self.send()["b@example.net"])
+        self.assertIn("Somebody will look", self.press(place).text)
+        self.assertEqual([one["id"] for one in self.get("/quarantine?asked=yes")["items"]], [id])
+        self.assertEqual(self.state(id), "held")
+
+    def test_nobody_makes_one(self) -> None:
+        """Nor changes one; and its time ends."""
+        id = self.hold("b")
+        link = Link("release", id, "b@example.net", int(self.now()) + 60)
+        token = self.links.token(link)
+        self.assertEqual(self.links.read(token, self.now()), link)
+        self.assertIsNone(self.links.read(token, self.now() + 61))
+        self.assertIsNone(Links(b"another").read(token, self.now()))
+        for place in range(len(token)):
+            other = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
+            found = self.links.read(other, self.now())
+            self.assertIn(found, (None, link), other)
+        for wrong in ("", "x", "====", token[:20], "\u00e9", "A" * 5000):
+            self.assertIsNone(self.links.read(wrong, self.now()))
+        self.assertEqual(self.desk.ask("GET", f"/held/{token[:-4]}AAAA", host="admin.example.com").status, 404)
+
+    def test_without_its_form(self) -> None:
+        """A POST that did not come from the page is refused."""
+        id = self.hold("b")
+        place = self.place(self.send()["b@example.net"])
+        answer = self.desk.ask("POST", place, body=b"csrf=x", host="admin.example.com",
+                               headers={"Content-Type": "application/x-www-form-urlencoded"})  # fmt: skip
+        self.assertEqual(answer.status, 403)
+        self.assertEqual(self.state(id), "held")
+
+    def test_deleted_meanwhile(self) -> None:
+        """There is nothing to do."""
+        id = self.hold("b")
+        place = self.place(self.send()["b@example.net"])
+        self.successResultOf(self.vault.withdraw([id]))
+        self.assertEqual(self.press(place, button=False).status, 404)
