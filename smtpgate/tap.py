@@ -39,15 +39,18 @@ from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
 from smtpgate.net.poller import make_poller
 from smtpgate.net.ports import BindFailed, Ports
+from smtpgate.net.public_http import PublicHTTPClient
 from smtpgate.net.selfsigned import ensure
 from smtpgate.net.tls import ClientTLS, ServerTLS, TLSConfigError
 from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
 from smtpgate.plugins import TwoOfOneName, find_factories
+from smtpgate.policy.addresses import is_public
 from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.filter_slots import FilterSlots
+from smtpgate.proxy.guard import Guard
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.pipeline import Chain
@@ -55,10 +58,11 @@ from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
+from smtpgate.proxy.tls_reports import TLSReports
 from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
 from smtpgate.smtp import status
 from smtpgate.tasks import Timekeeper
-from smtpgate.wiring import Provisions, rules_of
+from smtpgate.wiring import Provisions, Roads, rules_of
 
 EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
 #: How often the ledger forgets and the certificates of the state folder are looked at.
@@ -193,6 +197,8 @@ class Gateway(Service):
         table = self.memory_store.table
         self.provisions = Provisions(self.reactor, self.tell, self.in_thread, table, self.reputation)
         self.connector = Connector(self.poller, self.reactor)
+        self.tls_reports = TLSReports(time.time)
+        self.roads = Roads(self.tls_reports, time.time, self.reactor)
         ledger = Ledger(secret, time.time, self.ledger_store)
         ledger.load(Row(**row) for row in self.ledger_rows)
         self.engine = Engine(
@@ -217,6 +223,7 @@ class Gateway(Service):
             "bans": self.control.reception.warden.bans,
             "homes": self.control.reception.warden.homes,
             "drains": self.control.drains,
+            "tls_reports": self.tls_reports,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
@@ -387,12 +394,12 @@ class Gateway(Service):
             if any(use.needs_content for use in uses):
                 # Not before: whoever is root until then has no child that stays root.
                 self.reactor.callWhenRunning(services.prepare)
-            return self._revision(settings, uses, give_back)
+            return self._revision(settings, uses, give_back, services)
         except BaseException:
             give_back()
             raise
 
-    def _revision(self, settings: Settings, uses: list[Use], give_back: Callable[[], None]) -> Revision:
+    def _revision(self, settings: Settings, uses: list[Use], give_back: Callable[[], None], services: Any) -> Revision:
         chains = {
             role: Chain(uses, role, self.reactor, self.tell, settings.scale, settings.marks and role == "mx")
             for role in ("mx", "submission")
@@ -407,20 +414,25 @@ class Gateway(Service):
                 self._password_check(listener),
             )
         parts = {name: one.share for name, one in settings.classes.items()}
-        pools = {
-            name: Pool(
+        contexts = {name: self._client_tls(backend) for name, backend in settings.backends.items()}
+
+        def pool(backend: Backend, guard: Guard | None = None) -> Pool:
+            return Pool(
                 backend,
                 settings.hostname,
                 settings.timeouts.greeting_s,
                 self.connector,
-                self._client_tls(backend),
+                contexts[backend.name],
                 self.keeper,
                 self.tell,
                 parts,
                 {name: one.wait_s for name, one in settings.classes.items()},
+                guard,
             )
-            for name, backend in settings.backends.items()
-        }
+
+        pools = {name: pool(backend) for name, backend in settings.backends.items() if backend.kind == "servers"}
+        http = PublicHTTPClient(self.reactor, services.resolver, is_public)
+        destinations = self.roads.destinations(settings, services.resolver, http, services.table("mta-sts"), pool)
         self.metrics.expect(
             {name: listener.role for name, listener in settings.listeners.items()},
             [(name, server.name) for name, pool in pools.items() for server in pool.servers],
@@ -429,7 +441,9 @@ class Gateway(Service):
         )
         limits = self.limiter.limits(settings)
         revision = settings.digest[:12]
-        return Revision(revision, settings, Router(settings), pools, doors, limits, at_close=give_back)
+        return Revision(
+            revision, settings, Router(settings), pools, doors, limits, destinations=destinations, at_close=give_back
+        )
 
     def _uses(self, settings: Settings, services: Any, shadow: Any) -> list[Use]:
         limits = settings.limits

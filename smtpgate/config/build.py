@@ -16,7 +16,7 @@ import attrs
 from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import model, schema
-from smtpgate.config.build_policy import rules
+from smtpgate.config.build_policy import rules, tls_policies
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.config.endpoint import parse_server
@@ -106,6 +106,7 @@ def settings(
         rate_limits=tuple(rate_limit(n, table, faults) for n, table in enumerate(file.rate_limits)),
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
         rules=rules(file.rules, faults),
+        tls_policies=tls_policies(file.tls_policies),
         scale=_scale(file),
         marks=file.scores.mark,
         filters=_with_set(
@@ -228,6 +229,11 @@ def _backend(
         ehlo_name=table.ehlo_name,
         probe_s=table.probe,
         eight_bit=table.eight_bit,
+        kind=table.kind,
+        port=table.port,
+        allow_private=table.allow_private,
+        dane=table.dane,
+        mta_sts=table.mta_sts,
     )
 
 

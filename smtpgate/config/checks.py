@@ -19,6 +19,7 @@ from smtpgate.config import (
     check_policy,
     check_routes,
     check_service,
+    check_tls,
 )
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import EACH, Fault, Where
@@ -70,6 +71,13 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_limits.limits_name_listeners,
     check_policy.rules_have_names_of_their_own,
     check_policy.rules_name_listeners,
+    check_tls.policies_name_listeners,
+    check_tls.clients_can_have_it,
+    check_tls.backends_can_have_it,
+    check_tls.dane_has_a_resolver,
+    check_tls.backends_have_servers,
+    check_tls.mx_keys_have_sense,
+    check_tls.mx_is_for_our_own,
     check_routes.backends_exist,
     check_routes.listeners_exist,
     check_routes.routes_can_be_reached,

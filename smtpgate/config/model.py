@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import attrs
 
-from smtpgate.config.model_policy import Rule
+from smtpgate.config.model_policy import Rule, TLSPolicy
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
     NO_ADDRESSES,
@@ -217,7 +217,7 @@ class Backend:
     """One group of servers that take the same mail."""
 
     name: str
-    servers: tuple[Server, ...]
+    servers: tuple[Server, ...] = ()
     protocol: Protocol = "smtp"
     tls: Literal["off", "optional", "required", "verify", "implicit"] = "optional"
     tls_name: str | None = None
@@ -243,6 +243,12 @@ class Backend:
     ehlo_name: Literal["gateway", "client"] = "gateway"
     probe_s: float = 30.0
     eight_bit: Literal["reject", "pass"] = "reject"
+    #: "mx": the servers are those that the DNS names for the domain of each recipient.
+    kind: Literal["servers", "mx"] = "servers"
+    port: int = 25
+    allow_private: bool = False
+    dane: bool = True
+    mta_sts: bool = True
 
 
 @attrs.frozen
@@ -340,6 +346,7 @@ class Settings:
     scale: Scale = NO_SCALE
     marks: bool = True
     rules: tuple[Rule, ...] = ()
+    tls_policies: tuple[TLSPolicy, ...] = ()
     path: Path | None = None
     digest: str = ""
     warnings: tuple[Problem, ...] = ()

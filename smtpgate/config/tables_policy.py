@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from smtpgate.config.table import REQUIRED, Table, key
-from smtpgate.config.values import Reason, Words
+from smtpgate.config.values import Addresses, Hosts, Reason, Words
 
 Mode = Literal["enforce", "shadow", "off"]
 
@@ -20,10 +20,10 @@ class RuleTable(Table):
     direction: Literal["in", "out"] | None = key(
         None, "in: listeners of role mx; out: those of role submission.", shown="both", example='"out"'
     )
-    action: Literal["note", "accept", "tag", "defer", "reject"] = key(
+    action: Literal["note", "accept", "tag", "require-tls", "defer", "reject"] = key(
         REQUIRED,
-        "note: it is recorded; accept: no rule behind it is judged; tag: subject_tag and headers are put on it; defer: "
-        "the client is to come again; reject.",
+        "note: it is recorded; accept: no rule behind it is judged; tag: subject_tag and headers are put on it; "
+        "require-tls: it goes over TLS or is refused; defer: it is to come again; reject.",
         example='"reject"',
     )
     reply: str = key(
@@ -38,9 +38,40 @@ class RuleTable(Table):
         "Fields that are added, with names that begin with X-. What comes with such a field loses it.",
         example='{ "X-Origin" = "outside" }',
     )
+    tls_level: Literal["encrypted", "verified", "dane"] | None = key(
+        None,
+        "For require-tls. encrypted: any TLS; verified: the certificate is right; dane: the DNS names it (DANE).",
+        shown="none",
+        example='"verified"',
+    )
+    leg: Literal["backend", "client", "both"] = key(
+        "backend", "For require-tls: the connection that it is about; of a client, verified asks for its certificate."
+    )
     mode: Mode = key("enforce", "enforce; shadow: what it would do is recorded and not done; off.")
     on_error: Literal["tempfail", "reject", "continue"] = key(
         "tempfail", "What happens to a message that a condition cannot be judged of, as by a division by nothing."
     )
     owner: str = key("", "Who answers for it, for people.", example='"security@example.net"')
     note: str = key("", "Why it is there, for people.", example='"decision of 3 March"')
+
+
+class TLSPolicyTable(Table):
+    """What is asked of TLS, by listener, sender and recipient. All that match hold, the strictest level wins."""
+
+    level: Literal["encrypted", "verified", "dane"] = key(
+        REQUIRED,
+        "encrypted: any TLS; verified: the certificate is right; dane: the DNS names it (DANE). Mail for which that "
+        "cannot be had is refused with 550 5.7.10.",
+        example='"verified"',
+    )
+    leg: Literal["backend", "client", "both"] = key(
+        "backend", "The connection that it is about; of a client, verified asks for its certificate."
+    )
+    listener: Words = key([], "Names of the listeners that it is about; none: all.", example='["submission"]')
+    sender: Addresses = key([], "Senders, written as in routes; none: all.", example='["example.net"]')
+    recipient: Addresses = key([], "Recipients, written as in routes; none: all.", example='["bank.example"]')
+    names: Hosts = key(
+        [],
+        "Names, one of which the server's certificate must have, in place of the server's own.",
+        example='["mail.bank.example"]',
+    )

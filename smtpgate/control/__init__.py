@@ -341,8 +341,7 @@ class Control:
             pool.start()
         self.drains.apply()
         if old is not None:
-            for pool in old.pools.values():
-                pool.close()
+            old.close_pools()
             self._retired.append(old)
             old.retire(self._close)
         self.engine.tell(told.Happened("config.applied", "info", f"revision {fresh.id}", (("config_rev", fresh.id),)))
@@ -358,8 +357,8 @@ class Control:
         """Give a revision up: its probes and, once each, its filters."""
         if revision in self._retired:
             self._retired.remove(revision)
+        revision.close_pools()
         for pool in revision.pools.values():
-            pool.close()
             pool.gone()
         uses = {id(use.filter): use for door in revision.doors.values() for use in door.chain.uses}
         for use in uses.values():

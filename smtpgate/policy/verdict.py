@@ -75,6 +75,7 @@ class Finding:
     :ivar enhanced: enhanced code of the same class; "": the default
     :ivar recipients: indexes of the recipients that it is about; None: all
     :ivar skips: of an `accept`: names of the filters that need not be heard
+    :ivar protects: level of TLS (`policy.protection.LEVELS`) that it asks of the leg to the backend
     :ivar category: one of CATEGORIES; "": that of the filter
     :ivar filter: who says so; set by the chain
     :ivar is_shadow: recorded without effect; set by the chain
@@ -91,6 +92,7 @@ class Finding:
     recipients: frozenset[int] | None = attrs.field(default=None, converter=_indexes)
     skips: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     category: str = attrs.field(default="", validator=attrs.validators.in_(("", *CATEGORIES)))
+    protects: str = ""
     filter: str = ""
     is_shadow: bool = False
     seconds: float = 0.0

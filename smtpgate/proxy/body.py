@@ -14,9 +14,10 @@ from typing import Any
 
 from smtpgate.message.header import HeaderReader, HeaderSection
 from smtpgate.policy.mark import marks
+from smtpgate.policy.protection import NO_NEED
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import PASS
-from smtpgate.proxy.content import Whole
+from smtpgate.proxy.content import Whole, minds_eight_bit, oddity
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.fate import Fate
 from smtpgate.proxy.judge import for_all, judge, judge_each, that_count
@@ -89,11 +90,7 @@ class Body:
         self._edits = transaction.edits
         self.by_chunks = by_chunks
         self._is_raw = is_raw
-        watch = False
-        for leg in delivery.legs:
-            if leg.pool.backend.eight_bit == "reject" and "8BITMIME" not in leg.link.capabilities.words:
-                watch = True
-        self.content = Content(limits.line_length_octets, watch_eight_bit=watch, raw=is_raw)
+        self.content = Content(limits.line_length_octets, watch_eight_bit=minds_eight_bit(delivery.legs), raw=is_raw)
         self._reader = HeaderReader(limits.header_size_octets)
         self._checksum = 0
         self._unsummed = SUMMED_OCTETS
@@ -155,20 +152,14 @@ class Body:
                     passed = Chunk(whole, None)
             await self._header(passed)
         else:
-            await self._pass(passed)
+            self._look(passed)
+            await self._forward(passed)
 
     def _check(self, content: Content) -> None:
         """The rules that an odd message may break."""
-        if content.octets > self._revision.settings.limits.message_size_octets:
-            self.refuse(status.MESSAGE_TOO_BIG)
-        elif content.is_long_line:
-            self.refuse(status.LINE_IN_CONTENT_TOO_LONG)
-        elif content.has_bare_newline and self._door.listener.bare_newline != "normalize":
-            self.refuse(
-                status.BARE_NEWLINE if self._door.listener.bare_newline == "reject" else status.BARE_NEWLINE_CLOSING
-            )
-        elif content.is_eight_bit:
-            self.refuse(status.EIGHT_BIT)
+        odd = oddity(content, self._revision.settings.limits, self._door.listener.bare_newline)
+        if odd is not None:
+            self.refuse(odd)
 
     async def _header(self, first: Chunk) -> None:
         """The header section is complete: look at it, then let it go on with our trace field above it."""
@@ -187,6 +178,11 @@ class Body:
                 assert verdict.decided_by is not None
                 self.refuse(verdict.decided_by.reply())
                 return
+        # Of one that is spooled nothing is sent before the verdict; see `_commit`.
+        refused = None if self._is_spooled else await self._secure()
+        if refused is not None:
+            self.refuse(refused)
+            return
         self._look(first)
         if self._edits.only_adds:
             self._prefix = self._edits.prefix()
@@ -194,15 +190,19 @@ class Body:
             first = Chunk(self._edited(section) + first.content[len(section.octets) :], None)
         await self._forward(first)
 
+    async def _secure(self) -> Reply | None:
+        """What is known of the message may need more protection than its legs have; a Reply where there is none."""
+        need = self._run.need() if self._run.has_findings else NO_NEED
+        if not need:
+            return None
+        refused = await self._delivery.secure(need)
+        return await self._delivery.start(self.by_chunks) if refused is None and self._started else refused
+
     def _edited(self, section: HeaderSection) -> bytes:
         """The header section as it goes on. An edit that finds no field to work on is noted."""
         head, missed = self._edits.apply(section)
         self._transaction.notes += [f"edit_missed:{edit.author}" for edit in missed]
         return head
-
-    async def _pass(self, chunk: Chunk) -> None:
-        self._look(chunk)
-        await self._forward(chunk)
 
     def _look(self, chunk: Chunk) -> None:
         """Content for checksum and filters."""
@@ -275,7 +275,8 @@ class Body:
             elif self._reader.section is None:
                 self._reader.feed(tail.content)
             else:
-                await self._pass(tail)
+                self._look(tail)
+                await self._forward(tail)
         if self._reader.section is None and self.refusal is None:
             await self._header(Chunk(self._reader.finish(), None))
         transaction.octets = self.content.octets
@@ -327,6 +328,9 @@ class Body:
             return answered
         delivery = self._delivery
         if self._spool is not None:
+            refused = await self._secure()
+            if refused is not None:
+                return refused
             refused = await self._unspool(self._spool)
             if refused is not None:
                 return refused
