@@ -58,7 +58,6 @@ from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
-from smtpgate.proxy.tls_reports import TLSReports
 from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
 from smtpgate.smtp import status
 from smtpgate.tasks import Timekeeper
@@ -197,8 +196,6 @@ class Gateway(Service):
         table = self.memory_store.table
         self.provisions = Provisions(self.reactor, self.tell, self.in_thread, table, self.reputation)
         self.connector = Connector(self.poller, self.reactor)
-        self.tls_reports = TLSReports(time.time)
-        self.roads = Roads(self.tls_reports, time.time, self.reactor)
         ledger = Ledger(secret, time.time, self.ledger_store)
         ledger.load(Row(**row) for row in self.ledger_rows)
         self.engine = Engine(
@@ -216,6 +213,7 @@ class Gateway(Service):
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
+        self.roads = Roads(self.control.tls.reports, time.time, self.reactor)
         counted: dict[str, Counted] = {
             "rates": self.limiter,
             "reputation": self.reputation,
@@ -223,7 +221,7 @@ class Gateway(Service):
             "bans": self.control.reception.warden.bans,
             "homes": self.control.reception.warden.homes,
             "drains": self.control.drains,
-            "tls_reports": self.tls_reports,
+            "tls_reports": self.control.tls.reports,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()

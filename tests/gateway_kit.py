@@ -34,7 +34,6 @@ from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
-from smtpgate.proxy.tls_reports import TLSReports
 from smtpgate.proxy.use import Use
 from smtpgate.tasks import Timekeeper
 from smtpgate.testing.ports import Table
@@ -64,7 +63,6 @@ class TestGateway:
         :param resolver: for backends whose servers the DNS names; `http`: where their policies are fetched
         """
         self.resolver, self.http = resolver, http
-        self.tls_reports = TLSReports(time.time)
         self.table = Table(time.time)
         self.events: list[Any] = []
         self.settings = loads(text, "/nowhere/gate.toml")
@@ -153,7 +151,7 @@ class TestGateway:
             )
 
         pools = {name: pool(backend) for name, backend in settings.backends.items() if backend.kind == "servers"}
-        roads = Roads(self.tls_reports, time.time, reactor)
+        roads = Roads(self.control.tls.reports, time.time, reactor)
         destinations = roads.destinations(settings, self.resolver, self.http, self.table, pool)
         limits = self.limiter.limits(settings)
         return Revision(

@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config.loader import loads
 from smtpgate.interfaces import HTTPFailed
@@ -138,6 +139,50 @@ PUBLISHED = {
     ("DANE-EE of another key, and MTA-STS enforce", "right certificate"): (FAILED, FAILED, FAILED, FAILED),
     ("DANE-EE that fits, and MTA-STS of other hosts", "self-signed certificate"): (SAFE, SAFE, SAFE, SAFE),
 }
+
+
+def _counted(fault: str, *rows: tuple[str, str]) -> dict[tuple[str, str], tuple[str, ...]]:
+    return dict.fromkeys(rows, (fault,))
+
+
+#: What is counted for the report of the domain (RFC 8460 section 4.3), where nothing is demanded; success where nothing
+#: stands here.
+COUNTED = {
+    **_counted("starttls-not-supported", *(row for row in PUBLISHED if row[1] == "no STARTTLS")),
+    **_counted("starttls-not-supported", ("DANE-EE that fits", "STARTTLS refused, 502")),
+    **_counted(
+        "validation-failure",
+        ("DANE-EE that fits", "handshake broken"),
+        ("DANE-EE of another key", "right certificate"),
+        ("DANE-EE of another key, and MTA-STS enforce", "right certificate"),
+        ("MTA-STS enforce, of other hosts", "right certificate"),
+    ),
+    **_counted("certificate-host-mismatch", ("DANE-TA that fits", "wrong name"), ("MTA-STS enforce", "wrong name")),
+    **_counted(
+        "certificate-expired",
+        ("DANE-TA that fits", "expired certificate"),
+        ("MTA-STS enforce", "expired certificate"),
+    ),
+    **_counted(
+        "certificate-not-trusted",
+        ("MTA-STS enforce", "self-signed certificate"),
+        ("MTA-STS testing", "self-signed certificate"),
+    ),
+    **_counted("tlsa-invalid", ("TLSA that cannot be used", "wrong name")),
+    **_counted("dnssec-invalid", ("TLSA without an answer", "right certificate")),
+    ("MTA-STS that cannot be fetched", "no STARTTLS"): ("starttls-not-supported", "sts-policy-fetch-error"),
+}
+
+
+def tables() -> str:
+    """Both tables as the document has them."""
+    lines = [f"| a listed server | {' | '.join(DEMANDS[:3])} |", "|---" * 4 + "|"]
+    lines += [f"| {behaviour} | {' | '.join(results)} |" for behaviour, results in LISTED.items()]
+    lines += ["", f"| published | the server | {' | '.join(DEMANDS)} | counted |", "|---" * 7 + "|"]
+    for row, results in PUBLISHED.items():
+        cells = (*row, *results, ", ".join(COUNTED.get(row, ("success",))))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def policy(mode: str, host: str = NAME) -> bytes:
@@ -303,14 +348,15 @@ tls_ca = "{self.ca_file}"
 backend = "out"
 {more}"""
 
-    def mail(self, gateway: TestGateway) -> bytes:
-        """A message to a domain that the DNS knows."""
-        return self.send(gateway, b"b@example.org")
-
     @inlineCallbacks
     def test_each_demand_with_each_publication(self) -> Iterator[Deferred[Any]]:
         """As `PUBLISHED` says."""
         found: dict[tuple[str, str], tuple[str, ...]] = {}
+        counted: dict[tuple[str, str], dict[str, int]] = {}
+
+        def script(gateway: TestGateway) -> tuple[bytes, dict[str, int]]:
+            return self.send(gateway, b"b@example.org"), dict(gateway.control.tls.reports.totals)
+
         for publication, behaviour in PUBLISHED:
             for demand in DEMANDS:
                 backend = self.server(behaviour)
@@ -318,10 +364,23 @@ backend = "out"
                 resolver = FakeResolver(self.zones(publication, behaviour))
                 http = self.web(publication)
                 text = self.named(backend.port, self.policies(demand))
-                reply = yield self.run_script(text, self.mail, resolver=resolver, http=http)
+                said: Any = yield self.run_script(text, script, resolver=resolver, http=http)
+                reply, totals = said
                 row = publication, behaviour
+                counted.setdefault(row, totals)
                 found[row] = (*found.get(row, ()), self.outcome(reply, backend))
         self.assertEqual(found, PUBLISHED)
+        wanted = {row: COUNTED.get(row, ("success",)) for row in PUBLISHED}
+        self.assertEqual({row: tuple(sorted(totals)) for row, totals in counted.items()}, wanted)
+        self.assertTrue(all(set(totals.values()) == {1} for totals in counted.values()))
+
+
+class DocumentTests(SynchronousTestCase):
+    """docs/tls.md."""
+
+    def test_has_the_tables(self) -> None:
+        """As they are tested here."""
+        self.assertIn(tables(), DOCS.read_text(encoding="utf-8"))
 
 
 class StepTests(MatrixCase):

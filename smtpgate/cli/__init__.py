@@ -19,6 +19,7 @@ from smtpgate import __version__
 from smtpgate.cli import access, commands, plugin, policy, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.question import client_address, recipient_path, sender_path
+from smtpgate.policy.tls_report import day_of
 
 ROLES = ("owner", "admin", "operator", "helpdesk", "auditor")
 
@@ -100,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     verb("backends", commands.backends)
     verb("filters", commands.filters)
     verb("rules", policy.rules)
+    verb("tls-report", policy.tls_report).add_argument(
+        "--date", default="", type=_as(day_of), metavar="DAY", help="as 2026-11-27, in UTC; without it the last one"
+    )
     _traffic(verb)
     for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):
         one = verb(name, run)

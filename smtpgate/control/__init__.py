@@ -22,6 +22,7 @@ from smtpgate.control.dryrun import Trials
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.policy import Policy
 from smtpgate.control.routing import explain_route
+from smtpgate.control.tls import TLSWatch
 from smtpgate.control.traffic import Traffic
 from smtpgate.control.views import (
     Actor,
@@ -121,6 +122,7 @@ class Control:
         self._retired: list[Revision] = []
         self.outcomes = Outcomes(engine.wall)
         self.policy = Policy(engine.wall, self._current)
+        self.tls = TLSWatch(engine.wall, self._current)
 
     def _current(self) -> Revision:
         assert self.revision is not None

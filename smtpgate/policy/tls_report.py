@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -40,6 +41,16 @@ class Row:
     hosts: tuple[str, ...] = ()
     successes: int = 0
     failures: dict[tuple[str, str], int] = attrs.field(factory=dict)
+
+
+def day_of(text: str) -> str:
+    """A day as it is written here, as 2026-11-27; raises ValueError for what is none."""
+    try:
+        if datetime.date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise ValueError("a day is written as 2026-11-27")
 
 
 def report(day: str, organisation: str, domain: str, rows: Iterable[Row]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Destinations:
     """The pools of one backend of kind mx.
 
     :ivar backend: as it is configured
+    :ivar resolver: an `interfaces.IResolver`
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Destinations:
         """
         self.backend = backend
         self._own_name = own_name
-        self._resolver = resolver
+        self.resolver = resolver
         self._clock = clock
         self._make = make
         self._most = most
@@ -93,7 +94,7 @@ class Destinations:
         known = self._known.get(domain)
         if known is None or known.until <= now:
             try:
-                asked = ensureDeferred(find(self._resolver, domain, self._own_name))
+                asked = ensureDeferred(find(self.resolver, domain, self._own_name))
                 hop = await within(asked, now + LOOK_UP_S)
             except NoNextHop as error:
                 return error.reply

@@ -71,11 +71,15 @@ class NoRoad(Exception):
 
 @attrs.frozen
 class Route:
-    """One server: where it is, and how the way to it is protected."""
+    """One server: where it is, and how the way to it is protected.
+
+    :ivar doubt: what is wrong with what its domain publishes, and does not keep the mail from going
+    """
 
     addresses: list[Address]
     plan: plans.Plan
     policy: Published
+    doubt: str = ""
 
 
 @attrs.frozen
@@ -109,13 +113,13 @@ class Guard:
         if fault:
             self._reports.failed(self._hop.domain, policy, host, fault)
 
-    def opened(self, host: str, policy: Published, tls: TLSFacts | None) -> None:
+    def opened(self, host: str, route: Route, tls: TLSFacts | None) -> None:
         """A connection stands."""
-        doubt = plans.NO_STARTTLS if tls is None else tls.doubt
+        doubt = plans.NO_STARTTLS if tls is None else tls.doubt or route.doubt
         if doubt:
-            self._reports.failed(self._hop.domain, policy, host, doubt)
+            self._reports.failed(self._hop.domain, route.policy, host, doubt)
         else:
-            self._reports.succeeded(self._hop.domain, policy)
+            self._reports.succeeded(self._hop.domain, route.policy)
 
     # The way
 
@@ -131,7 +135,9 @@ class Guard:
             return Route(host.addresses, plans.Plan("off"), NOTHING)
         published = await self._records(host, port) if self._backend.dane else None
         if published is not None:
-            return Route(host.addresses, self._by_dane(host, need, tls, *published), Published("tlsa", published[2]))
+            plan = self._by_dane(host, need, tls, *published)
+            doubt = "" if published[1] else "tlsa-invalid"
+            return Route(host.addresses, plan, Published("tlsa", published[2]), doubt)
         policy = await self._sts.policy(self._hop.domain) if self._backend.mta_sts else None
         shown = Published("sts", policy.lines, policy.hosts) if policy is not None else NOTHING
         if need.level == "dane":
@@ -152,10 +158,9 @@ class Guard:
         elif need:
             plan = plans.Plan("required", tls, need=need, unmet=plans.unmet(need))
         elif policy is not None and policy.mode == "testing":
-            if not is_named:
-                self.failed(name, shown, "validation-failure")
             mode = plans.MODES[self._backend.tls]
             plan = plans.Plan(mode, tls.looked_at((name,)), mode == "optional")
+            return Route(host.addresses, plan, shown, "" if is_named else "validation-failure")
         else:
             plan = plans.of_backend(self._backend, tls, need)
         return Route(host.addresses, plan, shown)
@@ -175,7 +180,6 @@ class Guard:
         if need.level == "dane" or need.is_strict and not self._hop.is_secure:
             reason = f"no TLSA record of {host.name} can be used"
             raise NoRoad("starttls", plans.unmet(need), reason, "tlsa-invalid", policy)
-        self.failed(host.name, policy, "tlsa-invalid")
         if need.level == "verified" or self._backend.tls == "verify":
             checked = tls.verified(need.names, self._names(host.name, False))
             return plans.Plan("required", checked, need=need, unmet=plans.unmet(need) if need else None)

@@ -12,6 +12,10 @@ from smtpgate.proxy.pool import Pool
 from smtpgate.smtp import status
 from smtpgate.smtp.reply import Reply
 
+#: Links that a session keeps: as many as one transaction may have (`proxy.exchange.BACKENDS`). A session that sends to
+#: all the world has a destination for each domain.
+KEPT = 8
+
 
 class KeptLinks:
     """Places for links.
@@ -52,6 +56,8 @@ class KeptLinks:
             _give_up(pool, link)
         else:
             self._links[pool] = link
+            if len(self._links) > KEPT and not self.is_pinned:
+                self._hand_over(next(iter(self._links)))
             pool.slots.rest(link, None if self.is_pinned else lambda: self._hand_over(pool))
 
     def _hand_over(self, pool: Pool) -> None:

@@ -73,7 +73,7 @@ class Opener:
             if failure.stage == "starttls":
                 guard.failed(server.host, route.policy, failure.fault or "validation-failure")
             raise
-        guard.opened(server.host, route.policy, link.tls)
+        guard.opened(server.host, route, link.tls)
 
     async def _try(
         self,

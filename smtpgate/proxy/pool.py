@@ -165,6 +165,9 @@ class Pool:
         if before != state:
             server.state = state
             server.changed_at = self._clock.seconds()
+            if self.backend.kind == "mx":
+                # Strangers' servers are no news of ours.
+                return
             self._tell(ServerChanged(self.backend.name, server.name, before, state, why))
 
     def _reached(self, server: ServerState) -> None:

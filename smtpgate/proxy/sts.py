@@ -16,6 +16,7 @@ import attrs
 from smtpgate.interfaces import HTTPFailed
 from smtpgate.policy.names import Answer
 from smtpgate.policy.sts import BadPolicy, Policy, parse, record_id
+from smtpgate.proxy.shared import Flight
 
 #: RFC 8461 section 3.3 suggests 64 kilobytes and a minute; mail waits for this, so it is less.
 POLICY_OCTETS: Final = 64 * 1024
@@ -55,6 +56,7 @@ class Policies:
         self._failed = failed
         self._large: OrderedDict[str, _Kept] = OrderedDict()
         self._not_before: OrderedDict[str, float] = OrderedDict()
+        self._running: dict[str, Flight] = {}
 
     async def policy(self, domain: str) -> Policy | None:
         """The policy of a domain; None where it has none."""
@@ -68,12 +70,28 @@ class Policies:
             return kept.policy if kept is not None else None
         if now < self._not_before.get(domain, 0.0):
             return kept.policy if kept is not None else None
-        fetched = await self._fetch(domain)
-        if fetched is None:
-            self._remember(self._not_before, domain, now + AGAIN_S)
-            return kept.policy if kept is not None else None
-        await self._put(domain, _Kept(id, fetched, now + fetched.max_age_s))
-        return fetched
+        fetched: Policy | None = await self._flight(domain, id).wait()
+        return fetched if fetched is not None or kept is None else kept.policy
+
+    def _flight(self, domain: str, id: str) -> Flight:
+        """One fetch of a domain at a time, which goes on when those who wait have gone."""
+        flight = self._running.get(domain)
+        if flight is None:
+            flight = Flight(self._renew(domain, id))
+            if not flight.is_done:
+                self._running[domain] = flight
+        return flight
+
+    async def _renew(self, domain: str, id: str) -> Policy | None:
+        try:
+            fetched = await self._fetch(domain)
+            if fetched is None:
+                self._remember(self._not_before, domain, self._wall() + AGAIN_S)
+            else:
+                await self._put(domain, _Kept(id, fetched, self._wall() + fetched.max_age_s))
+            return fetched
+        finally:
+            self._running.pop(domain, None)
 
     async def _fetch(self, domain: str) -> Policy | None:
         url = f"https://mta-sts.{domain}/.well-known/mta-sts.txt"
