@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
     verb("filters", commands.filters)
     verb("rules", policy.rules)
     verb("tls-report", policy.tls_report).add_argument(
-        "--date", default="", type=_as(day_of), metavar="DAY", help="as 2026-11-27, in UTC; without it the last one"
+        "--date", type=_as(day_of), metavar="DAY", help="as 2026-11-27, in UTC; without it the last one"
     )
     _traffic(verb)
     for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):

@@ -28,7 +28,7 @@ _REPORTS = (("DOMAIN", "domain"), ("SUCCESSES", "successes"), ("FAILURES", "fail
 
 def tls_report(args: argparse.Namespace) -> None:
     """How TLS to the servers of each domain fared on a day; with --json the reports as RFC 8460 has them."""
-    found = Gateway(args.config).ask("GET", f"/tls-reports?date={args.date}")
+    found = Gateway(args.config).ask("GET", f"/tls-reports?date={args.date or ''}")
     if args.json:
         say_json([one["report"] for one in found["items"]])
         return
