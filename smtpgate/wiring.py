@@ -112,7 +112,9 @@ class Provisions:
         return Children(self._reactor, content.children, content.child_memory_octets, content.time_s, tell=self._tell)
 
     def _resolver(self, settings: Settings) -> Resolver:
-        return Resolver(self._reactor, settings.resolver.servers, settings.resolver.timeout_s, tell=self._tell)
+        dns = settings.resolver
+        trusts = dns.validating.contains
+        return Resolver(self._reactor, dns.servers, dns.timeout_s, tell=self._tell, trusts=trusts)
 
     def _connect(self, endpoint: str, timeout_s: float) -> Deferred[Any]:
         return connect(self._reactor, endpoint, timeout_s)

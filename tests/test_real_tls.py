@@ -1,4 +1,4 @@
-"""The gateway as a process before servers that a real DNS server names: DANE over the wire, and counts that outlive it."""
+"""The gateway as a process before servers that a DNS server names: DANE over the wire, and counts that outlive it."""
 
 from __future__ import annotations
 

@@ -25,6 +25,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpgate.config.loader import loads
 from smtpgate.interfaces import HTTPFailed
 from smtpgate.net.http import Response
+from smtpgate.policy.verdict import Finding
+from smtpgate.proxy.use import Use
 from smtpgate.testing.ports import HTTP
 from smtpgate.testing.resolver import FakeResolver
 from smtpgate.wiring import rules_of
@@ -293,7 +295,29 @@ class ListedTests(MatrixCase):
         self.assertEqual(found, LISTED)
 
 
-class PublishedTests(MatrixCase):
+class NamedCase(MatrixCase):
+    """Mail that goes where the DNS says."""
+
+    def named(self, port: int, more: str = "") -> str:
+        """A gateway whose mail goes where the DNS says."""
+        return f"""
+hostname = "gate.example.com"
+[listeners.front]
+listen = ["tcp:0:interface=127.0.0.1"]
+role = "submission"
+tls = "off"
+relay_from = ["127.0.0.0/8"]
+[backends.out]
+kind = "mx"
+port = {port}
+allow_private = true
+tls_ca = "{self.ca_file}"
+[[routes]]
+backend = "out"
+{more}"""
+
+
+class PublishedTests(NamedCase):
     """Servers that the DNS names."""
 
     def zones(self, publication: str, behaviour: str) -> dict[str, Any]:
@@ -330,24 +354,6 @@ class PublishedTests(MatrixCase):
         http.answer = lambda *_: succeed(answer) if fetch else fail(HTTPFailed("no answer within 10 s"))
         return http
 
-    def named(self, port: int, more: str = "") -> str:
-        """A gateway whose mail goes where the DNS says."""
-        return f"""
-hostname = "gate.example.com"
-[listeners.front]
-listen = ["tcp:0:interface=127.0.0.1"]
-role = "submission"
-tls = "off"
-relay_from = ["127.0.0.0/8"]
-[backends.out]
-kind = "mx"
-port = {port}
-allow_private = true
-tls_ca = "{self.ca_file}"
-[[routes]]
-backend = "out"
-{more}"""
-
     @inlineCallbacks
     def test_each_demand_with_each_publication(self) -> Iterator[Deferred[Any]]:
         """As `PUBLISHED` says."""
@@ -373,6 +379,46 @@ backend = "out"
         wanted = {row: COUNTED.get(row, ("success",)) for row in PUBLISHED}
         self.assertEqual({row: tuple(sorted(totals)) for row, totals in counted.items()}, wanted)
         self.assertTrue(all(set(totals.values()) == {1} for totals in counted.values()))
+
+
+class NameTests(NamedCase):
+    """Whose certificate counts, by what says that a host is a server of the domain."""
+
+    HOST = "mx.provider.example"
+
+    @inlineCallbacks
+    def test_a_host_elsewhere(self) -> Iterator[Deferred[Any]]:
+        """An unsigned answer proves nothing: the domain's own name counts then, and that of a host within it."""
+        for names, signed, confirmed, host, wanted in (
+            ([self.HOST], False, False, self.HOST, NEEDED),
+            (["example.org"], False, False, self.HOST, SAFE),
+            ([self.HOST], True, False, self.HOST, SAFE),
+            (["example.org"], True, False, self.HOST, SAFE),
+            ([self.HOST], False, True, self.HOST, SAFE),
+            (["mx.example.org"], False, False, "mx.example.org", SAFE),
+            (["mx.xexample.org"], False, False, "mx.xexample.org", NEEDED),
+            (["*.org"], False, False, "mx.example.org", NEEDED),
+        ):
+            backend = Backend((), STARTTLS, certificate=self.issue(self.ca, *names))
+            self.addCleanup(backend.close)
+            zones: dict[str, Any] = {
+                "example.org": {"MX": f"10 {host}", "authentic": signed},
+                host: {"A": "127.0.0.1"},
+            }
+            http = HTTP()
+            http.answer = lambda *_: succeed(
+                Response(200, {"content-type": "text/plain"}, policy("testing", self.HOST))
+            )
+            if confirmed:
+                zones["_mta-sts.example.org"] = {"TXT": "v=STSv1; id=1;"}
+            text = self.named(backend.port, self.policies("verified"))
+            reply = yield self.run_script(
+                text,
+                lambda gateway: self.send(gateway, b"b@example.org"),
+                resolver=FakeResolver(zones),
+                http=http,
+            )
+            self.assertEqual(self.outcome(reply, backend), wanted, (names, signed, confirmed, host))
 
 
 class DocumentTests(SynchronousTestCase):
@@ -588,6 +634,38 @@ recipient = ["b@example.net"]
                     self.assertRegex(client.say(b"RCPT TO:<b@example.net>"), wanted)
 
         return self.run_script(self.config(backend.port, tls="optional", listener=listener) + policy, run)
+
+    @inlineCallbacks
+    def test_a_filter_that_asks_too_late(self) -> Iterator[Deferred[Any]]:
+        """The content has gone when it speaks: the server gets no end of it, and the client is told."""
+
+        class Late:
+            """Asks at the end, and does not say that messages must wait for it."""
+
+            def session(self, session: Any) -> None:
+                """Nothing."""
+
+            def transaction(self, transaction: Any) -> Late:
+                """The same for all."""
+                return self
+
+            def end(self) -> Finding:
+                """What it asks for."""
+                return Finding("secret", protects="encrypted")
+
+            def close(self) -> None:
+                """Nothing."""
+
+        use = Use("late", Late(), frozenset({"end"}), frozenset({"mx"}))
+        for behaviour, wanted in (("no STARTTLS", NEEDED), ("right certificate", SAFE)):
+            backend = self.server(behaviour)
+            text = self.config(backend.port, backend_tls="optional")
+            reply: Any = yield self.run_script(text, self.send, [use])
+            if wanted == SAFE:
+                self.assertEqual(self.outcome(reply, backend), SAFE)
+            else:
+                self.assertRegex(reply, rb"^550 5\.7\.10 ")
+                self.assertEqual(backend.messages, [])
 
     @inlineCallbacks
     def test_names_of_a_policy(self) -> Iterator[Deferred[Any]]:

@@ -98,7 +98,11 @@ def settings(
         backends=backends,
         routes=tuple(_route(n, table, document) for n, table in enumerate(file.routes)),
         trusted_relays=NetworkList(file.trusted_relays),
-        resolver=model.Resolver(tuple(map(parse_name_server, file.resolver.servers)), file.resolver.timeout),
+        resolver=model.Resolver(
+            tuple(map(parse_name_server, file.resolver.servers)),
+            file.resolver.timeout,
+            NetworkList(file.resolver.validating),
+        ),
         content=_content(file.content),
         classes=classes(file.classes),
         pressure=pressure(file.pressure),

@@ -118,9 +118,9 @@ def backends_can_have_it(tree: Settings) -> Iterator[Fault]:
 
 def dane_has_a_resolver(tree: Settings) -> Iterator[Fault]:
     """What a resolver elsewhere says to be signed anybody on the way could have said."""
-    far = [host for host, _ in tree.resolver.servers if not is_loopback(host)]
-    near = any(is_loopback(host) for host, _ in tree.resolver.servers)
-    if near or not tree.resolver.servers:
+    dns = tree.resolver
+    far = [host for host, _ in dns.servers if not is_loopback(host) and not dns.validating.contains(host)]
+    if len(far) < len(dns.servers) or not dns.servers:
         return
     hint = 'run a validating resolver here, as Unbound, and write [resolver] and servers = ["127.0.0.1"]'
     message = f"the resolver {far[0]} is not on this machine: its word that records are signed is not taken"

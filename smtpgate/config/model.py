@@ -297,6 +297,7 @@ class Resolver:
 
     servers: tuple[tuple[str, int], ...] = ()
     timeout_s: float = 3.0
+    validating: NetworkList = NO_NETWORKS
 
 
 @attrs.frozen

@@ -363,6 +363,12 @@ class ResolverTable(Table):
         example='["127.0.0.1"]',
     )
     timeout: Wait = key("3s", "Time for one question, over all resolvers that are tried.")
+    validating: Networks = key(
+        [],
+        "Resolvers elsewhere whose word on DNSSEC is taken, where nobody on the way can forge it. Those on this machine "
+        "need not stand here.",
+        example='["10.0.0.53"]',
+    )
 
 
 class ContentTable(Table):

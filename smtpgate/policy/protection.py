@@ -15,10 +15,11 @@ from typing import Final
 import attrs
 
 from smtpgate.policy.transaction import TLSFacts
+from smtpgate.policy.verdict import TLS_LEVELS
 
 #: Mildest first. "encrypted": any TLS; "verified": chain and name of the certificate are right, or DANE says that it
 #: is; "dane": DANE says so.
-LEVELS: Final = ("", "encrypted", "verified", "dane")
+LEVELS: Final = TLS_LEVELS
 #: By what a certificate was proved (`TLSFacts.proof`), and the level that it comes to.
 PROOFS: Final = {"": "encrypted", "chain": "verified", "pin": "verified", "dane": "dane"}
 

@@ -327,10 +327,10 @@ class Body:
         if answered is not None:
             return answered
         delivery = self._delivery
+        refused = await self._secure() if self._spool is not None else delivery.lacks(self._run.need())
+        if refused is not None:
+            return refused
         if self._spool is not None:
-            refused = await self._secure()
-            if refused is not None:
-                return refused
             refused = await self._unspool(self._spool)
             if refused is not None:
                 return refused

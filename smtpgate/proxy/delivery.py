@@ -141,6 +141,14 @@ class Delivery:
             answers |= await part.secure(need, is_alone)
         return self._begun_anew(answers)
 
+    def lacks(self, need: Need) -> Reply | None:
+        """Content has gone, and only now it is known what the message needs: a Reply where a leg has less. None of them
+        is committed then."""
+        if all(need.is_met(leg.link.tls, leg.link.need) for part in self._parts.values() for leg in part.living):
+            return None
+        self.abandon("it has not the protection that the message needs")
+        return status.ENCRYPTION_NEEDED
+
     def _begun_anew(self, answers: Mapping[Recipient, Reply | None]) -> Reply | None:
         """What is to be said of it; see `again`."""
         each = self.transaction.hears_each
