@@ -365,8 +365,8 @@ class ResolverTable(Table):
     timeout: Wait = key("3s", "Time for one question, over all resolvers that are tried.")
     validating: Networks = key(
         [],
-        "Resolvers elsewhere whose word on DNSSEC is taken, where nobody on the way can forge it. Those on this machine "
-        "need not stand here.",
+        "Resolvers elsewhere whose word on DNSSEC is taken, where nobody on the way can forge it. Those on this "
+        "machine need not stand here.",
         example='["10.0.0.53"]',
     )
 
