@@ -17,6 +17,7 @@ from smtpgate.config.model import Backend as BackendSettings
 from smtpgate.policy.addresses import is_public
 from smtpgate.proxy import destinations as module
 from smtpgate.proxy.destinations import IDLE_S, Destinations
+from smtpgate.proxy.kept import KEPT
 from smtpgate.proxy.nexthop import HOSTS, NextHop, NoNextHop, find
 from smtpgate.smtp import status
 from smtpgate.smtp.reply import Reply
@@ -275,6 +276,29 @@ backend = "out"
             revision = gateway.control.revision
             assert revision is not None
             self.assertEqual({domain for domain, _ in revision.destinations["out"].pools}, {"a.example", "b.example"})
+
+        return self.run_mx(backend, zones, run)
+
+    def test_links_that_a_session_keeps(self) -> Deferred[Any]:
+        """One that sends to all the world keeps the last few, and has each domain's mail go over one."""
+        domains = [f"d{number}.example" for number in range(12)]
+        zones = {domain: {"MX": "10 mx.example"} for domain in domains} | {"mx.example": {"A": "127.0.0.1"}}
+        backend = Backend()
+
+        def run(gateway: TestGateway) -> None:
+            with Client(gateway.port()) as client:
+                client.hello()
+                for domain in (*domains, domains[-1]):
+                    self.assertRegex(client.message(recipients=(b"x@" + domain.encode(),)), rb"^250 ")
+                revision = gateway.control.revision
+                assert revision is not None
+                pools = [pool for _, pool in revision.destinations["out"].pools]
+                links = [server.links for pool in pools for server in pool.servers]
+                self.assertEqual((len(links), sum(links)), (len(domains), KEPT))
+                client.say(b"QUIT")
+            self.assertTrue(gateway.idle())
+            self.assertTrue(gateway.until(lambda: all(pool.is_idle for pool in pools)))
+            self.assertEqual(len(backend.connections), len(domains))
 
         return self.run_mx(backend, zones, run)
 

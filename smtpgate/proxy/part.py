@@ -115,7 +115,6 @@ class Part:
         """Relay recipients; the servers' replies, or ours for them, one each.
 
         :param need: what they ask of their link; those who ask for more than the others have a leg of their own
-
         :param is_first: the transaction has no other leg. Another one waits for no slot, or two transactions could wait
             for each other: its recipients hear 452, and come in a transaction of their own
         """
@@ -139,7 +138,8 @@ class Part:
     ) -> list[Reply]:
         if self.broken is not None:
             return [self.broken.reply] * len(group)
-        if leg is None and need and self._kept.has_less(self.pool, need):
+        # The link of a login is in use, or kept: no other will do.
+        if leg is None and need and (self._kept.has_less(self.pool, need) or self.legs and self._kept.is_pinned):
             return [status.ENCRYPTION_NEEDED] * len(group)
         session = self.transaction.session
         # A 2yz to RCPT of this backend went to the client: no other server may take over.
@@ -237,6 +237,9 @@ class Part:
             if need.is_met(leg.link.tls, leg.link.need):
                 leg.need = leg.need.and_(need)
                 answers.update(dict.fromkeys(group))
+                continue
+            if self._kept.is_pinned:
+                answers.update(dict.fromkeys(group, status.ENCRYPTION_NEEDED))
                 continue
             self.legs.remove(leg)
             leg.abandon("it has not the protection that the message needs")
