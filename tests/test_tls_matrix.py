@@ -421,6 +421,72 @@ class NameTests(NamedCase):
             self.assertEqual(self.outcome(reply, backend), wanted, (names, signed, confirmed, host))
 
 
+class DowngradeTests(NamedCase):
+    """Who can hinder answers of the DNS must not be able to take DANE away."""
+
+    @inlineCallbacks
+    def test_answers_that_do_not_come(self) -> Iterator[Deferred[Any]]:
+        """A signed domain's mail waits for them; one that is not signed has nothing to lose."""
+        for fault, signed, wanted in (
+            ({"AAAA": "servfail"}, True, "451 4.4.3"),
+            ({"A": "timeout"}, True, "451 4.4.3"),
+            ({"CNAME": "servfail"}, True, FAILED),
+            ({"AAAA": "servfail"}, False, CLEAR),
+            ({"CNAME": "servfail"}, False, CLEAR),
+        ):
+            backend = self.server("no STARTTLS")
+            zones = {
+                "example.org": {"MX": f"10 {NAME}", "authentic": signed},
+                NAME: {"A": "127.0.0.1", "faults": fault, "authentic": signed},
+                f"_{backend.port}._tcp.{NAME}": {"TLSA": f"3 1 1 {'00' * 32}", "authentic": signed},
+            }
+            reply = yield self.run_script(
+                self.named(backend.port),
+                lambda gateway: self.send(gateway, b"b@example.org"),
+                resolver=FakeResolver(zones),
+            )
+            self.assertEqual(self.outcome(reply, backend), wanted, (fault, signed))
+
+    @inlineCallbacks
+    def test_records_behind_an_alias(self) -> Iterator[Deferred[Any]]:
+        """Those of the name that it stands for come first, then its own (RFC 7672 section 2.2)."""
+        fits, other = self.digest("right certificate"), "00" * 32
+        for behind, own, wanted in ((fits, other, SAFE), (other, fits, FAILED), (None, fits, SAFE), (None, None, SAFE)):
+            backend = self.server("right certificate")
+            zones: dict[str, Any] = {
+                "example.org": {"MX": f"10 {NAME}"},
+                NAME: {"CNAME": "real.example"},
+                "real.example": {"A": "127.0.0.1"},
+            }
+            for name, key in (("real.example", behind), (NAME, own)):
+                if key is not None:
+                    zones[f"_{backend.port}._tcp.{name}"] = {"TLSA": f"3 1 1 {key}"}
+            reply = yield self.run_script(
+                self.named(backend.port),
+                lambda gateway: self.send(gateway, b"b@example.org"),
+                resolver=FakeResolver(zones, is_authentic=True),
+            )
+            self.assertEqual(self.outcome(reply, backend), wanted, (behind, own))
+
+    def test_names_beside_a_policy(self) -> Deferred[Any]:
+        """With MTA-STS the certificate must be for the host too, whatever names a table of ours gives."""
+        backend = Backend((), STARTTLS, certificate=self.issue(self.ca, "mail.bank.example"))
+        self.addCleanup(backend.close)
+        zones = {
+            "example.org": {"MX": f"10 {NAME}"},
+            NAME: {"A": "127.0.0.1"},
+            "_mta-sts.example.org": {"TXT": "v=STSv1; id=1;"},
+        }
+        http = HTTP()
+        http.answer = lambda *_: succeed(Response(200, {"content-type": "text/plain"}, policy("enforce")))
+        text = self.named(backend.port, '[[tls_policies]]\nlevel = "verified"\nnames = ["mail.bank.example"]\n')
+
+        def run(gateway: TestGateway) -> None:
+            self.assertEqual(self.outcome(self.send(gateway, b"b@example.org"), backend), FAILED)
+
+        return self.run_script(text, run, resolver=FakeResolver(zones), http=http)
+
+
 class DocumentTests(SynchronousTestCase):
     """docs/tls.md."""
 

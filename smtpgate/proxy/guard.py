@@ -147,8 +147,7 @@ class Guard:
             if not is_named:
                 reason = f"{name} is none of the hosts of the MTA-STS policy of {self._hop.domain}"
                 raise NoRoad("starttls", status.BACKEND_TLS_FAILED, reason, "validation-failure", shown)
-            need = need if need.level else Need()
-            plan = plans.Plan("required", tls.verified(need.names, (name,)), need=need)
+            plan = plans.Plan("required", tls.verified((*need.names, (name,))), need=need)
             return Route(host.addresses, plan, shown)
         if need.is_strict and not self._hop.is_secure:
             raise NoRoad("starttls", plans.unmet(need), f"nothing proves that {name} is the server", "", shown)
@@ -194,6 +193,11 @@ class Guard:
         else:
             answers = [await self._resolver.lookup(name, kind) for kind in ("AAAA", "A")]
         found = [str(address) for answer in answers for address in answer.records]
+        if self._hop.is_secure and self._backend.dane and any(answer.is_temporary for answer in answers):
+            # Without that answer nobody knows whether DANE is asked for (RFC 7672 section 2.1.1).
+            raise NoRoad(
+                "connect", status.DNS_FAILED, f"addresses of {name}: not all that can be used", "dnssec-invalid"
+            )
         if not found:
             if any(answer.is_temporary for answer in answers):
                 raise NoRoad("connect", status.DNS_FAILED, f"addresses of {name}: no answer that can be used")
@@ -210,8 +214,11 @@ class Guard:
         vouches for. Raises NoRoad where it cannot be known (RFC 7672 section 2.1)."""
         if not (self._hop.is_secure and host.is_secure):
             return None
-        # The name behind a signed alias comes first (RFC 7672 section 2.2.2).
+        # The name behind a signed alias comes first (RFC 7672 section 2.2).
         alias: Answer = await self._resolver.lookup(host.name, "CNAME")
+        if alias.is_temporary:
+            reason = f"CNAME of {host.name}: {alias.status}"
+            raise NoRoad("starttls", status.BACKEND_TLS_FAILED, reason, "dnssec-invalid", Published("tlsa"))
         target = [str(one) for one in alias.records if alias.status == "ok" and alias.is_authentic]
         for base in (*target[:1], host.name):
             answer: Answer = await self._resolver.lookup(f"_{port}._tcp.{base}", "TLSA")
