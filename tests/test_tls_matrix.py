@@ -490,6 +490,27 @@ class DowngradeTests(NamedCase):
 class DocumentTests(SynchronousTestCase):
     """docs/tls.md."""
 
+    def test_its_configuration_can_be_loaded(self) -> None:
+        """All of it together, beside listeners of both kinds."""
+        text = """
+hostname = "gate.example.com"
+local_domains = ["example.net"]
+[listeners.mx]
+listen = ["tcp:25"]
+[listeners.out]
+listen = ["tcp:587"]
+role = "submission"
+relay_from = ["192.0.2.0/24"]
+[backends.mail]
+servers = ["192.0.2.10:25"]
+[[routes]]
+listener = "mx"
+backend = "mail"
+"""
+        blocks = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+        settings = loads(text + "".join(blocks), "/nowhere/gate.toml")
+        self.assertEqual((len(blocks), len(settings.tls_policies), settings.backends["world"].kind), (2, 2, "mx"))
+
     def test_has_the_tables(self) -> None:
         """As they are tested here."""
         self.assertIn(tables(), DOCS.read_text(encoding="utf-8"))

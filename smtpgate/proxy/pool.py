@@ -336,10 +336,7 @@ class Pool:
 
     async def _open_counted(self, server: ServerState, session: Session, deadline: float, need: Need) -> Link:
         name = session.traffic_class
-        parked = self.slots.idle(server.name, session)
-        if parked is not None and not need.is_met(parked.tls, parked.need):
-            parked.quit()
-            parked = None
+        parked = self.slots.idle(server.name, session, need)
         if parked is not None:
             # It is counted as a link of that server already.
             parked.begin(name, self._clock.seconds())
