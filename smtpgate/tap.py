@@ -25,6 +25,7 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from smtpgate import __version__
+from smtpgate.config.check_tls import asks_for_proof
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Backend, Listener, Settings
@@ -413,6 +414,9 @@ class Gateway(Service):
             )
         parts = {name: one.share for name, one in settings.classes.items()}
         contexts = {name: self._client_tls(backend) for name, backend in settings.backends.items()}
+        for name, tls in contexts.items():
+            if tls is not None and (settings.backends[name].kind == "mx" or asks_for_proof(settings, name)):
+                tls.prepare()
 
         def pool(backend: Backend, guard: Guard | None = None) -> Pool:
             return Pool(

@@ -252,3 +252,23 @@ backend = "other"
             self.assertEqual(carries(plain, b"MAIL"), [])
 
         return self.run_script(text + '[[tls_policies]]\nlevel = "encrypted"\n', run)
+
+    @inlineCallbacks
+    def test_a_file_that_is_gone(self) -> Iterator[Deferred[Any]]:
+        """Authorities that were there when the configuration was loaded, and are not when they are needed: not now."""
+        backend = self.server("right certificate")
+        gone = self.folder / "gone.pem"
+        gone.write_bytes(self.ca_file.read_bytes())
+        policy = '[[tls_policies]]\nlevel = "verified"\nsender = ["example.com"]\n'
+        text = self.config(backend.port, backend=f'tls_ca = "{gone}"\ntls_name = "x"', backend_tls="optional") + policy
+
+        def run(gateway: TestGateway) -> None:
+            gone.unlink()
+            with Client(gateway.port()) as client:
+                client.hello()
+                client.say(b"MAIL FROM:<a@example.com>")
+                self.assertRegex(client.say(b"RCPT TO:<b@example.net>"), rb"^451 4\.7\.5 ")
+                client.say(b"RSET")
+                self.assertRegex(client.message(MESSAGE, sender=b"a@example.org"), rb"^250 ")
+
+        yield self.run_script(text, run)

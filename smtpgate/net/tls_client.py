@@ -11,15 +11,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
+from smtpgate.interfaces import Unavailable
 from smtpgate.net.dane import fault_of, proves
 from smtpgate.net.tls_context import TLSConfigError, TLSFailed, context, explain, load_pem, note_verification
 from smtpgate.policy.tlsa import TLSA
+
+#: Ways to look at certificates: strict refuses those that are wrong, looks notes what is wrong, any takes all.
+_KINDS: Final = ("strict", "looks", "any")
 
 
 class ClientSide:
@@ -79,25 +84,34 @@ class ClientTLS(ClientSide):
                 self._context.set_default_verify_paths()
             self._context.set_verify(SSL.VERIFY_PEER, note_verification if looks else _strict_verification)
 
+    def prepare(self, kinds: Iterable[str] = _KINDS) -> None:
+        """Read now what connections that ask for more will need. Raises TLSConfigError."""
+        for kind in kinds:
+            if kind not in self._variants and not (kind == "strict" and self.verifies):
+                ca, certificate = self._given
+                self._variants[kind] = ClientTLS(
+                    verifies=kind == "strict",
+                    name=self.name,
+                    ca=ca,
+                    pins=self._pins if kind == "strict" else (),
+                    certificate=certificate,
+                    looks=kind == "looks",
+                )
+
     def _variant(self, kind: str) -> ClientTLS:
-        """The same with another way to look at certificates; made when it is first needed."""
+        """The same with another way to look at certificates. Raises Unavailable where its files cannot be read now."""
         if kind == "strict" and self.verifies:
             return self
-        made = self._variants.get(kind)
-        if made is None:
-            ca, certificate = self._given
-            made = self._variants[kind] = ClientTLS(
-                verifies=kind == "strict",
-                name=self.name,
-                ca=ca,
-                pins=self._pins if kind == "strict" else (),
-                certificate=certificate,
-                looks=kind == "looks",
-            )
-        return made
+        try:
+            self.prepare((kind,))
+        except TLSConfigError as error:
+            raise Unavailable(str(error)) from error
+        return self._variants[kind]
 
     def verified(self, names: Iterable[Iterable[str]] = (), hosts: Sequence[str] = ()) -> ClientSide:
         """For a message that needs a certificate that is right.
+
+        Raises Unavailable, as do the others.
 
         :param names: it must be for one of each of these
         :param hosts: where there are no `names`: for one of these; none: that of the backend, or of the server

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import ensureDeferred
 
 from smtpgate.config.model import Backend
+from smtpgate.interfaces import Unavailable
 from smtpgate.policy.protection import NO_NEED, Need
 from smtpgate.policy.transaction import Session
 from smtpgate.proxy import plan as plans
@@ -44,6 +45,15 @@ class Opener:
 
         :param need: what the message asks of the link
         """
+        try:
+            await self._open(link, server, session, deadline, need)
+        except Unavailable as error:
+            # A file of ours that was there when the configuration was loaded.
+            raise LinkFailed("starttls", status.BACKEND_TLS_FAILED, str(error)) from error
+
+    async def _open(
+        self, link: Link, server: ServerState, session: Session | None, deadline: float, need: Need
+    ) -> None:
         if self._guard is not None:
             await self._open_guarded(self._guard, link, server, session, deadline, need)
             return
