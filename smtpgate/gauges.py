@@ -66,6 +66,10 @@ class Gauges:
         yield "history_dropped", "Sessions not kept in the history", {}, self._history.dropped
         yield "ledger_rows", "Rows of the commit ledger", {}, len(self._engine.ledger)
         yield from self._traffic()
+        for name, one in self._control.tls.destinations():
+            yield "destinations", "Domains whose servers are known, of a backend of kind mx", {"pool": name}, one
+        for result, count in self._control.tls.reports.totals.items():
+            yield "tls_to_mx", "Sessions with servers of kind mx since the start", {"result": result}, count
         for server in self._control.servers():
             labels = {"pool": server.backend, "server": server.name}
             yield "backend_up", "1 while a server is up", labels, float(server.state == "up")

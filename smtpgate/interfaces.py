@@ -51,7 +51,14 @@ class StreamClosed(ServiceFailed):
 
 
 class HTTPFailed(ServiceFailed):
-    """A request over HTTP got no answer that could be used; the text says why."""
+    """A request over HTTP got no answer that could be used; the text says why.
+
+    :ivar is_certificate: the server's certificate could not be verified
+    """
+
+    def __init__(self, text: str, is_certificate: bool = False) -> None:
+        super().__init__(text)
+        self.is_certificate = is_certificate
 
 
 class SessionClosing(Exception):
@@ -292,6 +299,7 @@ class ILinkEdge(Interface):
     is_open = Attribute("True while octets can be written")
     is_full = Attribute("True while more is queued than should be")
     is_connected = Attribute("True once the connection stands, though the server may have said nothing yet")
+    tls_fault = Attribute("what of the server's certificate ended a handshake (RFC 8460 section 4.3), or ''")
 
     def write(octets):
         """Queue octets; what the kernel takes is sent at once, or at the end of the round."""

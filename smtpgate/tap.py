@@ -25,6 +25,7 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from smtpgate import __version__
+from smtpgate.config.check_tls import asks_for_proof
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Backend, Listener, Settings
@@ -40,15 +41,18 @@ from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
 from smtpgate.net.poller import make_poller
 from smtpgate.net.ports import BindFailed, Ports
+from smtpgate.net.public_http import PublicHTTPClient
 from smtpgate.net.selfsigned import ensure
 from smtpgate.net.tls import ClientTLS, ServerTLS, TLSConfigError
 from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
 from smtpgate.plugins import TwoOfOneName, find_factories
+from smtpgate.policy.addresses import is_public
 from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.filter_slots import FilterSlots
+from smtpgate.proxy.guard import Guard
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.outbox import Outbox
@@ -60,7 +64,7 @@ from smtpgate.proxy.router import Router
 from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
 from smtpgate.smtp import status
 from smtpgate.tasks import Timekeeper
-from smtpgate.wiring import Provisions, rules_of
+from smtpgate.wiring import Provisions, Roads, rules_of
 
 EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
 #: How often the ledger forgets and the certificates of the state folder are looked at.
@@ -216,6 +220,7 @@ class Gateway(Service):
         )
         self.engine.vault = self.vault
         self.outbox = self.engine.outbox = Outbox(self.engine, self.vault, self.control.current)
+        self.roads = Roads(self.control.tls.reports, time.time, self.reactor)
         counted: dict[str, Counted] = {
             "rates": self.limiter,
             "reputation": self.reputation,
@@ -223,6 +228,7 @@ class Gateway(Service):
             "bans": self.control.reception.warden.bans,
             "homes": self.control.reception.warden.homes,
             "drains": self.control.drains,
+            "tls_reports": self.control.tls.reports,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
@@ -396,12 +402,12 @@ class Gateway(Service):
             if any(use.needs_content for use in uses):
                 # Not before: whoever is root until then has no child that stays root.
                 self.reactor.callWhenRunning(services.prepare)
-            return self._revision(settings, uses, give_back)
+            return self._revision(settings, uses, give_back, services)
         except BaseException:
             give_back()
             raise
 
-    def _revision(self, settings: Settings, uses: list[Use], give_back: Callable[[], None]) -> Revision:
+    def _revision(self, settings: Settings, uses: list[Use], give_back: Callable[[], None], services: Any) -> Revision:
         chains = {
             role: Chain(uses, role, self.reactor, self.tell, settings.scale, settings.marks and role == "mx")
             for role in ("mx", "submission")
@@ -416,20 +422,28 @@ class Gateway(Service):
                 self._password_check(listener),
             )
         parts = {name: one.share for name, one in settings.classes.items()}
-        pools = {
-            name: Pool(
+        contexts = {name: self._client_tls(backend) for name, backend in settings.backends.items()}
+        for name, tls in contexts.items():
+            if tls is not None and (settings.backends[name].kind == "mx" or asks_for_proof(settings, name)):
+                tls.prepare()
+
+        def pool(backend: Backend, guard: Guard | None = None) -> Pool:
+            return Pool(
                 backend,
                 settings.hostname,
                 settings.timeouts.greeting_s,
                 self.connector,
-                self._client_tls(backend),
+                contexts[backend.name],
                 self.keeper,
                 self.tell,
                 parts,
                 {name: one.wait_s for name, one in settings.classes.items()},
+                guard,
             )
-            for name, backend in settings.backends.items()
-        }
+
+        pools = {name: pool(backend) for name, backend in settings.backends.items() if backend.kind == "servers"}
+        http = PublicHTTPClient(self.reactor, services.resolver, is_public)
+        destinations = self.roads.destinations(settings, services.resolver, http, services.table("mta-sts"), pool)
         self.metrics.expect(
             {name: listener.role for name, listener in settings.listeners.items()},
             [(name, server.name) for name, pool in pools.items() for server in pool.servers],
@@ -438,7 +452,9 @@ class Gateway(Service):
         )
         limits = self.limiter.limits(settings)
         revision = settings.digest[:12]
-        return Revision(revision, settings, Router(settings), pools, doors, limits, at_close=give_back)
+        return Revision(
+            revision, settings, Router(settings), pools, doors, limits, destinations=destinations, at_close=give_back
+        )
 
     def _uses(self, settings: Settings, services: Any, shadow: Any) -> list[Use]:
         limits = settings.limits

@@ -12,15 +12,21 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
-from smtpgate.config.model import Settings
+from smtpgate.config.model import Backend, Settings
 from smtpgate.config.model_policy import RULES
 from smtpgate.filters.rules import BUDGET_S, Rules
 from smtpgate.net.children import Children
 from smtpgate.net.http import HTTPClient
 from smtpgate.net.resolver import Resolver
 from smtpgate.net.stream import connect
+from smtpgate.proxy.destinations import Destinations
+from smtpgate.proxy.guard import Guard, Published
+from smtpgate.proxy.nexthop import NextHop
+from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
 from smtpgate.proxy.shared import Memory
+from smtpgate.proxy.sts import Policies
+from smtpgate.proxy.tls_reports import TLSReports
 from smtpgate.proxy.use import Use
 
 
@@ -106,7 +112,9 @@ class Provisions:
         return Children(self._reactor, content.children, content.child_memory_octets, content.time_s, tell=self._tell)
 
     def _resolver(self, settings: Settings) -> Resolver:
-        return Resolver(self._reactor, settings.resolver.servers, settings.resolver.timeout_s, tell=self._tell)
+        dns = settings.resolver
+        trusts = dns.validating.contains
+        return Resolver(self._reactor, dns.servers, dns.timeout_s, tell=self._tell, trusts=trusts)
 
     def _connect(self, endpoint: str, timeout_s: float) -> Deferred[Any]:
         return connect(self._reactor, endpoint, timeout_s)
@@ -117,6 +125,43 @@ class Provisions:
         lent, self._lent = self._lent, {}
         for one in lent.values():
             one.thing.close()
+
+
+class Roads:
+    """Makes what leads to servers that the DNS names, for the backends of a revision that ask for it."""
+
+    def __init__(self, reports: TLSReports, wall: Callable[[], float], clock: Any) -> None:
+        self._reports = reports
+        self._wall = wall
+        self._clock = clock
+
+    def destinations(
+        self,
+        settings: Settings,
+        resolver: Any,
+        http: Any,
+        table: Any,
+        make: Callable[[Backend, Guard], Pool],
+    ) -> dict[str, Destinations]:
+        """The destinations of each backend of kind mx.
+
+        :param http: an `interfaces.IHTTPClient` for addresses that strangers name
+        :param table: the `interfaces.ITable` of policies
+        :param make: a pool for servers that are known now
+        """
+        reports = self._reports
+        sts = Policies(
+            resolver, http, table, self._wall, lambda name, fault: reports.failed(name, Published("sts"), "", fault)
+        )
+
+        def pool(backend: Backend, hop: NextHop) -> Pool:
+            return make(backend, Guard(backend, hop, resolver, sts, reports))
+
+        return {
+            name: Destinations(backend, settings.hostname, resolver, self._clock, pool)
+            for name, backend in settings.backends.items()
+            if backend.kind == "mx"
+        }
 
 
 def rules_of(settings: Settings, services: Services, shadow: Services) -> list[Use]:
@@ -136,7 +181,7 @@ def rules_of(settings: Settings, services: Services, shadow: Services) -> list[U
                     rules.stages,
                     frozenset({"mx", "submission"}),
                     mode,
-                    needs_message=rules.tags_at == "end",
+                    needs_message=rules.holds,
                     budget_s=BUDGET_S if rules.needs_content else 1.0,
                     needs_content=rules.needs_content,
                     is_judge=True,

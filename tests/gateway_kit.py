@@ -36,6 +36,8 @@ from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.proxy.use import Use
 from smtpgate.tasks import Timekeeper
+from smtpgate.testing.ports import Table
+from smtpgate.wiring import Roads
 from tests.script_kit import Backend
 
 
@@ -54,7 +56,14 @@ class MemoryStore:
 class TestGateway:
     """One gateway. `events` has all that it told."""
 
-    def __init__(self, text: str, uses: Iterable[Use] = (), tick: float = 0.1) -> None:
+    def __init__(
+        self, text: str, uses: Iterable[Use] = (), tick: float = 0.1, resolver: Any = None, http: Any = None
+    ) -> None:
+        """
+        :param resolver: for backends whose servers the DNS names; `http`: where their policies are fetched
+        """
+        self.resolver, self.http = resolver, http
+        self.table = Table(time.time)
         self.events: list[Any] = []
         self.settings = loads(text, "/nowhere/gate.toml")
         self.uses = tuple(uses)
@@ -93,6 +102,8 @@ class TestGateway:
         if revision is not None:
             for pool in revision.pools.values():
                 pool.close()
+            for destinations in revision.destinations.values():
+                destinations.close()
         self.poller.close()
         for call in reactor.getDelayedCalls():
             if getattr(call.func, "__self__", None) in (self.keeper,) or "smtpgate" in str(call.func):
@@ -110,7 +121,7 @@ class TestGateway:
         for name, listener in settings.listeners.items():
             tls = ServerTLS(listener.certificates, listener.client_ca) if listener.certificates else None
             doors[name] = Door(listener, wire_rules(listener), chains[listener.role], tls)
-        pools = {}
+        contexts: dict[str, Any] = {}
         for name, backend in settings.backends.items():
             tls_back = (
                 None
@@ -123,19 +134,29 @@ class TestGateway:
                     certificate=backend.tls_certificate,
                 )
             )
-            pools[name] = Pool(
+            contexts[name] = tls_back
+
+        def pool(backend: Any, guard: Any = None) -> Pool:
+            return Pool(
                 backend,
                 settings.hostname,
                 settings.timeouts.greeting_s,
                 self.connector,
-                tls_back,
+                contexts[backend.name],
                 self.keeper,
                 tell,
                 {name: one.share for name, one in settings.classes.items()},
                 {name: one.wait_s for name, one in settings.classes.items()},
+                guard,
             )
+
+        pools = {name: pool(backend) for name, backend in settings.backends.items() if backend.kind == "servers"}
+        roads = Roads(self.control.tls.reports, time.time, reactor)
+        destinations = roads.destinations(settings, self.resolver, self.http, self.table, pool)
         limits = self.limiter.limits(settings)
-        return Revision(settings.digest[:12], settings, Router(settings), pools, doors, limits)
+        return Revision(
+            settings.digest[:12], settings, Router(settings), pools, doors, limits, destinations=destinations
+        )
 
     async def _bind(self, settings: Settings) -> None:
         await self.ports.change(
@@ -253,12 +274,16 @@ backend = "mail"
         folder.mkdir()
         return str(selfsigned.ensure(folder, "gate.example.com").absolute())
 
-    def run_script(self, text: str, script: Callable[[TestGateway], Any], uses: Iterable[Use] = ()) -> Deferred[Any]:
-        """Start a gateway, run the script against it in a thread, stop it."""
-        return ensureDeferred(self._with_gateway(text, script, uses))
+    def run_script(
+        self, text: str, script: Callable[[TestGateway], Any], uses: Iterable[Use] = (), **given: Any
+    ) -> Deferred[Any]:
+        """Start a gateway, run the script against it in a thread, stop it; the rest goes to `TestGateway`."""
+        return ensureDeferred(self._with_gateway(text, script, uses, given))
 
-    async def _with_gateway(self, text: str, script: Callable[[TestGateway], Any], uses: Iterable[Use]) -> Any:
-        gateway = self.kind(text, uses)
+    async def _with_gateway(
+        self, text: str, script: Callable[[TestGateway], Any], uses: Iterable[Use], given: Any
+    ) -> Any:
+        gateway = self.kind(text, uses, **given)
         await gateway.start()
         try:
             for pool in gateway.control.revision.pools.values():  # type: ignore[union-attr]

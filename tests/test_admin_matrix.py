@@ -92,6 +92,7 @@ MATRIX = {
     "GET /api/v1/traffic": "traffic:read",
     "GET /api/v1/limits": "traffic:read",
     "GET /api/v1/rules": "config:read",
+    "GET /api/v1/tls-reports": "stats:read",
     "POST /api/v1/limits/simulate": "test:run",
     "POST /api/v1/limits/<name>/free": "runtime:write",
     "GET /api/v1/bans": "traffic:read",

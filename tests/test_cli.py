@@ -26,6 +26,7 @@ from smtpgate.cli.terminal import shown
 from smtpgate.config.loader import loads
 from smtpgate.control.views import Actor
 from smtpgate.policy.verdict import Finding, Verdict
+from smtpgate.proxy.guard import Published
 from smtpgate.smtp.reply import Reply
 from smtpgate.state import folder as folder_module
 from smtpgate.state import passwords
@@ -547,6 +548,19 @@ class SocketTests(TestCase):
         self.assertEqual(code, 0)
         self.assertRegex(out, r"(?m)^NAME +ACTION +MODE +JUDGED_AT +HITS +LAST_HIT +OWNER$")
         self.assertRegex(out, r"(?m)^small +note +enforce +end +0 +- +ann$")
+
+    async def test_tls_reports(self) -> None:
+        """A line for each domain, or the reports themselves; a day that is none is wrong usage."""
+        self.assertEqual((await self.ask("tls-report"))[1], "none\n")
+        watch = self.desk.control.tls.reports
+        watch.failed("a.example", Published("sts"), "mx.example", "certificate-expired")
+        (day,) = watch.days
+        code, out, _ = await self.ask("tls-report", "--date", day)
+        self.assertEqual(code, 0)
+        self.assertRegex(out, r"(?m)^DOMAIN +SUCCESSES +FAILURES +WANTED_AT\n *a\.example +0 +1")
+        (report,) = json.loads((await self.ask("tls-report", "--json"))[1])
+        self.assertEqual(report["policies"][0]["policy"]["policy-domain"], "a.example")
+        self.assertEqual((await self.ask("tls-report", "--date", "2020-01-01"))[1], "none\n")
 
     async def test_a_limit_is_tried(self) -> None:
         """By a file with one limit, on the history; one with a fault is refused with its line."""

@@ -578,10 +578,13 @@ class OutageTests(ResolverCase):
         self.assertNotIn((".", "NS", "udp"), server.asked)
 
     def test_ad_is_judged_by_the_address_of_the_server(self):
-        """All of 127.0.0.0/8 and ::1, and nothing else."""
+        """All of 127.0.0.0/8 and ::1, and nothing else but what the operator trusts."""
         servers = [("127.0.0.53", 53), ("::1", 53), ("192.0.2.53", 53), ("10.0.0.1", 53), ("fe80::1%eth0", 53)]
         made = Servers(servers, lambda: 0.0, lambda server: None, self.events.append, lambda: None)
         self.assertEqual([made.may_vouch(one) for one in servers], [True, True, False, False, False])
+        trusts = lambda address: address == "10.0.0.1"  # noqa: E731
+        made = Servers(servers, lambda: 0.0, lambda server: None, self.events.append, lambda: None, trusts)
+        self.assertEqual([made.may_vouch(one) for one in servers], [True, True, False, True, False])
         self.assertRaises(ValueError, Resolver, reactor, [("localhost", 53)])
 
     def test_it_keeps_the_contract(self):

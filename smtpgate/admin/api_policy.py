@@ -1,9 +1,14 @@
-"""The API about policy: the rules at work."""
+"""The API about policy: the rules at work, and how TLS to the world fares."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
+
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.models_traffic import plain
+from smtpgate.admin.params import Day
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.wire import Answer
@@ -38,4 +43,44 @@ async def rules(ask: Ask) -> Answer:
     return answer_of(RuleList(items=[RuleModel.model_validate(plain(view)) for view in views]))
 
 
-ROUTES = (Route("GET", "/api/v1/rules", "config:read", rules, summary="All rules", answer=RuleList),)
+class TLSReportModel(View):
+    """What TLS to the servers of one domain was on one day.
+
+    :ivar wanted_at: where the domain wants its reports; none where it wants none
+    :ivar report: the report itself (RFC 8460 section 4.4)
+    """
+
+    domain: str
+    successes: int
+    failures: int
+    wanted_at: tuple[str, ...]
+    report: dict[str, Any]
+
+
+class TLSReportList(View):
+    """All of a day, by domain, and the days of which something is known."""
+
+    days: list[str]
+    items: list[TLSReportModel]
+
+
+async def tls_reports(ask: Ask) -> Answer:
+    """Reports on TLS to servers that the DNS names."""
+    watch = ask.office.control.tls
+    views = await watch.day(ask.params["date"])
+    items = [TLSReportModel.model_validate(attrs.asdict(view, recurse=False)) for view in views]
+    return answer_of(TLSReportList(days=watch.reports.days, items=items))
+
+
+ROUTES = (
+    Route("GET", "/api/v1/rules", "config:read", rules, summary="All rules", answer=RuleList),
+    Route(
+        "GET",
+        "/api/v1/tls-reports",
+        "stats:read",
+        tls_reports,
+        summary="How TLS to the servers of each domain fared on a day",
+        answer=TLSReportList,
+        query={"date": Day("which day, in UTC; without it the last of which something is known")},
+    ),
+)

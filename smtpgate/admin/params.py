@@ -14,6 +14,7 @@ import attrs
 
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.text import visible
+from smtpgate.policy.tls_report import day_of
 
 
 class Param(Protocol):
@@ -92,6 +93,21 @@ class SomeOf:
             "style": "form",
             "explode": False,
         }
+
+
+@attrs.frozen
+class Day:
+    """A day, as 2026-11-27; "" for none."""
+
+    meaning: str
+
+    def read(self, text: str | None) -> str:
+        """The day."""
+        return day_of(text) if text else ""
+
+    def schema(self) -> Mapping[str, object]:
+        """A date."""
+        return {"schema": {"type": "string", "format": "date"}}
 
 
 @attrs.frozen

@@ -20,6 +20,7 @@ from smtpgate.cli import access, commands, plugin, policy, quarantine, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
+from smtpgate.policy.tls_report import day_of
 
 ROLES = ("owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor")
 
@@ -102,6 +103,9 @@ def parser() -> argparse.ArgumentParser:
     verb("filters", commands.filters)
     verb("rules", policy.rules)
     _quarantine(verbs, verb)
+    verb("tls-report", policy.tls_report).add_argument(
+        "--date", type=_as(day_of), metavar="DAY", help="as 2026-11-27, in UTC; without it the last one"
+    )
     _traffic(verb)
     for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):
         one = verb(name, run)

@@ -16,7 +16,7 @@ import attrs
 from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import model, schema
-from smtpgate.config.build_policy import rules
+from smtpgate.config.build_policy import rules, tls_policies
 from smtpgate.config.build_quarantine import digests, outbox, quarantine
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.default_set import DEFAULT_SET
@@ -100,7 +100,11 @@ def settings(
         backends=backends,
         routes=tuple(_route(n, table, document) for n, table in enumerate(file.routes)),
         trusted_relays=NetworkList(file.trusted_relays),
-        resolver=model.Resolver(tuple(map(parse_name_server, file.resolver.servers)), file.resolver.timeout),
+        resolver=model.Resolver(
+            tuple(map(parse_name_server, file.resolver.servers)),
+            file.resolver.timeout,
+            NetworkList(file.resolver.validating),
+        ),
         content=_content(file.content),
         classes=classes(file.classes),
         pressure=pressure(file.pressure),
@@ -111,6 +115,7 @@ def settings(
         digests=digests(file.digests),
         outbox=outbox(file.outbox, (file.hostname or hostname).removesuffix(".")),
         rules=rules(file.rules, faults),
+        tls_policies=tls_policies(file.tls_policies),
         scale=_scale(file),
         marks=file.scores.mark,
         filters=_with_set(
@@ -233,6 +238,11 @@ def _backend(
         ehlo_name=table.ehlo_name,
         probe_s=table.probe,
         eight_bit=table.eight_bit,
+        kind=table.kind,
+        port=table.port,
+        allow_private=table.allow_private,
+        dane=table.dane,
+        mta_sts=table.mta_sts,
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from smtpgate.config.model_policy import COPYING, SENDING, WHOLE, Rule
+from smtpgate.config.entry import normal_domain
+from smtpgate.config.model_policy import COPYING, SENDING, WHOLE, Rule, TLSPolicy
+from smtpgate.config.patterns import AddressList
 from smtpgate.config.problem import Fault, Where, one_of, quoted
-from smtpgate.config.tables_policy import RuleTable
+from smtpgate.config.tables_policy import RuleTable, TLSPolicyTable
 from smtpgate.rules.engine import BadExpression, check, compile
 
 _REPLY = re.compile(r"(?:([0-9]{3})(?: ([245]\.[0-9]{1,3}\.[0-9]{1,3}))?(?: |\Z))?(.*)", re.DOTALL)
@@ -30,6 +32,7 @@ def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
     code, enhanced, text = _reply(table, where, faults)
     _tags(table, where, faults)
     _places(table, where, faults)
+    _tls(table, where, faults)
     if len(faults) > before:
         return None
     unless = "" if table.unless == _NEVER else table.unless
@@ -60,6 +63,24 @@ def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
         table.on_error,
         table.owner,
         table.note,
+        table.tls_level or "",
+        table.leg,
+    )
+
+
+def tls_policies(tables: list[TLSPolicyTable]) -> tuple[TLSPolicy, ...]:
+    """All of them."""
+    return tuple(
+        TLSPolicy(
+            number,
+            table.level,
+            table.leg,
+            tuple(table.listener),
+            AddressList(table.sender),
+            AddressList(table.recipient),
+            tuple(normal_domain(name) for name in table.names),
+        )
+        for number, table in enumerate(tables)
     )
 
 
@@ -127,6 +148,25 @@ def _reply(table: RuleTable, where: Where, faults: list[Fault]) -> tuple[int, st
     elif not text.isprintable() or not text.isascii() or len(text) > 400:
         fault("this cannot be said in a reply", "write 400 printable ASCII characters at most")
     return int(code or 0), enhanced, text
+
+
+def _tls(table: RuleTable, where: Where, faults: list[Fault]) -> None:
+    """A level belongs to a rule that asks for TLS."""
+    if table.action == "require-tls":
+        if table.tls_level is None:
+            faults.append(
+                Fault(
+                    (*where, "action"),
+                    "it does not say how good the TLS must be",
+                    'give tls_level = "encrypted", "verified" or "dane"',
+                    keys=("tls_level",),
+                )
+            )
+        return
+    for name, is_given in (("tls_level", table.tls_level is not None), ("leg", table.leg != "backend")):
+        if is_given:
+            message = f"action {quoted(table.action)} asks for no TLS"
+            faults.append(Fault((*where, name), message, 'remove it, or use action "require-tls"', keys=("action",)))
 
 
 def _tags(table: RuleTable, where: Where, faults: list[Fault]) -> None:

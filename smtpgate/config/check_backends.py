@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smtpgate.config.check_routes import WAYS, relayed_logins, routes_for
+from smtpgate.config.check_tls import asks_for_proof
 from smtpgate.config.endpoint import Endpoint, is_address, is_loopback, parse_listen
 from smtpgate.config.model import Backend, Server, Settings
 from smtpgate.config.problem import EACH, Fault, Where, quoted, warning
@@ -30,7 +31,7 @@ def is_verified(backend: Backend) -> bool:
 
 def is_private(backend: Backend) -> bool:
     """True when nobody but the servers can read what goes to them: under verified TLS, or over no network at all."""
-    return is_verified(backend) or all(map(is_near, backend.servers))
+    return is_verified(backend) or bool(backend.servers) and all(map(is_near, backend.servers))
 
 
 def is_safe_for_secrets(backend: Backend) -> bool:
@@ -76,7 +77,7 @@ def tls_keys_have_tls(tree: Settings) -> Iterator[Fault]:
 def trust_is_asked_for(tree: Settings) -> Iterator[Fault]:
     """The same where there is TLS and any certificate is taken. A name alone is asked for in the handshake."""
     for name, backend in tree.backends.items():
-        if backend.tls not in ("optional", "required"):
+        if backend.tls not in ("optional", "required") or backend.kind == "mx" or asks_for_proof(tree, name):
             continue
         for key in ("tls_ca", "tls_pins"):
             if getattr(backend, key):

@@ -19,6 +19,7 @@ from smtpgate.config import (
     check_policy,
     check_routes,
     check_service,
+    check_tls,
 )
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import EACH, Fault, Where
@@ -76,6 +77,13 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_policy.rules_hold_in_classes_that_there_are,
     check_policy.full_quarantine_takes_something,
     check_policy.digests_have_links,
+    check_tls.policies_name_listeners,
+    check_tls.clients_can_have_it,
+    check_tls.backends_can_have_it,
+    check_tls.dane_has_a_resolver,
+    check_tls.backends_have_servers,
+    check_tls.mx_keys_have_sense,
+    check_tls.mx_is_for_our_own,
     check_routes.backends_exist,
     check_routes.listeners_exist,
     check_routes.routes_can_be_reached,

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import attrs
 
-from smtpgate.config.model_policy import Rule
+from smtpgate.config.model_policy import Rule, TLSPolicy
 from smtpgate.config.model_quarantine import Digest, Outbox, Quarantine
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
@@ -219,7 +219,7 @@ class Backend:
     """One group of servers that take the same mail."""
 
     name: str
-    servers: tuple[Server, ...]
+    servers: tuple[Server, ...] = ()
     protocol: Protocol = "smtp"
     tls: Literal["off", "optional", "required", "verify", "implicit"] = "optional"
     tls_name: str | None = None
@@ -245,6 +245,12 @@ class Backend:
     ehlo_name: Literal["gateway", "client"] = "gateway"
     probe_s: float = 30.0
     eight_bit: Literal["reject", "pass"] = "reject"
+    #: "mx": the servers are those that the DNS names for the domain of each recipient.
+    kind: Literal["servers", "mx"] = "servers"
+    port: int = 25
+    allow_private: bool = False
+    dane: bool = True
+    mta_sts: bool = True
 
 
 @attrs.frozen
@@ -293,6 +299,7 @@ class Resolver:
 
     servers: tuple[tuple[str, int], ...] = ()
     timeout_s: float = 3.0
+    validating: NetworkList = NO_NETWORKS
 
 
 @attrs.frozen
@@ -345,6 +352,7 @@ class Settings:
     scale: Scale = NO_SCALE
     marks: bool = True
     rules: tuple[Rule, ...] = ()
+    tls_policies: tuple[TLSPolicy, ...] = ()
     path: Path | None = None
     digest: str = ""
     warnings: tuple[Problem, ...] = ()

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from smtpgate.config.patterns import NO_ADDRESSES, AddressList
 from smtpgate.rules.engine import Expression
 
 #: The name under which rules stand in log and pages, as that of a filter.
@@ -33,6 +34,8 @@ class Rule:
     :ivar strict: mail whose copy cannot be kept is deferred
     :ivar code: of the reply where it refuses; 0: the usual one; `enhanced`, `text`: "" alike
     :ivar on_error: tempfail, reject or continue
+    :ivar tls_level: of `require-tls`: encrypted, verified or dane; "" for all others
+    :ivar leg: of `require-tls`: backend, client or both
     """
 
     name: str
@@ -56,3 +59,24 @@ class Rule:
     on_error: str = "tempfail"
     owner: str = ""
     note: str = ""
+    tls_level: str = ""
+    leg: str = "backend"
+
+
+@attrs.frozen
+class TLSPolicy:
+    """What is asked of the TLS of a leg. An empty field is not asked about; all others must match.
+
+    :ivar number: its place in the file
+    :ivar level: encrypted, verified or dane
+    :ivar leg: backend, client or both
+    :ivar names: the server's certificate must be for one of these; none: for the name of the server
+    """
+
+    number: int
+    level: str
+    leg: str = "backend"
+    listener: tuple[str, ...] = ()
+    sender: AddressList = NO_ADDRESSES
+    recipient: AddressList = NO_ADDRESSES
+    names: tuple[str, ...] = ()

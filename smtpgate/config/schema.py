@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le
 from pydantic import BeforeValidator
 
 from smtpgate.config.table import REQUIRED, Table, key
-from smtpgate.config.tables_policy import RuleTable
+from smtpgate.config.tables_policy import RuleTable, TLSPolicyTable
 from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
@@ -246,7 +246,6 @@ def _as_servers(value: object) -> object:
 Servers = Annotated[
     list[Annotated[ServerTable, BeforeValidator(_as_server, json_schema_input_type=str | ServerTable)]],
     BeforeValidator(_as_servers, json_schema_input_type=str | list[str | ServerTable]),
-    MinLen(1),
     Kind("list of servers"),
 ]
 
@@ -254,9 +253,15 @@ Servers = Annotated[
 class BackendTable(Table):
     """A group of mail servers that take the same mail, under a name of your choice."""
 
+    kind: Literal["servers", "mx"] = key(
+        "servers",
+        "servers: those that are listed; mx: those that the DNS names for the domain of each recipient, for mail that "
+        "leaves. docs/tls.md has the rules.",
+    )
     servers: Servers = key(
-        REQUIRED,
+        [],
         "The servers: host:port, [IPv6 address]:port, unix:/path, or a table with address, weight and tier.",
+        shown="none; needed but for kind = mx",
         example='["mail.example.net:25"]',
     )
     protocol: Literal["smtp", "lmtp"] = key("smtp", "Language spoken with the servers.")
@@ -327,6 +332,16 @@ class BackendTable(Table):
     eight_bit: Literal["reject", "pass"] = key(
         "reject", "8-bit content for a server without 8BITMIME: refused, or passed as it is."
     )
+    port: Annotated[Count, Le(65535)] = key(25, "For kind = mx: the port of the servers.")
+    allow_private: bool = key(
+        False,
+        "For kind = mx: servers may have private and loopback addresses. A stranger's DNS could lead us inside.",
+    )
+    dane: bool = key(
+        True,
+        "For kind = mx: heed TLSA records (DANE). Works only with a resolver on this machine that validates DNSSEC.",
+    )
+    mta_sts: bool = key(True, "For kind = mx: heed MTA-STS policies of the domains.")
 
 
 class RouteTable(Table):
@@ -356,6 +371,12 @@ class ResolverTable(Table):
         example='["127.0.0.1"]',
     )
     timeout: Wait = key("3s", "Time for one question, over all resolvers that are tried.")
+    validating: Networks = key(
+        [],
+        "Resolvers elsewhere whose word on DNSSEC is taken, where nobody on the way can forge it. Those on this "
+        "machine need not stand here.",
+        example='["10.0.0.53"]',
+    )
 
 
 class ContentTable(Table):
@@ -463,6 +484,7 @@ class File(Table):
     quarantine: QuarantineTable = key({}, "Mail that is held back.")
     digests: DigestTable = key({}, "Mail to recipients about what is held for them.")
     outbox: OutboxTable = key({}, "Mail of the gateway's own.")
+    tls_policies: list[TLSPolicyTable] = key([], "How good TLS must be, of which mail.")
     rules: list[RuleTable] = key([], "What becomes of which mail, in the order in which it is judged.")
     filter_set: Literal["none", "default"] = key(
         "none",

@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import Literal
 
 from smtpgate.config.table import REQUIRED, Table, key
-from smtpgate.config.values import HeldClassName, MailAddresses, Reason, Words
+from smtpgate.config.values import Addresses, HeldClassName, Hosts, MailAddresses, Reason, Words
 
 Mode = Literal["enforce", "shadow", "off"]
 Action = Literal[
-    "note", "accept", "tag", "route", "copy", "bcc", "journal", "discard", "redirect", "quarantine", "defer", "reject"
+    "note",
+    "accept",
+    "tag",
+    "require-tls",
+    "route",
+    "copy",
+    "bcc",
+    "journal",
+    "discard",
+    "redirect",
+    "quarantine",
+    "defer",
+    "reject",
 ]
 
 
@@ -54,9 +66,40 @@ class RuleTable(Table):
         "Fields that are added, with names that begin with X-. What comes with such a field loses it.",
         example='{ "X-Origin" = "outside" }',
     )
+    tls_level: Literal["encrypted", "verified", "dane"] | None = key(
+        None,
+        "For require-tls. encrypted: any TLS; verified: the certificate is right; dane: the DNS names it (DANE).",
+        shown="none",
+        example='"verified"',
+    )
+    leg: Literal["backend", "client", "both"] = key(
+        "backend", "For require-tls: the connection that it is about; of a client, verified asks for its certificate."
+    )
     mode: Mode = key("enforce", "enforce; shadow: what it would do is recorded and not done; off.")
     on_error: Literal["tempfail", "reject", "continue"] = key(
         "tempfail", "What happens to a message that a condition cannot be judged of, as by a division by nothing."
     )
     owner: str = key("", "Who answers for it, for people.", example='"security@example.net"')
     note: str = key("", "Why it is there, for people.", example='"decision of 3 March"')
+
+
+class TLSPolicyTable(Table):
+    """What is asked of TLS, by listener, sender and recipient. All that match hold, the strictest level wins."""
+
+    level: Literal["encrypted", "verified", "dane"] = key(
+        REQUIRED,
+        "encrypted: any TLS; verified: the certificate is right; dane: the DNS names it (DANE). Mail for which that "
+        "cannot be had is refused with 550 5.7.10.",
+        example='"verified"',
+    )
+    leg: Literal["backend", "client", "both"] = key(
+        "backend", "The connection that it is about; of a client, verified asks for its certificate."
+    )
+    listener: Words = key([], "Names of the listeners that it is about; none: all.", example='["submission"]')
+    sender: Addresses = key([], "Senders, written as in routes; none: all.", example='["example.net"]')
+    recipient: Addresses = key([], "Recipients, written as in routes; none: all.", example='["bank.example"]')
+    names: Hosts = key(
+        [],
+        "Names, one of which the server's certificate must have, in place of the server's own.",
+        example='["mail.bank.example"]',
+    )

@@ -26,12 +26,12 @@ from smtpgate.config.schema import File
 #: Stands in for a required key that is missing, so that the rest of its table can be judged.
 STAND_INS: dict[str, Any] = {
     "listen": ["tcp:0"],
-    "servers": ["unix:/nowhere"],
     "address": "unix:/nowhere",
     "backend": "",
     "use": "",
     "action": "note",
     "name": "nameless",
+    "level": "encrypted",
 }
 #: Taking out a bad value can bring out a missing one, and that a bad table: three rounds, and some to spare.
 _ROUNDS = 6

@@ -22,6 +22,7 @@ from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.routing import explain_route
+from smtpgate.control.tls import TLSWatch
 from smtpgate.control.traffic import Traffic
 from smtpgate.control.views import (
     Actor,
@@ -98,6 +99,7 @@ class Control:
         self.outcomes = Outcomes(engine.wall)
         self.policy = Policy(engine.wall, self.current)
         self.quarantine = Quarantine(engine, self.current, self._did)
+        self.tls = TLSWatch(engine.wall, self.current)
 
     def current(self) -> Revision:
         """The revision at work."""
@@ -319,8 +321,7 @@ class Control:
             pool.start()
         self.drains.apply()
         if old is not None:
-            for pool in old.pools.values():
-                pool.close()
+            old.close_pools()
             self._retired.append(old)
             old.retire(self._close)
         self.engine.tell(told.Happened("config.applied", "info", f"revision {fresh.id}", (("config_rev", fresh.id),)))
@@ -336,8 +337,8 @@ class Control:
         """Give a revision up: its probes and, once each, its filters."""
         if revision in self._retired:
             self._retired.remove(revision)
+        revision.close_pools()
         for pool in revision.pools.values():
-            pool.close()
             pool.gone()
         uses = {id(use.filter): use for door in revision.doors.values() for use in door.chain.uses}
         for use in uses.values():

@@ -19,6 +19,7 @@ from smtpgate.message.header import HeaderSection
 from smtpgate.policy import tags
 from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.held import TAKING
+from smtpgate.policy.protection import level_of
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
@@ -71,6 +72,11 @@ class Rules(Filter):
         self.tags_at = "end" if any(rule.condition.step == "end" for rule in tagging) else "header" if tagging else ""
         if self.tags_at:
             self.stages |= {self.tags_at}
+        #: Nothing of a message may leave before it is known how it must be protected.
+        self.holds = mode == "enforce" and (
+            self.tags_at == "end"
+            or any(rule.action == "require-tls" and rule.condition.step == "end" for rule in self.rules)
+        )
         self.needs_content = any(rule.condition.needs_content for rule in self.rules)
         keeping = [rule for rule in self.rules if rule.action in TAKING or rule.action in COPYING]
         #: Some hold messages, or keep copies: what is streamed is kept until that is known, at the header or the end.
@@ -223,7 +229,7 @@ class _Message:
             self._do(rule, step)
         if rule.action == "accept":
             self._end = min(place, self._end)
-        return [_finding(rule)]
+        return [_tls_finding(rule, self._transaction, step) if rule.action == "require-tls" else _finding(rule)]
 
     def _do(self, rule: Rule, step: str) -> None:
         """What is done beside what the findings come to."""
@@ -253,10 +259,32 @@ class _Message:
         )
 
 
+def _tls_finding(rule: Rule, transaction: Transaction, step: str) -> Finding:
+    """What the leg to the backend must have; a refusal where the client's has too little.
+
+    530 asks for STARTTLS where the client may still begin anew (RFC 3207 section 4).
+    """
+    detail = f"rule {rule.name}{_owner(rule)} asks for TLS, {rule.tls_level}, to the {rule.leg}{_note(rule)}"[:1000]
+    protects = rule.tls_level if rule.leg != "client" else ""
+    tls = transaction.session.tls
+    if rule.leg == "backend" or tls is not None and (rule.tls_level == "encrypted" or level_of(tls) == "verified"):
+        return Finding(rule.name, "note", detail=detail, protects=protects)
+    text = "Encryption is required" if tls is None else "A client certificate that can be verified is required"
+    code = 530 if tls is None and step not in ("header", "end") else 550
+    return Finding(rule.name, "reject", text, detail, code=code, enhanced="5.7.10")
+
+
+def _owner(rule: Rule) -> str:
+    return f", of {rule.owner}" if rule.owner else ""
+
+
+def _note(rule: Rule) -> str:
+    return f": {rule.note}" if rule.note else ""
+
+
 def _finding(rule: Rule) -> Finding:
-    owner = f", of {rule.owner}" if rule.owner else ""
     does = _DOES.get(rule.action, "")
-    detail = f"rule {rule.name}{owner}{does}{f': {rule.note}' if rule.note else ''}"
+    detail = f"rule {rule.name}{_owner(rule)}{does}{_note(rule)}"
     return Finding(
         rule.name,
         rule.action if rule.action in _DECIDES else "note",

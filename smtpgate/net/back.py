@@ -16,7 +16,7 @@ from zope.interface import implementer
 from smtpgate.interfaces import IConnector, ILinkEdge, ILinkOwner
 from smtpgate.net.edge import BODY_OCTETS, Edge
 from smtpgate.net.poller import BROKEN, READ, WRITE
-from smtpgate.net.tls import ClientTLS
+from smtpgate.net.tls import ClientSide
 
 #: An address as `socket.socket` wants it: family and what connect takes.
 Address = tuple[int, Any]
@@ -119,7 +119,7 @@ class BackEdge(Edge):
             return "", 0
         return (name[0], name[1]) if isinstance(name, tuple) else ("", 0)
 
-    def start_tls(self, tls: ClientTLS) -> None:
+    def start_tls(self, tls: ClientSide) -> None:
         """Begin a handshake; the owner hears `tls_started` or `lost`."""
         self._begin_tls(tls, self._host)
 

@@ -26,7 +26,7 @@ import dns.rdatatype
 import dns.wire
 
 from smtpgate.net.dns_cache import TTL_CEILING_S
-from smtpgate.net.records import host, record
+from smtpgate.net.records import host, record, tlsa
 
 #: Largest answer that we take by UDP: it crosses every path without fragments (DNS flag day 2020; Unbound, BIND).
 UDP_OCTETS: Final = 1232
@@ -43,7 +43,7 @@ _UNREAD: Final = frozenset({_FORMERR, _SERVFAIL, _NOTIMP, _REFUSED})
 #: What a server says that knows no EDNS (RFC 6891 section 7), or not ours.
 _NO_EDNS: Final = frozenset({_FORMERR, _NOTIMP, _BADVERS})
 _OPT: Final = b"\x00" + struct.pack("!HHIH", 41, UDP_OCTETS, 0, 0)
-_IN, _CNAME, _SOA, _OPT_NUMBER, _NS = 1, 5, 6, 41, 2
+_IN, _CNAME, _SOA, _OPT_NUMBER, _NS, _TLSA = 1, 5, 6, 41, 2, 52
 
 
 class Broken(Exception):
@@ -172,6 +172,10 @@ class _Message:
             name, number, rdclass, ttl, size = self._head()
             if rdclass != _IN or number not in (self._query.number, _CNAME):
                 self._parser.get_bytes(size)
+                continue
+            if number == _TLSA == self._query.number:
+                self._values.setdefault(name, []).append(tlsa(self._parser.get_bytes(size)))
+                self._ttls[name] = min(ttl, self._ttls.get(name, TTL_CEILING_S))
                 continue
             rdata: Any = self._data(number, size)
             if number == self._query.number:

@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 from smtpgate.net.poller import BROKEN, READ, WRITE
-from smtpgate.net.tls import ClientTLS, ServerTLS, TLSFailed, TLSLayer
+from smtpgate.net.tls import ClientSide, ServerTLS, TLSFailed, TLSLayer
 
 #: Read at most so much in one go: commands are short, content comes in bulk (docs/performance.md).
 COMMAND_OCTETS = 16384
@@ -37,6 +37,7 @@ class Edge:
         "_unsent",
         "_unsent_octets",
         "_late",
+        "tls_fault",
         "_tls",
         "_lingering",
         "_pending_close",
@@ -58,6 +59,8 @@ class Edge:
         self._unsent: list[bytes] = []
         self._unsent_octets = 0
         self._late = b""
+        #: What of the other side's certificate ended a handshake (`net.tls.TLSFailed.fault`).
+        self.tls_fault = ""
         self._tls: TLSLayer | None = None
         self._lingering: Any = None
         self._pending_close = False
@@ -132,6 +135,7 @@ class Edge:
         try:
             clear = tls.receive(data)
         except TLSFailed as error:
+            self.tls_fault = error.fault
             self._send_raw(tls.outgoing())
             self._end(f"TLS: {error}", is_reset=True)
             return
@@ -263,7 +267,7 @@ class Edge:
 
     # TLS
 
-    def _begin_tls(self, tls: ServerTLS | ClientTLS, host: str = "") -> None:
+    def _begin_tls(self, tls: ServerTLS | ClientSide, host: str = "") -> None:
         self._tls = TLSLayer(tls, host)
         self._send_raw(self._tls.start())
 

@@ -82,7 +82,7 @@ class HTTPClient:
         except TimeoutError:
             raise HTTPFailed(f"no answer within {timeout_s:g} s") from None
         except Exception as error:
-            raise HTTPFailed(_reason(error)) from error
+            raise HTTPFailed(_reason(error), _is_certificate(error)) from error
         return answer
 
     async def _ask(self, method: str, url: str, headers: Headers, body: bytes | None, cap_octets: int) -> Response:
@@ -98,15 +98,20 @@ class HTTPClient:
     def _made(self) -> tuple[Any, Any]:
         """One that keeps connections, and one that does not."""
         if self._agents is None:
-            from twisted.web.client import Agent, HTTPConnectionPool
+            from twisted.web.client import HTTPConnectionPool
 
             pool = HTTPConnectionPool(self._reactor)
             pool.maxPersistentPerHost = KEPT
             pool.cachedConnectionTimeout = KEPT_S
             # Asking again is done here, for every method.
             pool.retryAutomatically = False
-            self._agents = Agent(self._reactor, pool=pool), Agent(self._reactor)
+            self._agents = self._agent(pool), self._agent(None)
         return self._agents
+
+    def _agent(self, pool: Any) -> Any:
+        from twisted.web.client import Agent
+
+        return Agent(self._reactor, pool=pool)
 
 
 def _headers(given: Headers) -> Any:
@@ -198,6 +203,16 @@ def _was_closed(error: Exception) -> bool:
 
     return isinstance(error, ResponseNeverReceived) and all(
         reason.check(ConnectionDone, ConnectionLost) is not None for reason in error.reasons
+    )
+
+
+def _is_certificate(error: Exception) -> bool:
+    from OpenSSL.SSL import Error
+    from service_identity import VerificationError
+
+    causes = [reason.value for reason in getattr(error, "reasons", None) or ()] or [error]
+    return any(
+        isinstance(one, VerificationError) or isinstance(one, Error) and "certificate" in str(one) for one in causes
     )
 
 

@@ -49,6 +49,14 @@ def host(name: Any) -> str:
     return "" if text == "." else text.lower()
 
 
+def tlsa(octets: bytes) -> str:
+    """The text of a TLSA record. One that cannot be used does not spoil the others (RFC 7671 section 4), so nothing is
+    asked of its digest here; raises ValueError where it is no record at all."""
+    if len(octets) < 4:
+        raise ValueError(f"a TLSA record of {len(octets)} octets")
+    return f"{octets[0]} {octets[1]} {octets[2]} {octets[3:].hex()}"
+
+
 def record(kind: str, rdata: Any) -> Any:
     """The value of one `dns.rdata.Rdata`, in the shape that `policy.names.Answer` gives for its kind."""
     if kind in ("A", "AAAA"):

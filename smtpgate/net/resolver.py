@@ -6,8 +6,8 @@ each name and kind, however many wait for it, and it goes on when those have gon
 Dead servers cost time for the first few messages only (`dns_servers`).
 
 A name that is no name of the DNS (an empty label, one over 63 octets, a script that IDNA does not know) is answered
-"nxdomain" without a question, since no record can stand there. Refused: the AD bit of a server that is not on loopback.
-dnspython is loaded with the first question.
+"nxdomain" without a question, since no record can stand there. Refused: the AD bit of a server that is neither on
+loopback nor trusted by the operator. dnspython is loaded with the first question.
 
 RFC 1034 section 5.3.1 (stubs); RFC 2308; RFC 5452; RFC 6840 section 5.7 (AD); RFC 8499 section 6; RFC 9520.
 """
@@ -103,6 +103,7 @@ class Resolver:
         servers: Iterable[Server] = (),
         timeout_s: float = 3.0,
         tell: Callable[[Any], None] | None = None,
+        trusts: Callable[[str], bool] = lambda address: False,
     ) -> None:
         """
         Raises ValueError for a server that is named otherwise than by its address.
@@ -110,6 +111,7 @@ class Resolver:
         :param servers: addresses with their ports, in order of preference; none: `system_servers`
         :param timeout_s: for one look-up, over all servers, attempts and aliases
         :param tell: hears `resolver.down` and `resolver.up`
+        :param trusts: whether the word of a server at an address is taken on what is signed; on loopback it is
         """
         self.timeout_s = timeout_s
         self.cache = Cache()
@@ -118,7 +120,7 @@ class Resolver:
         self._seconds: Callable[[], float] = reactor.seconds
         self._tell = tell if tell is not None else _hush
         self._servers = Servers(
-            tuple(servers) or system_servers(), self._seconds, self._is_there, self._tell, self._clear_queue
+            tuple(servers) or system_servers(), self._seconds, self._is_there, self._tell, self._clear_queue, trusts
         )
         self._flights: dict[Key, _Flight] = {}
         self._queue: deque[_Flight] = deque()

@@ -49,6 +49,8 @@ class TLSFacts:
     :ivar peer_name: subject common name or first DNS name of the peer's certificate; "" where it gave none
     :ivar is_verified: its certificate was checked against what was asked for
     :ivar not_after: when that certificate expires, seconds since the epoch; 0 without one
+    :ivar proof: by what it was proved: "chain", "pin" or "dane"; "" where it was not
+    :ivar doubt: what was found wrong with it where that was only looked at, by the words of RFC 8460 section 4.3
     """
 
     version: str = ""
@@ -59,6 +61,8 @@ class TLSFacts:
     peer_fingerprint: str = ""
     is_verified: bool = False
     not_after: float = 0.0
+    proof: str = ""
+    doubt: str = ""
 
 
 class Session:

@@ -31,6 +31,8 @@ _ENHANCED: Final = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 #: always get through (RFC 5321 section 4.5.1: postmaster); the others are not.
 CATEGORIES: Final = ("spam", "sender", "malware", "policy", "protocol")
 MERCIFUL: Final = frozenset(CATEGORIES[:2])
+#: How well the leg to a backend may have to be protected, mildest first (`policy.protection`).
+TLS_LEVELS: Final = ("", "encrypted", "verified", "dane")
 #: Who speaks where the sum of scores decides.
 SCORES: Final = "scores"
 _REASON: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -78,6 +80,7 @@ class Finding:
     :ivar enhanced: enhanced code of the same class; "": the default
     :ivar recipients: indexes of the recipients that it is about; None: all
     :ivar skips: of an `accept`: names of the filters that need not be heard
+    :ivar protects: level of TLS (`policy.protection.LEVELS`) that it asks of the leg to the backend
     :ivar category: one of CATEGORIES; "": that of the filter
     :ivar filter: who says so; set by the chain
     :ivar is_shadow: recorded without effect; set by the chain
@@ -94,6 +97,7 @@ class Finding:
     recipients: frozenset[int] | None = attrs.field(default=None, converter=_indexes)
     skips: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     category: str = attrs.field(default="", validator=attrs.validators.in_(("", *CATEGORIES)))
+    protects: str = attrs.field(default="", validator=attrs.validators.in_(TLS_LEVELS))
     filter: str = ""
     is_shadow: bool = False
     seconds: float = 0.0

@@ -14,9 +14,10 @@ from typing import Any
 
 from smtpgate.message.header import HeaderReader, HeaderSection
 from smtpgate.policy.mark import marks
+from smtpgate.policy.protection import LEVELS, NO_NEED
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import PASS
-from smtpgate.proxy.content import Whole
+from smtpgate.proxy.content import Whole, minds_eight_bit, oddity
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.fate import Fate
 from smtpgate.proxy.judge import for_all, judge, judge_each, that_count
@@ -90,11 +91,7 @@ class Body:
         self._edits = transaction.edits
         self.by_chunks = by_chunks
         self._is_raw = is_raw
-        watch = False
-        for leg in delivery.legs:
-            if leg.pool.backend.eight_bit == "reject" and "8BITMIME" not in leg.link.capabilities.words:
-                watch = True
-        self.content = Content(limits.line_length_octets, watch_eight_bit=watch, raw=is_raw)
+        self.content = Content(limits.line_length_octets, watch_eight_bit=minds_eight_bit(delivery.legs), raw=is_raw)
         self._reader = HeaderReader(limits.header_size_octets)
         self._checksum = 0
         self._unsummed = SUMMED_OCTETS
@@ -158,20 +155,14 @@ class Body:
                     passed = Chunk(whole, None)
             await self._header(passed)
         else:
-            await self._pass(passed)
+            self._look(passed)
+            await self._forward(passed, passed)
 
     def _check(self, content: Content) -> None:
         """The rules that an odd message may break."""
-        if content.octets > self._revision.settings.limits.message_size_octets:
-            self.refuse(status.MESSAGE_TOO_BIG)
-        elif content.is_long_line:
-            self.refuse(status.LINE_IN_CONTENT_TOO_LONG)
-        elif content.has_bare_newline and self._door.listener.bare_newline != "normalize":
-            self.refuse(
-                status.BARE_NEWLINE if self._door.listener.bare_newline == "reject" else status.BARE_NEWLINE_CLOSING
-            )
-        elif content.is_eight_bit:
-            self.refuse(status.EIGHT_BIT)
+        odd = oddity(content, self._revision.settings.limits, self._door.listener.bare_newline)
+        if odd is not None:
+            self.refuse(odd)
 
     async def _header(self, first: Chunk) -> None:
         """The header section is complete: look at it, then let it go on with our trace field above it."""
@@ -194,6 +185,11 @@ class Body:
             # Nothing that is still to come can say that it is to be held.
             self._copy.close()
             self._copy = None
+        # Of one that is spooled nothing is sent before the verdict; see `_commit`.
+        refused = None if self._is_spooled else await self._secure()
+        if refused is not None:
+            self.refuse(refused)
+            return
         self._look(first)
         sent = first
         if self._edits.only_adds:
@@ -206,15 +202,19 @@ class Body:
     def _may_be_kept(self) -> bool:
         return self._door.chain.holds_late or self._run.may_take or bool(self._transaction.deeds)
 
+    async def _secure(self) -> Reply | None:
+        """What is known of the message may need more protection than its legs have; a Reply where there is none."""
+        need = self._run.need() if self._run.has_findings else NO_NEED
+        if not need:
+            return None
+        refused = await self._delivery.secure(need)
+        return await self._delivery.start(self.by_chunks) if refused is None and self._started else refused
+
     def _edited(self, section: HeaderSection) -> bytes:
         """The header section as it goes on. An edit that finds no field to work on is noted."""
         head, missed = self._edits.apply(section)
         self._transaction.notes += [f"edit_missed:{edit.author}" for edit in missed]
         return head
-
-    async def _pass(self, chunk: Chunk) -> None:
-        self._look(chunk)
-        await self._forward(chunk, chunk)
 
     def _look(self, chunk: Chunk) -> None:
         """Content for checksum and filters."""
@@ -290,7 +290,8 @@ class Body:
             elif self._reader.section is None:
                 self._reader.feed(tail.content)
             else:
-                await self._pass(tail)
+                self._look(tail)
+                await self._forward(tail, tail)
         if self._reader.section is None and self.refusal is None:
             await self._header(Chunk(self._reader.finish(), None))
         transaction.octets = self.content.octets
@@ -338,7 +339,7 @@ class Body:
         transaction = self._transaction
         if not takes(transaction) or self._copy is None or self._reader.section is None:
             return await self._commit()
-        keeping = Keeping(self._engine, self._revision.settings, transaction)
+        keeping = Keeping(self._engine, self._revision.settings, transaction, self._tls_level)
         refused = await keeping.begin(self._copy, self._reader.section, self.fate.key)
         if refused is not None:
             self.refuse(refused)
@@ -354,6 +355,12 @@ class Body:
             # Broken off, nobody knows what became of it: then it is told of.
             await keeping.end(reply.is_positive or not is_decided)
         return reply
+
+    @property
+    def _tls_level(self) -> str:
+        """What rules ask of the way to any of its recipients."""
+        places = range(len(self._transaction.recipients))
+        return max((self._run.need(place).level for place in places), key=LEVELS.index, default="")
 
     def _known(self) -> Reply | None:
         """Some recipients may have it from an earlier try: they are left out. A Reply where that is the end."""
@@ -375,6 +382,9 @@ class Body:
         if answered is not None:
             return answered
         delivery = self._delivery
+        refused = await self._secure() if self._spool is not None else delivery.lacks(self._run.need())
+        if refused is not None:
+            return refused
         if self._spool is not None:
             refused = await self._unspool(self._spool)
             if refused is not None:

@@ -1,13 +1,18 @@
-"""The octets of a message for the filters that must see all of it (`interfaces.IContent`)."""
+"""What is odd about the octets of a message, and all of them for filters (`interfaces.IContent`)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from zope.interface import implementer
 
+from smtpgate.config.model import Limits
 from smtpgate.interfaces import IContent
+from smtpgate.proxy.leg import Leg
 from smtpgate.proxy.spool import Spool
+from smtpgate.smtp import status
+from smtpgate.smtp.framing import Content
+from smtpgate.smtp.reply import Reply
 
 
 @implementer(IContent)
@@ -35,3 +40,19 @@ class Whole:
     async def descriptor(self) -> int:
         """A descriptor of a nameless file that holds all of it. Raises OSError where there is no room."""
         return await self._spool.descriptor()
+
+
+def oddity(content: Content, limits: Limits, bare_newline: str) -> Reply | None:
+    """What an odd message is refused with, if any; `bare_newline` as the listener has it."""
+    if content.octets > limits.message_size_octets:
+        return status.MESSAGE_TOO_BIG
+    if content.is_long_line:
+        return status.LINE_IN_CONTENT_TOO_LONG
+    if content.has_bare_newline and bare_newline != "normalize":
+        return status.BARE_NEWLINE if bare_newline == "reject" else status.BARE_NEWLINE_CLOSING
+    return status.EIGHT_BIT if content.is_eight_bit else None
+
+
+def minds_eight_bit(legs: Iterable[Leg]) -> bool:
+    """Whether some server takes no 8-bit content, and is to get none."""
+    return any(leg.pool.backend.eight_bit == "reject" and "8BITMIME" not in leg.link.capabilities.words for leg in legs)

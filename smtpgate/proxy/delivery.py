@@ -10,9 +10,10 @@ Where the client takes an answer for each recipient (`Transaction.hears_each`) n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from smtpgate.policy.protection import NO_NEED, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.proxy.leg import Leg
 from smtpgate.proxy.part import Part
@@ -21,6 +22,9 @@ from smtpgate.smtp import status
 from smtpgate.smtp.framing import Chunk
 from smtpgate.smtp.reply import Reply
 from smtpgate.tasks import Clock
+
+#: What a message needs cannot be had, by what asks for it.
+UNMET = (status.ENCRYPTION_NEEDED, status.REQUIRETLS_LOST)
 
 
 class Delivery:
@@ -89,14 +93,17 @@ class Delivery:
 
     # Envelope
 
-    async def mail(self, pool: Pool) -> Reply:
+    async def mail(self, pool: Pool, need: Need = NO_NEED) -> Reply:
         """Relay the sender at once: the link of a relayed login stands already."""
-        return await self._part(pool).mail()
+        return await self._part(pool).mail(need)
 
-    def rcpt(self, pool: Pool, group: Sequence[Recipient], server_wish: str = "") -> Awaitable[list[Reply]]:
+    def rcpt(
+        self, pool: Pool, group: Sequence[Recipient], server_wish: str = "", need: Need = NO_NEED
+    ) -> Awaitable[list[Reply]]:
         """Relay recipients of one backend; the servers' replies, or ours for them, one each.
 
         :param server_wish: the server that is to be asked first
+        :param need: what they ask of their link
         """
         part = self._part(pool)
         part.server_wish = server_wish
@@ -111,7 +118,7 @@ class Delivery:
                     other.finish()
         for recipient in group:
             self._pools[recipient] = pool
-        return part.rcpt(group, is_first)
+        return part.rcpt(group, is_first, need)
 
     async def again(self) -> Reply | None:
         """Some recipients are left out: their state says so. A Reply where nobody is left, or one of the others is not
@@ -119,21 +126,46 @@ class Delivery:
 
         Only legs with one of them are begun anew, on the link that they have: it has a slot, and others wait for that.
         """
+        answers: dict[Recipient, Reply | None] = {}
+        for part in self._parts.values():
+            answers |= await part.again()
+        return self._begun_anew(answers)
+
+    async def secure(self, need: Need) -> Reply | None:
+        """The message needs more protection than some of its legs have, and nothing of its content has gone there: they
+        are begun anew where it can be had. A Reply where it cannot."""
+        answers: dict[Recipient, Reply | None] = {}
+        parts = list(self._parts.values())
+        for part in parts:
+            is_alone = not any(other.legs for other in parts if other is not part)
+            answers |= await part.secure(need, is_alone)
+        return self._begun_anew(answers)
+
+    def lacks(self, need: Need) -> Reply | None:
+        """Content has gone, and only now it is known what the message needs: a Reply where a leg has less. None of them
+        is committed then."""
+        if all(need.is_met(leg.link.tls, leg.link.need) for part in self._parts.values() for leg in part.living):
+            return None
+        self.abandon("it has not the protection that the message needs")
+        return status.ENCRYPTION_NEEDED
+
+    def _begun_anew(self, answers: Mapping[Recipient, Reply | None]) -> Reply | None:
+        """What is to be said of it; see `again`."""
         each = self.transaction.hears_each
         refused: Reply | None = None
         is_left = False
-        for part in self._parts.values():
-            for recipient, reply in (await part.again()).items():
-                if reply is None or reply.is_positive:
-                    is_left = True
-                    continue
-                refused = refused or reply
-                recipient.state = "refused" if each and reply.is_permanent else "deferred"
-                if each:
-                    recipient.final = reply
+        for recipient, reply in answers.items():
+            if reply is None or reply.is_positive:
+                is_left = True
+                continue
+            refused = reply if refused is None or refused in UNMET else refused
+            recipient.state = "refused" if each and reply.is_permanent else "deferred"
+            if each:
+                recipient.final = reply
         if refused is None or each and is_left:
             return None
-        return Reply(451, "4.3.0", refused.lines)
+        # What cannot be had is the message's own fault; who was taken and is not any more may be taken again.
+        return refused if refused.is_transient or refused in UNMET else Reply(451, "4.3.0", refused.lines)
 
     # Content
 

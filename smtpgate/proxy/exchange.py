@@ -6,7 +6,7 @@ and closes each of them exactly once: by commit, refusal, or abandonment (`end`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,12 @@ from smtpgate.config.model_traffic import PACED_S
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy import event as told
 from smtpgate.policy.held import TAKING
+from smtpgate.policy.protection import NO_NEED, REQUIRETLS, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.proxy.admission import is_better
 from smtpgate.proxy.body import Body
 from smtpgate.proxy.delivery import Delivery
+from smtpgate.proxy.destinations import Destinations
 from smtpgate.proxy.judge import that_count
 from smtpgate.proxy.ledger import PATIENCE_S
 from smtpgate.proxy.leg import Leg
@@ -39,6 +41,10 @@ from smtpgate.traffic.pressure import DOT, RCPT
 BACKENDS = 8
 #: A ledger row is waited for so long before the client is answered all the same.
 _DURABLE_S = 5.0
+
+
+#: Recipients of each backend with what they ask of their leg, and their places among those that came together.
+Batches = dict[tuple[Pool, Need], list[tuple[int, Recipient]]]
 
 
 class Exchange:
@@ -109,12 +115,12 @@ class Exchange:
         if not session.kept.is_pinned:
             return None
         candidates = session.revision.router.candidates(facts.session)
-        pool = session.revision.pools[candidates[0].name] if len(candidates) == 1 else None
+        pool = session.revision.pools.get(candidates[0].name) if len(candidates) == 1 else None
         if pool is None or not session.kept.is_authentic(pool):
             return session.kept.nameless_reply()
         session.front.flush()
         self.delivery = self._deliver()
-        reply = await self.delivery.mail(pool)
+        reply = await self.delivery.mail(pool, self.run.need())
         return None if reply.is_positive else reply
 
     async def _held(self, held: Held, recipient: Recipient | None = None) -> Reply | None:
@@ -172,7 +178,7 @@ class Exchange:
     async def rcpt(self, group: Sequence[Command]) -> list[tuple[Reply, bool]]:
         """Recipients that came together: a reply each, and whether it is our own word."""
         out: list[tuple[Reply, bool] | None] = []
-        batches: dict[Pool, list[tuple[int, Recipient]]] = {}
+        batches: Batches = {}
         pending: list[Recipient] = []
         facts = self.facts
         limits = self._session.revision.limits
@@ -194,6 +200,9 @@ class Exchange:
             rerouted = recipient.rerouted or facts.rerouted
             if rerouted and not isinstance(found, Reply):
                 found = self._session.revision.pools[rerouted]
+            if isinstance(found, Destinations):
+                self._session.front.flush()
+                found = await found.pool(recipient.path.domain)
             if keeps_apart and (pending or facts.recipients) and not isinstance(found, Reply):
                 if batches and self._is_apart(recipient, pending):
                     await self._relay(batches, out)
@@ -203,12 +212,14 @@ class Exchange:
             if not isinstance(found, Reply) and limits.has_rcpt:
                 held = limits.rcpt(facts, recipient, found.backend.name)
                 found = found if held is None else await self._held(held, recipient) or found
-            if not isinstance(found, Reply) and found not in batches:
+            need = NO_NEED if isinstance(found, Reply) else self._need(recipient, found)
+            if not isinstance(found, Reply) and not any(pool is found for pool, _ in batches):
                 if batches and not self._fans_out:
                     # Whether it may be in this transaction shows when those before it have their answers.
                     await self._relay(batches, out)
                     batches, pending = {}, []
-                if (batches or self.delivery is not None) and not self._may_go(found, len(batches)):
+                pools = len({pool for pool, _ in batches})
+                if (batches or self.delivery is not None) and not self._may_go(found, pools):
                     found = status.OTHER_DESTINATION
             facts.recipients.append(recipient)
             if isinstance(found, Reply):
@@ -216,10 +227,18 @@ class Exchange:
                 out.append((found, True))
                 continue
             out.append(None)
-            batches.setdefault(found, []).append((place, recipient))
+            batches.setdefault((found, need), []).append((place, recipient))
             pending.append(recipient)
         await self._relay(batches, out)
         return [answer for answer in out if answer is not None]
+
+    def _need(self, recipient: Recipient, pool: Pool) -> Need:
+        """What is asked of the leg that takes a recipient, the next of the transaction."""
+        policies = self._session.revision.policies
+        need = policies.need(self.facts, recipient.path) if policies.has_backend else NO_NEED
+        if "REQUIRETLS" in self.facts.params and pool.backend.kind == "mx":
+            need = need.and_(REQUIRETLS)
+        return need.and_(self.run.need(len(self.facts.recipients))) if self.run.findings else need
 
     def _is_apart(self, recipient: Recipient, pending: Sequence[Recipient]) -> bool:
         """Whether it may fare otherwise than those that are there or about to be asked for, and there is one reply.
@@ -260,8 +279,9 @@ class Exchange:
             facts.note("known_from_ledger")
         return word
 
-    def _own_word(self, recipient: Recipient, pending: int) -> Reply | Pool:
-        """Our own checks of a recipient; the pool that it goes to where they pass."""
+    def _own_word(self, recipient: Recipient, pending: int) -> Reply | Pool | Destinations:
+        """Our own checks of a recipient; the pool that it goes to where they pass, or those of which the DNS knows
+        which it is."""
         session, facts = self._session, self.facts
         path = recipient.path
         if facts.accepted + pending >= session.revision.settings.limits.recipients:
@@ -269,11 +289,18 @@ class Exchange:
         router = session.revision.router
         if session.facts.role == "mx" and not router.is_local(path):
             return status.RELAY_DENIED
+        refused = session.revision.policies.refusal(facts, path)
+        if refused is not None:
+            return refused
         route = router.route(session.facts, facts.sender, path)
         if route is None and not path.domain:
             route = router.default(session.facts.listener)
         if route is None:
             return status.NO_ROUTE
+        facts.route = route.number
+        destinations = session.revision.destinations.get(route.backend)
+        if destinations is not None:
+            return destinations
         pool: Pool = session.revision.pools[route.backend]
         if (
             session.kept.is_pinned
@@ -281,7 +308,6 @@ class Exchange:
             and not (self.delivery is not None and self.delivery.goes_to(pool))
         ):
             return status.IDENTITY_PINNED
-        facts.route = route.number
         return pool
 
     def _deliver(self) -> Delivery:
@@ -291,9 +317,7 @@ class Exchange:
         make = partial(_part, self._session, self.facts, size)
         return Delivery(self.facts, make, self._session.revision.settings.timeouts, self._engine.clock)
 
-    async def _relay(
-        self, batches: Mapping[Pool, Sequence[tuple[int, Recipient]]], out: list[tuple[Reply, bool] | None]
-    ) -> None:
+    async def _relay(self, batches: Batches, out: list[tuple[Reply, bool] | None]) -> None:
         """Ask the backends, one after the other, for the recipients of each."""
         if not batches:
             return
@@ -303,9 +327,9 @@ class Exchange:
         if self.facts.authenticated:
             self._judge_sender()
         ledger = self._engine.ledger
-        for pool, batch in batches.items():
+        for (pool, need), batch in batches.items():
             wish = ledger.hint(str(batch[0][1].path)) if len(ledger) else ""
-            replies = await self.delivery.rcpt(pool, [recipient for _, recipient in batch], wish)
+            replies = await self.delivery.rcpt(pool, [recipient for _, recipient in batch], wish, need)
             for (place, recipient), reply in zip(batch, replies, strict=True):
                 self._told(recipient, reply)
                 out[place] = (reply, False)
@@ -344,6 +368,11 @@ class Exchange:
                 return refused
         if self.delivery is None:
             return status.NO_RECIPIENTS
+        need = self.run.need() if self.run.findings else NO_NEED
+        if need:
+            refused = await self.delivery.secure(need)
+            if refused is not None:
+                return refused
         if session.door.listener.received:
             facts.edits.edits.append(self._trace())
         is_raw = (facts.params.get("BODY") or b"").upper() == b"BINARYMIME"

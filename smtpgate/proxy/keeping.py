@@ -55,12 +55,14 @@ class _Made:
 class Keeping:
     """One message that is kept, for some of its recipients or besides."""
 
-    def __init__(self, engine: Any, settings: Settings, transaction: Transaction) -> None:
+    def __init__(self, engine: Any, settings: Settings, transaction: Transaction, tls_level: str = "") -> None:
+        """:param tls_level: what rules ask of the way to its recipients; it holds for copies, and for a release"""
         self._engine = engine
         self._vault = engine.vault
         self._settings = settings
         self._transaction = transaction
         self._made = _Made()
+        self._facts = facts_of(transaction) | ({"tls_level": tls_level} if tls_level else {})
         self._rules = {rule.name: rule for rule in settings.rules}
 
     @property
@@ -284,7 +286,7 @@ class Keeping:
             octets=body.octets if body is not None else 0,
             digest=digest,
             body=body.name if body is not None else "",
-            facts=facts_of(transaction),
+            facts=self._facts,
         )
 
     def _held(self, base: Held, name: str, group: Sequence[Recipient], reason: str, detail: str, key: str) -> Held:
@@ -317,8 +319,7 @@ class Keeping:
             recipients=tuple(Addressee(address, state="waiting") for address in rule.to),
             message=self._transaction.id,
             state="pending",
-            facts=facts_of(self._transaction)
-            | {"rule": rule.name, "from": str(self._transaction.sender), "for": for_whom},
+            facts=self._facts | {"rule": rule.name, "from": str(self._transaction.sender), "for": for_whom},
             params=_needs(self._transaction),
             backend=rule.backend,
             due=now,

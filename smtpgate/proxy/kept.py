@@ -6,10 +6,15 @@ After a relayed login one is pinned: it stands for the login, and only that very
 
 from __future__ import annotations
 
+from smtpgate.policy.protection import NO_NEED, Need
 from smtpgate.proxy.link import Link
 from smtpgate.proxy.pool import Pool
 from smtpgate.smtp import status
 from smtpgate.smtp.reply import Reply
+
+#: Links that a session keeps: as many as one transaction may have (`proxy.exchange.BACKENDS`). A session that sends to
+#: all the world has a destination for each domain.
+KEPT = 8
 
 
 class KeptLinks:
@@ -24,13 +29,17 @@ class KeptLinks:
         self.is_pinned = False
         self._links: dict[Pool, Link] = {}
 
-    def take(self, pool: Pool, traffic_class: str) -> Link | None:
+    def take(self, pool: Pool, traffic_class: str, need: Need = NO_NEED) -> Link | None:
         """The link to that backend, where it still stands and its slot may be had; it is no longer kept then.
 
         :param traffic_class: whose slot it takes
+        :param need: what the message asks of it; one that has less is given up
         """
         link = self._links.pop(pool, None)
         if link is None:
+            return None
+        if not need.is_met(link.tls, link.need):
+            _give_up(pool, link)
             return None
         limit = link.capabilities.limits.get("MAILMAX", 0)
         if link.is_usable and not (limit and link.transactions >= limit):
@@ -47,6 +56,8 @@ class KeptLinks:
             _give_up(pool, link)
         else:
             self._links[pool] = link
+            if len(self._links) > KEPT and not self.is_pinned:
+                self._hand_over(next(iter(self._links)))
             pool.slots.rest(link, None if self.is_pinned else lambda: self._hand_over(pool))
 
     def _hand_over(self, pool: Pool) -> None:
@@ -77,6 +88,11 @@ class KeptLinks:
         if not self.is_pinned:
             return None
         return next((link for link in self._links.values() if link.is_usable), None)
+
+    def has_less(self, pool: Pool, need: Need) -> bool:
+        """Whether the login stands there over a link that has less protection than is needed: no other may do."""
+        link = self._links.get(pool)
+        return self.is_pinned and link is not None and not need.is_met(link.tls, link.need)
 
     def is_authentic(self, pool: Pool) -> bool:
         """Whether the login still stands at that backend."""

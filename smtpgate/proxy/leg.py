@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from smtpgate.policy.protection import NO_NEED, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.proxy.link import Link, LinkFailed
 from smtpgate.smtp import status
@@ -34,6 +35,7 @@ class Leg:
     :ivar final: the server's last word, or ours for it
     :ivar finals: its last word on each recipient, where it has one for each (draft-hall-prdr-00)
     :ivar is_unknown: its answer to the end of data was lost
+    :ivar need: what its recipients and the message ask of its link
     """
 
     __slots__ = (
@@ -47,13 +49,15 @@ class Leg:
         "is_sending",
         "by_chunks",
         "sender_reply",
+        "need",
         "_held",
         "_acks",
         "_each",
     )
 
-    def __init__(self, link: Link, pool: Any) -> None:
+    def __init__(self, link: Link, pool: Any, need: Need = NO_NEED) -> None:
         self.link = link
+        self.need = need
         self.pool = pool
         self.recipients: list[Recipient] = []
         self.is_begun = False

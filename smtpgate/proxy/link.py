@@ -2,7 +2,8 @@
 
 `Link.open` takes it through greeting, EHLO, STARTTLS, XCLIENT and login as the backend's configuration asks; then
 `delivery` sends envelopes and content and awaits answers. Whatever breaks is one exception, `LinkFailed`, with the
-reply for the client and the reason for the log: always 4yz, never a guess at what the server may have meant.
+reply for the client and the reason for the log: always 4yz, never a guess at what the server may have meant; 5yz only
+where a message asks for protection that the server does not have.
 
 RFC 5321 section 4.2; RFC 3207 section 4; Postfix XCLIENT_README and XFORWARD_README.
 """
@@ -18,7 +19,9 @@ from zope.interface import implementer
 
 from smtpgate.config.model import Backend
 from smtpgate.interfaces import ILinkOwner
+from smtpgate.policy.protection import NO_NEED
 from smtpgate.policy.transaction import Session, TLSFacts
+from smtpgate.proxy.plan import NO_STARTTLS, Plan
 from smtpgate.smtp import proxyline, status
 from smtpgate.smtp.capability import Capabilities, parse_capabilities
 from smtpgate.smtp.client import ClientConnection, Desync
@@ -37,6 +40,7 @@ class LinkFailed(Exception):
     :ivar is_busy: the server is there and declined for now
     :ivar is_late: it did not answer in its time
     :ivar is_attack: clear text came where only a handshake may: nothing is tried in clear after that (A-22)
+    :ivar fault: what of TLS could not be had, by the words of RFC 8460 section 4.3; "" where it was something else
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class LinkFailed(Exception):
         *,
         is_late: bool = False,
         is_attack: bool = False,
+        fault: str = "",
     ) -> None:
         super().__init__(reason)
         self.stage = stage
@@ -56,12 +61,24 @@ class LinkFailed(Exception):
         self.is_busy = is_busy
         self.is_late = is_late
         self.is_attack = is_attack
+        self.fault = fault
+
+    @property
+    def is_unmet(self) -> bool:
+        """The server does not have the protection that was asked for, and is not expected to have it soon."""
+        return self.stage == "starttls" and self.reply.is_permanent
 
     def again(self) -> LinkFailed:
         """The same, to be raised: one that is raised knows the frames that it came through, and a link that keeps it
         would lead back to itself."""
         return LinkFailed(
-            self.stage, self.reply, self.reason, self.is_busy, is_late=self.is_late, is_attack=self.is_attack
+            self.stage,
+            self.reply,
+            self.reason,
+            self.is_busy,
+            is_late=self.is_late,
+            is_attack=self.is_attack,
+            fault=self.fault,
         )
 
 
@@ -77,6 +94,7 @@ class Link:
     :ivar ehlo_name: our name there
     :ivar is_trial: it was opened to see whether the server works again
     :ivar begun: when it got its slot
+    :ivar need: what was asked of it when it was opened
     :ivar traffic_class: the class whose slot it has; "" while it has no transaction and no slot
     """
 
@@ -105,6 +123,8 @@ class Link:
         "begun",
         "opened",
         "on_over",
+        "need",
+        "_unmet",
     )
 
     def __init__(self, backend: Backend, server: str, clock: Clock) -> None:
@@ -132,6 +152,8 @@ class Link:
         self._room: Signal | None = None
         self._stage = "connect"
         self.on_over: Callable[[Link], None] | None = None
+        self.need = NO_NEED
+        self._unmet: Reply | None = None
 
     def renew(self) -> None:
         """Begin again with another address, after an opening that failed."""
@@ -208,19 +230,20 @@ class Link:
 
     def lost(self, reason: str) -> None:
         """For the edge: the connection is over."""
-        stage = self._stage
+        stage, fault = self._stage, ""
         if stage == "connect" and reason == "ECONNRESET":
             # A port without a server says ECONNREFUSED; this one let us in and was gone before we could look (P-219).
             stage = "greeting"
         if stage == "connect":
             reply = status.BACKEND_UNREACHABLE
         elif stage == "starttls":
-            reply = status.BACKEND_TLS_FAILED
+            fault = self._edge.tls_fault
+            reply = self._unmet if fault and self._unmet is not None else status.BACKEND_TLS_FAILED
         else:
             reply = status.BACKEND_LOST
         if self._wire.early is not None and self._wire.is_closing:
             reply = Reply(451, "4.3.2", self._wire.early.lines)
-        self._break(LinkFailed(stage, reply, reason))
+        self._break(LinkFailed(stage, reply, reason, fault=fault))
 
     def _break(self, failure: LinkFailed) -> None:
         if self.failure is not None:
@@ -376,20 +399,19 @@ class Link:
         connector: Any,
         address: Any,
         host: str,
-        tls: Any,
+        plan: Plan,
         hostname: str,
         session: Session | None,
         deadline: float,
-        use_tls: bool = True,
     ) -> None:
         """Connect and come to the point where MAIL may be sent. Raises LinkFailed.
 
-        :param tls: the backend's `net.tls.ClientTLS`; None where its `tls` is off
+        :param plan: how it is protected
         :param hostname: our own name
         :param session: for whom; None for a probe
-        :param use_tls: False on the one second try in clear that `optional` allows (P-157)
         """
-        mode, info = self.backend.tls, self.backend.client_info
+        mode, info = plan.mode, self.backend.client_info
+        self.need, self._unmet = plan.need, plan.unmet
         has_header = info in ("proxy-v1", "proxy-v2")
         try:
             self._edge = connector.connect(address, self, host, not has_header and mode != "implicit")
@@ -401,7 +423,7 @@ class Link:
             self._edge.write(self._proxy_header(session, info))
             self.is_personal = True
         if mode == "implicit":
-            await self._start_tls(tls, deadline)
+            await self._start_tls(plan.tls, deadline)
         self._stage = "greeting"
         greeting = await self.answer(deadline)
         self.banner = greeting.text
@@ -414,8 +436,8 @@ class Link:
             # Word for word what we say ourselves: a server of the same name on this machine says more.
             raise LinkFailed("greeting", status.PROXY_LOOP, "the server greets with our own name: a loop")
         await self._hello(name, deadline)
-        if mode in ("optional", "required", "verify") and use_tls:
-            await self._maybe_starttls(mode, tls, name, deadline)
+        if mode in ("optional", "required"):
+            await self._maybe_starttls(plan, name, deadline)
         if info == "xclient":
             await self._xclient(session, name, deadline)
         if self.backend.credentials is not None and session is not None:
@@ -454,22 +476,26 @@ class Link:
         self.is_extended = False
         self.capabilities = Capabilities()
 
-    async def _maybe_starttls(self, mode: str, tls: Any, name: bytes, deadline: float) -> None:
+    async def _maybe_starttls(self, plan: Plan, name: bytes, deadline: float) -> None:
+        mode, unmet = plan.mode, plan.unmet or status.BACKEND_NO_TLS
         if "STARTTLS" not in self.capabilities:
             if mode == "optional":
                 return
-            raise LinkFailed("starttls", status.BACKEND_NO_TLS, "STARTTLS is required and not offered")
+            raise LinkFailed("starttls", unmet, "STARTTLS is required and not offered", fault=NO_STARTTLS)
         reply = await self.ask("STARTTLS", b"STARTTLS\r\n", deadline)
         if not reply.is_positive:
             if mode == "optional" and self.is_usable:
                 self._stage = "idle"
                 return
-            raise LinkFailed("starttls", status.BACKEND_NO_TLS, f"STARTTLS refused: {reply.code} {reply.text}")
+            # What it cannot do now it may do later.
+            said = unmet if reply.is_permanent else status.BACKEND_NO_TLS
+            reason = f"STARTTLS refused: {reply.code} {reply.text}"
+            raise LinkFailed("starttls", said, reason, fault=NO_STARTTLS)
         if self._wire.has_unread or self.answers or self.failure is not None:
             self._edge.abort()
             reason = "octets in clear behind the 220 to STARTTLS"
             raise LinkFailed("starttls", status.BACKEND_TLS_FAILED, reason, is_attack=True)
-        await self._start_tls(tls, deadline)
+        await self._start_tls(plan.tls, deadline)
         await self._hello(name, deadline)
 
     async def _start_tls(self, tls: Any, deadline: float) -> None:

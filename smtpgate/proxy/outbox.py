@@ -24,6 +24,7 @@ from smtpgate.policy import held
 from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Addressee, Held, Letter
+from smtpgate.policy.protection import REQUIRETLS, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.proxy.delivery import Delivery
@@ -250,17 +251,18 @@ class Outbox:
         content: Filed,
     ) -> None:
         """Envelope, content and end of data, as a session does it."""
-        by_pool: dict[Pool, list[Recipient]] = {}
+        by_pool: dict[tuple[Pool, Need], list[Recipient]] = {}
         for recipient in transaction.recipients:
             recipient.state = ""
-            pool = self._pool(revision, done.letter, transaction, recipient)
-            if pool is None:
-                self._note(done, recipient, Reply(550, "5.1.2", ("No route to this recipient",)))
+            pool = await self._pool(revision, done.letter, transaction, recipient)
+            if isinstance(pool, Reply):
+                self._note(done, recipient, pool)
             else:
-                by_pool.setdefault(pool, []).append(recipient)
+                need = need_of(done.letter, revision, transaction, recipient, pool)
+                by_pool.setdefault((pool, need), []).append(recipient)
         transaction.accepted = 0
-        for pool, group in by_pool.items():
-            for recipient, reply in zip(group, await delivery.rcpt(pool, group), strict=True):
+        for (pool, need), group in by_pool.items():
+            for recipient, reply in zip(group, await delivery.rcpt(pool, group, "", need), strict=True):
                 recipient.reply = reply
                 if reply.is_positive:
                     recipient.state = "accepted"
@@ -296,9 +298,11 @@ class Outbox:
         if unknown:
             self._unknown(done, [str(recipient.path) for recipient in unknown])
 
-    def _pool(self, revision: Revision, letter: Letter, transaction: Transaction, recipient: Recipient) -> Pool | None:
-        """Where a recipient is reached. Of letters of the gateway's own it was checked when the configuration was read;
-        another may be at work now."""
+    async def _pool(
+        self, revision: Revision, letter: Letter, transaction: Transaction, recipient: Recipient
+    ) -> Pool | Reply:
+        """Where a recipient is reached; a Reply where it is not. Of letters of the gateway's own it was checked when
+        the configuration was read; another may be at work now."""
         name = letter.backend
         session = transaction.session
         if not name and session.listener in revision.settings.listeners:
@@ -306,7 +310,10 @@ class Outbox:
             name = route.backend if route is not None else ""
         if not name and letter.kind != "release":
             name = revision.router.anywhere(recipient.path) or revision.settings.outbox.backend
-        return revision.pools.get(name)
+        destinations = revision.destinations.get(name)
+        if destinations is not None:
+            return await destinations.pool(recipient.path.domain)
+        return revision.pools.get(name) or _NOWHERE
 
     def _note(self, done: _Try, recipient: Recipient, reply: Reply) -> None:
         """What a server, or we for it, said of one."""
@@ -395,6 +402,19 @@ class Outbox:
         if letter.held:
             fields.append(("held", letter.held))
         self._engine.tell(Happened(name, level, f"{letter.kind} {letter.id}: {why[:300]}", tuple(fields)))
+
+
+#: No route leads to a recipient of a letter.
+_NOWHERE = Reply(550, "5.1.2", ("No route to this recipient",))
+
+
+def need_of(letter: Letter, revision: Revision, transaction: Transaction, recipient: Recipient, pool: Pool) -> Need:
+    """What is asked of the leg to a recipient: what rules and policies asked for the message when it came, and what
+    policies and its sender ask for now. A copy goes no less safely than the message."""
+    need = revision.policies.need(transaction, recipient.path)
+    if "REQUIRETLS" in transaction.params and pool.backend.kind == "mx":
+        need = need.and_(REQUIRETLS)
+    return need.and_(Need(str(letter.facts.get("tls_level", ""))))
 
 
 @attrs.frozen

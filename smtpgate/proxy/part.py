@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from smtpgate.policy.event import LinkFailed as LinkFailedEvent
+from smtpgate.policy.protection import NO_NEED, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.proxy.kept import KeptLinks
 from smtpgate.proxy.leg import EnvelopeRefused, Leg
 from smtpgate.proxy.link import Link, LinkFailed
+from smtpgate.proxy.params import mail_params
 from smtpgate.proxy.pool import Pool
 from smtpgate.smtp import status
 from smtpgate.smtp.framing import Chunk
@@ -67,7 +69,7 @@ class Part:
         self.broken: LinkFailed | None = None
         self.server_wish = ""
         self._kept = kept
-        self._is_union = is_union
+        self._is_union = is_union or pool.backend.kind == "mx"
         self._timeouts = timeouts
         self._clock = clock
         self._tell = tell
@@ -80,8 +82,10 @@ class Part:
 
     # Envelope
 
-    async def mail(self) -> Reply:
+    async def mail(self, need: Need = NO_NEED) -> Reply:
         """Relay the sender at once: the link of a relayed login stands already."""
+        if self._kept.has_less(self.pool, need):
+            return status.ENCRYPTION_NEEDED
         link = self._kept.take(self.pool, self.transaction.session.traffic_class)
         if link is None:
             return status.BACKEND_LOST
@@ -107,25 +111,36 @@ class Part:
         assert leg.sender_reply is not None
         return leg.sender_reply
 
-    def rcpt(self, group: Sequence[Recipient], is_first: bool) -> Awaitable[list[Reply]]:
+    def rcpt(self, group: Sequence[Recipient], is_first: bool, need: Need = NO_NEED) -> Awaitable[list[Reply]]:
         """Relay recipients; the servers' replies, or ours for them, one each.
 
+        :param need: what they ask of their link; those who ask for more than the others have a leg of their own
         :param is_first: the transaction has no other leg. Another one waits for no slot, or two transactions could wait
             for each other: its recipients hear 452, and come in a transaction of their own
         """
-        if not self.is_lmtp:
+        if self.is_lmtp:
+            return self._rcpt_each(group, is_first, need)
+        if not need:
             return self._rcpt(group, self.legs[0] if self.legs else None, is_first)
-        return self._rcpt_each(group, is_first)
+        leg = next((one for one in self.legs if need.is_met(one.link.tls, one.link.need)), None)
+        if leg is not None:
+            leg.need = leg.need.and_(need)
+        return self._rcpt(group, leg, is_first and not self.legs, need)
 
-    async def _rcpt_each(self, group: Sequence[Recipient], is_first: bool) -> list[Reply]:
+    async def _rcpt_each(self, group: Sequence[Recipient], is_first: bool, need: Need) -> list[Reply]:
         replies: list[Reply] = []
         for recipient in group:
-            replies += await self._rcpt([recipient], None, is_first and not self.legs)
+            replies += await self._rcpt([recipient], None, is_first and not self.legs, need)
         return replies
 
-    async def _rcpt(self, group: Sequence[Recipient], leg: Leg | None, may_wait: bool) -> list[Reply]:
+    async def _rcpt(
+        self, group: Sequence[Recipient], leg: Leg | None, may_wait: bool, need: Need = NO_NEED
+    ) -> list[Reply]:
         if self.broken is not None:
             return [self.broken.reply] * len(group)
+        # The link of a login is in use, or kept: no other will do.
+        if leg is None and need and (self._kept.has_less(self.pool, need) or self.legs and self._kept.is_pinned):
+            return [status.ENCRYPTION_NEEDED] * len(group)
         session = self.transaction.session
         # A 2yz to RCPT of this backend went to the client: no other server may take over.
         is_promised = bool(self.legs) and any(one.recipients for one in self.legs)
@@ -139,19 +154,21 @@ class Part:
             is_reused = False
             try:
                 if leg is None:
-                    link = self._kept.take(self.pool, session.traffic_class)
+                    link = self._kept.take(self.pool, session.traffic_class, need)
                     is_reused = link is not None
                     if link is not None:
-                        leg = Leg(link, self.pool)
+                        leg = Leg(link, self.pool, need)
                         if not link.is_settled:
                             await link.settle(self._clock.seconds() + self._timeouts.backend_s)
                     elif self._kept.is_pinned:
                         raise LinkFailed("idle", status.BACKEND_LOST, "the link that was logged in is gone")
                     else:
                         deadline = self._clock.seconds() + self._timeouts.greeting_s
-                        link = await self.pool.link(session, key, deadline, frozenset(tried), wish, may_wait=may_wait)
+                        link = await self.pool.link(
+                            session, key, deadline, frozenset(tried), wish, may_wait=may_wait, need=need
+                        )
                         is_reused = link.transactions > 0
-                        leg = Leg(link, self.pool)
+                        leg = Leg(link, self.pool, need)
                     self._note_server(link)
                 params = self._params(leg.link)
                 replies = await leg.envelope(self.transaction, group, params, self._timeouts.backend_s, self._clock)
@@ -208,12 +225,33 @@ class Part:
             if not rest:
                 self._give_back(leg.link)
                 continue
-            answers.update(zip(rest, await self._anew(leg.link, rest), strict=True))
+            answers.update(zip(rest, await self._anew(leg.link, rest, leg.need), strict=True))
         return answers
 
-    async def _anew(self, link: Link, group: Sequence[Recipient]) -> list[Reply]:
+    async def secure(self, need: Need, is_alone: bool) -> dict[Recipient, Reply | None]:
+        """The message asks for more than its recipients did: legs whose link has less are begun anew, before any of its
+        content has gone there. The answers are as those of `again`; one that is alone may wait for a slot."""
+        answers: dict[Recipient, Reply | None] = {}
+        for leg in list(self.legs):
+            group = leg.recipients
+            if need.is_met(leg.link.tls, leg.link.need):
+                leg.need = leg.need.and_(need)
+                answers.update(dict.fromkeys(group))
+                continue
+            if self._kept.is_pinned:
+                answers.update(dict.fromkeys(group, status.ENCRYPTION_NEEDED))
+                continue
+            self.legs.remove(leg)
+            leg.abandon("it has not the protection that the message needs")
+            self._give_back(leg.link)
+            both = leg.need.and_(need)
+            replies = await self._rcpt(group, None, is_alone and not self.legs, both) if group else []
+            answers.update(zip(group, replies, strict=True))
+        return answers
+
+    async def _anew(self, link: Link, group: Sequence[Recipient], need: Need) -> list[Reply]:
         """A transaction for these on a link that has just said RSET; on another where it is lost."""
-        leg = Leg(link, self.pool)
+        leg = Leg(link, self.pool, need)
         try:
             await link.settle(self._clock.seconds() + self._timeouts.backend_s)
             params = self._params(link)
@@ -224,7 +262,7 @@ class Part:
         except LinkFailed as failed:
             link.abort(failed.reason)
             self._report(link, failed)
-            return await self._rcpt(group, None, not self.legs)
+            return await self._rcpt(group, None, not self.legs, need)
         except BaseException:
             link.abort("client gone")
             raise
@@ -257,47 +295,8 @@ class Part:
         session.note(self._clock.seconds(), "backend", f"lost at {failed.stage}", f"{link.server}: {failed.reason}")
 
     def _params(self, link: Link) -> Mapping[str, bytes | None]:
-        """MAIL parameters for this server. Nothing that was promised is dropped (P-187, P-279)."""
-        given = self.transaction.params
-        offered = link.capabilities
-        each = self.transaction.hears_each and "PRDR" in offered.words and not self.is_lmtp
-        if not given and not each:
-            return given
-        params: dict[str, bytes | None] = {"PRDR": None} if each else {}
-        for name, value in given.items():
-            if name == "PRDR":
-                # What it says is done here too, whatever the server can.
-                continue
-            if name == "SIZE":
-                # Covers what we add; 0 means unknown and stays so.
-                if "SIZE" in offered and value is not None:
-                    size = int(value)
-                    params[name] = b"%d" % (size + self._prefix_octets if size else 0)
-            elif name == "BODY":
-                word = (value or b"").upper().decode("ascii")
-                if word == "7BIT" and "8BITMIME" not in offered:
-                    continue
-                if word != "7BIT" and word not in offered or word == "BINARYMIME" and "CHUNKING" not in offered:
-                    raise EnvelopeRefused(status.BACKEND_CHANGED)
-                params[name] = value
-            elif name == "AUTH":
-                # Whom the client claims to relay for is believed of nobody (RFC 4954 section 5).
-                if "AUTH" in offered:
-                    params[name] = b"<>"
-            elif name == "REQUIRETLS":
-                if "REQUIRETLS" not in offered or link.tls is None or not link.tls.is_verified:
-                    raise EnvelopeRefused(status.REQUIRETLS_LOST)
-                params[name] = value
-            elif name == "SMTPUTF8":
-                if name not in offered:
-                    # Known beforehand under `union`; otherwise a change of the server's mind.
-                    raise EnvelopeRefused(status.NO_SMTPUTF8_RECIPIENT if self._is_union else status.BACKEND_CHANGED)
-                params[name] = value
-            else:
-                if "DSN" not in offered:
-                    raise EnvelopeRefused(status.BACKEND_CHANGED)
-                params[name] = value
-        return params
+        """MAIL parameters for this server."""
+        return mail_params(self.transaction, link, self._prefix_octets, is_lmtp=self.is_lmtp, is_union=self._is_union)
 
     def _release(self, leg: Leg) -> None:
         """The server took no part of the transaction: keep the link for the next recipient."""
@@ -309,14 +308,15 @@ class Part:
     def ask_data(self, by_chunks: bool) -> None:
         """DATA to every leg, so that all can be waited for together."""
         for leg in self.legs:
-            if leg.recipients:
+            if leg.recipients and not leg.is_sending:
                 leg.ask_data(by_chunks)
 
     async def start(self, by_chunks: bool, deadline: float) -> Reply | None:
-        """Come to where content may be sent; the refusal of a leg, a transient one before a permanent one."""
+        """Come to where content may be sent; the refusal of a leg, a transient one before a permanent one. Legs that
+        are there already stay so."""
         refusal: Reply | None = None
         for leg in self.legs:
-            if not leg.recipients:
+            if not leg.recipients or leg.is_sending:
                 continue
             try:
                 refused = await leg.start(by_chunks, deadline)

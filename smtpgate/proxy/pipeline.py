@@ -24,6 +24,7 @@ from smtpgate.interfaces import ServiceFailed
 from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.held import TAKING
 from smtpgate.policy.mercy import later
+from smtpgate.policy.protection import LEVELS, NO_NEED, Need
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, MERCIFUL, NO_SCALE, OF_RULES, PASS, Finding, Scale, Verdict, merge
 from smtpgate.proxy.filter_slots import FilterSlots
@@ -286,6 +287,20 @@ class ChainRun:
             self.delayed = self.delayed or decided
             return PASS
         return verdict
+
+    def need(self, recipient: int | None = None) -> Need:
+        """What was found to be needed of the leg to the backend.
+
+        :param recipient: index of one recipient, for what is needed for it too
+        """
+        if not self.findings:
+            return NO_NEED
+        level = ""
+        for one in self.findings:
+            if one.protects and not one.is_shadow and one.filter not in self.skips:
+                if one.recipients is None or recipient is not None and recipient in one.recipients:
+                    level = max(level, one.protects, key=LEVELS.index)
+        return Need(level) if level else NO_NEED
 
     @property
     def may_take(self) -> bool:

@@ -18,7 +18,9 @@ from typing import Any, Final
 from smtpgate.config.model import Backend
 from smtpgate.policy.event import Happened, ServerChanged
 from smtpgate.policy.event import LinkFailed as LinkFailedEvent
+from smtpgate.policy.protection import NO_NEED, Need
 from smtpgate.policy.transaction import Session
+from smtpgate.proxy.guard import Guard
 from smtpgate.proxy.link import Link, LinkFailed
 from smtpgate.proxy.opener import Opener
 from smtpgate.proxy.prober import Prober
@@ -51,9 +53,11 @@ class Pool:
         tell: Callable[[Any], None],
         shares: Mapping[str, float] = SHARES,
         waits: Mapping[str, float] = WAITS,
+        guard: Guard | None = None,
     ) -> None:
         """
         :param tls: the `net.tls.ClientTLS` for it; None where its `tls` is off
+        :param guard: knows addresses and protection of servers that the DNS names
         :param shares: the part of its slots that each class is promised
         :param waits: how long each class waits for one, seconds
         """
@@ -63,7 +67,7 @@ class Pool:
             ServerState(server, max_links(backend, server), slow_start_s)
             for server in sorted(backend.servers, key=lambda server: server.tier)
         ]
-        self._opener = Opener(backend, hostname, connector, tls, keeper.clock)
+        self._opener = Opener(backend, hostname, connector, tls, keeper.clock, guard)
         self._clock = keeper.clock
         self._tell = tell
         self._balance: Balance[ServerState] = Balance(backend.balance)
@@ -99,6 +103,11 @@ class Pool:
             if known is not None and old.backend == self.backend:
                 server.inherit(known)
         self.slots.inherit(old.slots, self._shares)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nobody has, or waits for, a link."""
+        return not self.slots.line.count and not any(server.links or server.busy for server in self.servers)
 
     def start(self) -> None:
         """Look at each server now, and again and again."""
@@ -156,6 +165,9 @@ class Pool:
         if before != state:
             server.state = state
             server.changed_at = self._clock.seconds()
+            if self.backend.kind == "mx":
+                # Strangers' servers are no news of ours.
+                return
             self._tell(ServerChanged(self.backend.name, server.name, before, state, why))
 
     def _reached(self, server: ServerState) -> None:
@@ -247,13 +259,16 @@ class Pool:
         prefer: str = "",
         *,
         may_wait: bool = True,
+        need: Need = NO_NEED,
     ) -> Link:
-        """A ready link to one of the servers; raises LinkFailed when none can be had in time.
+        """A ready link to one of the servers; raises LinkFailed when none can be had in time. That is 5yz only where no
+        server has what the message needs, and none of them may have it later.
 
         :param key: what `hash-recipient` goes by: the recipient's domain
         :param without: servers not to be asked
         :param prefer: the server to be asked first, where it may be asked at all
         :param may_wait: wait in line for a slot
+        :param need: what the message asks of the link
         """
         if self.backend.balance == "hash-user":
             key = session.user or session.client_ip
@@ -278,9 +293,10 @@ class Pool:
                 self._missed(session, tiers[0][0], failure)
                 continue
             try:
-                return await self._open_counted(server, session, deadline)
+                return await self._open_counted(server, session, deadline, need)
             except LinkFailed as failed:
-                failure = failed
+                if failure is None or failure.reply.is_permanent or failed.reply.is_transient:
+                    failure = failed
                 tried |= {server.name}
                 self._missed(session, server, failed)
         try:
@@ -318,9 +334,9 @@ class Pool:
         reasons = "; ".join(f"{server.name}: {server.why}" for server in away)
         return LinkFailed("connect", status.BACKEND_UNREACHABLE, f"not asked again yet: {reasons}", True)
 
-    async def _open_counted(self, server: ServerState, session: Session, deadline: float) -> Link:
+    async def _open_counted(self, server: ServerState, session: Session, deadline: float, need: Need) -> Link:
         name = session.traffic_class
-        parked = self.slots.idle(server.name, session)
+        parked = self.slots.idle(server.name, session, need)
         if parked is not None:
             # It is counted as a link of that server already.
             parked.begin(name, self._clock.seconds())
@@ -333,7 +349,7 @@ class Pool:
         now = self._clock.seconds()
         until = min(deadline, now + TRIAL_S) if link.is_trial else deadline
         try:
-            await self._opener.open(link, server, session, until)
+            await self._opener.open(link, server, session, until, need)
         except BaseException as error:
             link.abort()
             server.load.links -= 1
@@ -344,6 +360,9 @@ class Pool:
                 if error.stage == "xclient":
                     server.is_ready = False
                     self._alert(server, error.reason)
+                elif error.stage == "starttls" and (need or self.backend.kind == "mx"):
+                    # It serves others as before.
+                    self.slots.serve()
                 elif error.is_busy:
                     server.adaptive.busy(self._clock.seconds(), server.busy)
                 else:

@@ -13,10 +13,12 @@ import attrs
 
 from smtpgate.config.model import Limits as LimitSettings
 from smtpgate.config.model import Listener, Settings
+from smtpgate.proxy.destinations import Destinations
 from smtpgate.proxy.limiter import Limits, no_limits
 from smtpgate.proxy.memory import Memory
 from smtpgate.proxy.pacer import Pacer
 from smtpgate.proxy.pipeline import Chain
+from smtpgate.proxy.policies import Policies
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.router import Router
 from smtpgate.smtp.command import PathRules
@@ -60,6 +62,7 @@ def wire_rules(listener: Listener) -> WireRules:
 class Revision:
     """One configuration at work.
 
+    :ivar pools: of backends whose servers are configured; of the others `destinations`
     :ivar limits: its rate and concurrency limits
     :ivar sessions: how many sessions run on it
     :ivar at_close: gives back what its filters used
@@ -71,10 +74,15 @@ class Revision:
     pools: Mapping[str, Pool]
     doors: Mapping[str, Door]
     limits: Limits = attrs.field(factory=no_limits)
+    destinations: Mapping[str, Destinations] = attrs.field(factory=dict)
+    policies: Policies = attrs.field(init=False)
     sessions: int = 0
     is_retired: bool = False
     on_idle: Callable[[Revision], None] | None = None
     at_close: Callable[[], None] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.policies = Policies(self.settings.tls_policies)
 
     def fade(self) -> None:
         """Some time has passed: for classes that were not here in it no slots are kept free any more."""
@@ -83,6 +91,13 @@ class Revision:
         for slots in {id(use.slots): use.slots for door in self.doors.values() for use in door.chain.uses}.values():
             if slots is not None:
                 slots.shares.fade()
+
+    def close_pools(self) -> None:
+        """It is at work no more; links that are still open live on with their sessions."""
+        for pool in self.pools.values():
+            pool.close()
+        for destinations in self.destinations.values():
+            destinations.close()
 
     def enter(self) -> None:
         """A session begins."""

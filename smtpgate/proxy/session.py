@@ -16,6 +16,7 @@ from smtpgate.interfaces import ClientGone, SessionClosing
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Session as Facts
 from smtpgate.proxy import opening
+from smtpgate.proxy.destinations import promised
 from smtpgate.proxy.exchange import Exchange
 from smtpgate.proxy.kept import KeptLinks
 from smtpgate.proxy.limit_rules import Held
@@ -362,6 +363,9 @@ class Session:
         revision = self.revision
         known = []
         for backend in revision.router.backends(self.door.listener.name):
+            if backend.kind == "mx":
+                known.append(promised(backend))
+                continue
             pool = revision.pools[backend.name]
             capabilities = pool.capabilities
             if capabilities is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from smtpgate.config.model import Backend
+from smtpgate.policy.protection import NO_NEED, Need
 from smtpgate.policy.transaction import Session
 from smtpgate.proxy.idle import IdleLinks
 from smtpgate.proxy.link import Link
@@ -234,13 +235,17 @@ class Slots:
         elif self.line.count:
             self.shared.serve()
 
-    def idle(self, server: str, session: Session) -> Link | None:
+    def idle(self, server: str, session: Session, need: Need = NO_NEED) -> Link | None:
         """A link to that server that no session has, and that is the same for this one. What comes free where one is
-        found that the server has closed belongs to who asks."""
+        found that the server has closed, or that has less than is needed, belongs to who asks."""
         shared = self.shared
         before, shared.is_held = shared.is_held, True
         try:
-            return self._idle.take(server, session)
+            link = self._idle.take(server, session)
+            if link is not None and not need.is_met(link.tls, link.need):
+                link.quit()
+                return None
+            return link
         finally:
             shared.is_held = before
 

@@ -27,6 +27,8 @@ def at_mail(transaction: Transaction) -> dict[str, Any]:
         "client_ip": session.client_ip,
         "helo": _text(session.helo),
         "tls": session.tls.version if session.tls is not None else "",
+        "tls_cipher": session.tls.cipher if session.tls is not None else "",
+        "tls_client_name": _text(session.tls.peer_name) if session.tls is not None and session.tls.is_verified else "",
         "user": _text(session.user),
         "traffic_class": session.traffic_class,
         "sender": _address(transaction.sender),

@@ -42,6 +42,8 @@ FACTS: Final = (
         ("client_ip", "string", "address of the client"),
         ("helo", "string", "what the client calls itself"),
         ("tls", "string", "TLS version of the client's connection, as TLSv1.3; empty where it is in clear"),
+        ("tls_cipher", "string", "its cipher, as TLS_AES_256_GCM_SHA384"),
+        ("tls_client_name", "string", "name in the client's certificate, where that was verified; else empty"),
         ("user", "string", "who logged in; empty where nobody did"),
         ("traffic_class", "string", "trusted, known, unknown or suspect"),
         ("sender", "string", "address of the envelope, in lower case; empty for the null sender"),

@@ -156,6 +156,7 @@ class Back:
         self.is_open = True
         self.is_full = False
         self.is_connected = True
+        self.tls_fault = ""
         self._turns = turns
         self._backend = backend
         self._owner = owner

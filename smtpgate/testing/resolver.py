@@ -27,7 +27,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from smtpgate.interfaces import IResolver
-from smtpgate.net.records import plain_name, record
+from smtpgate.net.records import plain_name, record, tlsa
 from smtpgate.policy.names import STATUSES, Answer
 
 Zones = str | Path | Mapping[str, Any]
@@ -245,6 +245,9 @@ def _value(kind: str, value: Any) -> Any:
         return value if isinstance(value, bytes) else str(value).encode()
     if isinstance(value, list | tuple):
         value = " ".join(str(one) or "." for one in value)
+    if kind == "TLSA":
+        usage, selector, matching, *data = str(value).split()
+        return tlsa(bytes((int(usage), int(selector), int(matching))) + bytes.fromhex("".join(data)))
     import dns.exception
     import dns.name
     import dns.rdata
