@@ -13,10 +13,11 @@ import zlib
 from typing import Any
 
 from smtpgate.message.header import HeaderReader, HeaderSection
+from smtpgate.policy.edits import Edit
 from smtpgate.policy.mark import marks
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import PASS
-from smtpgate.proxy.content import Whole
+from smtpgate.proxy.content import Whole, edited
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.fate import Fate
 from smtpgate.proxy.judge import for_all, judge, judge_each, that_count
@@ -197,8 +198,11 @@ class Body:
     def _edited(self, section: HeaderSection) -> bytes:
         """The header section as it goes on. An edit that finds no field to work on is noted."""
         head, missed = self._edits.apply(section)
-        self._transaction.notes += [f"edit_missed:{edit.author}" for edit in missed]
+        self._note_missed(missed)
         return head
+
+    def _note_missed(self, missed: tuple[Edit, ...]) -> None:
+        self._transaction.notes += [f"edit_missed:{edit.author}" for edit in missed]
 
     async def _pass(self, chunk: Chunk) -> None:
         self._look(chunk)
@@ -342,22 +346,22 @@ class Body:
             return refused
         section = self._reader.section
         assert section is not None
-        head = self._edited(section)
-        skip = len(section.octets)
-        held: Chunk | None = Chunk(head, None)
+        splices, missed = self._edits.splices(section)
+        self._note_missed(missed)
+        held: Chunk | None = None
         self._prefix = b""
         try:
-            async for piece in spool.pieces():
-                if skip:
-                    cut = min(skip, len(piece))
-                    piece, skip = piece[cut:], skip - cut
-                    if not piece:
-                        continue
+            async for piece in edited(spool.pieces(), splices):
                 if held is not None:
                     refused = await delivery.content(held, b"")
                     if refused is not None:
                         return refused
                 held = Chunk(piece, None)
+        except ValueError as error:
+            # What was planned does not fit what came: nothing of it may be delivered.
+            self._transaction.notes.append(f"edits: {error}")
+            delivery.abandon("edits do not fit")
+            return status.INTERNAL
         except OSError as error:
             self._transaction.notes.append(f"spool: {error}")
             delivery.abandon("spool failed")

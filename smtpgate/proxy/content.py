@@ -1,12 +1,13 @@
-"""The octets of a message for the filters that must see all of it (`interfaces.IContent`)."""
+"""The octets of a message for the filters that must see all of it (`interfaces.IContent`), and on their way out."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from zope.interface import implementer
 
 from smtpgate.interfaces import IContent
+from smtpgate.message.splice import Splice, Stream
 from smtpgate.proxy.spool import Spool
 
 
@@ -35,3 +36,15 @@ class Whole:
     async def descriptor(self) -> int:
         """A descriptor of a nameless file that holds all of it. Raises OSError where there is no room."""
         return await self._spool.descriptor()
+
+
+async def edited(pieces: AsyncIterator[bytes], splices: Iterable[Splice]) -> AsyncIterator[bytes]:
+    """Content with its edits, piece by piece. Raises ValueError where they do not fit it."""
+    stream = Stream(splices)
+    async for piece in pieces:
+        octets = stream.feed(piece)
+        if octets:
+            yield octets
+    octets = stream.finish()
+    if octets:
+        yield octets
