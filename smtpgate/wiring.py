@@ -136,10 +136,12 @@ def rules_of(settings: Settings, services: Services, shadow: Services) -> list[U
                     rules.stages,
                     frozenset({"mx", "submission"}),
                     mode,
-                    needs_message=rules.tags_at == "end",
+                    needs_message=rules.tags_at == "end" or rules.edits_body,
                     budget_s=BUDGET_S if rules.needs_content else 1.0,
                     needs_content=rules.needs_content,
                     is_judge=True,
+                    edits_body=rules.edits_body,
+                    growth_octets=rules.growth_octets,
                 )
             )
     return uses

@@ -88,6 +88,7 @@ class SpliceTests(SynchronousTestCase):
             Splice(3, 1, b""),
             Splice(0, 0, b"\n"),
             Splice(3, 0, b"\r"),
+            Splice(9, 1, b""),
         ):
             self.assertRaises(ValueError, apply, [wrong], content)
         # What came so is not judged.

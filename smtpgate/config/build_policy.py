@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from smtpgate.config import build_edits
 from smtpgate.config.model_policy import Rule
 from smtpgate.config.problem import Fault, Where, one_of, quoted
 from smtpgate.config.tables_policy import RuleTable
@@ -29,13 +30,14 @@ def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
         _try(lambda text=text: check(text), (*where, name), faults)  # type: ignore[misc]
     code, enhanced, text = _reply(table, where, faults)
     _tags(table, where, faults)
+    build_edits.look(table, where, faults)
     if len(faults) > before:
         return None
     unless = "" if table.unless == _NEVER else table.unless
     condition = _try(lambda: compile(table.when, unless), (*where, "when"), faults)
     if condition is None:
         return None
-    if table.action == "tag" and condition.step == "rcpt":
+    if table.action in ("tag", *build_edits.ACTIONS) and condition.step == "rcpt":
         faults.append(
             Fault(
                 (*where, "when"),
@@ -63,6 +65,8 @@ def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
         table.on_error,
         table.owner,
         table.note,
+        build_edits.change(table),
+        build_edits.parts(table),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smtpgate.config.model import Settings
-from smtpgate.config.problem import Fault, one_of, quoted
+from smtpgate.config.problem import Fault, one_of, quoted, warning
 
 
 def rules_have_names_of_their_own(tree: Settings) -> Iterator[Fault]:
@@ -40,3 +40,12 @@ def rules_name_listeners(tree: Settings) -> Iterator[Fault]:
                     rests_on=(("listeners", name, "role"),),
                     keys=("direction",),
                 )
+
+
+def rules_keep_what_is_kept(tree: Settings) -> Iterator[Fault]:
+    """What is changed is lost as it came: nobody is to think that it is not."""
+    for rule in tree.rules:
+        if rule.change is not None and rule.change.keep:
+            where = ("rules", rule.number, "keep")
+            message = "nothing keeps messages yet: a message is lost as it came"
+            yield warning(where, message, "leave it out", keys=("action",))

@@ -102,6 +102,8 @@ class Stream:
             self._is_seam = True
             self._join(out, splice.put)
         self._left = []
+        if self._is_seam and self._last == b"\r":
+            raise ValueError("a line end is cut in two")
         return b"".join(out)
 
     def _join(self, out: list[bytes], octets: bytes) -> None:

@@ -1,7 +1,7 @@
 """What was done to a message, for people: who, what, where, and what is there now.
 
-Rules tell it (`Transaction.changes`), the record keeps it, the page of the message shows it as a short list. Of what was
-removed only kind, name and size are kept, of what was put the words of the operator, cut.
+Rules tell it (`Transaction.changes`), the record keeps it, the page of the message shows it as a short list. Of what
+was removed only kind, name and size are kept, of what was put the words of the operator, cut.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Final
 
 import attrs
 
-#: What can be done: words put, a part taken out or replaced by a text, the message made a part of another, a field; then
-#: what was not done, and a signature that does not hold any more.
+#: What can be done: words put, a part taken out or replaced by a text, the message made a part of another, a field;
+#: then what was not done, and a signature that does not hold any more.
 WHATS: Final = ("banner", "disclaimer", "removed", "replaced", "wrapped", "field", "not done", "breaks")
 #: Characters of a text that is kept; entries of one message.
 LETTERS: Final = 400

@@ -21,6 +21,8 @@ class Use:
     :ivar mode: enforce or shadow
     :ivar slots: how many messages it has at a time; None: as many as come
     :ivar is_judge: it comes after the others of its stage, and its methods are told first what was found
+    :ivar edits_body: it changes the body, for which that must be lines
+    :ivar growth_octets: how much larger it usually makes a message
     :ivar on_error: tempfail, reject or continue
     """
 
@@ -36,6 +38,8 @@ class Use:
     category: str = "policy"
     slots: FilterSlots | None = None
     is_judge: bool = False
+    edits_body: bool = False
+    growth_octets: int = 0
 
     @classmethod
     def of(
