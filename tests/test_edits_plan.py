@@ -460,6 +460,22 @@ class SignatureTests(SynchronousTestCase):
         (broken,) = plan(content, [banner("Grüße €")], VALUES).broken
         self.assertEqual(set(broken.by), {"body", "content-type", "content-transfer-encoding"})
 
+    def test_chains(self) -> None:
+        """The newest signature of a chain breaks as others do."""
+        content = b"Authentication-Results: example.org; spf=pass\r\n" + message(text("us-ascii", "7bit"))
+        names = [b"from", b"subject"]
+        fields = dkim.arc_sign(content, b"s", b"example.org", pem(rsa_key()), b"example.org", include_headers=names)
+        content = b"".join(fields) + content
+
+        def verify(octets: bytes) -> str:
+            result, _, _ = dkim.arc_verify(octets, dnsfunc=lambda name, timeout=5: record().encode())
+            return str(result.decode())
+
+        self.assertEqual(verify(content), "pass")
+        made = plan(content, [banner()], VALUES)
+        self.assertEqual([(one.kind, one.name, one.by) for one in made.broken], [("arc", "example.org/s", ("body",))])
+        self.assertEqual(verify(apply(made.splices, content)), "fail")
+
     def test_sealed(self) -> None:
         """S/MIME: a part taken out of it breaks it, one beside it does not."""
         signed = multi("signed", multi("mixed", text("us-ascii", "7bit"), PDF, boundary=b"in"), PDF, boundary=b"sig")

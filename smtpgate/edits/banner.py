@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -99,8 +100,7 @@ def _is_there(one: text.Text, change: Change) -> bool:
     """Whether the thread has it: programs put letters before a class, never behind."""
     said = one.read()
     if not one.is_plain:
-        at = said.find(mark_of(change.rule))
-        if at >= 0 and said[at + len(mark_of(change.rule)) :][:1] in ('"', "'", " ", ">"):
+        if re.search(re.escape(mark_of(change.rule)) + "(?=[\"' >])", said) is not None:
             return True
         said = markup.words(said)
     pieces = [letters for letters in map(markup.letters, literals(change.text)) if letters]

@@ -23,6 +23,8 @@ _RAW: Final = frozenset({"script", "style", "title", "textarea", "xmp", "iframe"
 _HEAD: Final = frozenset(
     {"html", "head", "meta", "title", "style", "link", "base", "script", "noscript", "template", "basefont", "bgsound"}
 )
+#: Any other "<" is a letter of the text.
+_MARK: Final = re.compile(r"<(?=[A-Za-z/!?])")
 _TAG: Final = re.compile(r"</?([A-Za-z][^\s/>]{0,40})")
 #: The attributes of a tag and its end. A value whose quote nothing ends reaches to the end of the text.
 _REST: Final = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+'|(?!["'])))*+>""")
@@ -38,13 +40,13 @@ def tokens(markup: str) -> Iterator[Token]:
     """The tokens of a text, with the content of raw elements as a comment."""
     at, end = 0, len(markup)
     while at < end:
-        mark = markup.find("<", at)
-        if mark < 0:
+        mark = _MARK.search(markup, at)
+        if mark is None:
             yield "text", "", at, end
             return
-        if mark > at:
-            yield "text", "", at, mark
-        at = mark
+        if mark.start() > at:
+            yield "text", "", at, mark.start()
+        at = mark.start()
         if markup.startswith("<!--", at):
             # "<!-->" and "<!--->" end at once.
             close = _COMMENT_END.search(markup, at + 2)
@@ -56,16 +58,12 @@ def tokens(markup: str) -> Iterator[Token]:
             continue
         found = _TAG.match(markup, at)
         if found is None:
-            if markup.startswith(("<!", "<?", "</"), at):
-                stop = markup.find(">", at) + 1
-                if not stop:
-                    yield "open", "", at, end
-                    return
-                yield "comment", "", at, stop
-                at = stop
-            else:
-                yield "text", "", at, at + 1
-                at += 1
+            stop = markup.find(">", at) + 1
+            if not stop:
+                yield "open", "", at, end
+                return
+            yield "comment", "", at, stop
+            at = stop
             continue
         rest = _REST.match(markup, found.end())
         name = found[1].lower()

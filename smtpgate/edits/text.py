@@ -33,7 +33,8 @@ TEXT_OCTETS: Final = 4 << 20
 _LINE: Final = 998
 _COLUMNS: Final = 76
 _ASCII: Final = frozenset({"", "us-ascii", "ascii", "ansi_x3.4-1968", "iso-646-us", "iso646-us", "us", "646"})
-_TOKEN: Final = re.compile(rb"=[0-9A-Fa-f]{2}|=[ \t]*\r?\n|.", re.DOTALL)
+#: An octet, or a soft line end.
+_ESCAPE: Final = re.compile(rb"=(?:([0-9A-Fa-f]{2})|[ \t]*\r?\n)")
 
 
 @attrs.frozen
@@ -208,20 +209,22 @@ def _into_quoted(raw: bytes, at: int, octets: bytes) -> tuple[int, int, bytes]:
 
 
 def _place_in_quoted(raw: bytes, at: int) -> int:
-    """Where an octet of the decoded body stands."""
-    done = start = 0
-    for line in raw.splitlines(keepends=True):
-        length = len(transfer.decode(line, "quoted-printable"))
-        if done + length > at:
-            for token in _TOKEN.finditer(line):
-                if done >= at:
-                    return start + token.start()
-                done += len(transfer.decode(token[0], "quoted-printable"))
-        done += length
-        start += len(line)
-        if done >= at and length and not line.rstrip(b"\r\n").endswith(b"="):
-            return start
-    return len(raw)
+    """Where an octet of the decoded body stands, before a soft line end that stands there."""
+    start = 0
+    while at:
+        escape = raw.find(b"=", start, start + at)
+        if escape < 0:
+            return start + at
+        at -= escape - start
+        if not at:
+            return escape
+        found = _ESCAPE.match(raw, escape)
+        if found is None:
+            # No escape: it stands for itself.
+            start, at = escape + 1, at - 1
+        else:
+            start, at = found.end(), at - (1 if found[1] else 0)
+    return start
 
 
 def quoted(octets: bytes) -> bytes:
