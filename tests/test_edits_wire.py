@@ -90,13 +90,14 @@ class BannerTests(EditCase):
 
     def test_for_all_recipients_by_data_and_chunks(self) -> Deferred[Any]:
         """One content for all, a larger size is announced, and the record says what was done."""
+        words = SAID.strip() + b" and far from us" * 20
 
         def script(gateway: TestGateway, backend: Backend) -> None:
             for chunks in (False, True):
                 options = b" SIZE=%d" % len(LETTER)
                 reply = self.send(gateway, LETTER, b"b@example.net", b"c@example.net", options=options, chunks=chunks)
                 self.assertEqual(reply[:9], b"250 2.0.0")
-                self.assertEqual(without_trace(backend.messages[-1]), HEAD + b"\r\n" + SAID + b"hello\r\n")
+                self.assertEqual(without_trace(backend.messages[-1]), HEAD + b"\r\n" + words + b"\r\n\r\nhello\r\n")
                 self.assertEqual(len(backend.messages), 1 + chunks)
             sizes = [int(line.rpartition(b"SIZE=")[2].split()[0]) for line in backend.seen(b"^MAIL")]
             self.assertTrue(all(size >= len(backend.messages[0]) for size in sizes), sizes)
@@ -104,10 +105,10 @@ class BannerTests(EditCase):
             self.assertIn("edited", transaction.notes)
             record = plain(transaction.session, 0.0)["messages"][0]
             shown = {"author": "rules/outside", "what": "banner", "where": "1 text/plain", "before": ""}
-            self.assertEqual(record["changes"], [{**shown, "after": "Caution: ann@example.org is not one of us"}])
+            self.assertEqual(record["changes"], [{**shown, "after": words.decode()}])
             self.assertEqual([one.reason for one in transaction.findings], ["outside", "outside"])
 
-        return self.talk(BANNER, script)
+        return self.talk(BANNER.replace("us", "us" + " and far from us" * 20), script)
 
     def test_a_large_message_by_pieces(self) -> Deferred[Any]:
         """From the disk, with dots at the beginning of lines; what is behind the words is as it was."""
@@ -170,7 +171,11 @@ tls = "off"
     @inlineCallbacks
     def test_in_shadow_no_octet_changes_and_nothing_waits(self) -> Any:
         """The backend hears DATA at once, no job is run; the rule is in the record."""
-        rules = BANNER + STRIP.replace("no-programs", "strip")
+        rules = (
+            BANNER
+            + STRIP.replace("no-programs", "strip")
+            + BANNER.replace("outside", "size").replace("sender_domain", "size > 1 && sender_domain")
+        )
         rules = rules.replace("[[rules]]", '[[rules]]\nmode = "shadow"')
         rules += '[[rules]]\nname = "fields"\nmode = "shadow"\naction = "headers"\nheaders_remove = ["Subject"]\n'
 
@@ -188,7 +193,7 @@ tls = "off"
             transaction = self.ended(gateway)
             self.assertEqual(
                 [(one.reason, one.is_shadow) for one in transaction.findings],
-                [("outside", True), ("strip", True), ("fields", True)],
+                [("outside", True), ("strip", True), ("fields", True), ("size", True)],
             )
             self.assertEqual(transaction.changes, [])
 

@@ -153,6 +153,10 @@ class Outline:
     @property
     def doubt(self) -> str:
         """What programs could disagree about; "" where all see the same parts."""
+        lines = self.content.count(b"\r\n")
+        if not lines == self.content.count(b"\r") == self.content.count(b"\n"):
+            # Where all lines end in LF alone no two programs disagree, but what is put ends its own with CRLF.
+            return "bare-lf"
         return _doubt(self.message) or next((one.number for one in self.pieces if not self._is_sure(one)), "")
 
     def _is_sure(self, piece: Piece) -> bool:
