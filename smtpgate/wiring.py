@@ -187,6 +187,8 @@ def rules_of(settings: Settings, services: Services, shadow: Services) -> list[U
                     is_judge=True,
                     may_hold=rules.may_hold,
                     holds_late=rules.holds_late,
+                    edits_body=rules.edits_body,
+                    growth_octets=rules.growth_octets,
                 )
             )
     return uses

@@ -13,6 +13,7 @@ from smtpgate.admin.numbers import Point
 from smtpgate.admin.plot import draw, nice_top
 from smtpgate.admin.record import of_facts
 from smtpgate.config.problem import Problem
+from smtpgate.policy.changes import Changed
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.smtp.reply import Reply
 from smtpgate.smtp.status import BACKEND_CLOSING, BACKEND_UNREACHABLE, SHUTTING_DOWN
@@ -76,6 +77,7 @@ class HostileTests(PageCase):
             )
             facts.client_name = facts.user = facts.mechanism = facts.closed_by = bad
             facts.transactions[0].notes = [bad]
+            facts.transactions[0].changes = [Changed(f"rules/{bad}", "replaced", bad, bad, bad)]
             facts.transactions[0].server = bad
             facts.note(100.2, bad, bad, bad)
             self.desk.history.keep(facts)
@@ -96,6 +98,32 @@ class HostileTests(PageCase):
             )
             self.assertEqual(len(reader.ids), len(set(reader.ids)), place)
             self.assertNotIn("49", re.findall(r"<h1>.*?</h1>", page))
+
+    def test_changes(self) -> None:
+        """What was done to a message, by whom, where, and what is there now, in a table of its own."""
+        facts = make_session("01J9UK7Q0000000000000CHANG")
+        self.desk.history.keep(facts)
+        self.assertNotIn("<h3>Changes</h3>", self.page("/sessions/01J9UK7Q0000000000000CHANG.1"))
+        facts = make_session("01J9UK7Q0000000000000CHANH")
+        facts.transactions[0].changes = [
+            Changed(
+                "rules/no-programs", "replaced", "2 application/x", "executable run.exe, 202 octets", "<b>gone</b>"
+            ),
+            Changed("rules/no-programs", "breaks", "dkim example.org/s", "", "changed: body"),
+        ]
+        self.desk.history.keep(facts)
+        page = self.page("/sessions/01J9UK7Q0000000000000CHANH.1").partition("<h3>Changes</h3>")[2]
+        rows = page.partition("</table>")[0].split("<tr>")[2:]
+        self.assertEqual(len(rows), 2)
+        for word in (
+            "rules/no-programs",
+            "replaced",
+            "2 application/x",
+            "executable run.exe",
+            "&lt;b&gt;gone&lt;/b&gt;",
+        ):
+            self.assertIn(word, rows[0])
+        self.assertIn("signature broken", rows[1])
 
     def test_search_words_come_back_escaped(self) -> None:
         """What was typed stands in the box and in no tag."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.message.header import HeaderSection
+from smtpgate.message.splice import Splice, apply
 from smtpgate.policy.edits import AddField, EditList, RemoveField, ReplaceField, check_field
 
 SECTION = (
@@ -147,6 +148,39 @@ class ApplyTests(SynchronousTestCase):
         self.assertEqual(octets, wanted)
         self.assertEqual({(edit.name, edit.index) for edit in missed if not isinstance(edit, AddField)},
                          set(last) - touched)  # fmt: skip
+
+
+class PlannedTests(SynchronousTestCase):
+    """What was planned for the body beside the edits of fields."""
+
+    SECTION = HeaderSection(b"Subject: x\r\nContent-Type: text/plain\r\nX-A: 1\r\n\r\n")
+
+    def test_one_list(self) -> None:
+        """Added fields first, then by their places; a field that says what the body is stays as it was planned."""
+        made = EditList()
+        made.plan(
+            [Splice(12, 26, b"Content-Type: text/html\r\n", "rules/a"), Splice(48, 0, b"more\r\n", "rules/a")], 48
+        )
+        made.append(ReplaceField("content-type", 0, b"Content-Type: image/png\r\n", "milter"))
+        made.append(RemoveField("x-a", 0, "milter"))
+        made.append(AddField(b"X-B: 2\r\n", "b"))
+        made.append(AddField(b"X-C: 3\r\n", "c"))
+        splices, missed = made.splices(self.SECTION)
+        self.assertEqual([edit.author for edit in missed], ["milter"])
+        self.assertEqual([one.author for one in splices], ["b, c", "rules/a", "milter", "rules/a"])
+        self.assertEqual(
+            apply(splices, self.SECTION.octets),
+            b"X-C: 3\r\nX-B: 2\r\nSubject: x\r\nContent-Type: text/html\r\n\r\nmore\r\n",
+        )
+        self.assertFalse(made.only_adds)
+
+    def test_what_cannot_be_planned(self) -> None:
+        """Further than the message goes, twice, and lines that end in their own way."""
+        for wrong in (Splice(49, 0, b"x"), Splice(0, 49, b""), Splice(0, 0, b"a\n.\r\n"), Splice(0, 0, b"a\rb")):
+            self.assertRaises(ValueError, EditList().plan, [wrong], 48)
+        made = EditList()
+        made.plan([Splice(0, 0, b"a\r\n")], 48)
+        self.assertRaises(ValueError, made.plan, [Splice(0, 0, b"a\r\n")], 48)
 
 
 def _runs(section: bytes) -> list[bytes]:

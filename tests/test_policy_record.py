@@ -6,6 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.policy.changes import Changed
 from smtpgate.policy.record import compact, expand, plain
 from smtpgate.policy.transaction import TIMELINE_STEPS
 from smtpgate.smtp.reply import Reply
@@ -20,9 +21,12 @@ class PlainTests(SynchronousTestCase):
         facts = session()
         found = finding(score=2.5, detail="why")
         transaction(facts, "refused", reply=REFUSED, findings=[found], verdict=verdict(found), notes=["bare_newline"])
+        facts.transactions[0].changes = [Changed("rules/x", "removed", "2 image/png", "image a.png, 8 octets")]
         facts.findings = [finding("helo-odd", "note", "helo", is_shadow=True, seconds=0.25)]
         made = plain(facts, facts.ended)
         self.assertEqual(json.loads(json.dumps(made)), made)
+        changed = {"author": "rules/x", "what": "removed", "where": "2 image/png", "before": "image a.png, 8 octets"}
+        self.assertEqual(made["messages"][0]["changes"], [{**changed, "after": ""}])
         self.assertEqual(made["messages"][0]["verdict"]["decided_by"]["reason"], "spf-fail")
         self.assertEqual((made["findings"][0]["is_shadow"], made["findings"][0]["duration_ms"]), (True, 250.0))
 

@@ -55,6 +55,16 @@ class VerdictView(View):
     spared: str = ""
 
 
+class ChangeView(View):
+    """Something that a rule did to a message, or did not; of what was removed kind, name and size."""
+
+    author: str = ""
+    what: str = ""
+    where: str = ""
+    before: str = ""
+    after: str = ""
+
+
 class RecipientView(View):
     """What became of one recipient."""
 
@@ -110,6 +120,7 @@ class MessageView(View):
     verdict_ms: float | None = None
     committed_ms: float | None = None
     ended_ms: float | None = None
+    changes: tuple[ChangeView, ...] = ()
 
     @property
     def backends(self) -> tuple[str, ...]:

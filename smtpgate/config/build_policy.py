@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from smtpgate.config import build_edits
 from smtpgate.config.entry import normal_domain
 from smtpgate.config.model_policy import COPYING, SENDING, WHOLE, Rule, TLSPolicy
 from smtpgate.config.patterns import AddressList
@@ -33,6 +34,7 @@ def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
     _tags(table, where, faults)
     _places(table, where, faults)
     _tls(table, where, faults)
+    build_edits.look(table, where, faults)
     if len(faults) > before:
         return None
     unless = "" if table.unless == _NEVER else table.unless
@@ -65,6 +67,8 @@ def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
         table.note,
         table.tls_level or "",
         table.leg,
+        build_edits.change(table),
+        build_edits.parts(table),
     )
 
 
@@ -86,9 +90,9 @@ def tls_policies(tables: list[TLSPolicyTable]) -> tuple[TLSPolicy, ...]:
 
 def _fits(table: RuleTable, step: str, where: Where, faults: list[Fault]) -> bool:
     """Whether what the rule does can still be done when it is judged."""
-    if table.action in WHOLE and step == "rcpt":
+    if table.action in (*WHOLE, *build_edits.ACTIONS) and step == "rcpt":
         message = "one recipient cannot have another message than the others"
-        if table.action != "tag":
+        if table.action in COPYING:
             message = f"a message is there whole when {quoted(table.action)} takes it, for all of its recipients"
         hint = "write recipients.exists(r, ...) in place of recipient"
     elif table.action == "route" and step not in ("mail", "rcpt"):

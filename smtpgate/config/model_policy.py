@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from smtpgate.config.patterns import NO_ADDRESSES, AddressList
+from smtpgate.edits.wanted import Change
 from smtpgate.rules.engine import Expression
 
 #: The name under which rules stand in log and pages, as that of a filter.
@@ -28,7 +29,7 @@ class Rule:
     :ivar number: its place in the file
     :ivar listener: names of listeners; none: all
     :ivar direction: in, out, or "" for both
-    :ivar action: as in the file
+    :ivar action: as in the file; where it changes mail, `change` is what it does
     :ivar to: who gets it, or a copy; `backend`: where they are reached, or where it is routed to
     :ivar held_as: class in the quarantine; "": the usual one
     :ivar strict: mail whose copy cannot be kept is deferred
@@ -36,6 +37,8 @@ class Rule:
     :ivar on_error: tempfail, reject or continue
     :ivar tls_level: of `require-tls`: encrypted, verified or dane; "" for all others
     :ivar leg: of `require-tls`: backend, client or both
+    :ivar change: what it does to the message; None: nothing but what `subject_tag` and `headers` say
+    :ivar parts: of `strip` and `replace`: holds for a message with the one attachment that is asked about
     """
 
     name: str
@@ -61,6 +64,8 @@ class Rule:
     note: str = ""
     tls_level: str = ""
     leg: str = "backend"
+    change: Change | None = None
+    parts: Expression | None = None
 
 
 @attrs.frozen

@@ -12,6 +12,11 @@ Action = Literal[
     "note",
     "accept",
     "tag",
+    "banner",
+    "disclaimer",
+    "strip",
+    "replace",
+    "headers",
     "require-tls",
     "route",
     "copy",
@@ -79,6 +84,44 @@ class RuleTable(Table):
     on_error: Literal["tempfail", "reject", "continue"] = key(
         "tempfail", "What happens to a message that a condition cannot be judged of, as by a division by nothing."
     )
+    text: str = key(
+        "",
+        "What banner and disclaimer put into the text, and what stands in place of a part that strip or replace took "
+        "out; with placeholders as {sender}.",
+        example='"This came from outside: {sender}"',
+    )
+    html: str = key("", "The same for HTML; without it, it is made of text.", example='"<p>This came from outside</p>"')
+    place: Literal["top", "bottom"] | None = key(
+        None, "Where people read it first, or last.", shown="banner: top; disclaimer: bottom", example='"top"'
+    )
+    once: bool | None = key(
+        None,
+        "Not where a message of the thread has it already. Who knows the text can keep it out so.",
+        shown="banner: false; disclaimer: true",
+        example="true",
+    )
+    wrap: bool = key(
+        False,
+        "A message without a text that may be changed (none, signed, encrypted, an invitation) becomes a part "
+        "beside one.",
+    )
+    invitations: bool = key(False, "Texts beside an invitation are changed too; the invitation is not.")
+    parts: str = key(
+        "",
+        "Which parts strip and replace take out: a condition on `attachment`.",
+        example="\"attachment.kind == 'executable'\"",
+    )
+    keep: bool = key(False, "A message that is changed is kept in the quarantine as it came.")
+    on_signature: Literal["edit", "skip", "refuse"] | None = key(
+        None,
+        "Where a signature would break: edit: it does; skip: nothing is changed; refuse: the message is.",
+        shown="banner and disclaimer: skip; all others: edit",
+        example='"skip"',
+    )
+    headers_set: dict[str, str] = key(
+        {}, "Fields that headers writes, in place of those of that name.", example='{ "Reply-To" = "desk@example.net" }'
+    )
+    headers_remove: Words = key([], "Names of the fields that headers takes out.", example='["X-Mailer"]')
     owner: str = key("", "Who answers for it, for people.", example='"security@example.net"')
     note: str = key("", "Why it is there, for people.", example='"decision of 3 March"')
 

@@ -13,5 +13,6 @@ JOBS: Final[Mapping[str, str]] = MappingProxyType(
         "identifiers": "smtpgate.examine.identifiers:find",
         "signatures": "smtpgate.examine.signatures:verify",
         "patterns": "smtpgate.examine.patterns:scan",
+        "edit": "smtpgate.edits.plan:edit",
     }
 )

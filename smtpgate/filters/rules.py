@@ -1,7 +1,8 @@
 """The rules of the configuration, judged in their order at the first step at which all that they speak of is known.
 
 They come after the filters of their step and know what these have found. A rule whose condition cannot be judged says
-so by its own failure policy: it is never taken for one that is not true.
+so by its own failure policy: it is never taken for one that is not true. Those that change mail are put into effect
+when all of their kind were judged (`editing`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any, Final
 from twisted.internet.defer import TimeoutError
 
 from smtpgate.config.model_policy import COPYING, RULES, Rule
-from smtpgate.examine.facts import Facts
+from smtpgate.edits.wanted import Target
+from smtpgate.examine.facts import Facts, File
+from smtpgate.filters import editing
 from smtpgate.filters.base import Filter
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection
@@ -48,7 +51,9 @@ class Rules(Filter):
     """The rules of one mode. Those in shadow know those that accept, and are ended by them.
 
     :ivar stages: at which there is something to judge; none where there are no rules
-    :ivar needs_content: some speak of files or links
+    :ivar needs_content: some speak of files or links, or change the body
+    :ivar edits_body: some change the body, so the message waits for its end
+    :ivar growth_octets: how much larger they usually make a message
     """
 
     def __init__(self, rules: Iterable[Rule], mode: str, services: Any) -> None:
@@ -65,23 +70,38 @@ class Rules(Filter):
         for step in self.stages:
             there = [(place, rule) for place, rule in enumerate(self.rules) if rule.condition.step == step]
             self.groups[step] = [_group(there[first : first + TOGETHER]) for first in range(0, len(there), TOGETHER)]
+        changing = [rule for rule in self.rules if rule.change is not None] if mode == "enforce" else []
         tagging = [rule for rule in self.rules if rule.action == "tag"] if mode == "enforce" else []
         #: Fields that rules may add: nobody else may.
         self.owned = tuple(dict.fromkeys(name.lower() for rule in tagging for name in rule.headers))
         #: When tags are put on: at the end where some rule is judged no earlier; the message waits for that.
-        self.tags_at = "end" if any(rule.condition.step == "end" for rule in tagging) else "header" if tagging else ""
+        heading = tagging + [rule for rule in changing if rule.action == "headers"]
+        self.tags_at = "end" if any(rule.condition.step == "end" for rule in heading) else "header" if heading else ""
         if self.tags_at:
             self.stages |= {self.tags_at}
-        #: Nothing of a message may leave before it is known how it must be protected.
+        self.edits_body = any(rule.action != "headers" for rule in changing)
+        if self.edits_body:
+            self.stages |= {"end"}
+        #: Nothing of a message may leave before it is known how it is changed and must be protected.
         self.holds = mode == "enforce" and (
             self.tags_at == "end"
+            or self.edits_body
             or any(rule.action == "require-tls" and rule.condition.step == "end" for rule in self.rules)
         )
-        self.needs_content = any(rule.condition.needs_content for rule in self.rules)
-        keeping = [rule for rule in self.rules if rule.action in TAKING or rule.action in COPYING]
+        self.examines = any(rule.condition.needs_content for rule in self.rules)
+        self.needs_content = self.examines or self.edits_body
+        # Twice, for alternatives, and as numbers or quoted-printable in the worst case.
+        self.growth_octets = sum(
+            1000 + 6 * len(rule.change.text + rule.change.html) for rule in changing if rule.change
+        )
+        keeping = [
+            rule
+            for rule in self.rules
+            if rule.action in TAKING or rule.action in COPYING or rule.change is not None and rule.change.keep
+        ]
         #: Some hold messages, or keep copies: what is streamed is kept until that is known, at the header or the end.
         self.may_hold = mode == "enforce" and bool(keeping)
-        self.holds_late = any(rule.condition.step == "end" for rule in keeping)
+        self.holds_late = any(rule.condition.step == "end" or rule.change is not None for rule in keeping)
 
     def transaction(self, transaction: Transaction) -> _Message | None:
         """Those that are about this message."""
@@ -113,6 +133,8 @@ class _Message:
         self._known: dict[str, Any] = {}
         self._fields: dict[str, list[str]] | None = None
         self._tags: list[Rule] = []
+        #: Those that change mail and are due, by their places.
+        self._due: dict[int, Rule] = {}
         #: An accepting rule ends those behind it, at later steps too.
         self._end = len(parent.rules)
         self._asked_about: Recipient | None = None
@@ -145,7 +167,7 @@ class _Message:
         self._take(section)
         said = self._judge("header")
         if self._parent.tags_at == "header":
-            self._tag(section)
+            said = self._tag(section, said)
         return said
 
     def _take(self, section: HeaderSection) -> None:
@@ -155,7 +177,8 @@ class _Message:
     async def end(self, found: Sequence[Finding]) -> list[Finding] | None:
         """All of it is there."""
         parent, transaction = self._parent, self._transaction
-        facts = await self._examined() if parent.needs_content else None
+        takes_out = any(rule.parts is not None for rule in self._due.values())
+        facts = await self._examined() if parent.examines or takes_out else None
         self._all_recipients()
         section = transaction.header or HeaderSection(b"")
         if self._fields is None:
@@ -163,8 +186,43 @@ class _Message:
         self._known |= values.at_end(facts, transaction.octets, found)
         said = self._judge("end")
         if parent.tags_at == "end":
-            self._tag(section)
-        return said
+            said = self._tag(section, said)
+        due = [rule for _, rule in sorted(self._due.items()) if rule.action != "headers"]
+        if not due or any(one.action in ("reject", "defer") for one in said or ()):
+            return said
+        if facts is None and not self._unexamined and any(rule.parts is not None for rule in due):
+            facts = await self._examined()
+        return [*(said or ()), *await self._edit(section, due, facts)] or None
+
+    async def _edit(self, section: HeaderSection, due: Sequence[Rule], facts: Facts | None) -> list[Finding]:
+        """Change the body; a rule whose parts cannot be told apart fails for itself."""
+        found: list[Finding] = []
+        targets: dict[str, tuple[Target, ...]] = {}
+        can = []
+        for rule in due:
+            if rule.parts is not None:
+                try:
+                    targets[rule.name] = self._targets(rule, facts)
+                except ExpressionFailed as error:
+                    found.append(self._failure(rule, "end", str(error)))
+                    continue
+            can.append(rule)
+        services = self._parent.services
+        made = await editing.body(
+            self._transaction, section, can, targets, services, lambda rule, why: self._failure(rule, "end", why)
+        )
+        return found + made
+
+    def _targets(self, rule: Rule, facts: Facts | None) -> tuple[Target, ...]:
+        if facts is None or rule.parts is None:
+            raise ExpressionFailed(self._unexamined)
+        parts = rule.parts
+
+        def holds(one: File) -> bool:
+            known = {**self._known, "attachments": [values.attachment(one)]}
+            return parts.holds(Known("end", known, self._fields or {}))
+
+        return editing.targets_of(facts, holds)
 
     async def _examined(self) -> Facts | None:
         """The facts of the content; None where it could not be examined: each rule that needs them fails for itself."""
@@ -179,8 +237,8 @@ class _Message:
             return None
         return facts
 
-    def _tag(self, section: HeaderSection) -> None:
-        """Put on what the rules say, each in their order."""
+    def _tag(self, section: HeaderSection, said: list[Finding] | None) -> list[Finding] | None:
+        """Put on what the rules say, each in their order; what was said, and what there is to say of it."""
         edits = self._parent.services.edits(self._transaction)
         for edit in tags.strip(section, self._parent.owned, RULES):
             edits.append(edit)
@@ -189,6 +247,8 @@ class _Message:
         for rule in reversed(self._tags):
             for edit in tags.fields(rule.headers, f"{RULES}/{rule.name}"):
                 edits.append(edit)
+        due = [rule for _, rule in sorted(self._due.items()) if rule.action == "headers"]
+        return [*(said or ()), *editing.fields(self._transaction, section, due, edits)] or None
 
     def _all_recipients(self) -> None:
         if not self._known:
@@ -227,6 +287,8 @@ class _Message:
             self._tags.append(rule)
         elif rule.mode == "enforce":
             self._do(rule, step)
+        if rule.change is not None and rule.mode == self._parent.mode == "enforce":
+            self._due[place] = rule
         if rule.action == "accept":
             self._end = min(place, self._end)
         return [_tls_finding(rule, self._transaction, step) if rule.action == "require-tls" else _finding(rule)]
@@ -283,7 +345,7 @@ def _note(rule: Rule) -> str:
 
 
 def _finding(rule: Rule) -> Finding:
-    does = _DOES.get(rule.action, "")
+    does = f" changes it ({rule.action})" if rule.change is not None else _DOES.get(rule.action, "")
     detail = f"rule {rule.name}{_owner(rule)}{does}{_note(rule)}"
     return Finding(
         rule.name,

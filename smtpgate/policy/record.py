@@ -69,7 +69,9 @@ _MESSAGE: Final = (
     "verdict_ms",
     "committed_ms",
     "ended_ms",
+    "changes",
 )
+_CHANGE: Final = ("author", "what", "where", "before", "after")
 _RECIPIENT: Final = ("address", "state", "reply", "final", "backend", "server")
 _REPLY: Final = ("code", "enhanced", "text")
 _FINDING: Final = ("filter", "reason", "action", "score", "public", "detail", "is_shadow", "duration_ms", "category")
@@ -195,6 +197,7 @@ def _message(facts: Transaction, session_id: str, begun: float) -> list[Any]:
         round((facts.verdict_at - begun) * 1_000_000) if facts.verdict_at else None,
         round((facts.committed_at - begun) * 1_000_000) if facts.committed_at else None,
         round((facts.ended - begun) * 1_000_000) if facts.ended else None,
+        [[one.author, one.what, one.where, one.before, one.after] for one in facts.changes] if facts.changes else [],
     ]
 
 
@@ -230,6 +233,7 @@ def _named_message(values: list[Any]) -> dict[str, Any]:
     verdict = message["verdict"] = _named_or_none(_VERDICT, message["verdict"])
     if verdict is not None:
         verdict["decided_by"] = _named_or_none(_FINDING, verdict["decided_by"])
+    message["changes"] = [_named(_CHANGE, one) for one in message.get("changes", ())]
     message["recipients"] = [_named(_RECIPIENT, one) for one in message["recipients"]]
     for recipient in message["recipients"]:
         for name in ("reply", "final"):

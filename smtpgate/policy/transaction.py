@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 
 from smtpgate.message.header import HeaderSection
+from smtpgate.policy.changes import Changed
 from smtpgate.policy.edits import EditList
 from smtpgate.policy.mercy import is_spared
 from smtpgate.policy.verdict import Finding, Verdict
@@ -218,6 +219,7 @@ class Transaction:
     :ivar shared: what its filters share (`proxy.shared.Flights`); None while there is nothing
     :ivar at_end: what is to be called when it is over
     :ivar charges: what it has taken of limits (`proxy.limiter.Charge`)
+    :ivar changes: what rules did to it, and what they could not do
     :ivar put_off: recipients that were told to come again, by limit and key
     :ivar hears_each: its client takes an answer for each recipient at the end of data: LMTP (RFC 2033 section 4.2), or
         SMTP with PRDR (draft-hall-prdr-00)
@@ -252,6 +254,7 @@ class Transaction:
         "body_by",
         "backend_tls",
         "edits",
+        "changes",
         "content",
         "shared",
         "at_end",
@@ -290,6 +293,7 @@ class Transaction:
         self.notes: list[str] = []
         self.body_by = ""
         self.edits = EditList()
+        self.changes: list[Changed] = []
         self.content: Any = None
         self.shared: Any = None
         self.put_off: dict[tuple[str, str], float] = {}

@@ -13,11 +13,12 @@ import zlib
 from typing import Any
 
 from smtpgate.message.header import HeaderReader, HeaderSection
+from smtpgate.policy.edits import Edit
 from smtpgate.policy.mark import marks
 from smtpgate.policy.protection import LEVELS, NO_NEED
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import PASS
-from smtpgate.proxy.content import Whole, minds_eight_bit, oddity
+from smtpgate.proxy.content import Whole, edited, minds_eight_bit, oddity
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.fate import Fate
 from smtpgate.proxy.judge import for_all, judge, judge_each, that_count
@@ -213,8 +214,11 @@ class Body:
     def _edited(self, section: HeaderSection) -> bytes:
         """The header section as it goes on. An edit that finds no field to work on is noted."""
         head, missed = self._edits.apply(section)
-        self._transaction.notes += [f"edit_missed:{edit.author}" for edit in missed]
+        self._note_missed(missed)
         return head
+
+    def _note_missed(self, missed: tuple[Edit, ...]) -> None:
+        self._transaction.notes += [f"edit_missed:{edit.author}" for edit in missed]
 
     def _look(self, chunk: Chunk) -> None:
         """Content for checksum and filters."""
@@ -401,22 +405,22 @@ class Body:
             return refused
         section = self._reader.section
         assert section is not None
-        head = self._edited(section)
-        skip = len(section.octets)
-        held: Chunk | None = Chunk(head, None)
+        splices, missed = self._edits.splices(section)
+        self._note_missed(missed)
+        held: Chunk | None = None
         self._prefix = b""
         try:
-            async for piece in spool.pieces():
-                if skip:
-                    cut = min(skip, len(piece))
-                    piece, skip = piece[cut:], skip - cut
-                    if not piece:
-                        continue
+            async for piece in edited(spool.pieces(), splices):
                 if held is not None:
                     refused = await delivery.content(held, b"")
                     if refused is not None:
                         return refused
                 held = Chunk(piece, None)
+        except ValueError as error:
+            # What was planned does not fit what came: nothing of it may be delivered.
+            self._transaction.notes.append(f"edits: {error}")
+            delivery.abandon("edits do not fit")
+            return status.INTERNAL
         except OSError as error:
             self._transaction.notes.append(f"spool: {error}")
             delivery.abandon("spool failed")

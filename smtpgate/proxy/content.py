@@ -1,4 +1,4 @@
-"""What is odd about the octets of a message, and all of them for filters (`interfaces.IContent`)."""
+"""The octets of a message: what is odd, all of them for filters (`interfaces.IContent`), and on their way out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from smtpgate.config.model import Limits
 from smtpgate.interfaces import IContent
+from smtpgate.message.splice import Splice, Stream
 from smtpgate.proxy.leg import Leg
 from smtpgate.proxy.spool import Spool
 from smtpgate.smtp import status
@@ -56,3 +57,15 @@ def oddity(content: Content, limits: Limits, bare_newline: str) -> Reply | None:
 def minds_eight_bit(legs: Iterable[Leg]) -> bool:
     """Whether some server takes no 8-bit content, and is to get none."""
     return any(leg.pool.backend.eight_bit == "reject" and "8BITMIME" not in leg.link.capabilities.words for leg in legs)
+
+
+async def edited(pieces: AsyncIterator[bytes], splices: Iterable[Splice]) -> AsyncIterator[bytes]:
+    """Content with its edits, piece by piece. Raises ValueError where they do not fit it."""
+    stream = Stream(splices)
+    async for piece in pieces:
+        octets = stream.feed(piece)
+        if octets:
+            yield octets
+    octets = stream.finish()
+    if octets:
+        yield octets

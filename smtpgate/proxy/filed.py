@@ -28,9 +28,9 @@ class Filed:
         self._file = file
         self._in_thread = in_thread
 
-    async def pieces(self, start: int = 0) -> AsyncIterator[bytes]:
-        """All of it from there on. Raises OSError where the file is shorter than it was."""
-        position = start
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """All of it. Raises OSError where the file is shorter than it was."""
+        position = 0
         while position < self.octets:
             content = await self._in_thread(read_at, self._file, position)
             if not content:

@@ -186,7 +186,7 @@ class Keeping:
             assert verdict is not None
             self._take(verdict, group, base, key)
         for rule in deeds:
-            if rule.action == "copy":
+            if rule.action == "copy" or rule.change is not None:
                 everybody = [one for one in self._transaction.recipients if one.state == "accepted" or one.taken]
                 self._made.held.append(self._held(base, rule.held_as or held.COPY, everybody, rule.name, rule.note, ""))
             elif rule.action == "bcc":

@@ -76,8 +76,8 @@ def _words(
 
 
 def _is_binary_safe(door: Door) -> bool:
-    """BINARYMIME passes only where nothing needs lines: no filter, no newline rule (DESIGN 5)."""
-    return not door.chain.has_body and door.listener.bare_newline == "normalize"
+    """BINARYMIME passes only where nothing needs lines: no filter, no edit, no newline rule (DESIGN 5)."""
+    return not door.chain.has_body and not door.chain.edits_body and door.listener.bare_newline == "normalize"
 
 
 def _mechanisms(door: Door, facts: Facts, behind: Capabilities) -> tuple[str, ...]:

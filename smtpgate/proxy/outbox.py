@@ -12,7 +12,7 @@ other letters are: a duplicate can be mended, a loss cannot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from smtpgate.policy.held import Addressee, Held, Letter
 from smtpgate.policy.protection import REQUIRETLS, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Finding
+from smtpgate.proxy.content import edited
 from smtpgate.proxy.delivery import Delivery
 from smtpgate.proxy.filed import Filed
 from smtpgate.proxy.kept import KeptLinks
@@ -220,11 +221,11 @@ class Outbox:
         transaction.header = section
         for field in _fields(letter):
             transaction.edits.append(AddField(field))
-        head, _ = transaction.edits.apply(section)
-        delivery = self._delivery(revision, transaction, len(head) - len(section.octets))
+        splices, _ = transaction.edits.splices(section)
+        delivery = self._delivery(revision, transaction, sum(len(one.put) - one.removed for one in splices))
         kept = delivery.kept
         try:
-            await self._deliver(done, revision, transaction, delivery.delivery, head, len(section.octets), content)
+            await self._deliver(done, revision, transaction, delivery.delivery, edited(content.pieces(), splices))
         except BaseException:
             delivery.delivery.abandon("a fault of the gateway")
             raise
@@ -246,9 +247,7 @@ class Outbox:
         revision: Revision,
         transaction: Transaction,
         delivery: Delivery,
-        head: bytes,
-        skip: int,
-        content: Filed,
+        pieces: AsyncIterator[bytes],
     ) -> None:
         """Envelope, content and end of data, as a session does it."""
         by_pool: dict[tuple[Pool, Need], list[Recipient]] = {}
@@ -273,13 +272,13 @@ class Outbox:
         if not there:
             return
         refused = await delivery.start((transaction.params.get("BODY") or b"").upper() == b"BINARYMIME")
-        held_back: Chunk | None = Chunk(head, None)
+        held_back: Chunk | None = None
         if refused is None:
-            async for piece in content.pieces(skip):
-                assert held_back is not None
-                refused = await delivery.content(held_back, b"")
-                if refused is not None:
-                    break
+            async for piece in pieces:
+                if held_back is not None:
+                    refused = await delivery.content(held_back, b"")
+                    if refused is not None:
+                        break
                 held_back = Chunk(piece, None)
         if refused is not None:
             delivery.abandon("refused")

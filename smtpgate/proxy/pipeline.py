@@ -73,6 +73,8 @@ class Chain:
         self.needs_content = any(use.needs_content for use in self.uses)
         self.marks = marks and any(use.mode == "enforce" and use.category in _GUESSES for use in self.uses)
         self.has_body = any("body" in use.stages for use in self.uses)
+        self.edits_body = any(use.edits_body for use in self.uses)
+        self.growth_octets = sum(use.growth_octets for use in self.uses)
         self.stages = frozenset(stage for use in self.uses for stage in use.stages)
         #: The sum of what was found at any stage may refuse a message.
         weighs = (scale.defer is not None or scale.reject is not None) and any(

@@ -21,6 +21,8 @@ class Use:
     :ivar mode: enforce or shadow
     :ivar slots: how many messages it has at a time; None: as many as come
     :ivar is_judge: it comes after the others of its stage, and its methods are told first what was found
+    :ivar edits_body: it changes the body, for which that must be lines
+    :ivar growth_octets: how much larger it usually makes a message
     :ivar on_error: tempfail, reject or continue
     :ivar may_hold: it may want a message to be held: one that is streamed is kept until that is known
     :ivar holds_late: it may say so as late as at the end
@@ -40,6 +42,8 @@ class Use:
     is_judge: bool = False
     may_hold: bool = True
     holds_late: bool = True
+    edits_body: bool = False
+    growth_octets: int = 0
 
     @classmethod
     def of(

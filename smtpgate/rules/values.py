@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from smtpgate.examine.facts import Facts
+from smtpgate.examine.facts import Facts, File
 from smtpgate.message.header import HeaderSection
 from smtpgate.message.mailbox import read
 from smtpgate.message.words import decode
@@ -66,6 +66,21 @@ def at_header(section: HeaderSection) -> dict[str, Any]:
     }
 
 
+def attachment(one: File) -> Any:
+    """One file."""
+    return record("Attachment")(
+        name=_text(one.names[0].lower() if one.names else ""),
+        kind=one.kind,
+        detail=_text(one.detail),
+        media_type=_text(one.claimed),
+        flags=sorted(one.flags),
+        octets=one.octets,
+        digest=one.digest,
+        depth=one.depth,
+        is_inline=one.is_inline,
+    )
+
+
 def at_end(facts: Facts | None, octets: int, findings: Iterable[Finding]) -> dict[str, Any]:
     """Once all of it is there.
 
@@ -77,20 +92,7 @@ def at_end(facts: Facts | None, octets: int, findings: Iterable[Finding]) -> dic
     is_whole = facts is not None and facts.is_complete and not any("encrypted" in one.flags for one in files)
     return {
         "size": octets,
-        "attachments": [
-            record("Attachment")(
-                name=_text(one.names[0].lower() if one.names else ""),
-                kind=one.kind,
-                detail=_text(one.detail),
-                media_type=_text(one.claimed),
-                flags=sorted(one.flags),
-                octets=one.octets,
-                digest=one.digest,
-                depth=one.depth,
-                is_inline=one.is_inline,
-            )
-            for one in files
-        ],
+        "attachments": [attachment(one) for one in files],
         "links": [
             record("Link")(
                 url=_text(one.url),

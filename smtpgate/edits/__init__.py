@@ -1,0 +1,1 @@
+"""WORKSHOP: what a wanted change of a message does to its octets, planned where hostile octets are read."""
