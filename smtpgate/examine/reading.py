@@ -197,12 +197,12 @@ class _Reader:
         self._gathering.add(_joined(path, _place(part)), "hidden", raw_text(outside).strip())
 
     def _is_text(self, part: Part, octets: bytes) -> bool:
-        """Whether a program shows it as a text of the mail; whatever it is called, its octets must be one."""
+        """Whether a program shows it as a text of the mail: it is called one, and is nothing else that is known."""
         if part.names or not part.media_type.startswith("text/"):
             return False
         if codec_of_two(part.charset):
             return True
-        return kind_of(octets, (), part.media_type).kind in ("text", "html", "xml", "script", "empty")
+        return kind_of(octets, (), part.media_type).kind in ("text", "html", "xml", "script", "unknown", "empty")
 
     def _text(self, part: Part, octets: bytes, path: str) -> None:
         if not octets or self._is_known(octets, part.charset):
