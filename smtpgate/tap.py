@@ -176,6 +176,7 @@ class Gateway(Service):
     def privilegedStartService(self) -> None:
         """State folder and sockets: what can fail, fails here, before the reactor runs."""
         from smtpgate.state.folder import StateError, StateFolder
+        from smtpgate.state.register_store import REGISTERED, RegisterStore
 
         super().privilegedStartService()
         settings = self._first
@@ -185,13 +186,14 @@ class Gateway(Service):
             self.state.lock()
             self._open_stores()
             secret = self.state.secret("ledger")
+            self.register = RegisterStore(self.state.path, self.state.secret(REGISTERED))
         except (StateError, OSError) as error:
             self._die(EXIT_STATE, str(error))
         self.poller = make_poller(self.reactor)
         self.keeper = Timekeeper(self.reactor)
         self.reputation = Reputation(time.time, lambda: self.control.settings)
         table = self.memory_store.table
-        self.provisions = Provisions(self.reactor, self.tell, self.in_thread, table, self.reputation)
+        self.provisions = Provisions(self.reactor, self.tell, self.in_thread, table, self.reputation, self.register)
         self.connector = Connector(self.poller, self.reactor)
         ledger = Ledger(secret, time.time, self.ledger_store)
         ledger.load(Row(**row) for row in self.ledger_rows)

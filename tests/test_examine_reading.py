@@ -508,15 +508,15 @@ class LimitTests(SynchronousTestCase):
         content = packed({"in.zip": packed({"deep.txt": SECRET.encode()})})
         for _ in range(2):
             content = packed({"l.zip": content})
-        self.assertEqual(self._whys("a.zip", content, Limits(depth=3)), {"too-deep"})
-        found = read(mail(("a.zip", content)), Limits(depth=4))
+        self.assertEqual(self._whys("a.zip", content, Limits(archive_depth=3)), {"too-deep"})
+        found = read(mail(("a.zip", content)), Limits(archive_depth=4))
         self.assertTrue(is_found(found))
         self.assertEqual(found.unread, ())
 
     def test_files_without_number(self) -> None:
         """So many are opened and no more."""
         content = packed({f"{number}.txt": str(number).encode() for number in range(50)})
-        found = read(mail(("a.zip", content)), Limits(members=20))
+        found = read(mail(("a.zip", content)), Limits(archive_members=20))
         self.assertEqual(found.unread, (Unread("a.zip", "too-many"),))
 
     def test_members_that_are_long(self) -> None:

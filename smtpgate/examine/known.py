@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from smtpgate.examine.reading import Limits, Reading, read, read_file
 from smtpgate.examine.rowmatch import COLUMNS, Table, build
 from smtpgate.examine.winnow import HASH_OCTETS, PLACE_OCTETS, Marks, sketch
@@ -42,8 +44,9 @@ def find(content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     :return: `fingerprints`: name, share, longest; `rows`: table, rows, columns; `is_complete`
     """
     limits = Limits.of(request)
-    ends = time.monotonic() + limits.time_s
-    reading = read(bytes(content), limits)
+    # Some of the time is for the look, and the rest for the child to answer in.
+    ends = time.monotonic() + limits.time_s * 0.85
+    reading = read(bytes(content), attrs.evolve(limits, time_s=limits.time_s * 0.5))
 
     def check() -> None:
         if time.monotonic() > ends:

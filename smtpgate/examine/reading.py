@@ -70,8 +70,9 @@ class Limits:
     """How far to read.
 
     :ivar letters: of all texts; `file_letters` of those of one file
-    :ivar octets: that are unpacked; `file_octets` of one member
-    :ivar members: files, those in files too; `depth` layers of packing; `parts` of MIME
+    :ivar archive_size_octets: that are unpacked; `file_octets` of one member
+    :ivar archive_members: files, those in files too; `archive_depth` layers of packing
+    :ivar parts: of MIME, and `depth` their levels
     :ivar time_s: for everything; `file_s` for one file
     :ivar tells_images: pictures, recordings and fonts are told as unread. Nearly every mail has a logo in it, so that a
         rule which stops what was not read would stop them all
@@ -79,11 +80,12 @@ class Limits:
 
     letters: int = LETTERS
     file_letters: int = FILE_LETTERS
-    octets: int = OCTETS
+    archive_size_octets: int = OCTETS
     file_octets: int = FILE_OCTETS
-    members: int = MEMBERS
-    depth: int = DEPTH
+    archive_members: int = MEMBERS
+    archive_depth: int = DEPTH
     parts: int = 1000
+    depth: int = 30
     time_s: float = 15.0
     file_s: float = 8.0
     tells_images: bool = False
@@ -127,10 +129,17 @@ class _Reader:
     """One message while it is read."""
 
     def __init__(self, limits: Limits) -> None:
-        self.mime = MimeLimits(parts=limits.parts)
+        self.mime = MimeLimits(depth=limits.depth, parts=limits.parts)
         self._limits = limits
         ends = time.monotonic() + limits.time_s
-        self._budget = Budget(time.monotonic, ends, limits.octets, limits.members, limits.depth, limits.file_octets)
+        self._budget = Budget(
+            time.monotonic,
+            ends,
+            limits.archive_size_octets,
+            limits.archive_members,
+            limits.archive_depth,
+            limits.file_octets,
+        )
         self._gathering = Gathering(self._budget, limits.letters, limits.file_letters, limits.file_s)
         self._names: dict[str, None] = {}
         self._seen: set[bytes] = set()

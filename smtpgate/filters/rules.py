@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.python.failure import Failure
 
 from smtpgate.config.model_policy import RULES, Rule
-from smtpgate.examine.facts import Facts
 from smtpgate.filters.base import Filter
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection
@@ -36,7 +36,7 @@ class Rules(Filter):
     """The rules of one mode. Those in shadow know those that accept, and are ended by them.
 
     :ivar stages: at which there is something to judge; none where there are no rules
-    :ivar needs_content: some speak of files or links
+    :ivar needs_content: some speak of what the content must be read for
     """
 
     def __init__(self, rules: Iterable[Rule], mode: str, services: Any) -> None:
@@ -60,7 +60,9 @@ class Rules(Filter):
         self.tags_at = "end" if any(rule.condition.step == "end" for rule in tagging) else "header" if tagging else ""
         if self.tags_at:
             self.stages |= {self.tags_at}
-        self.needs_content = any(rule.condition.needs_content for rule in self.rules)
+        self.needs_facts = any(rule.condition.needs_content for rule in self.rules)
+        self.needs_registered = any(rule.condition.needs_registered for rule in self.rules)
+        self.needs_content = self.needs_facts or self.needs_registered
 
     def transaction(self, transaction: Transaction) -> _Message | None:
         """Those that are about this message."""
@@ -94,8 +96,8 @@ class _Message:
         self._tags: list[Rule] = []
         #: An accepting rule ends those behind it, at later steps too.
         self._end = len(parent.rules)
-        #: Why the content could not be examined.
-        self._unexamined = ""
+        #: Why the content could not be examined, and why what is registered could not be looked for.
+        self._unexamined = self._unsearched = ""
 
     def mail(self, found: Sequence[Finding]) -> list[Finding] | None:
         """The sender is known."""
@@ -131,29 +133,30 @@ class _Message:
     async def end(self, found: Sequence[Finding]) -> list[Finding] | None:
         """All of it is there."""
         parent, transaction = self._parent, self._transaction
-        facts = await self._examined() if parent.needs_content else None
+        services = parent.services
+        # Both at once: each has a child of its own where there are two.
+        examining = self._heard(services.examine(transaction)) if parent.needs_facts else None
+        searching = self._heard(services.known(transaction)) if parent.needs_registered else None
+        facts = registered = None
+        if examining is not None:
+            facts, self._unexamined = await examining
+        if searching is not None:
+            registered, self._unsearched = await searching
         self._all_recipients()
         section = transaction.header or HeaderSection(b"")
         if self._fields is None:
             self._take(section)
-        self._known |= values.at_end(facts, transaction.octets, found)
+        self._known |= values.at_end(facts, transaction.octets, found, registered)
         said = self._judge("end")
         if parent.tags_at == "end":
             self._tag(section)
         return said
 
-    async def _examined(self) -> Facts | None:
-        """The facts of the content; None where it could not be examined: each rule that needs them fails for itself."""
-        services = self._parent.services
-        try:
-            facts: Facts = await services.examine(self._transaction).addTimeout(EXAMINE_S, services.clock)
-        except TimeoutError:
-            self._unexamined = f"no answer within {EXAMINE_S:.0f} s"
-            return None
-        except ServiceFailed as error:
-            self._unexamined = str(error)
-            return None
-        return facts
+    def _heard(self, answer: Deferred[Any]) -> Deferred[tuple[Any, str]]:
+        """What a child finds in the content, and None and why where it finds nothing out: then each rule that needs it
+        fails for itself."""
+        answer.addTimeout(EXAMINE_S, self._parent.services.clock)
+        return answer.addCallbacks(lambda found: (found, ""), _why)
 
     def _tag(self, section: HeaderSection) -> None:
         """Put on what the rules say, each in their order."""
@@ -180,7 +183,7 @@ class _Message:
         known = Known(step, {**self._known, **(more or {})}, self._fields or {})
         found: list[Finding] = []
         for bundle, members in groups:
-            if bundle is not None and not self._unexamined and not bundle.may_hold(known):
+            if bundle is not None and not (self._unexamined or self._unsearched) and not bundle.may_hold(known):
                 continue
             for place, rule in members:
                 if place < self._end and place in self._asked:
@@ -191,6 +194,8 @@ class _Message:
         try:
             if self._unexamined and rule.condition.needs_content:
                 raise ExpressionFailed(self._unexamined)
+            if self._unsearched and rule.condition.needs_registered:
+                raise ExpressionFailed(self._unsearched)
             if not rule.condition.holds(known):
                 return []
         except ExpressionFailed as error:
@@ -215,6 +220,12 @@ class _Message:
             detail[:1000],
             enhanced={"defer": "4.3.0", "reject": "5.3.0"}.get(action, ""),
         )
+
+
+def _why(failure: Failure) -> tuple[None, str]:
+    if failure.trap(TimeoutError, ServiceFailed) is TimeoutError:
+        return None, f"no answer within {EXAMINE_S:.0f} s"
+    return None, failure.getErrorMessage()
 
 
 def _finding(rule: Rule) -> Finding:
