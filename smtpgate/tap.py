@@ -224,6 +224,7 @@ class Gateway(Service):
         self.counters.restore()
         self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
         self.control.stop = self.drain
+        self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs = self.journal.reopen
         warden = self.control.reception.warden

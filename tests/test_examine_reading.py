@@ -320,6 +320,16 @@ class MailTests(SynchronousTestCase):
         body = f"{CARD}\r\n--b\r\n\r\nx\r\n--b--\r\n{TOKEN}\r\n"
         self.assertTrue(is_found(self._read(head, body.encode())))
 
+    def test_messages_that_are_passed_on(self) -> None:
+        """The subject, header and texts of a message in a message, and its files."""
+        inner = mail(("a.docx", word(SECRET)), more="Keywords: word-1\r\n").replace(b"limit", b"other")
+        inner = inner.replace(b"Subject: files", b"Subject: =?utf-8?q?inner-1?=")
+        body = b"--b\r\nContent-Type: message/rfc822\r\n\r\n" + inner + b"\r\n--b--\r\n"
+        found = self._read("Content-Type: multipart/mixed; boundary=b\r\n", body)
+        self.assertTrue(is_found(found))
+        self.assertIn("inner-1", all_of(found, "subject"))
+        self.assertIn("word-1", all_of(found, "header"))
+
     def test_names_of_files(self) -> None:
         """They are texts too."""
         self.assertIn(TOKEN, all_of(read(mail(("a.zip", packed({f"{TOKEN}.png": b""})))), "name"))

@@ -165,7 +165,8 @@ class _Reader:
             gathering.miss(path, {"depth": "too-deep", "octets": "too-big"}.get(limit, "too-many"))
         files: list[tuple[Part, bytes]] = []
         for number, part in enumerate(message.parts):
-            if number == 0 or part.header.fields and message.parts[part.parent].media_type.startswith("message/"):
+            above = message.parts[part.parent].media_type if part.parent >= 0 else ""
+            if number == 0 or above.startswith("message/"):
                 self._header(part, path)
             if part.is_container:
                 if part.media_type.startswith("multipart/"):
