@@ -330,6 +330,25 @@ class MailTests(SynchronousTestCase):
         self.assertIn("inner-1", all_of(found, "subject"))
         self.assertIn("word-1", all_of(found, "header"))
 
+    def test_what_only_some_program_would_make_of_it(self) -> None:
+        """A second reading of the same octets is read, and its faults are nobody's."""
+        coded = base64.encodebytes(pdf(SECRET)).replace(b"\n", b"\r\n")
+        # Some decoders stop at the foreign sign, so that their file is cut off.
+        coded = coded[:200] + b"!" + coded[200:]
+        head = 'Content-Type: application/pdf; name="a.pdf"\r\nContent-Transfer-Encoding: base64\r\n'
+        found = self._read(head, coded)
+        self.assertTrue(is_found(found))
+        self.assertEqual(found.unread, ())
+
+    def test_a_text_that_looks_like_a_program(self) -> None:
+        """Whatever its first octets are taken for: letters are letters."""
+        found = self._read("Content-Type: text/plain\r\n", b"\r\n\r\n" + SECRET.encode() + b"\r\n")
+        self.assertTrue(is_found(found))
+        self.assertEqual(found.unread, ())
+        found = read(mail(("a.bat", b"\r\n\r\n" + SECRET.encode())))
+        self.assertTrue(is_found(found))
+        self.assertEqual(found.unread, ())
+
     def test_names_of_files(self) -> None:
         """They are texts too."""
         self.assertIn(TOKEN, all_of(read(mail(("a.zip", packed({f"{TOKEN}.png": b""})))), "name"))
@@ -342,6 +361,17 @@ class MailTests(SynchronousTestCase):
         enveloped = bytes.fromhex("3080060b2a864886f70d010703a0803080020100") + bytes(200)
         enveloped = enveloped.replace(bytes.fromhex("060b2a"), bytes.fromhex("06092a"))
         self.assertEqual(whys(read(mail(("smime.p7m", enveloped)))), {"encrypted"})
+        noise = b"\x85\x02\x0c\x03" + random.Random(8).randbytes(600)
+        self.assertEqual(whys(read(mail(("plan.docx.gpg", noise)))), {"encrypted"})
+        self.assertEqual(
+            whys(read(mail(("message_v2.rpmsg", bytes.fromhex("76e80460c411e386") + noise)))), {"encrypted"}
+        )
+
+    def test_an_archive_that_is_called_a_text(self) -> None:
+        """Some program saves it and opens it; it is read as what it is, also where its first octets are letters."""
+        inner = packed({"a.txt": b"x" * 5000, "b.docx": word(SECRET)}, how=0)
+        head = "Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n"
+        self.assertTrue(is_found(self._read(head, base64.encodebytes(inner).replace(b"\n", b"\r\n"))))
 
     def test_what_was_read_once(self) -> None:
         """The same octets under other names are read once."""

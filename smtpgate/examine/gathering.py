@@ -99,6 +99,18 @@ class Gathering:
         self._file_letters = file_letters
         self._file_s = file_s
         self._unread: dict[Unread, None] = {}
+        #: Why something is not told now.
+        self._silent: frozenset[str] = frozenset()
+
+    @contextmanager
+    def silent(self, *whys: str) -> Iterator[None]:
+        """What fails for one of these reasons is not told: it is no more than what some program might have made of
+        octets that were read in the usual way too."""
+        before, self._silent = self._silent, self._silent.union(whys)
+        try:
+            yield
+        finally:
+            self._silent = before
 
     @property
     def unread(self) -> tuple[Unread, ...]:
@@ -107,7 +119,7 @@ class Gathering:
 
     def miss(self, path: str, why: str) -> None:
         """Something was not read."""
-        if len(self._unread) < MOST_UNREAD:
+        if why not in self._silent and len(self._unread) < MOST_UNREAD:
             self._unread[Unread(path[:_PATH_LETTERS], why)] = None
 
     def add(self, path: str, source: str, text: str) -> None:

@@ -59,6 +59,11 @@ _WHYS: Final = (
 _HOLDERS: Final = frozenset(
     {"archive", "disk-image", "office", "office-legacy", "onenote", "pdf", "tnef", "message", "certificate"}
 )
+#: Those whose form is a text.
+_WRITTEN: Final = frozenset({"message", "certificate"})
+#: Beginning of a message that Outlook protects by rights, and endings of what OpenPGP programs write.
+_RIGHTS: Final = bytes.fromhex("76e80460c411e386")
+_PGP: Final = (".gpg", ".pgp")
 #: Octets of the object identifiers in CMS: enveloped, authenticated-enveloped (RFC 5652, RFC 5083), and compressed.
 _LOCKED: Final = (bytes.fromhex("2a864886f70d010703"), bytes.fromhex("2a864886f70d0109100117"))
 _PRESSED: Final = bytes.fromhex("2a864886f70d0109100109")
@@ -163,7 +168,7 @@ class _Reader:
         gathering = self._gathering
         for limit in message.limits:
             gathering.miss(path, {"depth": "too-deep", "octets": "too-big"}.get(limit, "too-many"))
-        files: list[tuple[Part, bytes]] = []
+        files: list[tuple[Part, bytes, bool]] = []
         for number, part in enumerate(message.parts):
             above = message.parts[part.parent].media_type if part.parent >= 0 else ""
             if number == 0 or above.startswith("message/"):
@@ -176,18 +181,20 @@ class _Reader:
             if self._budget.is_late():
                 gathering.miss(_joined(path, _place(part)), "late")
                 break
-            for octets in dict.fromkeys((part.decoded(), *part.readings())):
+            usual = part.decoded()
+            for octets in dict.fromkeys((usual, *part.readings())):
                 if self._is_text(part, octets):
                     self._text(part, octets, path)
                 else:
-                    files.append((part, octets))
+                    files.append((part, octets, octets is usual and not part.reading))
         files.reverse()
         while files:
-            part, octets = files.pop()
-            if self._budget.take_member():
-                self.file(octets, part.names, part.media_type, _joined(path, _place(part)), part.charset)
-            else:
+            part, octets, is_usual = files.pop()
+            if not self._budget.take_member():
                 gathering.miss(_joined(path, _place(part)), "too-many")
+                continue
+            with gathering.silent(*(() if is_usual else ("broken", "unsupported"))):
+                self.file(octets, part.names, part.media_type, _joined(path, _place(part)), part.charset)
 
     def _header(self, part: Part, path: str) -> None:
         lines = []
@@ -212,7 +219,10 @@ class _Reader:
             return False
         if codec_of_two(part.charset):
             return True
-        return kind_of(octets, (), part.media_type).kind in ("text", "html", "xml", "script", "unknown", "empty")
+        found = kind_of(octets, (), part.media_type)
+        if {kind for kind, _ in found.all} & (_HOLDERS - _WRITTEN):
+            return False
+        return is_readable(octets) or found.kind in ("text", "html", "xml", "script", "unknown", "empty")
 
     def _text(self, part: Part, octets: bytes, path: str) -> None:
         if not octets or self._is_known(octets, part.charset):
@@ -284,8 +294,10 @@ class _Reader:
                 self._gathering.miss(path, "image")
         elif kind in ("html", "xml", "svg"):
             self._markup(kind, content, path, charset)
-        elif kind in ("text", "script", "shortcut", "certificate") or kind == "unknown" and is_readable(content):
+        elif kind == "text" or is_readable(content):
             self._plain(content, path, charset, "document")
+        elif content.startswith(_RIGHTS) or any(name.lower().endswith(_PGP) for name in names):
+            self._gathering.miss(path, "encrypted")
         else:
             self._gathering.miss(path, "unsupported")
 
