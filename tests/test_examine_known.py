@@ -129,7 +129,12 @@ class FingerprintTests(Case):
         for content in (b"", b"no line", good[:-8], good.replace(b'"fingerprint"', b'"tabletable1"')):
             path = self.put(content)
             self.assertRaises(Damaged, self.ask, mail(("a.txt", b"x")), fingerprints=[path])
-        self.assertRaises(Damaged, self.ask, mail(("a.txt", b"x")), fingerprints=["/nowhere/at/all"])
+
+    def test_what_was_removed_meanwhile(self) -> None:
+        """It is looked for no more, and nothing fails for it."""
+        text = mail(("a.txt", " ".join(self.words).encode()))
+        found = self.ask(text, fingerprints=["/nowhere/at.all", self.path], tables=["/nowhere/at.all"])
+        self.assertEqual([one["name"] for one in found["fingerprints"]], ["plan"])
 
 
 ROWS = (

@@ -67,7 +67,10 @@ def search(reading: Reading, request: Mapping[str, Any], check: Callable[[], Non
         marks = Marks(texts, _key(key, FINGERPRINT, ""), check)
         for path in request["fingerprints"]:
             check()
-            about, body = _mapped(path, FINGERPRINT)
+            kept = _mapped(path, FINGERPRINT)
+            if kept is None:
+                continue
+            about, body = kept
             if len(body) != about["hashes"] * (HASH_OCTETS + PLACE_OCTETS):
                 raise Damaged(f"{Path(path).name} is damaged")
             found = marks.share(about["hashes"], body)
@@ -75,7 +78,10 @@ def search(reading: Reading, request: Mapping[str, Any], check: Callable[[], Non
                 fingerprints.append({"name": about["name"], "share": found.share, "longest": found.longest})
     rows: list[dict[str, Any]] = []
     for path in request.get("tables", ()):
-        about, body = _mapped(path, TABLE)
+        kept = _mapped(path, TABLE)
+        if kept is None:
+            continue
+        about, body = kept
         try:
             table = Table(about, body, _key(key, TABLE, about["name"]))
         except (ValueError, KeyError, TypeError):
@@ -131,8 +137,9 @@ def _file(about: Mapping[str, Any], body: bytes) -> bytes:
     return line + b" " * (-(len(line) + 1) % 8) + b"\n" + body
 
 
-def _mapped(path: str, kind: str) -> tuple[dict[str, Any], memoryview]:
-    """What stands about a file, and its arrays; they go with who looks into them. Raises Damaged."""
+def _mapped(path: str, kind: str) -> tuple[dict[str, Any], memoryview] | None:
+    """What stands about a file, and its arrays; they go with who looks into them. None for one that was removed since
+    it was listed. Raises Damaged."""
     name = Path(path).name
     try:
         with Path(path).open("rb") as file:
@@ -141,6 +148,8 @@ def _mapped(path: str, kind: str) -> tuple[dict[str, Any], memoryview]:
         about = json.loads(mapped[: max(end, 0)])
         if about["kind"] != kind or about["order"] != sys.byteorder:
             raise Damaged(f"{name} is of another kind, or of another machine")
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise Damaged(f"{name}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
