@@ -60,7 +60,7 @@ async def registered(ask: Ask) -> Answer:
     return answer_of(RegisteredList(items=[RegisteredModel.model_validate(plain(view)) for view in views]))
 
 
-async def forget(ask: Ask) -> Answer:
+async def forget_registered(ask: Ask) -> Answer:
     """Look for one no more."""
     kind, name = ask.args["kind"], ask.args["name"]
     policy = ask.office.control.policy
@@ -90,7 +90,7 @@ ROUTES = (
         "DELETE",
         "/api/v1/registered/<kind>/<name>",
         "config:write",
-        forget,
+        forget_registered,
         summary="Forget a registered document or table",
         answer=m.Done,
     ),
