@@ -184,7 +184,8 @@ class _Reader:
             usual = part.decoded()
             for octets in dict.fromkeys((usual, *part.readings())):
                 if self._is_text(part, octets):
-                    self._text(part, octets, path)
+                    with gathering.draft(_joined(path, _place(part))):
+                        self._text(part, octets, path)
                 else:
                     files.append((part, octets, octets is usual and not part.reading))
         files.reverse()
@@ -274,7 +275,9 @@ class _Reader:
                 if kind in _HOLDERS and not is_allowed:
                     self._gathering.miss(path, "too-deep")
                 else:
-                    self._kind(kind, detail, content, names, path, charset)
+                    # Readers have guards of their own; this one is for what goes wrong between them.
+                    with self._gathering.draft(path):
+                        self._kind(kind, detail, content, names, path, charset)
 
     def _kind(self, kind: str, detail: str, content: bytes, names: Sequence[str], path: str, charset: str) -> None:
         if kind in ("archive", "disk-image"):
