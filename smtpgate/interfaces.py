@@ -161,6 +161,10 @@ class IServices(Interface):
         """A Deferred with the `examine.facts.Facts` of the content, the same for all filters; at stage `end`, for a
         factory with `needs_content`. Fails with ChildFailed."""
 
+    def known(transaction):
+        """What the content of a transaction has of registered documents and tables; as `examine`, a Deferred with a
+        `examine.registered.Registered`. Fails with ServiceFailed."""
+
     def in_child(job, transaction, request):
         """Run a job on the content in a limited child process.
 
@@ -364,6 +368,27 @@ class ILedgerStore(Interface):
 
     def expire(now):
         """Forget the rows past their time."""
+
+
+class IRegister(Interface):
+    """Where registered documents and tables are kept, as hashes alone. Each call blocks, and is for a thread.
+
+    It raises `StoreFailed`.
+    """
+
+    def listed():
+        """What there is: a list of dicts with `kind` (fingerprint, table), `name`, `octets`, `changed` (seconds since
+        the epoch) and what the file says of itself."""
+
+    def put(kind, name, content):
+        """Keep a file, in place of the one of that name. It is there whole or not at all."""
+
+    def remove(kind, name):
+        """Forget one; False where there is none."""
+
+    def request():
+        """What a child is told that looks for them: the `key` in hex, and the paths of all `fingerprints` and
+        `tables`."""
 
 
 class ICounterStore(Interface):

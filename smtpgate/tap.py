@@ -184,6 +184,7 @@ class Gateway(Service):
     def privilegedStartService(self) -> None:
         """State folder and sockets: what can fail, fails here, before the reactor runs."""
         from smtpgate.state.folder import StateError, StateFolder
+        from smtpgate.state.register_store import REGISTERED, RegisterStore
 
         super().privilegedStartService()
         settings = self._first
@@ -193,13 +194,14 @@ class Gateway(Service):
             self.state.lock()
             self._open_stores()
             secret = self.state.secret("ledger")
+            self.register = RegisterStore(self.state.path, self.state.secret(REGISTERED))
         except (StateError, OSError) as error:
             self._die(EXIT_STATE, str(error))
         self.poller = make_poller(self.reactor)
         self.keeper = Timekeeper(self.reactor)
         self.reputation = Reputation(time.time, lambda: self.control.settings)
         table = self.memory_store.table
-        self.provisions = Provisions(self.reactor, self.tell, self.in_thread, table, self.reputation)
+        self.provisions = Provisions(self.reactor, self.tell, self.in_thread, table, self.reputation, self.register)
         self.connector = Connector(self.poller, self.reactor)
         ledger = Ledger(secret, time.time, self.ledger_store)
         ledger.load(Row(**row) for row in self.ledger_rows)
@@ -234,6 +236,7 @@ class Gateway(Service):
         self.counters.restore()
         self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
         self.control.stop = self.drain
+        self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs = self.journal.reopen
         warden = self.control.reception.warden

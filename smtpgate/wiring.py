@@ -48,16 +48,19 @@ class Provisions:
         in_thread: Callable[..., Deferred[Any]],
         table: Callable[[str], Any],
         senders: Any,
+        registered: Any = None,
     ) -> None:
         """
         :param table: the store of what filters remember, by name (`state.memory_store.MemoryStore.table`)
         :param senders: an `interfaces.ISenders`
+        :param registered: an `interfaces.IRegister`
         """
         self._reactor = reactor
         self._tell = tell
         self._in_thread = in_thread
         self._table = table
         self._senders = senders
+        self._registered = registered
         self._memory = Memory(reactor)
         self._http = HTTPClient(reactor)
         self._lent: dict[Hashable, _Lent] = {}
@@ -78,6 +81,7 @@ class Provisions:
             self._table,
             self._memory,
             self._senders,
+            self._registered,
         )
         known = FilterSettings(settings.hostname, settings.local_domains, settings.trusted_relays)
         examination = Examination({"limits": attrs.asdict(content)}, content.time_s)

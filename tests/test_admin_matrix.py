@@ -93,6 +93,8 @@ MATRIX = {
     "GET /api/v1/limits": "traffic:read",
     "GET /api/v1/rules": "config:read",
     "GET /api/v1/tls-reports": "stats:read",
+    "GET /api/v1/registered": "config:read",
+    "DELETE /api/v1/registered/<kind>/<name>": "config:write",
     "POST /api/v1/limits/simulate": "test:run",
     "POST /api/v1/limits/<name>/free": "runtime:write",
     "GET /api/v1/bans": "traffic:read",

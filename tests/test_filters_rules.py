@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config.loader import loads
 from smtpgate.examine.facts import Facts, File, Link
+from smtpgate.examine.registered import Fingerprint, Registered, RowMatch
 from smtpgate.filters.rules import EXAMINE_S, Rules
 from smtpgate.interfaces import ChildFailed
 from smtpgate.message.header import HeaderSection
@@ -43,10 +44,17 @@ class Services:
         self.asked = 0
         self.clock = Clock()
         self.answer: Callable[[], Deferred[Facts]] = lambda: succeed(facts or Facts())
+        self.searched = 0
+        self.found: Callable[[], Deferred[Registered]] = lambda: succeed(Registered())
 
     def edits(self, transaction: Transaction) -> Any:
         """Those of the transaction."""
         return transaction.edits
+
+    def known(self, transaction: Transaction) -> Deferred[Registered]:
+        """What is registered, as it was said."""
+        self.searched += 1
+        return self.found()
 
     def examine(self, transaction: Transaction) -> Deferred[Facts]:
         """The facts, at once where nothing else was said."""
@@ -123,6 +131,36 @@ class RulesTests(SynchronousTestCase):
         said = self.run_rules(text, services=Services(facts), found=(Finding("x", score=5.0),))
         self.assertEqual(said, [("end", "program", "reject"), ("end", "sum", "reject")])
         self.assertEqual(self.services.asked, 1)
+
+    def test_what_is_registered(self) -> None:
+        """It is looked for where a rule speaks of it, and the content is not examined for that."""
+        text = self.rule("plan", "fingerprints.exists(f, f.name == 'plan' && f.share >= 0.3 && f.longest > 100)")
+        text += self.rule("customers", "rows.exists(r, r.table == 'customers' && r.rows >= 5 && 'iban' in r.columns)")
+        text += self.rule("other", "rows.exists(r, r.table == 'others')")
+        services = Services()
+        found = Registered((Fingerprint("plan", 0.31, 200),), (RowMatch("customers", 5, ("first", "iban")),))
+        services.found = lambda: succeed(found)
+        self.assertEqual(
+            self.run_rules(text, services=services), [("end", "plan", "reject"), ("end", "customers", "reject")]
+        )
+        self.assertEqual((services.searched, services.asked), (1, 0))
+
+    def test_what_is_registered_and_cannot_be_looked_for(self) -> None:
+        """Only the rules that speak of it fail, each by its own policy; the others know what they need."""
+        text = self.rule("plan", "fingerprints.size() > 0", more='on_error = "tempfail"')
+        text += self.rule("rows", "rows.size() > 0", more='on_error = "continue"')
+        text += self.rule("program", "attachments.size() > 0") + self.rule("size", "size > 10")
+        for late_s in (0.0, EXAMINE_S):
+            services = Services(Facts(files=(File("a.exe", ("a.exe",)),)))
+            waiting: Deferred[Registered] = Deferred()
+            services.found = lambda late_s=late_s, waiting=waiting: (
+                waiting if late_s else fail(ChildFailed("died", "killed"))
+            )
+            said = self.run_rules(text, services=services, late_s=late_s)
+            self.assertEqual(
+                [(reason, action) for _, reason, action in said],
+                [("filter-failed", "defer"), ("filter-failed", "note"), ("program", "reject"), ("size", "reject")],
+            )
 
     def test_who_accepts_ends_the_rules_behind(self) -> None:
         """At later steps too, and not those before it; in shadow only those in shadow; for one recipient only there."""

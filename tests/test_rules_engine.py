@@ -24,6 +24,8 @@ WRONG = (
     ("size > 1 && sise < 3", 1, 13, 'did you mean "size"'),
     ("size > 1 &&\n  sise < 3", 2, 3, 'did you mean "size"'),
     ("attachment.exists(a, a.octets > 1)", 1, 1, 'did you mean "attachments"'),
+    ("fingerprints.exists(f, f.part > 0.3)", 1, 25, "Fingerprint has no field part"),
+    ("fingerprints.exists(f, f.share > 30)", 1, 32, "no such operation"),
     ("attachments.exists(a, a.knd == 'x')", 1, 24, 'did you mean "kind"'),
     ("attachments.exists(a,\n  a.size > 1)", 2, 4, "Attachment has no field size"),
     ("links.exists(l, l.hst == 'x')", 1, 18, 'did you mean "host"'),
@@ -93,6 +95,16 @@ class WrongTests(SynchronousTestCase):
             ("score > 1.0", False),
         ):
             self.assertIs(compile(text).needs_content, needs, text)
+
+    def test_what_takes_a_search_for_what_is_registered(self) -> None:
+        """By itself, or together with what takes an examination."""
+        for text, needs in (
+            ("fingerprints.exists(f, f.share > 0.3)", (False, True)),
+            ("rows.exists(r, r.rows > 1 && 'iban' in r.columns) && links.size() > 0", (True, True)),
+            ("attachments.size() > 0 && subject.contains('rows')", (True, False)),
+        ):
+            made = compile(text)
+            self.assertEqual((made.needs_content, made.needs_registered), needs, text)
 
     def test_what_is_never_known_together(self) -> None:
         """One recipient, and what comes when all are there."""

@@ -1,4 +1,4 @@
-"""The API about policy: the rules at work, and how TLS to the world fares."""
+"""The API about policy: the rules at work, what is registered, and how TLS to the world fares."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from smtpgate.admin import models as m
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.models_traffic import plain
 from smtpgate.admin.params import Day
@@ -35,6 +36,43 @@ class RuleList(View):
     """All rules, in the order of the file."""
 
     items: list[RuleModel]
+
+
+class RegisteredModel(View):
+    """A registered document or table: what it is, and never what was in it."""
+
+    kind: str
+    name: str
+    octets: int
+    since: str
+    files: int
+    hashes: int
+    rows: int
+    columns: tuple[str, ...]
+    least: int
+    window: int
+
+
+class RegisteredList(View):
+    """All that is registered."""
+
+    items: list[RegisteredModel]
+
+
+async def registered(ask: Ask) -> Answer:
+    """Registered documents and tables."""
+    views = await ask.office.control.policy.registered()
+    return answer_of(RegisteredList(items=[RegisteredModel.model_validate(plain(view)) for view in views]))
+
+
+async def forget_registered(ask: Ask) -> Answer:
+    """Look for one no more."""
+    kind, name = ask.args["kind"], ask.args["name"]
+    policy = ask.office.control.policy
+    await policy.check(kind, name)
+    is_audited = await ask.office.accounts.note(ask.who.actor, "registered.forget", name, kind)
+    await policy.forget(kind, name)
+    return answer_of(m.Done(is_audited=is_audited))
 
 
 async def rules(ask: Ask) -> Answer:
@@ -82,5 +120,21 @@ ROUTES = (
         summary="How TLS to the servers of each domain fared on a day",
         answer=TLSReportList,
         query={"date": Day("which day, in UTC; without it the last of which something is known")},
+    ),
+    Route(
+        "GET",
+        "/api/v1/registered",
+        "config:read",
+        registered,
+        summary="Registered documents and tables",
+        answer=RegisteredList,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/registered/<kind>/<name>",
+        "config:write",
+        forget_registered,
+        summary="Forget a registered document or table",
+        answer=m.Done,
     ),
 )

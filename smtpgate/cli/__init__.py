@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, quarantine, traffic
+from smtpgate.cli import access, commands, plugin, policy, quarantine, register, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
@@ -120,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     verb("stop", commands.stop)
     verb("show", commands.show).add_argument("id", metavar="ID", help="reference id of a session or a message")
     _access(verbs, verb)
+    _register(verbs, verb)
     _plugin(verbs)
     return top
 
@@ -234,6 +235,32 @@ def _access(verbs: Any, verb: Any) -> None:
     )
     verb("list", access.token_list, tokens)
     verb("revoke", access.token_revoke, tokens).add_argument("id", metavar="ID", help="as `token list` shows it")
+
+
+def _register(verbs: Any, verb: Any) -> None:
+    words = "Documents whose parts are found in mail, by hashes alone: add, list, remove."
+    documents = _group(verbs, "fingerprint", words)
+    one = verb("add", register.fingerprint_add, documents)
+    one.add_argument("name", metavar="NAME", help="what rules call it")
+    one.add_argument("file", type=Path, nargs="+", metavar="FILE", help="its files, in any format that is read in mail")
+    words = "Tables whose rows are found in mail, by hashes alone: add, list, remove."
+    tables = _group(verbs, "table", words)
+    one = verb("add", register.table_add, tables)
+    one.add_argument("name", metavar="NAME", help="what rules call it")
+    one.add_argument("file", type=Path, metavar="FILE", help="a CSV file in UTF-8 whose first line names its columns")
+    one.add_argument("--columns", required=True, metavar="A,B", help="the columns that are looked for, at most 16")
+    one.add_argument(
+        "--least", type=_whole(16), default=2, metavar="N", help="how many of them must stand together; without it 2"
+    )
+    one.add_argument(
+        "--window", type=_whole(100_000), default=300, metavar="N", help="letters within which; without it 300"
+    )
+    one.add_argument("--delimiter", default=",", metavar="SIGN", help="what stands between cells; without it a comma")
+    for group, kind in ((documents, "fingerprint"), (tables, "table")):
+        verb("list", register.listing, group).set_defaults(kind=kind)
+        one = verb("remove", register.remove, group)
+        one.add_argument("name", metavar="NAME")
+        one.set_defaults(kind=kind)
 
 
 def _plugin(verbs: Any) -> None:

@@ -1,12 +1,16 @@
-"""What a manager sees of policy: the rules at work, and how often each was true of a message."""
+"""What a manager sees of policy: the rules at work, how often each was true of a message, and what is registered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from smtpgate.config.model_policy import RULES
+from smtpgate.control.views import Refused, Unknown
+from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.revision import Revision
 
@@ -35,6 +39,28 @@ class RuleView:
     last_hit: float
 
 
+@attrs.frozen
+class RegisteredView:
+    """A registered document or table: what it is, and never what was in it.
+
+    :ivar kind: fingerprint or table
+    :ivar octets: of its file; `since` when that was written
+    :ivar files: of a document; `hashes` that are kept of them
+    :ivar rows: of a table, `columns` that are looked for, of which `least` must stand together within `window` letters
+    """
+
+    kind: str
+    name: str
+    octets: int
+    since: float
+    files: int
+    hashes: int
+    rows: int
+    columns: tuple[str, ...]
+    least: int
+    window: int
+
+
 class Policy:
     """The rules of the configuration at work. Counts outlive a reload, by the name of a rule."""
 
@@ -42,6 +68,9 @@ class Policy:
         self._wall = wall
         self._current = current
         self._hits: dict[str, tuple[int, float]] = {}
+        #: An `interfaces.IRegister`, and what runs its calls in a thread; `tap` gives them.
+        self.register: Any = None
+        self.in_thread: Callable[..., Deferred[Any]] | None = None
 
     def count(self, transaction: Transaction) -> None:
         """A message has ended: which rules were true of it."""
@@ -67,3 +96,39 @@ class Policy:
             )
             for rule in self._current().settings.rules
         ]
+
+    async def registered(self) -> list[RegisteredView]:
+        """All registered documents and tables. Raises Refused where they cannot be read."""
+        return [
+            RegisteredView(
+                one["kind"],
+                one["name"],
+                one["octets"],
+                one["changed"],
+                one["files"] or 0,
+                one["hashes"] or 0,
+                one["rows"] or 0,
+                tuple(one["columns"] or ()),
+                one["least"] or 0,
+                one["window"] or 0,
+            )
+            for one in await self._ask("listed")
+        ]
+
+    async def check(self, kind: str, name: str) -> None:
+        """Raises Unknown where there is no such one, and Refused."""
+        if not any((one.kind, one.name) == (kind, name) for one in await self.registered()):
+            raise Unknown(f"no {kind} {name} is registered")
+
+    async def forget(self, kind: str, name: str) -> None:
+        """Forget one. Raises Unknown, Refused."""
+        if not await self._ask("remove", kind, name):
+            raise Unknown(f"no {kind} {name} is registered")
+
+    async def _ask(self, call: str, *values: str) -> Any:
+        if self.register is None or self.in_thread is None:
+            raise Refused("nothing can be registered here")
+        try:
+            return await self.in_thread(getattr(self.register, call), *values)
+        except StoreFailed as error:
+            raise Refused(str(error)) from None

@@ -306,6 +306,9 @@ class Archive:
                     self._is_over = True
                     self.flags.add("bomb")
                     return None, frozenset({"bomb"})
+                if len(held) > self._budget.file_octets:
+                    del held[self._budget.file_octets :]
+                    return bytes(held), frozenset({"too-big"})
                 if self._budget.is_late():
                     self._is_over = True
                     self.flags.add("not-examined")

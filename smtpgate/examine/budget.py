@@ -46,6 +46,7 @@ class Budget:
 
     :ivar clock: gives seconds that never go back
     :ivar ends: value of the clock at which all looking ends
+    :ivar file_octets: of one member of an archive; what is longer is cut off there
     :ivar level: layers that are open now
     """
 
@@ -54,6 +55,7 @@ class Budget:
     octets: int = OCTETS
     members: int = MEMBERS
     depth: int = DEPTH
+    file_octets: int = OCTETS
     tries: int = TRIES
     projects: int = PROJECTS
     pixels: int = PIXELS

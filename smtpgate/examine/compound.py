@@ -36,8 +36,11 @@ _SPIN: Final = re.compile(rb"spinCount\s{0,9}=\s{0,9}[\"'](\d{1,12})[\"']")
 _LONG, _SHORT, _SHOWN, _DATA = "3707", "3704", "3001", "37010102"
 
 
-def look_at_compound(content: bytes, budget: Budget, words: Sequence[str] = ()) -> Looked:
-    """Macros, embedded files, locks and commands of a compound document."""
+def look_at_compound(content: bytes, budget: Budget, words: Sequence[str] = (), *, with_macros: bool = True) -> Looked:
+    """Macros, embedded files, locks and commands of a compound document.
+
+    :param with_macros: False for who wants to know of the files alone
+    """
     hush("olefile")
     try:
         import olefile
@@ -57,7 +60,7 @@ def look_at_compound(content: bytes, budget: Budget, words: Sequence[str] = ()) 
     if "__properties_version1.0" in ends:
         members = _attached(ole, paths, budget)
     for name in ("workbook", "book"):
-        if name in ends:
+        if name in ends and with_macros:
             more, said = look_at_workbook(_read(ole, ends[name], budget))
             flags |= more
             notes += said
@@ -74,7 +77,7 @@ def look_at_compound(content: bytes, budget: Budget, words: Sequence[str] = ()) 
         if opened.members:
             return opened
     members += _embedded(ole, paths, budget, flags, notes)
-    if may_hold_vba(content):
+    if with_macros and may_hold_vba(content):
         more, said = look_at_vba(content, budget)
         flags |= more
         notes += said

@@ -12,6 +12,7 @@ JOBS: Final[Mapping[str, str]] = MappingProxyType(
         "examine": "smtpgate.examine.look:look",
         "identifiers": "smtpgate.examine.identifiers:find",
         "signatures": "smtpgate.examine.signatures:verify",
+        "known": "smtpgate.examine.known:find",
         "patterns": "smtpgate.examine.patterns:scan",
         "edit": "smtpgate.edits.plan:edit",
     }

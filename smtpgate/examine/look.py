@@ -8,7 +8,6 @@ reached is in the facts: what was not looked at never passes for clean.
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -23,6 +22,7 @@ from smtpgate.examine.files import Context, look_at_file
 from smtpgate.examine.kinds import kind_of
 from smtpgate.examine.markup import Markup, look_at_markup
 from smtpgate.examine.names import look_at_names
+from smtpgate.examine.passwords import likely
 from smtpgate.examine.scripts import script_flags
 from smtpgate.examine.texts import decoded
 from smtpgate.examine.urls import Links
@@ -35,17 +35,9 @@ from smtpgate.message.words import clean, decode, to_text
 TEXT_LETTERS: Final = 262_144
 #: Letters of one text that are read at all.
 READ_LETTERS: Final = 4 << 20
-#: Words of the message that may be the password of an archive in it.
-WORDS: Final = 20
 #: Addresses of one field that are told.
 ADDRESSES: Final = 200
 _SUBJECT_LETTERS: Final = 1000
-_KEY: Final = re.compile(
-    r"pass\w{0,6}|passwor[dt]|kennwort|mot de passe|contraseñ?n?a|senha|пароль|hasło|heslo|jelszó|parola|şifre|lösenord"
-    r"|wachtwoord|adgangskode|salasana|opens? with|öffnen mit|密码|密碼|口令|パスワード|비밀번호|암호",
-    re.IGNORECASE,
-)
-_WORD: Final = re.compile(r"[^\s\"'<>(){}\[\]«»“”‘’,;]{3,40}")
 #: Texts for programs. Any other is shown as a plain one where it is not known (RFC 2046 section 4.1.4).
 _RECORDS: Final = frozenset(
     {"text/calendar", "text/csv", "text/vcard", "text/x-vcard", "text/directory", "text/rfc822-headers", "text/css"}
@@ -54,12 +46,6 @@ _RECORDS: Final = frozenset(
 _TEXTS: Final = frozenset({"text", "html", "xml", "contact", "message", "empty", "unknown", "script"})
 #: Of what lies behind the letters that are read, so much is searched for scripts, and a quarter of it from the end.
 REST_OCTETS: Final = 8 << 20
-_DIGIT: Final = re.compile(r"\d")
-_PASSWORD: Final = re.compile(
-    r"(?:pass\w{0,6}|passwor[dt]|kennwort|mot de passe|contraseña|senha|pin|code|пароль)\W{1,12}"
-    r"(?:is|ist|est|es|:|=)?\W{0,6}([^\s\"'<>]{3,40})",
-    re.IGNORECASE,
-)
 
 
 @attrs.frozen
@@ -127,7 +113,7 @@ class _Look:
         header = message.parts[0].header
         subject = clean(decode(header.first("subject")))[:_SUBJECT_LETTERS]
         self._texts_of(message)
-        self.context.words = cache(lambda: tuple(self._words(subject)))
+        self.context.words = cache(lambda: tuple(likely([one.text for one in self.texts], subject)))
         self._files_of(message)
         self._gathered()
         limits = [*message.limits, *self.budget.limits]
@@ -207,23 +193,6 @@ class _Look:
 
     def _count(self, name: str, more: float = 1) -> None:
         self.counts[name] = self.counts.get(name, 0) + more
-
-    def _words(self, subject: str) -> Iterator[str]:
-        """Words that may be a password: those that are called one first."""
-        seen: dict[str, None] = {}
-        for text in [*(one.text for one in self.texts), subject]:
-            for found in _PASSWORD.finditer(text[:20_000]):
-                seen[found[1].rstrip(".,;!。")] = None
-            for found in _KEY.finditer(text[:20_000]):
-                # In whatever words a language says it: those that follow soon.
-                for word in _WORD.findall(text[found.end() : found.end() + 60])[:6]:
-                    seen.setdefault(word.strip(".,;:!。：").strip(), None)
-        for text in [*(one.text for one in self.texts), subject]:
-            for found in _WORD.finditer(text[:2000]):
-                word = found[0]
-                if _DIGIT.search(word) is not None:
-                    seen.setdefault(word.rstrip(".,;:!"), None)
-        yield from list(seen)[:WORDS]
 
     # Files
 

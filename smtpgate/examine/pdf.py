@@ -36,7 +36,7 @@ _FORM_SCRIPT: Final = re.compile(
     r"\s*(?:AF[A-Z][A-Za-z]{2,20}(?:_[A-Za-z]{2,20})?\s*\((?:[^()]|\([^()]{0,500}\)){0,500}\)\s*(?:;\s*)?){1,10}"
 )
 #: Limits of pypdf, lower than its own: one stream, and the work on one.
-_LIMITS: Final[dict[str, Any]] = {
+LIMITS: Final[dict[str, Any]] = {
     "zlib_maximum_output_length": 20_000_000,
     "lzw_maximum_output_length": 20_000_000,
     "run_length_maximum_output_length": 20_000_000,
@@ -110,7 +110,7 @@ class _Reading:
         try:
             from pypdf import PdfReader, apply_configuration
 
-            with apply_configuration(**_LIMITS):
+            with apply_configuration(**LIMITS):
                 reader = PdfReader(io.BytesIO(self._content), strict=False)
                 if reader.is_encrypted and not self._unlock(reader):
                     self.flags.add("encrypted")

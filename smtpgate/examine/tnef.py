@@ -23,8 +23,10 @@ _MEMBERS: Final = 500
 #: Attributes of an attachment ([MS-OXTNEF] section 2.1.3.1): its begin, title, content, properties.
 _BEGIN, _TITLE, _CONTENT, _ATTACHMENT = 0x9002, 0x8010, 0x800F, 0x9005
 _MESSAGE: Final = 0x9003
+_SUBJECT, _BODY = 0x8004, 0x800C
 #: Names and content of an attachment, and the HTML body, as properties.
 _LONG, _SHORT, _SHOWN, _OBJECT, _HTML = 0x3707, 0x3704, 0x3001, 0x3701, 0x1013
+_PACKED: Final = 0x1009
 #: Octets of the property types that have a fixed length, as they stand in TNEF.
 _FIXED: Final = {2: 4, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 10: 4, 11: 4, 0x14: 8, 0x40: 8, 0x48: 16}
 _VARIABLE: Final = frozenset({0, 0x0D, 0x1E, 0x1F, 0x102})
@@ -65,6 +67,26 @@ def look_at_tnef(content: bytes, budget: Budget) -> Looked:
         if names or one.content:
             members.append(Member(names, one.content, len(one.content)))
     return Looked(frozenset(flags), (), tuple(members), markup=tuple(markup))
+
+
+def texts_of_tnef(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """What people wrote in the message itself: ("text", "html" or "rtf" as Outlook packs it, octets).
+
+    Raises struct.error and ValueError where it is cut off.
+    """
+    for level, name, body in _attributes(content) if content.startswith(SIGNATURE) else ():
+        if level == 1 and name in (_SUBJECT, _BODY):
+            yield "text", body.rstrip(b"\0")
+        elif level == 1 and name == _MESSAGE:
+            for number, kind, value in _properties(body):
+                if number == _PACKED and kind == 0x102:
+                    yield "rtf", value
+                elif number == _HTML:
+                    yield "html", value
+                elif kind == 0x1F:
+                    yield "text", value.decode("utf-16-le", "replace").rstrip("\0").encode("utf-8")
+                elif kind == 0x1E:
+                    yield "text", value.rstrip(b"\0")
 
 
 class _Attachment:

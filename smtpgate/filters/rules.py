@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.python.failure import Failure
 
 from smtpgate.config.model_policy import COPYING, RULES, Rule
 from smtpgate.edits.wanted import Target
@@ -51,7 +52,7 @@ class Rules(Filter):
     """The rules of one mode. Those in shadow know those that accept, and are ended by them.
 
     :ivar stages: at which there is something to judge; none where there are no rules
-    :ivar needs_content: some speak of files or links, or change the body
+    :ivar needs_content: some speak of what the content must be read for, or change the body
     :ivar edits_body: some change the body, so the message waits for its end
     :ivar growth_octets: how much larger they usually make a message
     """
@@ -88,8 +89,9 @@ class Rules(Filter):
             or self.edits_body
             or any(rule.action == "require-tls" and rule.condition.step == "end" for rule in self.rules)
         )
-        self.examines = any(rule.condition.needs_content for rule in self.rules)
-        self.needs_content = self.examines or self.edits_body
+        self.needs_facts = any(rule.condition.needs_content for rule in self.rules)
+        self.needs_registered = any(rule.condition.needs_registered for rule in self.rules)
+        self.needs_content = self.needs_facts or self.needs_registered or self.edits_body
         # Twice, for alternatives, and as numbers or quoted-printable in the worst case.
         self.growth_octets = sum(
             1000 + 6 * len(rule.change.text + rule.change.html) for rule in changing if rule.change
@@ -138,8 +140,8 @@ class _Message:
         #: An accepting rule ends those behind it, at later steps too.
         self._end = len(parent.rules)
         self._asked_about: Recipient | None = None
-        #: Why the content could not be examined.
-        self._unexamined = ""
+        #: Why the content could not be examined, and why what is registered could not be looked for.
+        self._unexamined = self._unsearched = ""
 
     def mail(self, found: Sequence[Finding]) -> list[Finding] | None:
         """The sender is known."""
@@ -177,13 +179,21 @@ class _Message:
     async def end(self, found: Sequence[Finding]) -> list[Finding] | None:
         """All of it is there."""
         parent, transaction = self._parent, self._transaction
+        services = parent.services
         takes_out = any(rule.parts is not None for rule in self._due.values())
-        facts = await self._examined() if parent.examines or takes_out else None
+        # Both at once: each has a child of its own where there are two.
+        examining = self._heard(services.examine(transaction)) if parent.needs_facts or takes_out else None
+        searching = self._heard(services.known(transaction)) if parent.needs_registered else None
+        facts = registered = None
+        if examining is not None:
+            facts, self._unexamined = await examining
+        if searching is not None:
+            registered, self._unsearched = await searching
         self._all_recipients()
         section = transaction.header or HeaderSection(b"")
         if self._fields is None:
             self._take(section)
-        self._known |= values.at_end(facts, transaction.octets, found)
+        self._known |= values.at_end(facts, transaction.octets, found, registered)
         said = self._judge("end")
         if parent.tags_at == "end":
             said = self._tag(section, said)
@@ -191,7 +201,7 @@ class _Message:
         if not due or any(one.action in ("reject", "defer") for one in said or ()):
             return said
         if facts is None and not self._unexamined and any(rule.parts is not None for rule in due):
-            facts = await self._examined()
+            facts, self._unexamined = await self._heard(services.examine(transaction))
         return [*(said or ()), *await self._edit(section, due, facts)] or None
 
     async def _edit(self, section: HeaderSection, due: Sequence[Rule], facts: Facts | None) -> list[Finding]:
@@ -224,18 +234,11 @@ class _Message:
 
         return editing.targets_of(facts, holds)
 
-    async def _examined(self) -> Facts | None:
-        """The facts of the content; None where it could not be examined: each rule that needs them fails for itself."""
-        services = self._parent.services
-        try:
-            facts: Facts = await services.examine(self._transaction).addTimeout(EXAMINE_S, services.clock)
-        except TimeoutError:
-            self._unexamined = f"no answer within {EXAMINE_S:.0f} s"
-            return None
-        except ServiceFailed as error:
-            self._unexamined = str(error)
-            return None
-        return facts
+    def _heard(self, answer: Deferred[Any]) -> Deferred[tuple[Any, str]]:
+        """What a child finds in the content, and None and why where it finds nothing out: then each rule that needs it
+        fails for itself."""
+        answer.addTimeout(EXAMINE_S, self._parent.services.clock)
+        return answer.addCallbacks(lambda found: (found, ""), _why)
 
     def _tag(self, section: HeaderSection, said: list[Finding] | None) -> list[Finding] | None:
         """Put on what the rules say, each in their order; what was said, and what there is to say of it."""
@@ -264,7 +267,7 @@ class _Message:
         known = Known(step, {**self._known, **(more or {})}, self._fields or {})
         found: list[Finding] = []
         for bundle, members in groups:
-            if bundle is not None and not self._unexamined and not bundle.may_hold(known):
+            if bundle is not None and not (self._unexamined or self._unsearched) and not bundle.may_hold(known):
                 continue
             for place, rule in members:
                 if place < self._end and place in self._asked:
@@ -275,6 +278,8 @@ class _Message:
         try:
             if self._unexamined and rule.condition.needs_content:
                 raise ExpressionFailed(self._unexamined)
+            if self._unsearched and rule.condition.needs_registered:
+                raise ExpressionFailed(self._unsearched)
             if not rule.condition.holds(known):
                 return []
         except ExpressionFailed as error:
@@ -342,6 +347,12 @@ def _owner(rule: Rule) -> str:
 
 def _note(rule: Rule) -> str:
     return f": {rule.note}" if rule.note else ""
+
+
+def _why(failure: Failure) -> tuple[None, str]:
+    if failure.trap(TimeoutError, ServiceFailed) is TimeoutError:
+        return None, f"no answer within {EXAMINE_S:.0f} s"
+    return None, failure.getErrorMessage()
 
 
 def _finding(rule: Rule) -> Finding:

@@ -15,13 +15,17 @@ from zope.interface import implementer
 
 from smtpgate.config.patterns import NO_DOMAINS, NO_NETWORKS, DomainList, NetworkList
 from smtpgate.examine.facts import Facts, from_plain
-from smtpgate.interfaces import ChildFailed, IServices
+from smtpgate.examine.registered import Registered, of_answer
+from smtpgate.interfaces import ChildFailed, IServices, ServiceFailed, StoreFailed
 from smtpgate.policy.edits import EditList
 from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.shared import Flights, Make, Memory
 
 #: Key of what belongs to the engine itself among what is made once for each transaction.
 _EXAMINE: Final = ("", "examine")
+_KNOWN: Final = ("", "known")
+#: So long what is registered is taken for all that is: a new document is looked for after it at the latest.
+REGISTERED_S: Final = 10.0
 
 
 @attrs.frozen
@@ -47,6 +51,8 @@ class Ports:
     table: Callable[[str], Any]
     memory: Memory
     senders: Any
+    #: An `interfaces.IRegister`; None where nothing can be registered.
+    registered: Any = None
 
 
 @attrs.frozen
@@ -80,6 +86,7 @@ class Services:
         self.table = ports.table
         self.senders = ports.senders
         self.settings = settings
+        self._registered = ports.registered
         self._children = ports.children
         self._memory = ports.memory
         self._examination = examination
@@ -131,3 +138,26 @@ class Services:
         except ValueError as error:
             raise ChildFailed("lied", str(error)) from None
         return facts
+
+    def known(self, transaction: Transaction) -> Deferred[Registered]:
+        """What the content has of registered documents and tables, the same for all who ask."""
+        return self.once(transaction, _KNOWN, lambda: self._known(transaction))
+
+    async def _known(self, transaction: Transaction) -> Registered:
+        if self._registered is None:
+            return Registered()
+        asked = await self.cached(_KNOWN, self._ask_register, REGISTERED_S)
+        if not asked["fingerprints"] and not asked["tables"]:
+            return Registered()
+        answer = await self._in_child("known", transaction, {**self._examination.request, **asked})
+        try:
+            return of_answer(answer)
+        except ValueError as error:
+            raise ChildFailed("lied", str(error)) from None
+
+    async def _ask_register(self) -> dict[str, Any]:
+        try:
+            asked: dict[str, Any] = await self.run_in_worker(self._registered.request)
+        except StoreFailed as error:
+            raise ServiceFailed(str(error)) from None
+        return asked

@@ -19,7 +19,7 @@ import re2
 from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, RECORDS, STEPS, Fact, known_at
+from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, RECORDS, REGISTERED, STEPS, Fact, known_at
 
 _NOTHING: Final[Mapping[str, list[str]]] = MappingProxyType({})
 #: The longest condition: rules are read by people.
@@ -140,8 +140,9 @@ def _at(step: str) -> Any:
 
 
 @functools.cache
-def _unexamined() -> Any:
-    return _environment(tuple(fact for fact in known_at("end") if fact.name not in EXAMINED), True)
+def _without(names: frozenset[str]) -> Any:
+    """All that is known at the end, but for some facts."""
+    return _environment(tuple(fact for fact in known_at("end") if fact.name not in names), True)
 
 
 @functools.cache
@@ -168,11 +169,13 @@ class Expression:
 
     :ivar step: the first at which all that it speaks of is known
     :ivar needs_content: some of that takes an examination of the content
+    :ivar needs_registered: some of that takes a search for what is registered
     """
 
     text: str
     step: str
     needs_content: bool
+    needs_registered: bool
     _program: Any = attrs.field(eq=False, repr=False)
 
     def holds(self, known: Known) -> bool:
@@ -237,7 +240,10 @@ def compile(when: str, unless: str = "") -> Expression:
     for step in STEPS:
         program = _try(_at(step), quick)
         if program is not None:
-            return Expression(text, step, step == "end" and _try(_unexamined(), quick) is None, program)
+            content, registered = (
+                step == "end" and _try(_without(names), quick) is None for names in (EXAMINED, REGISTERED)
+            )
+            return Expression(text, step, content, registered, program)
     raise BadExpression(
         1,
         1,

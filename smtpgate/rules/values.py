@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from smtpgate.examine.facts import Facts, File
+from smtpgate.examine.registered import Registered
 from smtpgate.message.header import HeaderSection
 from smtpgate.message.mailbox import read
 from smtpgate.message.words import decode
@@ -81,11 +82,14 @@ def attachment(one: File) -> Any:
     )
 
 
-def at_end(facts: Facts | None, octets: int, findings: Iterable[Finding]) -> dict[str, Any]:
+def at_end(
+    facts: Facts | None, octets: int, findings: Iterable[Finding], registered: Registered | None = None
+) -> dict[str, Any]:
     """Once all of it is there.
 
-    :param facts: None where no condition asks for them
+    :param facts: None where no condition asks for them; `registered` too
     """
+    known = registered or Registered()
     found = list(findings)
     files = facts.files[:MOST] if facts is not None else ()
     links = facts.links[:MOST] if facts is not None else ()
@@ -103,6 +107,13 @@ def at_end(facts: Facts | None, octets: int, findings: Iterable[Finding]) -> dic
                 source=one.source,
             )
             for one in links
+        ],
+        "fingerprints": [
+            record("Fingerprint")(name=one.name, share=one.share, longest=one.longest) for one in known.fingerprints
+        ],
+        "rows": [
+            record("RowMatch")(table=one.table, rows=one.rows, columns=[_text(name) for name in one.columns])
+            for one in known.rows
         ],
         "findings": [
             record("Finding")(

@@ -70,6 +70,8 @@ FACTS: Final = (
         ("size", "int", "octets of the message"),
         ("attachments", "list(Attachment)", "files, those in archives too"),
         ("links", "list(Link)", "where the message leads to"),
+        ("fingerprints", "list(Fingerprint)", "registered documents of which some is in the message"),
+        ("rows", "list(RowMatch)", "registered tables of which rows are in the message"),
         ("findings", "list(Finding)", "what filters before have found, those in shadow left out"),
         ("score", "double", "sum of the scores of these"),
         ("is_inspected", "bool", "false where a limit or a lock kept something from being looked at"),
@@ -78,6 +80,9 @@ FACTS: Final = (
 
 #: Facts that are there once the content was examined.
 EXAMINED: Final = frozenset({"attachments", "links", "is_inspected"})
+
+#: Facts that are there once what is registered was looked for in the content.
+REGISTERED: Final = frozenset({"fingerprints", "rows"})
 
 #: A function that gives the values of a header field, from the top, unfolded; none where there is no such field.
 HEADER: Final = Fact("header", "list(string)", "values of the field of that name, as header('X-Mailer')", "header")
@@ -106,6 +111,20 @@ RECORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = MappingProxyType(
                 "domain": ("string", "registered domain of the host"),
                 "shown": ("string", "text that is seen in its place"),
                 "source": ("string", "where it stood: text, html, header, pdf, qr, ..."),
+            }
+        ),
+        "Fingerprint": MappingProxyType(
+            {
+                "name": ("string", "name that it was registered under"),
+                "share": ("double", "how much of it is in the message, from 0.0 to 1.0"),
+                "longest": ("int", "words of the longest part that stands there in one go, about"),
+            }
+        ),
+        "RowMatch": MappingProxyType(
+            {
+                "table": ("string", "name that it was registered under"),
+                "rows": ("int", "how many of its rows, up to 10,000"),
+                "columns": ("list(string)", "names of the columns whose values stood there"),
             }
         ),
         "Finding": MappingProxyType(
