@@ -39,7 +39,9 @@ class IdentifierFilterTests(SynchronousTestCase):
             reply, client = sent(content)
             self.assertEqual(reply, REFUSED, content[:80])
             (finding,) = client.findings
-            self.assertEqual((finding.reason, finding.detail), ("identifier-card", "1 card: ************1111"))
+            self.assertEqual(
+                (finding.reason, finding.detail), ("identifier-card", "1 card (medium): visa 4111 **** **** 1111 in 1")
+            )
 
     def test_below_the_threshold_it_is_recorded(self) -> None:
         """B-173: one card is one finding, whatever else its digits look like."""

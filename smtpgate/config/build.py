@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import attrs
 from pydantic import BaseModel, ValidationError
 
-from smtpgate.config import model, schema
+from smtpgate.config import build_dlp, model, schema
 from smtpgate.config.build_policy import rules
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.default_set import DEFAULT_SET
@@ -68,6 +68,9 @@ def paths_in(file: schema.File, base: Path) -> Iterator[Path]:
         for text in (backend.tls_ca, backend.tls_certificate, backend.credentials):
             if text:
                 yield base / text
+    for dictionary in file.dictionaries:
+        if dictionary.file:
+            yield base / dictionary.file
 
 
 def settings(
@@ -81,6 +84,16 @@ def settings(
     """The tree, and what is wrong with credentials and filters. `hostname` is for a file without one."""
     faults: list[Fault] = []
     backends = {name: _backend(name, table, base, files, faults) for name, table in file.backends.items()}
+    all_rules = (*rules(file.rules, faults), *build_dlp.packs(file.packs, faults))
+    content = _content(file.content)
+    search = build_dlp.search(
+        all_rules,
+        build_dlp.detectors(file.detectors, faults),
+        build_dlp.dictionaries(file.dictionaries, base, files, faults),
+        attrs.asdict(content),
+        [*(one.name for one in file.detectors), *(one.name for one in file.dictionaries)],
+        faults,
+    )
     tree = model.Settings(
         hostname=(file.hostname or hostname).removesuffix("."),
         state_dir=base / file.state_dir,
@@ -99,13 +112,16 @@ def settings(
         routes=tuple(_route(n, table, document) for n, table in enumerate(file.routes)),
         trusted_relays=NetworkList(file.trusted_relays),
         resolver=model.Resolver(tuple(map(parse_name_server, file.resolver.servers)), file.resolver.timeout),
-        content=_content(file.content),
+        content=content,
         classes=classes(file.classes),
         pressure=pressure(file.pressure),
         bans=bans(file.bans),
         rate_limits=tuple(rate_limit(n, table, faults) for n, table in enumerate(file.rate_limits)),
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
-        rules=rules(file.rules, faults),
+        rules=all_rules,
+        search=search,
+        detectors=tuple(enumerate(one.name for one in file.detectors)),
+        dictionaries=tuple(enumerate(one.name for one in file.dictionaries)),
         scale=_scale(file),
         marks=file.scores.mark,
         filters=_with_set(

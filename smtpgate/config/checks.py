@@ -70,6 +70,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_limits.limits_name_listeners,
     check_policy.rules_have_names_of_their_own,
     check_policy.rules_name_listeners,
+    check_policy.searches_have_names_of_their_own,
     check_routes.backends_exist,
     check_routes.listeners_exist,
     check_routes.routes_can_be_reached,

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from smtpgate.rules.asked import Asked
 from smtpgate.rules.engine import Expression
 
 #: The name under which rules stand in log and pages, as that of a filter.
@@ -24,6 +25,8 @@ class Rule:
     :ivar action: note, accept, tag, defer or reject
     :ivar code: of the reply where it refuses; 0: the usual one; `enhanced`, `text`: "" alike
     :ivar on_error: tempfail, reject or continue
+    :ivar asked: what `when` and `unless` ask for of what is found in texts
+    :ivar table: rules, or packs for one that a pack stands for
     """
 
     name: str
@@ -43,3 +46,5 @@ class Rule:
     on_error: str = "tempfail"
     owner: str = ""
     note: str = ""
+    asked: Mapping[str, Asked] = attrs.field(factory=dict)
+    table: str = "rules"

@@ -10,8 +10,8 @@ from typing import Final
 JOBS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "examine": "smtpgate.examine.look:look",
-        "identifiers": "smtpgate.examine.identifiers:find",
         "signatures": "smtpgate.examine.signatures:verify",
+        "search": "smtpgate.examine.dlp.search:search",
         "patterns": "smtpgate.examine.patterns:scan",
     }
 )

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 
 from smtpgate.config.model_policy import RULES, Rule
 from smtpgate.examine.facts import Facts
 from smtpgate.filters.base import Filter
+from smtpgate.filters.search import searched, told
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy import tags
@@ -22,8 +23,10 @@ from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
 from smtpgate.rules.engine import Bundle, ExpressionFailed, Known
+from smtpgate.rules.searching import NO_SEARCH, Match, Search, Searched
 
-#: The examination of the content is waited for, as content filters do; its failure is the rules' to tell.
+#: The examination of the content is waited for, as content filters do, and so is the search; its failure is the rules'
+#: to tell.
 BUDGET_S: Final = 20.0
 EXAMINE_S: Final = 18.0
 #: Rules that are looked at together.
@@ -36,14 +39,16 @@ class Rules(Filter):
     """The rules of one mode. Those in shadow know those that accept, and are ended by them.
 
     :ivar stages: at which there is something to judge; none where there are no rules
-    :ivar needs_content: some speak of files or links
+    :ivar needs_content: some speak of files or links, or of what is found in texts
     """
 
-    def __init__(self, rules: Iterable[Rule], mode: str, services: Any) -> None:
+    def __init__(self, rules: Iterable[Rule], mode: str, services: Any, search: Search = NO_SEARCH) -> None:
         """
         :param mode: enforce or shadow
+        :param search: what rules of both modes search for in texts: it is done once for a message
         """
         self.services = services
+        self.search = search
         self.mode = mode
         own = [rule for rule in rules if rule.mode == mode or rule.mode == "enforce" and rule.action == "accept"]
         self.rules = tuple(own if any(rule.mode == mode for rule in own) else ())
@@ -60,7 +65,9 @@ class Rules(Filter):
         self.tags_at = "end" if any(rule.condition.step == "end" for rule in tagging) else "header" if tagging else ""
         if self.tags_at:
             self.stages |= {self.tags_at}
-        self.needs_content = any(rule.condition.needs_content for rule in self.rules)
+        self.needs_examination = any(rule.condition.needs_content for rule in self.rules)
+        self.needs_search = any(rule.condition.needs_search for rule in self.rules)
+        self.needs_content = self.needs_examination or self.needs_search
 
     def transaction(self, transaction: Transaction) -> _Message | None:
         """Those that are about this message."""
@@ -94,8 +101,10 @@ class _Message:
         self._tags: list[Rule] = []
         #: An accepting rule ends those behind it, at later steps too.
         self._end = len(parent.rules)
-        #: Why the content could not be examined.
+        #: Why the content could not be examined, and why its texts could not be searched.
         self._unexamined = ""
+        self._unsearched = ""
+        self._matches: tuple[Match, ...] = ()
 
     def mail(self, found: Sequence[Finding]) -> list[Finding] | None:
         """The sender is known."""
@@ -131,12 +140,13 @@ class _Message:
     async def end(self, found: Sequence[Finding]) -> list[Finding] | None:
         """All of it is there."""
         parent, transaction = self._parent, self._transaction
-        facts = await self._examined() if parent.needs_content else None
+        facts = await self._examined() if parent.needs_examination else None
+        in_texts = await self._searched() if parent.needs_search else None
         self._all_recipients()
         section = transaction.header or HeaderSection(b"")
         if self._fields is None:
             self._take(section)
-        self._known |= values.at_end(facts, transaction.octets, found)
+        self._known |= values.at_end(facts, transaction.octets, found, in_texts)
         said = self._judge("end")
         if parent.tags_at == "end":
             self._tag(section)
@@ -145,15 +155,26 @@ class _Message:
     async def _examined(self) -> Facts | None:
         """The facts of the content; None where it could not be examined: each rule that needs them fails for itself."""
         services = self._parent.services
-        try:
-            facts: Facts = await services.examine(self._transaction).addTimeout(EXAMINE_S, services.clock)
-        except TimeoutError:
-            self._unexamined = f"no answer within {EXAMINE_S:.0f} s"
-            return None
-        except ServiceFailed as error:
-            self._unexamined = str(error)
-            return None
+        facts: Facts | None
+        facts, self._unexamined = await self._in_time(services.examine(self._transaction))
         return facts
+
+    async def _searched(self) -> Searched | None:
+        """What was found in its texts, likewise."""
+        parent = self._parent
+        found: Searched | None
+        found, self._unsearched = await self._in_time(searched(parent.services, self._transaction, parent.search))
+        self._matches = found.matches if found is not None else ()
+        return found
+
+    async def _in_time(self, work: Deferred[Any]) -> tuple[Any, str]:
+        """What comes of it, or None and why."""
+        try:
+            return await work.addTimeout(EXAMINE_S, self._parent.services.clock), ""
+        except TimeoutError:
+            return None, f"no answer within {EXAMINE_S:.0f} s"
+        except ServiceFailed as error:
+            return None, str(error)
 
     def _tag(self, section: HeaderSection) -> None:
         """Put on what the rules say, each in their order."""
@@ -180,7 +201,7 @@ class _Message:
         known = Known(step, {**self._known, **(more or {})}, self._fields or {})
         found: list[Finding] = []
         for bundle, members in groups:
-            if bundle is not None and not self._unexamined and not bundle.may_hold(known):
+            if bundle is not None and not (self._unexamined or self._unsearched) and not bundle.may_hold(known):
                 continue
             for place, rule in members:
                 if place < self._end and place in self._asked:
@@ -191,6 +212,8 @@ class _Message:
         try:
             if self._unexamined and rule.condition.needs_content:
                 raise ExpressionFailed(self._unexamined)
+            if self._unsearched and rule.condition.needs_search:
+                raise ExpressionFailed(self._unsearched)
             if not rule.condition.holds(known):
                 return []
         except ExpressionFailed as error:
@@ -199,7 +222,7 @@ class _Message:
             self._tags.append(rule)
         if rule.action == "accept":
             self._end = min(place, self._end)
-        return [_finding(rule)] if rule.mode == self._parent.mode else []
+        return [_finding(rule, self._matches)] if rule.mode == self._parent.mode else []
 
     def _failure(self, rule: Rule, step: str, why: str) -> Finding:
         """The failure policy of the rule speaks for it."""
@@ -217,10 +240,12 @@ class _Message:
         )
 
 
-def _finding(rule: Rule) -> Finding:
+def _finding(rule: Rule, matches: Sequence[Match]) -> Finding:
     owner = f", of {rule.owner}" if rule.owner else ""
     does = {"tag": " tags it", "accept": " ends the rules behind it"}.get(rule.action, "")
     detail = f"rule {rule.name}{owner}{does}{f': {rule.note}' if rule.note else ''}"
+    if rule.condition.needs_search:
+        detail = "; ".join([detail, *_evidence(rule, matches)])
     return Finding(
         rule.name,
         rule.action if rule.action in ("reject", "defer") else "note",
@@ -229,3 +254,14 @@ def _finding(rule: Rule) -> Finding:
         code=rule.code,
         enhanced=rule.enhanced,
     )
+
+
+def _evidence(rule: Rule, matches: Sequence[Match]) -> list[str]:
+    """What was found of what a rule asks for, masked; each detector as sure as it is."""
+    names = {name.name for part in rule.asked.values() for name in part.names}
+    is_all = any(part.is_all for part in rule.asked.values())
+    surest: dict[str, Match] = {}
+    for match in matches:
+        if is_all or match.detector in names or match.group in names:
+            surest.setdefault(match.detector, match)
+    return [told(match) for match in surest.values()]

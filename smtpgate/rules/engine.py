@@ -19,7 +19,7 @@ import re2
 from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, RECORDS, STEPS, Fact, known_at
+from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, RECORDS, SEARCHED, STEPS, Fact, known_at
 
 _NOTHING: Final[Mapping[str, list[str]]] = MappingProxyType({})
 #: The longest condition: rules are read by people.
@@ -145,6 +145,11 @@ def _unexamined() -> Any:
 
 
 @functools.cache
+def _unsearched() -> Any:
+    return _environment(tuple(fact for fact in known_at("end") if fact.name not in SEARCHED), True)
+
+
+@functools.cache
 def _all() -> Any:
     return _environment(FACTS, True)
 
@@ -168,12 +173,14 @@ class Expression:
 
     :ivar step: the first at which all that it speaks of is known
     :ivar needs_content: some of that takes an examination of the content
+    :ivar needs_search: some of that takes a search of its texts
     """
 
     text: str
     step: str
     needs_content: bool
     _program: Any = attrs.field(eq=False, repr=False)
+    needs_search: bool = False
 
     def holds(self, known: Known) -> bool:
         """Whether it is true; raises ExpressionFailed where it is neither.
@@ -237,7 +244,9 @@ def compile(when: str, unless: str = "") -> Expression:
     for step in STEPS:
         program = _try(_at(step), quick)
         if program is not None:
-            return Expression(text, step, step == "end" and _try(_unexamined(), quick) is None, program)
+            is_last = step == "end"
+            needs_content = is_last and _try(_unexamined(), quick) is None
+            return Expression(text, step, needs_content, program, is_last and _try(_unsearched(), quick) is None)
     raise BadExpression(
         1,
         1,
