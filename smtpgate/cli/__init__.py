@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, traffic
+from smtpgate.cli import access, commands, plugin, policy, search, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.question import client_address, recipient_path, sender_path
 
@@ -100,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
     verb("backends", commands.backends)
     verb("filters", commands.filters)
     verb("rules", policy.rules)
+    verb("detectors", search.detectors)
+    verb("detect", search.detect).add_argument("file", type=Path, metavar="FILE", help="a message, or any other file")
     _traffic(verb)
     for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):
         one = verb(name, run)
@@ -245,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     top = parser()
     args = top.parse_args(argv)
-    if args.config is None and args.command not in ("check-config", "plugin"):
+    if args.config is None and args.command not in ("check-config", "plugin", "detectors", "detect"):
         top.error("give the configuration file of the gateway with --config FILE")
     try:
         args.run(args)

@@ -184,6 +184,12 @@ def hetu(value: str) -> bool:
     return held is not None and held(value if len(value) == 11 else f"{value[:6]}-{value[6:]}")
 
 
+def hu_anum(value: str) -> bool:
+    """Hungarian tax number: eight digits that check, and behind them a kind and an area where all is written."""
+    held = _stdnum("hu.anum")
+    return held is not None and held(value[:8]) and (len(value) == 8 or value[8] in "12345")
+
+
 def _mrz_digit(text: str) -> int:
     values = (int(one, 36) if one != "<" else 0 for one in text)
     return sum(value * (7, 3, 1)[place % 3] for place, value in enumerate(values)) % 10
@@ -282,7 +288,8 @@ def private_key(value: str) -> bool:
 _OWN: Final[Mapping[str, Check]] = MappingProxyType(
     {
         one.__name__: one
-        for one in (luhn, card, iban, bic, hetu, eu_vat, aba, ssn, itin, ein, npi, dea, mbi, nino, svnr, de_card,
+        for one in (luhn, card, iban, bic, hetu, hu_anum, eu_vat, aba, ssn, itin, ein, npi, dea, mbi, nino, svnr,
+        de_card,
         mrz, gb_account,
                     pan_in, passport, phone, random, password, userinfo, jwt, private_key)
     }

@@ -169,7 +169,7 @@ EUROPE: Final = (
         "se-personnummer", "identity", "Swedish identity number", "SE",
         {"999999-9999": "medium", "99999999-9999": "high", "9999999999": "", "999999999999": ""},
         check="se.personnummer", weight=4,
-        evidence=words("personnummer|personnr|pnr|personal number|samordningsnummer"),
+        evidence=words("personnummer|personnr|personal number|samordningsnummer"),
         against=NOT_MONEY, good=("personnummer 880320-0016",), bad=("personnummer 880320-0018",),
     ),
     Detector(
@@ -203,8 +203,8 @@ EUROPE: Final = (
     ),
     Detector(
         "hu-anum", "tax", "Hungarian tax number", "HU",
-        {"99999999-9-99": "medium", "99999999": ""}, check="hu.anum", weight=1,
-        evidence=words("adoszam|adoszama|tax number"), against=NOT_MONEY,
+        {"99999999-9-99": "medium", "99999999": ""}, check="hu_anum", weight=1,
+        evidence=words("adoszam|hungarian tax"), against=NOT_MONEY,
         good=("adószám 12892312",), bad=("adószám 12892313", "12892312"),
     ),
     Detector(

@@ -14,20 +14,20 @@ WORLD: Final = (
     Detector(
         "us-ssn", "identity", "US social security number", "US",
         {"999-99-9999": "medium", "999 99 9999": "medium", "999999999": ""}, check="ssn", weight=3,
-        evidence=words("ssn|social security|soc sec|ss#|ss number|s.s.n|taxpayer|w-2|w-9|1099|seguro social"),
+        evidence=words("ssn|social security|soc sec|ss#|ss number|s.s.n|w-2|seguro social"),
         against=NOT_MONEY, good=("SSN 536-90-4399", "social security: 536904399"),
         bad=("Send it to 12345-6789", "Invoice 100234567", "000-12-3456", "912-12-3456"),
     ),
     Detector(
         "us-itin", "tax", "US individual taxpayer number", "US",
         {"999-99-9999": "medium", "999 99 9999": "medium", "999999999": ""}, check="itin", weight=2,
-        evidence=words("itin|taxpayer|tax id|w-7|1040"), against=NOT_MONEY,
+        evidence=words("itin|individual taxpayer|w-7"), against=NOT_MONEY,
         good=("ITIN 912-90-3456",), bad=("ITIN 912-93-3456", "ITIN 812-90-3456"),
     ),
     Detector(
         "us-ein", "tax", "US employer number", "US",
         {"99-9999999": "", "999999999": ""}, check="ein", weight=1,
-        evidence=words("ein|fein|employer identification|federal tax|tax id|w-9"), against=NOT_MONEY,
+        evidence=words("ein|fein|employer identification|federal tax id"), against=NOT_MONEY,
         good=("EIN 91-1144442",), bad=("EIN 07-1144442", "91-1144442"),
     ),
     Detector(
@@ -66,7 +66,7 @@ WORLD: Final = (
     Detector(
         "nz-ird", "tax", "New Zealand tax number", "NZ",
         {"99-999-999": "low", "999-999-999": "", "99999999": "", "999999999": ""}, check="nz.ird", weight=2,
-        evidence=words("ird|inland revenue|tax number"), against=NOT_MONEY,
+        evidence=words("ird|inland revenue"), against=NOT_MONEY,
         good=("IRD 49-091-850",), bad=("IRD 49-091-851",),
     ),
     Detector(
