@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -127,7 +128,7 @@ def dictionaries(
             faults.append(
                 Fault(where, "a dictionary without terms", "give terms or a file of them", keys=("terms", "file"))
             )
-        octets += sum(len(term.encode("utf-8", "replace")) + 32 for term in terms)
+        octets += sum(len(json.dumps(term)) + 24 for term in terms)
         if octets > OWN_OCTETS:
             faults.append(Fault(where, f"dictionaries of more than {OWN_OCTETS >> 20} MiB", "leave terms out", keys=()))
             break

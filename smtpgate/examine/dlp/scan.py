@@ -28,6 +28,9 @@ from smtpgate.examine.dlp.wanted import PATTERN_OCTETS, Wanted, compiled, eviden
 #: Letters of one slice.
 SLICE: Final = 1 << 18
 _BLANKS: Final = re.compile(r"[ \u00a0]{2,8}")
+_GROUP: Final = re.compile(rb"[0-9A-Za-z]+")
+#: Forms whose inner ones are remembered.
+_INNER: Final = 5000
 _MASK: Final = {"9": "[0-9]", "A": "[A-Za-z]", "X": "[0-9A-Za-z]"}
 #: Patterns that lead others on, so that they cannot stand in one pass with them.
 _BY_THEMSELVES: Final = frozenset({"password", "url-password", "private-key", "aws-secret-key"})
@@ -43,6 +46,7 @@ class Searcher:
         """
         own = tuple(own)
         names = {one.name for one in own}
+        self._inner: dict[bytes, tuple[tuple[int, int], ...]] = {}
         self._wanted = [
             make_wanted(one, number, is_own=one.name in names) for number, one in enumerate((*detectors, *own))
         ]
@@ -73,6 +77,18 @@ class Searcher:
             (one, compiled(one.detector.pattern, is_text=True)) for one in self._wanted if one.detector.name in names
         ]
         self.words = _word_set([one for one in self._wanted if one.evidence is not None])
+
+    def inner(self, mask: bytes) -> tuple[tuple[int, int], ...]:
+        """The forms that are in a longer one from a group to a group, by their places: from each group the longest
+        first."""
+        found = self._inner.get(mask)
+        if found is None:
+            groups = [(one.start(), one.end()) for one in _GROUP.finditer(mask)]
+            spans = ((first, last) for number, (first, _) in enumerate(groups) for _, last in reversed(groups[number:]))
+            found = tuple(one for one in spans if one != (0, len(mask)) and mask[slice(*one)] in self.masks)
+            if len(self._inner) < _INNER:
+                self._inner[mask] = found
+        return found
 
     def search(self, text: str, path: str, tally: Tally) -> None:
         """All of a text."""

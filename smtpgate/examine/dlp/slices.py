@@ -7,7 +7,6 @@ slice, in octets that are letters one for one.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -38,7 +37,6 @@ _SEPARATORS: Final = bytes(one for one in range(256) if not chr(one).isascii() o
 _ALNUM: Final = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _JOINS: Final = frozenset(b".-/+")
 _DELIMITERS: Final = ("\t", ";", "|", ",")
-_GROUP: Final = re.compile(rb"[0-9A-Za-z]+")
 
 
 @attrs.frozen(eq=False, slots=True)
@@ -107,7 +105,7 @@ class Slice:
             row = self._row(mask, rows, tally)
             made = self._of_row(row, start, end) if row else []
             if not made and not mask.isalnum():
-                made = self._inside(start, end, rows, tally)
+                made = self._inside(mask, start, rows, tally)
             yield from made
 
     def _row(self, mask: bytes, rows: dict[bytes, list[tuple[Wanted, int]]], tally: Tally) -> list[tuple[Wanted, int]]:
@@ -121,17 +119,15 @@ class Slice:
             ]
         return row if row and tally.look("numbers") else []
 
-    def _inside(self, start: int, end: int, rows: dict[bytes, list[tuple[Wanted, int]]], tally: Tally) -> list[Found]:
+    def _inside(
+        self, mask: bytes, start: int, rows: dict[bytes, list[tuple[Wanted, int]]], tally: Tally
+    ) -> list[Found]:
         """What is in groups that together are nothing: shorter forms, from each group on."""
-        groups = [(one.start(), one.end()) for one in _GROUP.finditer(self._octets, start, end)]
-        for number, (first, _) in enumerate(groups):
-            for _, last in reversed(groups[number:]):
-                if first == start and last == end:
-                    continue
-                row = self._row(self._classes[first:last], rows, tally)
-                made = self._of_row(row, first, last) if row else []
-                if made:
-                    return made
+        for first, last in self._s.inner(mask):
+            row = self._row(mask[first:last], rows, tally)
+            made = self._of_row(row, start + first, start + last) if row else []
+            if made:
+                return made
         return []
 
     def _of_row(self, row: Sequence[tuple[Wanted, int]], start: int, end: int) -> list[Found]:
@@ -162,15 +158,16 @@ class Slice:
         for one, pattern in self._s.patterns:
             if not one.detector.level and one.number not in self._present:
                 continue
-            at = self._first
-            while (found := pattern.search(self._octets, at)) is not None:
+            for found in pattern.finditer(self._octets, self._first):
                 start, end = found.span()
                 if start >= self._last or not tally.look(one.detector.name, PATTERNS):
                     break
                 made = [*self._pattern(one, start, end, tally)]
+                if not made and (inner := pattern.search(self._octets, start + 2, end)) is not None:
+                    # What was none may hold another that begins later in it.
+                    start, end = inner.span()
+                    made = [*self._pattern(one, start, end, tally)]
                 yield from made
-                # What was none may hold another that begins later in it.
-                at = made[-1].end if made else start + 2
 
     def _pattern(self, one: Wanted, start: int, end: int, tally: Tally) -> Iterator[Found]:
         if tally.is_full(one.detector.name):
