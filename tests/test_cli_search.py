@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpgate.cli import main
 from smtpgate.config.packs import PACKS
 from smtpgate.filters.detectors import markdown
+from smtpgate.rules.searching import CATALOGUE
 from tests.limits_kit import FILE
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -65,6 +66,12 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("not read: d.bin (unsupported)", run("detect", self.file("d.bin", b"\x7f\0\x81\xfe" * 60))[1])
         code, _, err = run("detect", str(self.folder / "none"))
         self.assertEqual((code, "is no file" in err), (1, True))
+
+    def test_every_detector_works_in_a_child(self) -> None:
+        """Which can open no file any more when it looks, whatever its checks would like to read."""
+        text = "\n\n".join(one.good[0] + "\n" + "filler words here " * 40 for one in CATALOGUE.values())
+        found = json.loads(run("detect", self.file("all.txt", text.encode()), "--json")[1])
+        self.assertEqual({one["detector"] for one in found["matches"]}, set(CATALOGUE))
 
     def test_detect_by_a_configuration(self) -> None:
         """Its own detectors too."""

@@ -117,7 +117,7 @@ def _word_set(wanted: Sequence[Wanted]) -> Callable[[bytes], frozenset[int]]:
         return lambda folded: frozenset()
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = 4 * PATTERN_OCTETS
+    options.max_mem = 2 * PATTERN_OCTETS
     options.encoding = re2.Options.Encoding.LATIN1
     words = re2.Set.SearchSet(options)
     for one in wanted:

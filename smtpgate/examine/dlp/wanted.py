@@ -16,8 +16,8 @@ from smtpgate.examine.dlp.checks import Check, check_of, guarded
 from smtpgate.examine.dlp.detector import LEVELS, Detector
 from smtpgate.examine.dlp.fold import octets_of, visible
 
-#: Memory of one compiled pattern; RE2's own default is a quarter.
-PATTERN_OCTETS: Final = 32 << 20
+#: Most memory of one compiled pattern: twice the default of RE2.
+PATTERN_OCTETS: Final = 16 << 20
 
 
 def compiled(pattern: str, *, is_longest: bool = False, is_text: bool = False) -> Any:
