@@ -73,7 +73,7 @@ EUROPE: Final = (
     ),
     Detector(
         "pt-cc", "identity", "Portuguese identity card number", "PT",
-        {"99999999 9 XX9": "medium", "999999999XX9": "medium"}, check="pt.cc", weight=4,
+        {"99999999 9 AA9": "medium", "999999999AA9": "medium"}, check="pt.cc", weight=4,
         evidence=words("cartao de cidadao|cartao do cidadao|cidadao|identificacao"),
         good=("Cartão de Cidadão 00000000 0 ZZ4",), bad=("Cartão de Cidadão 00000000 0 ZZ5",),
     ),
