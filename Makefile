@@ -78,6 +78,7 @@ verdicts: venv
 
 accuracy: venv
 	$(BIN)/python -m tests.accuracy
+	$(BIN)/python -m tests.accuracy --numbers
 
 flood: venv
 	$(BIN)/python -m tests.flood

@@ -176,7 +176,7 @@ def rules_of(settings: Settings, services: Services, shadow: Services) -> list[U
     """
     uses = []
     for mode, given in (("enforce", services), ("shadow", shadow)):
-        rules = Rules(settings.rules, mode, given)
+        rules = Rules(settings.rules, mode, given, settings.search)
         if rules.rules:
             uses.append(
                 Use(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config import schema
+from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_policy import RuleTable, TLSPolicyTable
 from smtpgate.config.validation import STAND_INS, faults_of, validate
 
@@ -158,6 +159,9 @@ class RepairTests(SynchronousTestCase):
                 schema.FilterTable,
                 RuleTable,
                 TLSPolicyTable,
+                DetectorTable,
+                DictionaryTable,
+                PackTable,
             )
             for name, field in table.model_fields.items()
             if field.is_required()

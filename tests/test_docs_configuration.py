@@ -42,7 +42,7 @@ class ExampleTests(SynchronousTestCase):
         secret.write_text("0123456789abcdef" * 2)
         factories, _ = find_factories()
         count = 0
-        for page in ("security.md", "hook.md"):
+        for page in ("security.md", "hook.md", "dlp.md"):
             for block in re.findall(r"```toml\n(.*?)```", (DOCS / page).read_text(), re.DOTALL):
                 text = block.replace("/var/lib/smtpgate", str(folder)).replace("/etc/smtpgate", str(folder))
                 # Keys without a table stand above all tables.

@@ -26,6 +26,7 @@ class RuleModel(View):
     action: str
     mode: str
     step: str
+    is_packed: bool
     owner: str
     note: str
     hits: int

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, quarantine, register, traffic
+from smtpgate.cli import access, commands, plugin, policy, quarantine, register, search, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
@@ -106,6 +106,8 @@ def parser() -> argparse.ArgumentParser:
     verb("tls-report", policy.tls_report).add_argument(
         "--date", type=_as(day_of), metavar="DAY", help="as 2026-11-27, in UTC; without it the last one"
     )
+    verb("detectors", search.detectors)
+    verb("detect", search.detect).add_argument("file", type=Path, metavar="FILE", help="a message, or any other file")
     _traffic(verb)
     for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):
         one = verb(name, run)
@@ -313,7 +315,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     top = parser()
     args = top.parse_args(argv)
-    if args.config is None and args.command not in ("check-config", "plugin"):
+    if args.config is None and args.command not in ("check-config", "plugin", "detectors", "detect"):
         top.error("give the configuration file of the gateway with --config FILE")
     try:
         args.run(args)

@@ -15,15 +15,16 @@ from typing import Any, Literal, Protocol
 import attrs
 from pydantic import BaseModel, ValidationError
 
-from smtpgate.config import model, schema
+from smtpgate.config import build_dlp, model, schema
 from smtpgate.config.build_policy import rules, tls_policies
 from smtpgate.config.build_quarantine import digests, outbox, quarantine
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
+from smtpgate.config.credentials import credentials_from
 from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.config.endpoint import parse_server
 from smtpgate.config.entry import normal_domain
 from smtpgate.config.patterns import AddressList, DomainList, NetworkList, PatternList
-from smtpgate.config.position import BadSyntax, Document, read
+from smtpgate.config.position import Document
 from smtpgate.config.problem import Fault, Where, one_of, quoted, warning
 from smtpgate.config.surroundings import ReadFile
 from smtpgate.config.validation import faults_of
@@ -69,6 +70,9 @@ def paths_in(file: schema.File, base: Path) -> Iterator[Path]:
         for text in (backend.tls_ca, backend.tls_certificate, backend.credentials):
             if text:
                 yield base / text
+    for dictionary in file.dictionaries:
+        if dictionary.file:
+            yield base / dictionary.file
 
 
 def settings(
@@ -82,6 +86,16 @@ def settings(
     """The tree, and what is wrong with credentials and filters. `hostname` is for a file without one."""
     faults: list[Fault] = []
     backends = {name: _backend(name, table, base, files, faults) for name, table in file.backends.items()}
+    all_rules = (*rules(file.rules, faults), *build_dlp.packs(file.packs, faults))
+    content = _content(file.content)
+    search = build_dlp.search(
+        all_rules,
+        build_dlp.detectors(file.detectors, faults),
+        build_dlp.dictionaries(file.dictionaries, base, files, faults),
+        attrs.asdict(content),
+        [*(one.name for one in file.detectors), *(one.name for one in file.dictionaries)],
+        faults,
+    )
     tree = model.Settings(
         hostname=(file.hostname or hostname).removesuffix("."),
         state_dir=base / file.state_dir,
@@ -105,7 +119,7 @@ def settings(
             file.resolver.timeout,
             NetworkList(file.resolver.validating),
         ),
-        content=_content(file.content),
+        content=content,
         classes=classes(file.classes),
         pressure=pressure(file.pressure),
         bans=bans(file.bans),
@@ -114,8 +128,11 @@ def settings(
         quarantine=quarantine(file.quarantine),
         digests=digests(file.digests),
         outbox=outbox(file.outbox, (file.hostname or hostname).removesuffix(".")),
-        rules=rules(file.rules, faults),
+        rules=all_rules,
         tls_policies=tls_policies(file.tls_policies),
+        search=search,
+        detectors=tuple(enumerate(one.name for one in file.detectors)),
+        dictionaries=tuple(enumerate(one.name for one in file.dictionaries)),
         scale=_scale(file),
         marks=file.scores.mark,
         filters=_with_set(
@@ -366,30 +383,3 @@ def _options(
         return options.model_validate(raw, extra=extra, context={"base": base}), []
     except ValidationError as error:
         return None, faults_of(error, options, raw, where)
-
-
-def credentials_from(file: ReadFile, where: Where) -> tuple[model.Credentials | None, list[Fault]]:
-    """User and password out of the file that a `credentials` key names. No message repeats what is in it."""
-    shape = 'it must hold user = "..." and password = "...", each in quotes, and nothing else'
-    if file.reason:
-        return None, [Fault(where, f"cannot read {file.path}: {file.reason}", shape)]
-    if file.is_open_to_group:
-        return None, [
-            Fault(
-                where,
-                f"{file.path} can be read by others (mode {file.mode:04o})",
-                f"make it 0600: chmod 600 {file.path}",
-            )
-        ]
-    try:
-        tree = read(file.octets.decode("utf-8")).tree
-    except BadSyntax as error:
-        return None, [Fault(where, f"{file.path} is no TOML at line {error.line}", shape)]
-    except UnicodeDecodeError:
-        return None, [Fault(where, f"{file.path} is not UTF-8", shape)]
-    user, password = tree.get("user"), tree.get("password")
-    if set(tree) != {"user", "password"} or not isinstance(user, str) or not isinstance(password, str):
-        return None, [Fault(where, f"{file.path} has the wrong keys", shape)]
-    if not user or not password or "\0" in user + password:
-        return None, [Fault(where, f"{file.path} has an empty user or password", shape)]
-    return model.Credentials(user, model.Secret(password)), []

@@ -11,6 +11,7 @@ from smtpgate.config.model_policy import COPYING, SENDING, WHOLE, Rule, TLSPolic
 from smtpgate.config.patterns import AddressList
 from smtpgate.config.problem import Fault, Where, one_of, quoted
 from smtpgate.config.tables_policy import RuleTable, TLSPolicyTable
+from smtpgate.rules.asked import asked
 from smtpgate.rules.engine import BadExpression, check, compile
 
 _REPLY = re.compile(r"(?:([0-9]{3})(?: ([245]\.[0-9]{1,3}\.[0-9]{1,3}))?(?: |\Z))?(.*)", re.DOTALL)
@@ -21,12 +22,16 @@ _FIELD = re.compile(r"[Xx]-[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 
 def rules(tables: list[RuleTable], faults: list[Fault]) -> tuple[Rule, ...]:
     """All rules that are right."""
-    made = (_rule(number, table, faults) for number, table in enumerate(tables))
-    return tuple(rule for rule in made if rule is not None)
+    made = (rule(number, table, faults) for number, table in enumerate(tables))
+    return tuple(one for one in made if one is not None)
 
 
-def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
-    where: Where = ("rules", number)
+def rule(number: int, table: RuleTable, faults: list[Fault], key: str = "rules") -> Rule | None:
+    """One rule, where it is right.
+
+    :param key: of the list in the file that it stands in
+    """
+    where: Where = (key, number)
     before = len(faults)
     for name, text in (("when", table.when), ("unless", table.unless)):
         _try(lambda text=text: check(text), (*where, name), faults)  # type: ignore[misc]
@@ -69,6 +74,8 @@ def _rule(number: int, table: RuleTable, faults: list[Fault]) -> Rule | None:
         table.leg,
         build_edits.change(table),
         build_edits.parts(table),
+        {"when": asked(table.when), **({"unless": asked(unless)} if unless else {})} if condition.needs_search else {},
+        key,
     )
 
 

@@ -1,4 +1,4 @@
-"""Checks of rules and of what they lead to: names, listeners, backends, and where copies are sent."""
+"""Checks of rules and of what they lead to: names, listeners, backends, searches, and where copies are sent."""
 
 from __future__ import annotations
 
@@ -7,22 +7,41 @@ from collections.abc import Iterator
 from smtpgate.config.model import Settings
 from smtpgate.config.model_policy import SENDING
 from smtpgate.config.problem import EACH, Fault, Where, one_of, quoted, warning
+from smtpgate.rules.searching import CATALOGUE, DICTIONARIES
 from smtpgate.smtp.address import Path, parse_path
 
 
 def rules_have_names_of_their_own(tree: Settings) -> Iterator[Fault]:
-    """A name in the log must say which rule it was."""
-    seen: dict[str, int] = {}
+    """A name in the log must say which rule it was; one that a pack stands for has one too."""
+    seen: dict[str, tuple[str, int]] = {}
     for rule in tree.rules:
+        place = (rule.table, rule.number)
         if rule.name in seen:
             yield Fault(
-                ("rules", rule.number, "name"),
+                (*place, "name"),
                 f"there is another rule with the name {quoted(rule.name)}",
                 "give it a name of its own",
-                rests_on=(("rules", seen[rule.name], "name"),),
+                rests_on=((*seen[rule.name], "name"),),
                 keys=(),
             )
-        seen.setdefault(rule.name, rule.number)
+        seen.setdefault(rule.name, place)
+
+
+def searches_have_names_of_their_own(tree: Settings) -> Iterator[Fault]:
+    """A name in a condition must say which detector or dictionary it is."""
+    seen = dict.fromkeys((*CATALOGUE, *DICTIONARIES), ("", 0))
+    for table, names in (("detectors", tree.detectors), ("dictionaries", tree.dictionaries)):
+        for number, name in names:
+            if name in seen:
+                first, place = seen[name]
+                yield Fault(
+                    (table, number, "name"),
+                    f"there is another detector or dictionary with the name {quoted(name)}",
+                    "give it a name of its own",
+                    rests_on=((first, place, "name"),) if first else (),
+                    keys=(),
+                )
+            seen.setdefault(name, (table, number))
 
 
 def rules_name_listeners(tree: Settings) -> Iterator[Fault]:
@@ -30,7 +49,7 @@ def rules_name_listeners(tree: Settings) -> Iterator[Fault]:
     for rule in tree.rules:
         for place, name in enumerate(rule.listener):
             listener = tree.listeners.get(name)
-            where = ("rules", rule.number, "listener", place)
+            where = (rule.table, rule.number, "listener", place)
             if listener is None:
                 hint = one_of(name, list(tree.listeners), 'write [listeners.mx] and listen = ["tcp:25"]')
                 yield Fault(where, f"no listener {quoted(name)}", hint, rests_on=(("listeners", name),), keys=())

@@ -84,6 +84,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_tls.backends_have_servers,
     check_tls.mx_keys_have_sense,
     check_tls.mx_is_for_our_own,
+    check_policy.searches_have_names_of_their_own,
     check_routes.backends_exist,
     check_routes.listeners_exist,
     check_routes.routes_can_be_reached,

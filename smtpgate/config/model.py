@@ -34,6 +34,7 @@ from smtpgate.config.patterns import (
 )
 from smtpgate.config.problem import Problem
 from smtpgate.policy.verdict import NO_SCALE, Scale
+from smtpgate.rules.searching import NO_SEARCH, Search
 
 Role = Literal["mx", "submission"]
 Protocol = Literal["smtp", "lmtp"]
@@ -324,7 +325,9 @@ def _read_only(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
 class Settings:
     """Everything that the operator said, checked, with the warnings that did not stop it.
 
-    Listeners and backends are in the order of the file. `digest` is the SHA-256 of the file's text.
+    `rules` has those of packs behind those of the file; `search` is what they search for. Of the file's own detectors
+    and dictionaries place and name are told. Listeners and backends are in the order of the file. `digest` is the
+    SHA-256 of the file's text.
     """
 
     hostname: str
@@ -353,6 +356,9 @@ class Settings:
     marks: bool = True
     rules: tuple[Rule, ...] = ()
     tls_policies: tuple[TLSPolicy, ...] = ()
+    search: Search = NO_SEARCH
+    detectors: tuple[tuple[int, str], ...] = ()
+    dictionaries: tuple[tuple[int, str], ...] = ()
     path: Path | None = None
     digest: str = ""
     warnings: tuple[Problem, ...] = ()

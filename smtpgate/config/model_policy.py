@@ -9,6 +9,7 @@ import attrs
 
 from smtpgate.config.patterns import NO_ADDRESSES, AddressList
 from smtpgate.edits.wanted import Change
+from smtpgate.rules.asked import Asked
 from smtpgate.rules.engine import Expression
 
 #: The name under which rules stand in log and pages, as that of a filter.
@@ -39,6 +40,8 @@ class Rule:
     :ivar leg: of `require-tls`: backend, client or both
     :ivar change: what it does to the message; None: nothing but what `subject_tag` and `headers` say
     :ivar parts: of `strip` and `replace`: holds for a message with the one attachment that is asked about
+    :ivar asked: what `when` and `unless` ask for of what is found in texts
+    :ivar table: rules, or packs for one that a pack stands for
     """
 
     name: str
@@ -66,6 +69,8 @@ class Rule:
     leg: str = "backend"
     change: Change | None = None
     parts: Expression | None = None
+    asked: Mapping[str, Asked] = attrs.field(factory=dict)
+    table: str = "rules"
 
 
 @attrs.frozen

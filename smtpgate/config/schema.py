@@ -15,6 +15,7 @@ from annotated_types import Ge, Le
 from pydantic import BeforeValidator
 
 from smtpgate.config.table import REQUIRED, Table, key
+from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_policy import RuleTable, TLSPolicyTable
 from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
@@ -486,6 +487,9 @@ class File(Table):
     outbox: OutboxTable = key({}, "Mail of the gateway's own.")
     tls_policies: list[TLSPolicyTable] = key([], "How good TLS must be, of which mail.")
     rules: list[RuleTable] = key([], "What becomes of which mail, in the order in which it is judged.")
+    packs: list[PackTable] = key([], "Rules that come along; they are judged behind those of the file.")
+    detectors: list[DetectorTable] = key([], "Detectors of your own, for rules to speak of.")
+    dictionaries: list[DictionaryTable] = key([], "Weighted terms, for rules to speak of.")
     filter_set: Literal["none", "default"] = key(
         "none",
         "default: filters that need no engine and no list run before those of the file; programs are refused, spam is "

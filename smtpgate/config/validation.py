@@ -32,6 +32,7 @@ STAND_INS: dict[str, Any] = {
     "action": "note",
     "name": "nameless",
     "level": "encrypted",
+    "patterns": ["nothing"],
 }
 #: Taking out a bad value can bring out a missing one, and that a bad table: three rounds, and some to spare.
 _ROUNDS = 6

@@ -21,6 +21,7 @@ class RuleView:
 
     :ivar when, unless: its conditions as they are written
     :ivar step: at which it is judged: mail, rcpt, data, header or end
+    :ivar is_packed: it comes from a pack
     :ivar hits: messages that it was true of since the start, in shadow too
     :ivar last_hit: seconds since the epoch; 0.0: never
     """
@@ -33,6 +34,7 @@ class RuleView:
     action: str
     mode: str
     step: str
+    is_packed: bool
     owner: str
     note: str
     hits: int
@@ -90,6 +92,7 @@ class Policy:
                 rule.action,
                 rule.mode,
                 rule.condition.step,
+                rule.table == "packs",
                 rule.owner,
                 rule.note,
                 *self._hits.get(rule.name, (0, 0.0)),

@@ -10,9 +10,9 @@ from typing import Final
 JOBS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "examine": "smtpgate.examine.look:look",
-        "identifiers": "smtpgate.examine.identifiers:find",
         "signatures": "smtpgate.examine.signatures:verify",
         "known": "smtpgate.examine.known:find",
+        "search": "smtpgate.examine.dlp.search:search",
         "patterns": "smtpgate.examine.patterns:scan",
         "edit": "smtpgate.edits.plan:edit",
     }

@@ -18,6 +18,7 @@ from smtpgate.edits.wanted import Target
 from smtpgate.examine.facts import Facts, File
 from smtpgate.filters import editing
 from smtpgate.filters.base import Filter
+from smtpgate.filters.search import searched, told
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy import tags
@@ -28,8 +29,10 @@ from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
 from smtpgate.rules.engine import Bundle, ExpressionFailed, Known
+from smtpgate.rules.searching import NO_SEARCH, Match, Search
 
-#: The examination of the content is waited for, as content filters do; its failure is the rules' to tell.
+#: The examination of the content is waited for, as content filters do, and so is the search; its failure is the rules'
+#: to tell.
 BUDGET_S: Final = 20.0
 EXAMINE_S: Final = 18.0
 #: Rules that are looked at together.
@@ -57,11 +60,13 @@ class Rules(Filter):
     :ivar growth_octets: how much larger they usually make a message
     """
 
-    def __init__(self, rules: Iterable[Rule], mode: str, services: Any) -> None:
+    def __init__(self, rules: Iterable[Rule], mode: str, services: Any, search: Search = NO_SEARCH) -> None:
         """
         :param mode: enforce or shadow
+        :param search: what rules of both modes search for in texts: it is done once for a message
         """
         self.services = services
+        self.search = search
         self.mode = mode
         own = [rule for rule in rules if rule.mode == mode or rule.mode == "enforce" and rule.action == "accept"]
         self.rules = tuple(own if any(rule.mode == mode for rule in own) else ())
@@ -91,7 +96,8 @@ class Rules(Filter):
         )
         self.needs_facts = any(rule.condition.needs_content for rule in self.rules)
         self.needs_registered = any(rule.condition.needs_registered for rule in self.rules)
-        self.needs_content = self.needs_facts or self.needs_registered or self.edits_body
+        self.needs_search = any(rule.condition.needs_search for rule in self.rules)
+        self.needs_content = self.needs_facts or self.needs_registered or self.needs_search or self.edits_body
         # Twice, for alternatives, and as numbers or quoted-printable in the worst case.
         self.growth_octets = sum(
             1000 + 6 * len(rule.change.text + rule.change.html) for rule in changing if rule.change
@@ -140,8 +146,10 @@ class _Message:
         #: An accepting rule ends those behind it, at later steps too.
         self._end = len(parent.rules)
         self._asked_about: Recipient | None = None
-        #: Why the content could not be examined, and why what is registered could not be looked for.
-        self._unexamined = self._unsearched = ""
+        #: Why the content could not be examined, why what is registered could not be looked for, and why its texts
+        #: could not be searched.
+        self._unexamined = self._unregistered = self._unsearched = ""
+        self._matches: tuple[Match, ...] = ()
 
     def mail(self, found: Sequence[Finding]) -> list[Finding] | None:
         """The sender is known."""
@@ -181,19 +189,23 @@ class _Message:
         parent, transaction = self._parent, self._transaction
         services = parent.services
         takes_out = any(rule.parts is not None for rule in self._due.values())
-        # Both at once: each has a child of its own where there are two.
+        # All at once: each has a child of its own where there are as many.
         examining = self._heard(services.examine(transaction)) if parent.needs_facts or takes_out else None
-        searching = self._heard(services.known(transaction)) if parent.needs_registered else None
-        facts = registered = None
+        looking = self._heard(services.known(transaction)) if parent.needs_registered else None
+        searching = self._heard(searched(services, transaction, parent.search)) if parent.needs_search else None
+        facts = registered = in_texts = None
         if examining is not None:
             facts, self._unexamined = await examining
+        if looking is not None:
+            registered, self._unregistered = await looking
         if searching is not None:
-            registered, self._unsearched = await searching
+            in_texts, self._unsearched = await searching
+            self._matches = in_texts.matches if in_texts is not None else ()
         self._all_recipients()
         section = transaction.header or HeaderSection(b"")
         if self._fields is None:
             self._take(section)
-        self._known |= values.at_end(facts, transaction.octets, found, registered)
+        self._known |= values.at_end(facts, transaction.octets, found, registered, in_texts)
         said = self._judge("end")
         if parent.tags_at == "end":
             said = self._tag(section, said)
@@ -278,7 +290,9 @@ class _Message:
         try:
             if self._unexamined and rule.condition.needs_content:
                 raise ExpressionFailed(self._unexamined)
-            if self._unsearched and rule.condition.needs_registered:
+            if self._unregistered and rule.condition.needs_registered:
+                raise ExpressionFailed(self._unregistered)
+            if self._unsearched and rule.condition.needs_search:
                 raise ExpressionFailed(self._unsearched)
             if not rule.condition.holds(known):
                 return []
@@ -296,7 +310,9 @@ class _Message:
             self._due[place] = rule
         if rule.action == "accept":
             self._end = min(place, self._end)
-        return [_tls_finding(rule, self._transaction, step) if rule.action == "require-tls" else _finding(rule)]
+        if rule.action == "require-tls":
+            return [_tls_finding(rule, self._transaction, step)]
+        return [_finding(rule, self._matches)]
 
     def _do(self, rule: Rule, step: str) -> None:
         """What is done beside what the findings come to."""
@@ -355,9 +371,11 @@ def _why(failure: Failure) -> tuple[None, str]:
     return None, failure.getErrorMessage()
 
 
-def _finding(rule: Rule) -> Finding:
+def _finding(rule: Rule, matches: Sequence[Match]) -> Finding:
     does = f" changes it ({rule.action})" if rule.change is not None else _DOES.get(rule.action, "")
     detail = f"rule {rule.name}{_owner(rule)}{does}{_note(rule)}"
+    if rule.condition.needs_search:
+        detail = "; ".join([detail, *_evidence(rule, matches)])
     return Finding(
         rule.name,
         rule.action if rule.action in _DECIDES else "note",
@@ -366,3 +384,14 @@ def _finding(rule: Rule) -> Finding:
         code=rule.code,
         enhanced=rule.enhanced,
     )
+
+
+def _evidence(rule: Rule, matches: Sequence[Match]) -> list[str]:
+    """What was found of what a rule asks for, masked; each detector as sure as it is."""
+    names = {name.name for part in rule.asked.values() for name in part.names}
+    is_all = any(part.is_all for part in rule.asked.values())
+    surest: dict[str, Match] = {}
+    for match in matches:
+        if is_all or match.detector in names or match.group in names:
+            surest.setdefault(match.detector, match)
+    return [told(match) for match in surest.values()]

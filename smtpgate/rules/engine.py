@@ -19,7 +19,7 @@ import re2
 from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, RECORDS, REGISTERED, STEPS, Fact, known_at
+from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, RECORDS, REGISTERED, SEARCHED, STEPS, Fact, known_at
 
 _NOTHING: Final[Mapping[str, list[str]]] = MappingProxyType({})
 #: The longest condition: rules are read by people.
@@ -146,6 +146,11 @@ def _without(names: frozenset[str]) -> Any:
 
 
 @functools.cache
+def _unsearched() -> Any:
+    return _environment(tuple(fact for fact in known_at("end") if fact.name not in SEARCHED), True)
+
+
+@functools.cache
 def _all() -> Any:
     return _environment(FACTS, True)
 
@@ -170,6 +175,7 @@ class Expression:
     :ivar step: the first at which all that it speaks of is known
     :ivar needs_content: some of that takes an examination of the content
     :ivar needs_registered: some of that takes a search for what is registered
+    :ivar needs_search: some of that takes a search of its texts
     """
 
     text: str
@@ -177,6 +183,7 @@ class Expression:
     needs_content: bool
     needs_registered: bool
     _program: Any = attrs.field(eq=False, repr=False)
+    needs_search: bool = False
 
     def holds(self, known: Known) -> bool:
         """Whether it is true; raises ExpressionFailed where it is neither.
@@ -240,10 +247,10 @@ def compile(when: str, unless: str = "") -> Expression:
     for step in STEPS:
         program = _try(_at(step), quick)
         if program is not None:
-            content, registered = (
-                step == "end" and _try(_without(names), quick) is None for names in (EXAMINED, REGISTERED)
+            content, registered, search = (
+                step == "end" and _try(_without(names), quick) is None for names in (EXAMINED, REGISTERED, SEARCHED)
             )
-            return Expression(text, step, content, registered, program)
+            return Expression(text, step, content, registered, program, search)
     raise BadExpression(
         1,
         1,

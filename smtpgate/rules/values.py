@@ -13,6 +13,7 @@ from smtpgate.message.words import decode
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.rules.engine import record
+from smtpgate.rules.searching import Searched
 from smtpgate.smtp.address import Path
 
 #: Fields and records that conditions see; what is more is left out, and `is_inspected` says so.
@@ -83,11 +84,16 @@ def attachment(one: File) -> Any:
 
 
 def at_end(
-    facts: Facts | None, octets: int, findings: Iterable[Finding], registered: Registered | None = None
+    facts: Facts | None,
+    octets: int,
+    findings: Iterable[Finding],
+    registered: Registered | None = None,
+    searched: Searched | None = None,
 ) -> dict[str, Any]:
     """Once all of it is there.
 
     :param facts: None where no condition asks for them; `registered` too
+    :param searched: what was found in its texts, None likewise
     """
     known = registered or Registered()
     found = list(findings)
@@ -123,6 +129,30 @@ def at_end(
         ],
         "score": float(sum(one.score for one in found)),
         "is_inspected": is_whole,
+        **_searched(searched),
+    }
+
+
+def _searched(searched: Searched | None) -> dict[str, Any]:
+    matches = searched.matches if searched is not None else ()
+    unread = searched.unread[:MOST] if searched is not None else ()
+    return {
+        "matches": [
+            record("Match")(
+                detector=one.detector,
+                group=one.group,
+                country=one.country,
+                confidence=one.confidence,
+                count=one.count,
+                distinct=one.distinct,
+                score=one.score,
+                paths=[_text(path) for path in one.paths],
+                samples=[_text(sample) for sample in one.samples],
+            )
+            for one in matches
+        ],
+        "unread": [record("Unread")(path=_text(path), why=why) for path, why in unread],
+        "is_read": searched is not None and not searched.unread,
     }
 
 

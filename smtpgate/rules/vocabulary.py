@@ -75,6 +75,9 @@ FACTS: Final = (
         ("findings", "list(Finding)", "what filters before have found, those in shadow left out"),
         ("score", "double", "sum of the scores of these"),
         ("is_inspected", "bool", "false where a limit or a lock kept something from being looked at"),
+        ("matches", "list(Match)", "what detectors and dictionaries found in its texts; see dlp.md"),
+        ("unread", "list(Unread)", "what could not be read, so that it was not searched"),
+        ("is_read", "bool", "true where nothing was left unread"),
     ),
 )
 
@@ -83,6 +86,8 @@ EXAMINED: Final = frozenset({"attachments", "links", "is_inspected"})
 
 #: Facts that are there once what is registered was looked for in the content.
 REGISTERED: Final = frozenset({"fingerprints", "rows"})
+#: Facts that are there once its texts were searched.
+SEARCHED: Final = frozenset({"matches", "unread", "is_read"})
 
 #: A function that gives the values of a header field, from the top, unfolded; none where there is no such field.
 HEADER: Final = Fact("header", "list(string)", "values of the field of that name, as header('X-Mailer')", "header")
@@ -125,6 +130,25 @@ RECORDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = MappingProxyType(
                 "table": ("string", "name that it was registered under"),
                 "rows": ("int", "how many of its rows, up to 10,000"),
                 "columns": ("list(string)", "names of the columns whose values stood there"),
+            }
+        ),
+        "Match": MappingProxyType(
+            {
+                "detector": ("string", "name of the detector or dictionary"),
+                "group": ("string", "payment, bank, identity, tax, health, contact, secret, custom or dictionary"),
+                "country": ("string", "as DE or US; EU; empty where there is none"),
+                "confidence": ("string", "low, medium or high: there is a match for each, of what is at least so sure"),
+                "count": ("int", "how often something was found"),
+                "distinct": ("int", "how many different ones"),
+                "score": ("double", "of a dictionary the sum of weights"),
+                "paths": ("list(string)", "parts and files that it was found in"),
+                "samples": ("list(string)", "some of them, masked; of dictionaries terms"),
+            }
+        ),
+        "Unread": MappingProxyType(
+            {
+                "path": ("string", "part or file; empty for the message as a whole"),
+                "why": ("string", "encrypted, unsupported, broken, too-big, too-deep, too-many, late, empty-scan"),
             }
         ),
         "Finding": MappingProxyType(

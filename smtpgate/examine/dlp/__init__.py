@@ -1,0 +1,1 @@
+"""What should not leave: numbers, keys and words in texts, each found by form, proved by its check, and weighed."""

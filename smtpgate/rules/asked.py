@@ -1,0 +1,135 @@
+"""Which detectors a condition asks for, told from its text, so that no others run.
+
+`matches.exists(m, m.detector == 'card' && ...)` asks for one, `m.group in ['payment', 'bank']` for two groups. Where
+each way to make such a test true goes through a comparison of detector or group with texts, these are all that are
+needed; wherever that cannot be told, all are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+_TOKEN: Final = re.compile(
+    r"""[rRbB]{0,2}(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
+    r"""|//[^\n]*|[A-Za-z_][A-Za-z0-9_]*|[0-9.]+|&&|\|\||==|!=|<=|>=|\S""",
+    re.DOTALL,
+)
+_FACT: Final = "matches"
+#: Tests of a list that hold only where something in it does.
+_SOME: Final = frozenset({"exists", "exists_one", "filter"})
+
+
+@attrs.frozen
+class Name:
+    """A detector, dictionary or group that a condition names, with its place in the text, from 1."""
+
+    kind: str
+    name: str
+    line: int
+    column: int
+
+
+@attrs.frozen
+class Asked:
+    """What conditions ask for.
+
+    :ivar is_all: it cannot be told, so all
+    """
+
+    names: tuple[Name, ...] = ()
+    is_all: bool = False
+
+    def __or__(self, other: Asked) -> Asked:
+        return Asked((*self.names, *other.names), self.is_all or other.is_all)
+
+
+@attrs.frozen
+class _Token:
+    text: str
+    at: int
+
+
+def asked(text: str) -> Asked:
+    """What a condition that compiles asks for; nothing where it does not speak of matches."""
+    tokens = [_Token(one[0], one.start()) for one in _TOKEN.finditer(text) if not one[0].startswith("//")]
+    result = Asked()
+    for place, token in enumerate(tokens):
+        if token.text == _FACT and (place == 0 or tokens[place - 1].text != "."):
+            result |= _of_test(tokens[place + 1 :], text)
+    return result
+
+
+def _of_test(tokens: Sequence[_Token], text: str) -> Asked:
+    words = [one.text for one in tokens[:5]]
+    if len(words) < 5 or words[0] != "." or words[1] not in _SOME or words[2] != "(" or words[4] != ",":
+        return Asked(is_all=True)
+    end = _end(tokens, 2)
+    found = _bound(tokens[5:end], words[3])
+    if found is None:
+        return Asked(is_all=True)
+    names = []
+    for kind, token in found:
+        line = text.count("\n", 0, token.at) + 1
+        names.append(Name(kind, token.text[1:-1], line, token.at - text.rfind("\n", 0, token.at)))
+    return Asked(tuple(names))
+
+
+def _end(tokens: Sequence[_Token], start: int) -> int:
+    """The place of the bracket that closes the one at `start`."""
+    depth = 0
+    for place in range(start, len(tokens)):
+        depth += (tokens[place].text in ("(", "[", "{")) - (tokens[place].text in (")", "]", "}"))
+        if depth == 0:
+            return place
+    return len(tokens)
+
+
+def _split(tokens: Sequence[_Token], by: str) -> list[Sequence[_Token]]:
+    pieces: list[Sequence[_Token]] = []
+    first = place = 0
+    while place < len(tokens):
+        if tokens[place].text in ("(", "[", "{"):
+            place = _end(tokens, place)
+        elif tokens[place].text == by:
+            pieces.append(tokens[first:place])
+            first = place + 1
+        place += 1
+    return [*pieces, tokens[first:]]
+
+
+def _bound(tokens: Sequence[_Token], variable: str) -> list[tuple[str, _Token]] | None:
+    """The texts of which one must be the detector's or group's; None where there are none."""
+    if len(_split(tokens, "?")) > 1:
+        return None
+    ways = _split(tokens, "||")
+    if len(ways) > 1:
+        each = [_bound(way, variable) for way in ways]
+        return None if None in each else [one for found in each for one in found or ()]
+    parts = _split(tokens, "&&")
+    if len(parts) > 1:
+        return next((found for part in parts if (found := _bound(part, variable)) is not None), None)
+    if tokens and tokens[0].text == "(" and _end(tokens, 0) == len(tokens) - 1:
+        return _bound(tokens[1:-1], variable)
+    return _comparison(tokens, variable)
+
+
+def _comparison(tokens: Sequence[_Token], variable: str) -> list[tuple[str, _Token]] | None:
+    words = [one.text for one in tokens]
+    if len(words) == 5 and words[1] == "==":
+        tokens, words = [*tokens[2:], *tokens[1:2], tokens[0]], [*words[2:], words[1], words[0]]
+    if len(words) < 5 or words[:2] != [variable, "."] or words[2] not in ("detector", "group"):
+        return None
+    if words[3] == "==" and len(words) == 5:
+        texts = list(tokens[4:])
+    elif words[3] == "in" and words[4] == "[" and words[-1] == "]":
+        texts = [one for one in tokens[5:-1] if one.text != ","]
+    else:
+        return None
+    is_plain = all(
+        one.text[0] in "'\"" and "\\" not in one.text and one.text[:3] not in ("'''", '"""') for one in texts
+    )
+    return [(words[2], one) for one in texts] if is_plain else None
