@@ -222,6 +222,9 @@ class ChoiceTests(SynchronousTestCase):
         result, made = self.put(content, banner(invitations=True))
         self.assertEqual([one.where for one in made.done], ["1 text/plain"])
         self.assertIn(CALENDAR, result)
+        forwarded = b"Content-Type: message/rfc822\r\n\r\n" + content
+        _, made = self.put(message(multi("mixed", text("us-ascii", "7bit"), forwarded, boundary=b"out")), banner())
+        self.assertEqual([one.where for one in made.done], ["1 text/plain"])
 
     def test_letters_that_look_like_marks(self) -> None:
         """Octets of a stateful set are no HTML: the words are put between letters, not into them."""
@@ -282,7 +285,13 @@ class ChoiceTests(SynchronousTestCase):
         changes = [banner(WIDE), Change("r", "replace", parts=(Target("2", "r.pdf"),), on_signature="edit")]
         answer = edit(memoryview(content), {"changes": [to_plain(one) for one in changes], "values": VALUES})
         self.assertEqual(from_answer(answer), plan(content, changes, VALUES))
-        for wrong in ({}, {**answer, "splices": [{}]}, {**answer, "done": 1}, {**answer, "left": [{"rule": "x"}]}):
+        for wrong in (
+            {},
+            {**answer, "splices": [{}]},
+            {**answer, "done": 1},
+            {**answer, "done": [{"rule": "x", "what": "y", "where": ""}]},
+            {**answer, "left": [{"rule": "x"}]},
+        ):
             self.assertRaises(ValueError, from_answer, wrong)
 
     @settings(max_examples=300, deadline=None)

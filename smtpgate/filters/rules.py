@@ -148,6 +148,8 @@ class _Message:
     async def end(self, found: Sequence[Finding]) -> list[Finding] | None:
         """All of it is there."""
         parent, transaction = self._parent, self._transaction
+        clock = parent.services.clock
+        began = clock.seconds()
         takes_out = any(rule.parts is not None for rule in self._due.values())
         facts = await self._examined() if parent.examines or takes_out else None
         self._all_recipients()
@@ -163,9 +165,12 @@ class _Message:
             return said
         if facts is None and not self._unexamined and any(rule.parts is not None for rule in due):
             facts = await self._examined()
-        return [*(said or ()), *await self._edit(section, due, facts)] or None
+        left_s = max(BUDGET_S - 1.0 - (clock.seconds() - began), 0.5)
+        return [*(said or ()), *await self._edit(section, due, facts, left_s)] or None
 
-    async def _edit(self, section: HeaderSection, due: Sequence[Rule], facts: Facts | None) -> list[Finding]:
+    async def _edit(
+        self, section: HeaderSection, due: Sequence[Rule], facts: Facts | None, time_s: float
+    ) -> list[Finding]:
         """Change the body; a rule whose parts cannot be told apart fails for itself."""
         found: list[Finding] = []
         targets: dict[str, tuple[Target, ...]] = {}
@@ -179,9 +184,11 @@ class _Message:
                     continue
             can.append(rule)
         services = self._parent.services
-        made = await editing.body(
-            self._transaction, section, can, targets, services, lambda rule, why: self._failure(rule, "end", why)
-        )
+
+        def failure(rule: Rule, why: str) -> Finding:
+            return self._failure(rule, "end", why)
+
+        made = await editing.body(self._transaction, section, can, targets, services, failure, time_s)
         return found + made
 
     def _targets(self, rule: Rule, facts: Facts | None) -> tuple[Target, ...]:
