@@ -443,7 +443,7 @@ class SignatureTests(SynchronousTestCase):
         return bool(dkim.verify(content, dnsfunc=lambda name, timeout=5: record().encode()))
 
     def test_foretold_is_seen(self) -> None:
-        """For every kind of message in the corpus, every form, length and list of fields, and every change."""
+        """For every message of the corpus, with a change, a form, a length and fields that a fixed chance picks."""
         seen = {True: 0, False: 0}
         forms = ("relaxed/relaxed", "simple/simple", "relaxed/simple", "simple/relaxed")
         changes = (
@@ -453,10 +453,10 @@ class SignatureTests(SynchronousTestCase):
             Change("no", "replace", on_signature="edit", parts=(Target("2"),)),
         )
         chance = random.Random(7)
-        for case in CASES[::2]:
+        for case in CASES:
             if Outline(case.content).doubt:
                 continue
-            for change in chance.sample(changes, 2):
+            for change in chance.sample(changes, 1):
                 names = chance.choice((("from", "subject"), SIGNED))
                 content = self.sign(case.content, names, chance.choice(forms), chance.random() < 0.5)
                 self.assertTrue(self.verify(content), case.name)
