@@ -23,6 +23,7 @@ class Workshop:
 
     :ivar asked: jobs that were run, in order
     :ivar fails: jobs that fail
+    :ivar waits: what is waited for before a job is run
     :ivar lies: answers in place of those of a job
     """
 
@@ -31,7 +32,8 @@ class Workshop:
         self.told: list[Any] = []
         self.fails: set[str] = set()
         self.lies: dict[str, Any] = {}
-        self.clock = reactor
+        self.waits: dict[str, Deferred[None]] = {}
+        self.clock: Any = reactor
         self.settings = SimpleNamespace(hostname="gate.example.com")
         self.tell = self.told.append
         self._is_shadow = is_shadow
@@ -46,6 +48,8 @@ class Workshop:
 
     async def _run(self, job: str, transaction: Transaction, request: Mapping[str, Any]) -> Any:
         self.asked.append(job)
+        if job in self.waits:
+            await self.waits[job]
         if job in self.fails:
             raise ChildFailed("died", "killed")
         if job in self.lies:

@@ -222,6 +222,9 @@ class ChoiceTests(SynchronousTestCase):
         result, made = self.put(content, banner(invitations=True))
         self.assertEqual([one.where for one in made.done], ["1 text/plain"])
         self.assertIn(CALENDAR, result)
+        forwarded = b"Content-Type: message/rfc822\r\n\r\n" + content
+        _, made = self.put(message(multi("mixed", text("us-ascii", "7bit"), forwarded, boundary=b"out")), banner())
+        self.assertEqual([one.where for one in made.done], ["1 text/plain"])
 
     def test_letters_that_look_like_marks(self) -> None:
         """Octets of a stateful set are no HTML: the words are put between letters, not into them."""
@@ -282,7 +285,13 @@ class ChoiceTests(SynchronousTestCase):
         changes = [banner(WIDE), Change("r", "replace", parts=(Target("2", "r.pdf"),), on_signature="edit")]
         answer = edit(memoryview(content), {"changes": [to_plain(one) for one in changes], "values": VALUES})
         self.assertEqual(from_answer(answer), plan(content, changes, VALUES))
-        for wrong in ({}, {**answer, "splices": [{}]}, {**answer, "done": 1}, {**answer, "left": [{"rule": "x"}]}):
+        for wrong in (
+            {},
+            {**answer, "splices": [{}]},
+            {**answer, "done": 1},
+            {**answer, "done": [{"rule": "x", "what": "y", "where": ""}]},
+            {**answer, "left": [{"rule": "x"}]},
+        ):
             self.assertRaises(ValueError, from_answer, wrong)
 
     @settings(max_examples=300, deadline=None)
@@ -434,7 +443,7 @@ class SignatureTests(SynchronousTestCase):
         return bool(dkim.verify(content, dnsfunc=lambda name, timeout=5: record().encode()))
 
     def test_foretold_is_seen(self) -> None:
-        """For every kind of message in the corpus, every form, length and list of fields, and every change."""
+        """For every message of the corpus, with a change, a form, a length and fields that a fixed chance picks."""
         seen = {True: 0, False: 0}
         forms = ("relaxed/relaxed", "simple/simple", "relaxed/simple", "simple/relaxed")
         changes = (
@@ -444,10 +453,10 @@ class SignatureTests(SynchronousTestCase):
             Change("no", "replace", on_signature="edit", parts=(Target("2"),)),
         )
         chance = random.Random(7)
-        for case in CASES[::2]:
+        for case in CASES:
             if Outline(case.content).doubt:
                 continue
-            for change in chance.sample(changes, 2):
+            for change in chance.sample(changes, 1):
                 names = chance.choice((("from", "subject"), SIGNED))
                 content = self.sign(case.content, names, chance.choice(forms), chance.random() < 0.5)
                 self.assertTrue(self.verify(content), case.name)

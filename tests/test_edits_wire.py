@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.task import Clock
 
 from smtpgate.config.loader import loads
 from smtpgate.control import SYSTEM
@@ -240,6 +241,7 @@ tls = "off"
     def test_a_plan_that_cannot_be_had(self) -> Deferred[Any]:
         """By a child that dies or lies: the rule's own policy speaks."""
         forged = {"offset": 0, "removed": 0, "put": "X-Forged: yes\r\n", "author": "rules/outside"}
+        cut = {"offset": 0, "removed": 0, "put": "Content-X: y\r\n\r\n", "author": "rules/outside"}
         lone = {"offset": len(LETTER), "removed": 0, "put": "\n.\r\n", "author": "rules/outside"}
         behind = {"offset": 10_000, "removed": 0, "put": "x", "author": "rules/outside"}
         rest = {"done": [], "left": [], "broken": []}
@@ -248,12 +250,34 @@ tls = "off"
             self.workshop.fails.add("edit")
             self.assertEqual(self.send(gateway, LETTER)[:9], b"451 4.3.0")
             self.workshop.fails.clear()
-            for wrong in (forged, lone, behind, {}):
+            for wrong in (forged, cut, lone, behind, {}):
                 self.workshop.lies["edit"] = {"splices": [wrong], **rest}
                 self.assertEqual(self.send(gateway, LETTER)[:9], b"451 4.3.0", wrong)
             self.assertEqual(backend.messages, [])
 
         return self.talk(BANNER, script)
+
+    def test_a_plan_that_never_comes(self) -> Deferred[Any]:
+        """It is waited for as long as rules may take, and then the rule's own policy speaks."""
+        clock = Clock()
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            self.workshop.clock = clock
+            self.workshop.waits["edit"] = Deferred()
+            with Client(gateway.port()) as client:
+                client.hello()
+                client.say(b"MAIL FROM:<ann@example.org>")
+                client.say(b"RCPT TO:<b@example.net>")
+                client.say(b"DATA")
+                client.send(LETTER + b".\r\n")
+                self.assertTrue(gateway.until(lambda: "edit" in self.workshop.asked))
+                gateway.in_reactor(clock.advance, 30.0)
+                self.assertEqual(client.read()[:9], b"250 2.0.0")
+            self.assertEqual(without_trace(backend.messages[0]), LETTER)
+            (event,) = self.workshop.told
+            self.assertIn("no plan within 19 s", event.detail)
+
+        return self.talk(BANNER + 'on_error = "continue"\n', script)
 
     def test_a_plan_that_cuts_a_line_end(self) -> Deferred[Any]:
         """It shows only while the message leaves: the backend never gets an end of it."""

@@ -154,5 +154,5 @@ def _boundary(content: bytes) -> bytes:
 
 
 def seals_of(outline: Outline) -> list[Piece]:
-    """The closed parts of a message."""
-    return [piece for piece in outline.pieces if piece.is_here and seal_of(piece) == "signed"]
+    """The signed parts of a letter."""
+    return [piece for piece in outline.pieces if piece.is_of_letter and seal_of(piece) == "signed"]

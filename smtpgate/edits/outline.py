@@ -106,12 +106,15 @@ class Piece:
         """It is a file to people, and no text of the letter."""
         return self.part.disposition == "attachment" or bool(self.part.names)
 
-    def within(self, media_type: str) -> Piece | None:
-        """The nearest multipart of a type that it stands in, or that it is."""
-        piece: Piece | None = self
-        while piece is not None and piece.media_type != media_type:
+    @property
+    def is_of_letter(self) -> bool:
+        """It is in no attached message, and stands in the content."""
+        piece: Piece | None = self.parent
+        while piece is not None:
+            if piece.media_type.startswith("message/"):
+                return False
             piece = piece.parent
-        return piece
+        return self.is_here
 
 
 class Outline:

@@ -22,6 +22,8 @@ from smtpgate.edits.outline import CannotEdit, Outline
 from smtpgate.edits.wanted import Change, from_plain
 from smtpgate.message.splice import Splice, apply, compose
 
+#: What can be done to a part.
+WHATS: Final = ("banner", "disclaimer", "removed", "replaced", "wrapped")
 #: Characters of an inserted text that are kept for the record.
 SHOWN: Final = 400
 
@@ -30,14 +32,14 @@ SHOWN: Final = 400
 class Done:
     """Something that was done to one part.
 
-    :ivar what: banner, disclaimer, removed, replaced or wrapped
+    :ivar what: one of `WHATS`
     :ivar where: number and type of the part
     :ivar before: kind, name and size of what was removed; "" for nothing
     :ivar after: what was put, cut
     """
 
     rule: str
-    what: str
+    what: str = attrs.field(validator=attrs.validators.in_(WHATS))
     where: str
     before: str = ""
     after: str = ""

@@ -53,7 +53,7 @@ def texts_of(outline: Outline, place: str, invitations: bool) -> list[Piece]:
         seal = seal_of(piece)
         if seal:
             raise CannotEdit(seal)
-    if not invitations and any(_is_invitation(one) for one in outline.pieces if one.is_here):
+    if not invitations and any(_is_invitation(one) for one in outline.pieces if one.is_of_letter):
         raise CannotEdit("calendar")
     return found
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import attrs
+from twisted.internet.defer import TimeoutError
 
 from smtpgate.config.model_policy import RULES, Rule
 from smtpgate.edits import foretell
@@ -76,12 +77,14 @@ async def body(
     targets: Mapping[str, tuple[Target, ...]],
     services: Any,
     failure: Failure,
+    time_s: float,
 ) -> list[Finding]:
     """Change the body as the rules say; what there is to say of it.
 
     :param rules: that are due, in their order
     :param targets: of those that take parts out, by the name of the rule
     :param failure: makes a finding of a rule that could not be done
+    :param time_s: after that the plan is not waited for
     """
     changes = {
         rule.name: attrs.evolve(rule.change, parts=targets.get(rule.name, ()))
@@ -96,10 +99,13 @@ async def body(
         "values": placeholders(transaction, section, services.settings.hostname),
     }
     try:
-        made = _read(await services.in_child("edit", transaction, request))
+        asked = services.in_child("edit", transaction, request)
+        made = _read(await asked.addTimeout(time_s, services.clock))
         if not is_fair(section, made.splices):
             raise ChildFailed("lied", "edit: fields that no rule speaks of")
         services.edits(transaction).plan(made.splices, transaction.content.octets)
+    except TimeoutError:
+        return [failure(rule, f"no plan within {time_s:.0f} s") for rule in due]
     except ChildFailed as error:
         return [failure(rule, str(error)) for rule in due]
     except ValueError as error:
@@ -188,7 +194,7 @@ def placeholders(transaction: Transaction, section: HeaderSection, hostname: str
 
 
 def is_fair(section: HeaderSection, splices: Sequence[Splice]) -> bool:
-    """Whether of the header nothing changes but the fields of MIME."""
+    """Whether of the header nothing changes but the fields of MIME, and it ends where it did."""
     length = len(section.octets)
     try:
         after = HeaderSection(
@@ -196,7 +202,9 @@ def is_fair(section: HeaderSection, splices: Sequence[Splice]) -> bool:
         )
     except ValueError:
         return False
-    return _others(section) == _others(after)
+    end = after.octets.find(b"\r\n\r\n")
+    is_whole = end in (-1, len(after.octets) - 4) and after.octets[:2] != b"\r\n"
+    return (is_whole or section.octets == after.octets) and _others(section) == _others(after)
 
 
 def _others(section: HeaderSection) -> list[bytes]:

@@ -18,13 +18,13 @@ from smtpgate.edits.wanted import Target
 from smtpgate.examine.facts import Facts, File
 from smtpgate.filters import editing
 from smtpgate.filters.base import Filter
-from smtpgate.filters.search import searched, told
+from smtpgate.filters.rule_findings import finding, tls_finding
+from smtpgate.filters.search import searched
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy import tags
 from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.held import TAKING
-from smtpgate.policy.protection import level_of
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
@@ -38,16 +38,6 @@ EXAMINE_S: Final = 18.0
 #: Rules that are looked at together.
 TOGETHER: Final = 32
 Group = tuple[Bundle | None, Sequence[tuple[int, Rule]]]
-_DECIDES: Final = frozenset({"reject", "defer", *TAKING})
-#: What is done without a verdict, for whoever reads the record.
-_DOES: Final = {
-    "tag": " tags it",
-    "accept": " ends the rules behind it",
-    "route": " sends it elsewhere",
-    "copy": " has a copy held",
-    "bcc": " sends a copy",
-    "journal": " reports it to a journal",
-}
 _POLICIES: Final = {"tempfail": "defer", "reject": "reject", "continue": "note"}
 
 
@@ -188,6 +178,7 @@ class _Message:
         """All of it is there."""
         parent, transaction = self._parent, self._transaction
         services = parent.services
+        began = services.clock.seconds()
         takes_out = any(rule.parts is not None for rule in self._due.values())
         # All at once: each has a child of its own where there are as many.
         examining = self._heard(services.examine(transaction)) if parent.needs_facts or takes_out else None
@@ -214,9 +205,12 @@ class _Message:
             return said
         if facts is None and not self._unexamined and any(rule.parts is not None for rule in due):
             facts, self._unexamined = await self._heard(services.examine(transaction))
-        return [*(said or ()), *await self._edit(section, due, facts)] or None
+        left_s = max(BUDGET_S - 1.0 - (services.clock.seconds() - began), 0.5)
+        return [*(said or ()), *await self._edit(section, due, facts, left_s)] or None
 
-    async def _edit(self, section: HeaderSection, due: Sequence[Rule], facts: Facts | None) -> list[Finding]:
+    async def _edit(
+        self, section: HeaderSection, due: Sequence[Rule], facts: Facts | None, time_s: float
+    ) -> list[Finding]:
         """Change the body; a rule whose parts cannot be told apart fails for itself."""
         found: list[Finding] = []
         targets: dict[str, tuple[Target, ...]] = {}
@@ -230,9 +224,11 @@ class _Message:
                     continue
             can.append(rule)
         services = self._parent.services
-        made = await editing.body(
-            self._transaction, section, can, targets, services, lambda rule, why: self._failure(rule, "end", why)
-        )
+
+        def failure(rule: Rule, why: str) -> Finding:
+            return self._failure(rule, "end", why)
+
+        made = await editing.body(self._transaction, section, can, targets, services, failure, time_s)
         return found + made
 
     def _targets(self, rule: Rule, facts: Facts | None) -> tuple[Target, ...]:
@@ -311,8 +307,8 @@ class _Message:
         if rule.action == "accept":
             self._end = min(place, self._end)
         if rule.action == "require-tls":
-            return [_tls_finding(rule, self._transaction, step)]
-        return [_finding(rule, self._matches)]
+            return [tls_finding(rule, self._transaction, step)]
+        return [finding(rule, self._matches)]
 
     def _do(self, rule: Rule, step: str) -> None:
         """What is done beside what the findings come to."""
@@ -342,56 +338,7 @@ class _Message:
         )
 
 
-def _tls_finding(rule: Rule, transaction: Transaction, step: str) -> Finding:
-    """What the leg to the backend must have; a refusal where the client's has too little.
-
-    530 asks for STARTTLS where the client may still begin anew (RFC 3207 section 4).
-    """
-    detail = f"rule {rule.name}{_owner(rule)} asks for TLS, {rule.tls_level}, to the {rule.leg}{_note(rule)}"[:1000]
-    protects = rule.tls_level if rule.leg != "client" else ""
-    tls = transaction.session.tls
-    if rule.leg == "backend" or tls is not None and (rule.tls_level == "encrypted" or level_of(tls) == "verified"):
-        return Finding(rule.name, "note", detail=detail, protects=protects)
-    text = "Encryption is required" if tls is None else "A client certificate that can be verified is required"
-    code = 530 if tls is None and step not in ("header", "end") else 550
-    return Finding(rule.name, "reject", text, detail, code=code, enhanced="5.7.10")
-
-
-def _owner(rule: Rule) -> str:
-    return f", of {rule.owner}" if rule.owner else ""
-
-
-def _note(rule: Rule) -> str:
-    return f": {rule.note}" if rule.note else ""
-
-
 def _why(failure: Failure) -> tuple[None, str]:
     if failure.trap(TimeoutError, ServiceFailed) is TimeoutError:
         return None, f"no answer within {EXAMINE_S:.0f} s"
     return None, failure.getErrorMessage()
-
-
-def _finding(rule: Rule, matches: Sequence[Match]) -> Finding:
-    does = f" changes it ({rule.action})" if rule.change is not None else _DOES.get(rule.action, "")
-    detail = f"rule {rule.name}{_owner(rule)}{does}{_note(rule)}"
-    if rule.condition.needs_search:
-        detail = "; ".join([detail, *_evidence(rule, matches)])
-    return Finding(
-        rule.name,
-        rule.action if rule.action in _DECIDES else "note",
-        rule.text,
-        detail[:1000],
-        code=rule.code,
-        enhanced=rule.enhanced,
-    )
-
-
-def _evidence(rule: Rule, matches: Sequence[Match]) -> list[str]:
-    """What was found of what a rule asks for, masked; each detector as sure as it is."""
-    names = {name.name for part in rule.asked.values() for name in part.names}
-    is_all = any(part.is_all for part in rule.asked.values())
-    surest: dict[str, Match] = {}
-    for match in matches:
-        if is_all or match.detector in names or match.group in names:
-            surest.setdefault(match.detector, match)
-    return [told(match) for match in surest.values()]
