@@ -81,9 +81,9 @@ class ServerTLS:
         if name is None:
             return
         text = name.decode("ascii", "replace").lower().rstrip(".")
-        context = self._exact.get(text) or self._wildcards.get(text.partition(".")[2])
-        if context is not None and context is not connection.getcontext():
-            connection.set_context(context)
+        wanted = self._exact.get(text) or self._wildcards.get(text.partition(".")[2])
+        if wanted is not None and wanted is not connection.get_context():
+            connection.set_context(wanted)
 
     def connection(self) -> SSL.Connection:
         """A new server side."""
