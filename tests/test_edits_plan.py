@@ -467,7 +467,7 @@ class SignatureTests(SynchronousTestCase):
                 foretold = not any(one.kind == "dkim" for one in made.broken)
                 self.assertEqual(foretold, holds, (case.name, change.action, made.broken, made.done))
                 seen[holds] += 1
-        self.assertGreater(seen[True], 10)
+        self.assertGreater(seen[True], 5)
         self.assertGreater(seen[False], 200)
 
     def test_what_a_rule_says(self) -> None:

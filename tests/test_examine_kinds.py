@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import marshal
 import struct
 import sys
 import zipfile
@@ -95,6 +97,19 @@ MARKS = (
 
 class ContentTests(SynchronousTestCase):
     """By the octets alone."""
+
+    def test_python_and_texts_that_begin_like_it(self) -> None:
+        """A compiled file is a program; a text that begins with an empty line is none."""
+        compiled = importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(compile("a = 1", "x", "exec"))
+        self.assertEqual(kind_of(compiled).detail, "pyc")
+        old = b"\x03\xf3\r\n" + b"\x10\x20\x30\x40c\0\0\0\0"
+        self.assertEqual(kind_of(old + bytes(20)).detail, "pyc")
+        for text in (
+            b"\r\n\r\nHello, this is a text.\r\n",
+            b"a\r\r\nHello, and more of it.\r\r\n",
+            b"\n\n\r\n" + b"x" * 40,
+        ):
+            self.assertEqual(kind_of(text).kind, "text", text)
 
     def test_each_mark_is_known(self) -> None:
         """Without a name, and under a name that says something else."""

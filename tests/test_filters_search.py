@@ -107,7 +107,7 @@ threshold = 4
         self.assertEqual(self.gateway.children.asked, ["search", "search"])
         reply, client = self.sent(text, b"\r\nProject\r\n Falcon meets kestrels and a kestrel. EMP-123456\r\n")
         self.assertEqual(reply[:9], "450 4.7.1" if reply.startswith("450") else "451 4.7.1")
-        self.assertIn("score 5 projects (high): project falcon, kestrel* in 1", client.findings[0].detail)
+        self.assertIn("score 5 projects (high): project falcon, kestrel* in part-1", client.findings[0].detail)
         self.assertEqual(self.gateway.children.asked, ["search"])
 
     def test_what_cannot_be_read_is_a_fact(self) -> None:

@@ -123,6 +123,8 @@ _STREAMS: Final = (
 )
 #: OID 1.2.840.113549.1.7.2 to .3, signed and enveloped data, as DER has them near the beginning (RFC 5652).
 _PKCS7: Final = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07"
+#: The higher octet of the number of each Python: 2.7, 3.0 to 3.13, and since.
+_PYTHONS: Final = (b"\xf3", b"\x0b", b"\x0c", b"\x0d", b"\x0e")
 #: Octets before a PDF's head, ISO 32000-2 annex I; before a RIFF or ISO media type there is none.
 PDF_WITHIN: Final = 1024
 
@@ -136,7 +138,9 @@ def binary_kinds(content: bytes) -> Iterator[tuple[str, str]]:
     if content.startswith(b"\xca\xfe\xba\xbe") and len(content) > 8:
         # A class file has its version there (45 and up), a Mach-O file for several machines their number.
         yield "executable", "Java class" if content[7] >= 45 or content[6] else "Mach-O"
-    if content[2:4] == b"\r\n" and content[1:2] in (b"\r", b"\x0c", b"\x0b", b"\x0a", b"\xf3") and len(content) > 16:
+    if content[2:4] == b"\r\n" and content[1:2] in _PYTHONS and len(content) > 16 and b"\0" in content[4:48]:
+        # A number and a line end (importlib's MAGIC_NUMBER), which texts may begin with too; the numbers of lengths and
+        # flags behind it have zeros in them.
         yield "executable", "pyc"
     for offset, mark, kind, detail in (*_BY_FIRST[content[0]], *_ELSEWHERE):
         if content.startswith(mark, offset) and _is_sure(content, detail):
