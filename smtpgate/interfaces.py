@@ -441,6 +441,28 @@ class IVault(Interface):
         """A letter is over; `fates` as in `post`."""
 
 
+class ITickets(Interface):
+    """Where tickets are (`policy.ticket`). Each call but the first two gives a Deferred, and fails with `StoreFailed`;
+    `state.ticket_store` says more of each."""
+
+    on_way = Attribute("a set of ids: tickets with which a message is on its way")
+
+    def key(rule, sender, recipients, digest):
+        """By which a message is known when it comes again."""
+
+    def fresh_id():
+        """Of a new ticket."""
+
+    def find(key):
+        """The newest ticket of a message, or None."""
+
+    def put(ticket):
+        """Write one."""
+
+    def change(id, before, state, expires, reason, decided_by):
+        """Another state, where it is in one of those in `before`."""
+
+
 class ISpoolStore(Interface):
     """Where bodies that do not fit in memory are kept."""
 

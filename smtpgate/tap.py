@@ -185,6 +185,7 @@ class Gateway(Service):
         """State folder and sockets: what can fail, fails here, before the reactor runs."""
         from smtpgate.state.folder import StateError, StateFolder
         from smtpgate.state.register_store import REGISTERED, RegisterStore
+        from smtpgate.state.ticket_store import TicketStore
 
         super().privilegedStartService()
         settings = self._first
@@ -195,13 +196,16 @@ class Gateway(Service):
             self._open_stores()
             secret = self.state.secret("ledger")
             self.register = RegisterStore(self.state.path, self.state.secret(REGISTERED))
+            self.tickets = TicketStore(self.database, self.state.secret("links"))
         except (StateError, OSError) as error:
             self._die(EXIT_STATE, str(error))
         self.poller = make_poller(self.reactor)
         self.keeper = Timekeeper(self.reactor)
         self.reputation = Reputation(time.time, lambda: self.control.settings)
         table = self.memory_store.table
-        self.provisions = Provisions(self.reactor, self.tell, self.in_thread, table, self.reputation, self.register)
+        self.provisions = Provisions(
+            self.reactor, self.tell, self.in_thread, table, self.reputation, self.register, self.tickets
+        )
         self.connector = Connector(self.poller, self.reactor)
         ledger = Ledger(secret, time.time, self.ledger_store)
         ledger.load(Row(**row) for row in self.ledger_rows)
@@ -221,6 +225,7 @@ class Gateway(Service):
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
         self.engine.vault = self.vault
+        self.control.tickets.store = self.tickets
         self.outbox = self.engine.outbox = Outbox(self.engine, self.vault, self.control.current)
         self.roads = Roads(self.control.tls.reports, time.time, self.reactor)
         counted: dict[str, Counted] = {
@@ -359,6 +364,7 @@ class Gateway(Service):
         self.engine.ledger.expire()
         self.ledger_store.expire(time.time())
         self.history_store.expire(time.time())
+        self.tickets.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)
         self.memory_store.expire()
         self.counter_store.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)

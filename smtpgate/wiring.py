@@ -49,11 +49,13 @@ class Provisions:
         table: Callable[[str], Any],
         senders: Any,
         registered: Any = None,
+        tickets: Any = None,
     ) -> None:
         """
         :param table: the store of what filters remember, by name (`state.memory_store.MemoryStore.table`)
         :param senders: an `interfaces.ISenders`
         :param registered: an `interfaces.IRegister`
+        :param tickets: an `interfaces.ITickets`
         """
         self._reactor = reactor
         self._tell = tell
@@ -61,6 +63,7 @@ class Provisions:
         self._table = table
         self._senders = senders
         self._registered = registered
+        self._tickets = tickets
         self._memory = Memory(reactor)
         self._http = HTTPClient(reactor)
         self._lent: dict[Hashable, _Lent] = {}
@@ -82,8 +85,11 @@ class Provisions:
             self._memory,
             self._senders,
             self._registered,
+            self._tickets,
         )
-        known = FilterSettings(settings.hostname, settings.local_domains, settings.trusted_relays)
+        known = FilterSettings(
+            settings.hostname, settings.local_domains, settings.trusted_relays, settings.admin.public_url
+        )
         examination = Examination({"limits": attrs.asdict(content)}, content.time_s)
 
         def give_back() -> None:

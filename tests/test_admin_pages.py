@@ -211,7 +211,7 @@ class WordTests(PageCase):
         """By a sum of scores, or by one check."""
         for finding, score, wanted in (
             (Finding("scores", "tag", filter="scores"), 6.5, "Our checks marked it, with 6.5 points."),
-            (Finding("dde", "quarantine", filter="attachments"), 0.0, "for the quarantine: “attachments” found “dde”."),
+            (Finding("dde", "tag", filter="attachments"), 0.0, "Our checks marked it: “attachments” found “dde”."),
         ):
             facts = make_session()
             facts.transactions[0].verdict = Verdict(finding.action, finding, score)

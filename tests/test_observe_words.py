@@ -26,6 +26,9 @@ class VerdictTests(SynchronousTestCase):
                 "deferred": "defer",
                 "aborted": "abort",
                 "unknown": "error",
+                "held": "quarantine",
+                "discarded": "discard",
+                "redirected": "redirect",
             },
         )
 

@@ -80,7 +80,7 @@ class Digests:
     def _failed(self, failure: Any) -> None:
         self._is_at_work = False
         failure.trap(Refused, StoreFailed)
-        self._tell("digest.failed", "error", f"no digests could be sent: {failure.value}", 0)
+        self._control.engine.tell(Happened("digest.failed", "error", f"no digests could be sent: {failure.value}"))
 
     async def _work(self) -> None:
         now = self._control.engine.wall()
@@ -101,7 +101,8 @@ class Digests:
         for address, messages in by_address.items():
             await self._post(address, messages, now)
         if by_address:
-            self._tell("digest.sent", "info", f"{len(by_address)} digests", len(by_address))
+            count = len(by_address)
+            self._control.engine.tell(Happened("digest.sent", "info", f"{count} digests", (("count", count),)))
             self._control.engine.outbox.wake()
         return len(by_address)
 
@@ -198,9 +199,6 @@ class Digests:
             "action": "Deliver it to me" if action == "release" else "Ask for it",
             "url": f"{settings.admin.public_url}/held/{token}",
         }
-
-    def _tell(self, name: str, level: str, message: str, count: int) -> None:
-        self._control.engine.tell(Happened(name, level, message, (("count", count),) if count else ()))
 
 
 def due_at(minutes: tuple[int, ...], now: float) -> float:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, quarantine, register, search, traffic
+from smtpgate.cli import access, commands, plugin, policy, quarantine, register, search, tickets, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
+from smtpgate.policy.ticket import STATES as TICKET_STATES
 from smtpgate.policy.tls_report import day_of
 
 ROLES = ("owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor")
@@ -103,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
     verb("filters", commands.filters)
     verb("rules", policy.rules)
     _quarantine(verbs, verb)
+    _tickets(verbs, verb)
     verb("tls-report", policy.tls_report).add_argument(
         "--date", type=_as(day_of), metavar="DAY", help="as 2026-11-27, in UTC; without it the last one"
     )
@@ -216,6 +218,16 @@ def _quarantine(verbs: Any, verb: Any) -> None:
 
 
 _HELD = "Mail that is held back: list, show, content, release, delete, deny, forward."
+
+
+def _tickets(verbs: Any, verb: Any) -> None:
+    words = "Refusals that their senders may do something about: list, grant, deny."
+    actions = verbs.add_parser("ticket", help=words, description=words).add_subparsers(required=True, metavar="ACTION")
+    one = verb("list", tickets.tickets, actions)
+    one.add_argument("--state", default="", choices=TICKET_STATES, help="only this state")
+    one.add_argument("--limit", type=_whole(500), default=50, metavar="N", help="at most 500; without it 50")
+    for name, run in (("grant", tickets.grant), ("deny", tickets.deny)):
+        verb(name, run, actions).add_argument("reference", metavar="REFERENCE", help="as `ticket list` shows it")
 
 
 def _access(verbs: Any, verb: Any) -> None:

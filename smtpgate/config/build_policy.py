@@ -43,7 +43,9 @@ def rule(number: int, table: RuleTable, faults: list[Fault], key: str = "rules")
     if len(faults) > before:
         return None
     unless = "" if table.unless == _NEVER else table.unless
-    condition = _try(lambda: compile(table.when, unless), (*where, "when"), faults)
+    # Whether it is the same message shows when all of it is there.
+    at = "end" if table.self_service else ""
+    condition = _try(lambda: compile(table.when, unless, at), (*where, "when"), faults)
     if condition is None:
         return None
     if not _fits(table, condition.step, where, faults):
@@ -76,6 +78,7 @@ def rule(number: int, table: RuleTable, faults: list[Fault], key: str = "rules")
         build_edits.parts(table),
         {"when": asked(table.when), **({"unless": asked(unless)} if unless else {})} if condition.needs_search else {},
         key,
+        table.self_service or "",
     )
 
 
@@ -128,6 +131,8 @@ def _places(table: RuleTable, where: Where, faults: list[Fault]) -> None:
         fault("backend", f"{action} sends nothing", "remove it, or use route")
     if table.held_as and table.action not in ("quarantine", "copy"):
         fault("held_as", f"{action} holds nothing in a class of one's own", "remove it, or use quarantine or copy")
+    if table.self_service and table.action != "reject":
+        fault("self_service", f"{action} refuses nothing", "remove it, or use reject")
     if not table.strict and table.action not in COPYING:
         fault("strict", f"{action} keeps no copy", "remove it")
 

@@ -168,3 +168,16 @@ def digests_have_links(tree: Settings) -> Iterator[Fault]:
             "links of digests can be read and used by whoever reads along",
             "put a proxy with TLS in front, and write https://",
         )
+
+
+def refusals_have_links(tree: Settings) -> Iterator[Fault]:
+    """A link in a refusal must lead somewhere."""
+    for rule in tree.rules:
+        if rule.self_service and not tree.admin.public_url and rule.mode != "off":
+            yield Fault(
+                (rule.table, rule.number, "self_service"),
+                "its link needs an address that senders reach",
+                'write public_url = "https://gate.example.com" in [admin]',
+                rests_on=(("admin", "public_url"),),
+                keys=(),
+            )

@@ -40,6 +40,7 @@ class Rule:
     :ivar leg: of `require-tls`: backend, client or both
     :ivar change: what it does to the message; None: nothing but what `subject_tag` and `headers` say
     :ivar parts: of `strip` and `replace`: holds for a message with the one attachment that is asked about
+    :ivar self_service: reason, approval or ""
     :ivar asked: what `when` and `unless` ask for of what is found in texts
     :ivar table: rules, or packs for one that a pack stands for
     """
@@ -71,6 +72,7 @@ class Rule:
     parts: Expression | None = None
     asked: Mapping[str, Asked] = attrs.field(factory=dict)
     table: str = "rules"
+    self_service: str = ""
 
 
 @attrs.frozen

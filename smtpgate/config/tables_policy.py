@@ -51,6 +51,13 @@ class RuleTable(Table):
         shown="Refused by policy",
         example='"550 5.7.1 Programs are not accepted by mail"',
     )
+    self_service: Literal["reason", "approval"] | None = key(
+        None,
+        "With reject: the reply has a link, where the sender says why it must go or asks for approval; then it passes "
+        "once.",
+        shown="no link",
+        example='"reason"',
+    )
     to: MailAddresses = key([], "Who gets it, with redirect, bcc and journal.", example='["audit@example.net"]')
     backend: str = key(
         "",

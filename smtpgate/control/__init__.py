@@ -22,6 +22,7 @@ from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.routing import explain_route
+from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
 from smtpgate.control.traffic import Traffic
 from smtpgate.control.views import (
@@ -99,6 +100,7 @@ class Control:
         self.outcomes = Outcomes(engine.wall)
         self.policy = Policy(engine.wall, self.current)
         self.quarantine = Quarantine(engine, self.current, self._did)
+        self.tickets = Tickets(engine.wall, self._did)
         self.tls = TLSWatch(engine.wall, self.current)
 
     def current(self) -> Revision:

@@ -15,5 +15,6 @@ JOBS: Final[Mapping[str, str]] = MappingProxyType(
         "search": "smtpgate.examine.dlp.search:search",
         "patterns": "smtpgate.examine.patterns:scan",
         "edit": "smtpgate.edits.plan:edit",
+        "sameness": "smtpgate.examine.sameness:digest",
     }
 )

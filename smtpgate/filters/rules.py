@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from smtpgate.config.model_policy import COPYING, RULES, Rule
 from smtpgate.edits.wanted import Target
 from smtpgate.examine.facts import Facts, File
-from smtpgate.filters import editing
+from smtpgate.filters import editing, selfservice
 from smtpgate.filters.base import Filter
 from smtpgate.filters.rule_findings import finding, tls_finding
 from smtpgate.filters.search import searched
@@ -87,7 +87,11 @@ class Rules(Filter):
         self.needs_facts = any(rule.condition.needs_content for rule in self.rules)
         self.needs_registered = any(rule.condition.needs_registered for rule in self.rules)
         self.needs_search = any(rule.condition.needs_search for rule in self.rules)
-        self.needs_content = self.needs_facts or self.needs_registered or self.needs_search or self.edits_body
+        #: Those whose refusals have a link, by name.
+        self.served = {rule.name: rule for rule in self.rules if rule.self_service} if mode == "enforce" else {}
+        self.needs_content = (
+            self.needs_facts or self.needs_registered or self.needs_search or self.edits_body or bool(self.served)
+        )
         # Twice, for alternatives, and as numbers or quoted-printable in the worst case.
         self.growth_octets = sum(
             1000 + 6 * len(rule.change.text + rule.change.html) for rule in changing if rule.change
@@ -198,6 +202,8 @@ class _Message:
             self._take(section)
         self._known |= values.at_end(facts, transaction.octets, found, registered, in_texts)
         said = self._judge("end")
+        if said and parent.served:
+            said = await selfservice.settle(services, transaction, said, parent.served)
         if parent.tags_at == "end":
             said = self._tag(section, said)
         due = [rule for _, rule in sorted(self._due.items()) if rule.action != "headers"]

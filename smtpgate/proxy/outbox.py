@@ -106,7 +106,7 @@ class Outbox:
             self._unknown(done, [one.address for one in letter.recipients if one.state == "waiting"])
             await self._vault.done(done.letter, done.fates)
         else:
-            self._tell("outbox.repeated", "warning", letter, done.why + ", and is sent again")
+            self._engine.tell(Happened("outbox.repeated", "warning", *_said(letter, done.why + ", and is sent again")))
             again = attrs.evolve(letter, state="waiting", due=self._engine.wall(), told=done.why)
             await self._vault.post(again, {})
 
@@ -173,7 +173,7 @@ class Outbox:
 
     def _broke(self, letter: Letter, error: BaseException) -> None:
         """A fault of ours, or of the store: the row says how far it had come, and is looked at again later."""
-        self._tell("outbox.broke", "error", letter, f"{type(error).__name__}: {error}")
+        self._engine.tell(Happened("outbox.broke", "error", *_said(letter, f"{type(error).__name__}: {error}")))
         self._engine.clock.callLater(_STORE_S, self._over, letter, None)
 
     def _over(self, letter: Letter, _: object) -> None:
@@ -337,7 +337,7 @@ class Outbox:
         state = "unknown" if done.letter.kind == "release" else "waiting"
         for address in addresses:
             self._mark(done, address, state, done.why)
-        self._tell("outbox.unknown", "warning", done.letter, done.why)
+        self._engine.tell(Happened("outbox.unknown", "warning", *_said(done.letter, done.why)))
 
     async def _settle(self, done: _Try, settings: Settings) -> None:
         """Write what came of a try."""
@@ -349,7 +349,9 @@ class Outbox:
         if waiting and not done.is_final and now + wait_s <= letter.expires:
             again = attrs.evolve(letter, state="waiting", due=now + wait_s, tries=letter.tries + 1, told=done.why[:500])
             await self._vault.post(again, done.fates)
-            self._tell("outbox.deferred", "info", again, f"{done.why}; again in {wait_s:.0f} s")
+            self._engine.tell(
+                Happened("outbox.deferred", "info", *_said(again, f"{done.why}; again in {wait_s:.0f} s"))
+            )
             return
         if waiting:
             # No further try: for a release they are as they were, of all else nobody has it.
@@ -361,9 +363,9 @@ class Outbox:
             await self._return(done, settings, [one for one in done.letter.recipients if one.state == "refused"])
         await self._vault.done(done.letter, done.fates)
         if refused:
-            self._tell("outbox.failed", "error", letter, done.why)
+            self._engine.tell(Happened("outbox.failed", "error", *_said(letter, done.why)))
         else:
-            self._tell("outbox.sent", "info", letter, done.why or "delivered")
+            self._engine.tell(Happened("outbox.sent", "info", *_said(letter, done.why or "delivered")))
 
     async def _return(self, done: _Try, settings: Settings, recipients: list[Addressee]) -> None:
         """Mail of which there may be no other copy is held."""
@@ -390,17 +392,19 @@ class Outbox:
         )
         await self._vault.keep([message], [])
 
-    def _tell(self, name: str, level: str, letter: Letter, why: str) -> None:
-        fields: list[tuple[str, object]] = [
-            ("letter", letter.id),
-            ("kind", letter.kind),
-            ("msg_id", letter.message),
-            ("recipients", len(letter.recipients)),
-            ("tries", letter.tries),
-        ]
-        if letter.held:
-            fields.append(("held", letter.held))
-        self._engine.tell(Happened(name, level, f"{letter.kind} {letter.id}: {why[:300]}", tuple(fields)))
+
+def _said(letter: Letter, why: str) -> tuple[str, tuple[tuple[str, object], ...]]:
+    """What an event about a letter says, and its fields."""
+    fields: list[tuple[str, object]] = [
+        ("letter", letter.id),
+        ("kind", letter.kind),
+        ("msg_id", letter.message),
+        ("recipients", len(letter.recipients)),
+        ("tries", letter.tries),
+    ]
+    if letter.held:
+        fields.append(("held", letter.held))
+    return f"{letter.kind} {letter.id}: {why[:300]}", tuple(fields)
 
 
 #: No route leads to a recipient of a letter.

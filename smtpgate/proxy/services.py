@@ -6,6 +6,7 @@ transaction, what is shared over several, and the examination of a message in a 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ class FilterSettings:
     hostname: str = ""
     local_domains: DomainList = NO_DOMAINS
     trusted_relays: NetworkList = NO_NETWORKS
+    public_url: str = ""
 
 
 @attrs.frozen
@@ -53,6 +55,10 @@ class Ports:
     senders: Any
     #: An `interfaces.IRegister`; None where nothing can be registered.
     registered: Any = None
+    #: An `interfaces.ITickets`; None where no refusal has a link.
+    tickets: Any = None
+    #: Seconds since the epoch.
+    wall: Callable[[], float] = time.time
 
 
 @attrs.frozen
@@ -86,6 +92,8 @@ class Services:
         self.table = ports.table
         self.senders = ports.senders
         self.settings = settings
+        self.tickets = ports.tickets
+        self.wall = ports.wall
         self._registered = ports.registered
         self._children = ports.children
         self._memory = ports.memory

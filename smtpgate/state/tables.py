@@ -162,6 +162,25 @@ letters = sa.Table(
     sa.Index("ix_letters_due", "state", "due"),
 )
 
+tickets = sa.Table(
+    "tickets",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("key", sa.String, nullable=False, index=True),
+    sa.Column("rule", sa.String, nullable=False),
+    sa.Column("mode", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("expires", sa.Float, nullable=False, index=True),
+    sa.Column("message", sa.String, nullable=False, index=True),
+    sa.Column("sender", sa.String, nullable=False),
+    sa.Column("recipients", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("text", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("decided_by", sa.String, nullable=False),
+)
+
 counters = sa.Table(
     "counters",
     metadata,
