@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-filters clean
+.PHONY: help venv run test check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-filters clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -21,6 +21,9 @@ help:
 	@echo "make accuracy  how much spam and phishing is found, at how many false alarms"
 	@echo "make bench     speed beside other gateways, where the bench is there"
 	@echo "make bench-limits  cost of limits: many keys against few, and seven limits against none"
+	@echo "make bench-rules  500 rules on a message; a message of 100 MB with rules about envelope and header"
+	@echo "make bench-content  what a mail of 10 MB takes when it is searched, by kind"
+	@echo "make bench-held  lists of a million held messages"
 	@echo "make bench-filters  cost of the filters beside Haraka and rspamd under Postfix; as root"
 	@echo "make docs      write the generated documents anew"
 
@@ -101,6 +104,19 @@ bench-limits: venv
 		--target tests/bench/smtpgate.toml --target tests/bench/limits.toml --cases tput --sessions 50 \
 		--repeats 5 --seconds 1 --json var/bench-limits.json; \
 	else echo "skipped: no $(BENCH)/run.py"; fi
+
+bench-rules: venv
+	$(BIN)/python -m tests.bench.rules
+	@if [ -f $(BENCH)/run.py ]; then mkdir -p var && $(PYTHON) $(BENCH)/run.py --peers none \
+		--target tests/bench/smtpgate.toml --target tests/bench/rules.toml --cases big,tput --sessions 50 \
+		--json var/bench-rules.json; \
+	else echo "skipped: no $(BENCH)/run.py"; fi
+
+bench-content: venv
+	$(BIN)/python -m tests.bench.content
+
+bench-held: venv
+	$(BIN)/python -m tests.bench.held
 
 # Haraka is looked for in $(HARAKA); what it needs there is said where it is missing.
 HARAKA ?= var/haraka

@@ -20,6 +20,7 @@ import attrs
 from smtpgate.edits import banner, foretell, removal
 from smtpgate.edits.outline import CannotEdit, Outline
 from smtpgate.edits.wanted import Change, from_plain
+from smtpgate.examine.mapped import whole
 from smtpgate.message.splice import Splice, apply, compose
 
 #: What can be done to a part.
@@ -88,7 +89,7 @@ def edit(content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
 
     :param request: `changes` as `wanted.to_plain` gives them, and `values` of placeholders
     """
-    return to_plain(plan(bytes(content), [from_plain(one) for one in request["changes"]], request["values"]))
+    return to_plain(plan(whole(content), [from_plain(one) for one in request["changes"]], request["values"]))
 
 
 def plan(content: bytes, changes: Sequence[Change], values: Mapping[str, str]) -> Plan:

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import attrs
 
+from smtpgate.examine.mapped import whole
 from smtpgate.examine.reading import Limits, Reading, read, read_file
 from smtpgate.examine.rowmatch import COLUMNS, Table, build
 from smtpgate.examine.winnow import HASH_OCTETS, PLACE_OCTETS, Marks, sketch
@@ -46,7 +47,7 @@ def find(content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     limits = Limits.of(request)
     # Some of the time is for the look, and the rest for the child to answer in.
     ends = time.monotonic() + limits.time_s * 0.85
-    reading = read(bytes(content), attrs.evolve(limits, time_s=limits.time_s * 0.5))
+    reading = read(whole(content), attrs.evolve(limits, time_s=limits.time_s * 0.5))
 
     def check() -> None:
         if time.monotonic() > ends:

@@ -20,6 +20,7 @@ from smtpgate.examine.facts import Facts, File, Text, to_plain
 from smtpgate.examine.facts import Part as PartFact
 from smtpgate.examine.files import Context, look_at_file
 from smtpgate.examine.kinds import kind_of
+from smtpgate.examine.mapped import whole
 from smtpgate.examine.markup import Markup, look_at_markup
 from smtpgate.examine.names import look_at_names
 from smtpgate.examine.passwords import likely
@@ -81,7 +82,7 @@ def make_ready() -> None:
 
 def look(content: Any, request: dict[str, Any]) -> dict[str, Any]:
     """The job: facts as plain values."""
-    plain: dict[str, Any] = to_plain(examine(bytes(content), Limits.of(request)))
+    plain: dict[str, Any] = to_plain(examine(whole(content), Limits.of(request)))
     return plain
 
 

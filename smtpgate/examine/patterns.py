@@ -28,6 +28,7 @@ import attrs
 from smtpgate.examine.budget import Budget, Member
 from smtpgate.examine.calendars import look_at_calendar
 from smtpgate.examine.kinds import kind_of
+from smtpgate.examine.mapped import whole
 from smtpgate.examine.signeddata import signed_content
 from smtpgate.message.mime import MimeLimits, walk
 
@@ -122,7 +123,7 @@ def scan(content: Any, request: dict[str, Any]) -> dict[str, Any]:
             _kept.popitem(last=False)
     _kept.move_to_end(digest)
     search = _Search(rules, Limits.of(request))
-    search.run(bytes(content))
+    search.run(whole(content))
     return answer | {"matches": list(search.matches.values()), "limits": list(search.limits)}
 
 

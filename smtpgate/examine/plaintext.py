@@ -48,6 +48,8 @@ _BLOCKS: Final = frozenset(
 )  # fmt: skip
 _CELLS: Final = frozenset({"td", "th"})
 _NO_ZERO: Final = dict.fromkeys(map(ord, ZERO_WIDTH))
+#: Bits of text that are kept before they are joined.
+_BITS: Final = 4096
 _FOLD: Final = re.compile(r"\r?\n[ \t]")
 _LIST_ESCAPE: Final = re.compile(r"\\([nN,;\\])")
 
@@ -109,47 +111,74 @@ def _no_check() -> None:
 def page(text: str, check: Callable[[], None] = _no_check) -> Iterator[tuple[str, str]]:
     """(source, text) of a page: what is seen, what is not, and what stands aside. What a tree is too small for is
     taken as seen."""
-    markup = look_at_markup(text)
+    first = text[:TREE_LETTERS]
+    markup = look_at_markup(first)
     yield "html", markup.text
     yield "hidden", markup.hidden
-    yield "aside", tagless(text[:TREE_LETTERS], check)[1]
+    yield "aside", tagless(first, check)[1]
     if len(text) > TREE_LETTERS:
-        rest, aside = tagless(text[TREE_LETTERS:], check)
+        rest, aside = tagless(text, check, begin=TREE_LETTERS)
         yield "html", rest
         yield "aside", aside
 
 
-def tagless(text: str, check: Callable[[], None] = _no_check, values: re.Pattern[str] = _VALUE) -> tuple[str, str]:
+class _Bits:
+    """A text that comes in bits: each takes ten times the memory of its letters, so that they are joined soon."""
+
+    def __init__(self, between: str = "") -> None:
+        self._between = between
+        self._last: list[str] = []
+        self._done: list[str] = []
+
+    def add(self, bit: str) -> None:
+        self._last.append(bit)
+        if len(self._last) > _BITS:
+            self._done.append(self._between.join(self._last))
+            self._last.clear()
+
+    def text(self) -> str:
+        return self._between.join((*self._done, *self._last))
+
+
+def tagless(
+    text: str, check: Callable[[], None] = _no_check, values: re.Pattern[str] = _VALUE, begin: int = 0
+) -> tuple[str, str]:
     """What stands between the tags of a page, and what stands in them, in comments and in scripts.
 
     :param check: asked every now and then; may raise to end it
     :param values: finds the values of attributes that people write; `ANY_VALUE` for XML, whose names may be any
+    :param begin: what stands before is passed over
     """
-    shown: list[str] = []
-    aside: list[str] = []
-    at = 0
-    for count, found in enumerate(_PIECE.finditer(text)):
+    shown, asides = _Bits(), _Bits("\n")
+    at = begin
+
+    def aside(bit: str) -> None:
+        if bit.strip():
+            asides.add(bit)
+
+    for count, found in enumerate(_PIECE.finditer(text, begin)):
         if count % 4096 == 0:
             check()
         if found.start() > at:
-            shown.append(html.unescape(text[at : found.start()]))
+            shown.add(html.unescape(text[at : found.start()]).translate(_NO_ZERO))
         at = found.end()
         if found[1] is not None:
-            aside.append(found[1])
+            aside(found[1])
             continue
         if found[2] is not None:
-            aside.append(html.unescape(found[3]))
-            shown.append("\n")
+            aside(html.unescape(found[3]))
+            shown.add("\n")
             continue
         name = found[4].lower().lstrip("/")
         if name in _CELLS:
-            shown.append("\t" if found[4][:1] == "/" else "")
+            if found[4][:1] == "/":
+                shown.add("\t")
         elif name in _BLOCKS or values is ANY_VALUE:
-            shown.append("\n")
-        aside += [html.unescape(one[0] or one[1] or one[2]) for one in values.findall(found[5])]
-    shown.append(html.unescape(text[at:]))
-    plain = "".join(shown).translate(_NO_ZERO)
-    return plain, "\n".join(one for one in aside if one.strip())
+            shown.add("\n")
+        for one in values.finditer(found[5]):
+            aside(html.unescape(one[one.lastindex or 1]))
+    shown.add(html.unescape(text[at:]).translate(_NO_ZERO))
+    return shown.text(), asides.text()
 
 
 def fields(text: str) -> str:

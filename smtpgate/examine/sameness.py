@@ -11,13 +11,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from smtpgate.examine.mapped import whole
 from smtpgate.message.mime import walk
 from smtpgate.message.words import to_text
 
 
 def digest(content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     """The job: `digest`, SHA-256 in hex over all parts; `is_whole` false where a limit left some of them out."""
-    message = walk(bytes(content))
+    message = walk(whole(content))
     found = []
     for part in message.parts:
         if part.is_container or part.reading:

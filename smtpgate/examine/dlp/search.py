@@ -18,6 +18,7 @@ from smtpgate.examine.dlp.health import DICTIONARIES
 from smtpgate.examine.dlp.scan import Searcher
 from smtpgate.examine.dlp.tally import Tally
 from smtpgate.examine.dlp.terms import Dictionary, Terms, TermTally
+from smtpgate.examine.mapped import whole
 from smtpgate.examine.reading import Limits, read
 
 #: Sets of detectors that a child keeps compiled: that of a revision, of the one before, and of filters.
@@ -50,7 +51,7 @@ def search(content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     ready = _made_ready(request)
     if ready is None:
         return {"status": "unknown"}
-    reading = read(bytes(content), Limits.of(request))
+    reading = read(whole(content), Limits.of(request))
     tally = Tally()
     terms = TermTally(ready.terms) if ready.terms is not None else None
     for piece in reading.pieces:
