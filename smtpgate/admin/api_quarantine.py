@@ -51,7 +51,8 @@ async def list_of(ask: Ask, wanted: Mapping[str, Any], limit: int, before: str) 
     more = len(found) > limit
     return q.HeldList(
         items=[q.held_model(one) for one in found[:limit]],
-        total=await quarantine.count(wanted),
+        # What fits on one page is counted; the rest is looked for once more.
+        total=await quarantine.count(wanted) if more or before else len(found),
         totals=totals,
         has_more=more,
         next_cursor=found[limit - 1].id if more else None,

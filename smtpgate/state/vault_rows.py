@@ -137,35 +137,42 @@ _EXACT: Final = ("held_as", "state", "listener", "direction", "message")
 _PART: Final = ("sender", "subject", "client_ip")
 
 
-def _that_fit(query: Any, wanted: Mapping[str, Any]) -> Any:
-    columns = held.c
+def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
+    """Ids of those that fit. What most look for is in indexes: no row is read to find one."""
+    if "recipient" in wanted:
+        ids = held_recipients.c.id
+        query = sa.select(ids).where(held_recipients.c.address == _clean(wanted["recipient"].lower()))
+        if wanted.keys() - {"recipient", "since", "until"}:
+            query = query.join(held, held.c.id == ids)
+    else:
+        ids = held.c.id
+        query = sa.select(ids)
+    if before:
+        query = query.where(ids < _clean(before))
     for name, value in wanted.items():
         if name in _EXACT:
-            query = query.where(columns[name] == _clean(value))
+            query = query.where(held.c[name] == _clean(value))
         elif name in _PART:
-            query = query.where(columns[name].contains(_clean(value), autoescape=True))
-        elif name == "recipient":
-            own = sa.select(held_recipients.c.id).where(held_recipients.c.address == _clean(value.lower()))
-            query = query.where(columns.id.in_(own))
+            query = query.where(held.c[name].contains(_clean(value), autoescape=True))
         elif name == "asked":
-            query = query.where(columns.asked > 0)
+            query = query.where(held.c.asked > 0)
         elif name == "since":
-            query = query.where(columns.id >= fresh_id(value)[:8])
+            query = query.where(ids >= fresh_id(value)[:8])
         elif name == "until":
-            query = query.where(columns.id < fresh_id(value)[:8])
+            query = query.where(ids < fresh_id(value)[:8])
         elif name == "expires_before":
-            query = query.where(columns.expires < value)
-        else:
+            query = query.where(held.c.expires < value)
+        elif name != "recipient":
             raise StoreFailed(f"no messages can be looked for by {name}")
-    return query
+    return query, ids
 
 
 def search(connection: sa.Connection, wanted: Mapping[str, Any], limit: int, before: str) -> list[Held]:
     """Those that fit, the newest first."""
-    query = _that_fit(sa.select(held), wanted).order_by(held.c.id.desc()).limit(limit)
-    if before:
-        query = query.where(held.c.id < _clean(before))
-    return [_message(row) for row in connection.execute(query).mappings()]
+    query, ids = _ids(wanted, before)
+    some = query.order_by(ids.desc()).limit(limit)
+    rows = connection.execute(sa.select(held).where(held.c.id.in_(some)).order_by(held.c.id.desc()))
+    return [_message(row) for row in rows.mappings()]
 
 
 def count(connection: sa.Connection, wanted: Mapping[str, Any]) -> int:
@@ -176,8 +183,9 @@ def count(connection: sa.Connection, wanted: Mapping[str, Any]) -> int:
         query = sa.select(sa.func.coalesce(sa.func.sum(columns.count), 0))
         for name, value in exact.items():
             query = query.where(columns[name] == _clean(value))
-        return int(connection.execute(query).scalar() or 0)
-    return int(connection.execute(_that_fit(sa.select(sa.func.count()).select_from(held), wanted)).scalar() or 0)
+    else:
+        query = sa.select(sa.func.count()).select_from(_ids(wanted)[0].subquery())
+    return int(connection.execute(query).scalar() or 0)
 
 
 def totals(connection: sa.Connection) -> list[dict[str, Any]]:
