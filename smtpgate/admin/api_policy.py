@@ -16,7 +16,7 @@ from smtpgate.admin.wire import Answer
 
 
 class RuleModel(View):
-    """One rule, with how many messages it was true of since the start."""
+    """One rule, with how many messages it was true of."""
 
     name: str
     when: str

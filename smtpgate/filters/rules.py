@@ -103,14 +103,16 @@ class Rules(Filter):
 
     def transaction(self, transaction: Transaction) -> _Message | None:
         """Those that are about this message."""
-        session = transaction.session
-        direction = "in" if session.role == "mx" else "out"
-        asked = frozenset(
-            place
-            for place, rule in enumerate(self.rules)
-            if (not rule.listener or session.listener in rule.listener) and rule.direction in ("", direction)
-        )
+        direction = "in" if transaction.session.role == "mx" else "out"
+        asked = frozenset(place for place, rule in enumerate(self.rules) if is_about(rule, transaction))
         return _Message(self, transaction, asked) if asked or self.owned and direction == "in" else None
+
+
+def is_about(rule: Rule, transaction: Transaction) -> bool:
+    """Whether a rule is about mail of that listener and direction."""
+    session = transaction.session
+    direction = "in" if session.role == "mx" else "out"
+    return (not rule.listener or session.listener in rule.listener) and rule.direction in ("", direction)
 
 
 def _group(members: Sequence[tuple[int, Rule]]) -> Group:

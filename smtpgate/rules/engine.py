@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final
@@ -153,6 +153,18 @@ def _unsearched() -> Any:
 @functools.cache
 def _all() -> Any:
     return _environment(FACTS, True)
+
+
+@functools.cache
+def _but(name: str) -> Any:
+    """All facts of all steps but one."""
+    return _environment(tuple(fact for fact in FACTS if fact.name != name), name != HEADER.name)
+
+
+def speaks_of(condition: Expression, names: Iterable[str]) -> list[str]:
+    """Those of some facts, and of `header`, that a condition speaks of."""
+    quick = _quick(condition.text)
+    return [name for name in names if name in quick and _try(_but(name), quick) is None]
 
 
 class Known:

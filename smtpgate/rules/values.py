@@ -27,11 +27,11 @@ def at_mail(transaction: Transaction) -> dict[str, Any]:
         "direction": "in" if session.role == "mx" else "out",
         "listener": session.listener,
         "client_ip": session.client_ip,
-        "helo": _text(session.helo),
+        "helo": text(session.helo),
         "tls": session.tls.version if session.tls is not None else "",
         "tls_cipher": session.tls.cipher if session.tls is not None else "",
-        "tls_client_name": _text(session.tls.peer_name) if session.tls is not None and session.tls.is_verified else "",
-        "user": _text(session.user),
+        "tls_client_name": text(session.tls.peer_name) if session.tls is not None and session.tls.is_verified else "",
+        "user": text(session.user),
         "traffic_class": session.traffic_class,
         "sender": _address(transaction.sender),
         "sender_domain": transaction.sender.domain.lower(),
@@ -60,9 +60,9 @@ def fields_of(section: HeaderSection) -> dict[str, list[str]]:
 
 def at_header(section: HeaderSection) -> dict[str, Any]:
     """Once the header section is there."""
-    authors = [_text(one.address.lower()) for one in read(section, "from").mailboxes if one.address]
+    authors = [text(one.address.lower()) for one in read(section, "from").mailboxes if one.address]
     return {
-        "subject": _text(decode(section.first("subject"))),
+        "subject": text(decode(section.first("subject"))),
         "authors": authors,
         "author_domains": list(dict.fromkeys(one.rpartition("@")[2] for one in authors)),
     }
@@ -71,10 +71,10 @@ def at_header(section: HeaderSection) -> dict[str, Any]:
 def attachment(one: File) -> Any:
     """One file."""
     return record("Attachment")(
-        name=_text(one.names[0].lower() if one.names else ""),
+        name=text(one.names[0].lower() if one.names else ""),
         kind=one.kind,
-        detail=_text(one.detail),
-        media_type=_text(one.claimed),
+        detail=text(one.detail),
+        media_type=text(one.claimed),
         flags=sorted(one.flags),
         octets=one.octets,
         digest=one.digest,
@@ -105,11 +105,11 @@ def at_end(
         "attachments": [attachment(one) for one in files],
         "links": [
             record("Link")(
-                url=_text(one.url),
-                scheme=_text(one.scheme),
-                host=_text(one.host),
-                domain=_text(one.domain),
-                shown=_text(one.shown),
+                url=text(one.url),
+                scheme=text(one.scheme),
+                host=text(one.host),
+                domain=text(one.domain),
+                shown=text(one.shown),
                 source=one.source,
             )
             for one in links
@@ -118,7 +118,7 @@ def at_end(
             record("Fingerprint")(name=one.name, share=one.share, longest=one.longest) for one in known.fingerprints
         ],
         "rows": [
-            record("RowMatch")(table=one.table, rows=one.rows, columns=[_text(name) for name in one.columns])
+            record("RowMatch")(table=one.table, rows=one.rows, columns=[text(name) for name in one.columns])
             for one in known.rows
         ],
         "findings": [
@@ -146,20 +146,20 @@ def _searched(searched: Searched | None) -> dict[str, Any]:
                 count=one.count,
                 distinct=one.distinct,
                 score=one.score,
-                paths=[_text(path) for path in one.paths],
-                samples=[_text(sample) for sample in one.samples],
+                paths=[text(path) for path in one.paths],
+                samples=[text(sample) for sample in one.samples],
             )
             for one in matches
         ],
-        "unread": [record("Unread")(path=_text(path), why=why) for path, why in unread],
+        "unread": [record("Unread")(path=text(path), why=why) for path, why in unread],
         "is_read": searched is not None and not searched.unread,
     }
 
 
 def _address(path: Path) -> str:
-    return _text(str(path).lower())
+    return text(str(path).lower())
 
 
-def _text(text: str) -> str:
+def text(said: str) -> str:
     """As the engine takes it: half a surrogate pair is no text to it."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return said if said.isascii() else said.encode("utf-8", "replace").decode()
