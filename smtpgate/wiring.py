@@ -176,7 +176,7 @@ def rules_of(settings: Settings, services: Services, shadow: Services) -> list[U
     """
     uses = []
     for mode, given in (("enforce", services), ("shadow", shadow)):
-        rules = Rules(settings.rules, mode, given, settings.search)
+        rules = Rules(settings.rules, mode, given, settings.search, settings.groups.of)
         if rules.rules:
             uses.append(
                 Use(

@@ -49,6 +49,13 @@ class TextTests(SynchronousTestCase):
         text += rule("c", "size > 1", "require-tls", 'tls_level = "verified"')
         self.assertEqual([one.name for one in settings_of(text, self.at_work).rules], ["a", "b", "c"])
 
+    def test_it_may_name_groups(self) -> None:
+        """Those at work, with all who are in them; no others."""
+        at_work = loads(CONFIG + '[groups.board]\naddresses = ["ann@example.org", "<>"]\n', "/nowhere/gate.toml")
+        settings = settings_of(rule("a", "'board' in sender_groups"), at_work)
+        self.assertEqual(settings.groups, at_work.groups)
+        self.assertRaises(ConfigErrors, settings_of, rule("a", "'bard' in sender_groups"), at_work)
+
     def test_what_is_wrong_is_told_with_its_place(self) -> None:
         """In the text, wherever it stands; what is not closed too."""
         for text, line in ((rule("a", "siz > 1"), 3), ('[[rules]]\nname = "a', 2)):
@@ -144,6 +151,14 @@ class TrialTests(_Case):
         items = self.post("/rules/try", {"message": MAIL, "rules": text, "envelope": envelope})["items"]
         self.assertEqual([(one["answer"], one["ended_by"]) for one in items],
                          [("not-about", ""), ("true", ""), ("true", "ok")])  # fmt: skip
+
+    def test_for_whom_a_rule_is(self) -> None:
+        """One about other recipients or another sender is not asked."""
+        text = rule("for", "true", more='recipient = ["c@example.net"]')
+        text += rule("nobody", "true", more='recipient = ["x@example.net"]')
+        text += rule("by", "true", more='sender = ["example.com"]')
+        said = {name: answer for name, (answer, _) in self.said(rules=text).items()}
+        self.assertEqual(said, {"for": "true", "nobody": "not-about", "by": "not-about"})
 
     def test_what_is_asked_for(self) -> None:
         """One thing, with an envelope that makes sense."""

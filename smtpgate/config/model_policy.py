@@ -9,7 +9,7 @@ import attrs
 
 from smtpgate.config.patterns import NO_ADDRESSES, AddressList
 from smtpgate.edits.wanted import Change
-from smtpgate.rules.asked import Asked
+from smtpgate.rules.asked import Asked, Name
 from smtpgate.rules.engine import Expression
 
 #: The name under which rules stand in log and pages, as that of a filter.
@@ -41,6 +41,8 @@ class Rule:
     :ivar change: what it does to the message; None: nothing but what `subject_tag` and `headers` say
     :ivar parts: of `strip` and `replace`: holds for a message with the one attachment that is asked about
     :ivar asked: what `when` and `unless` ask for of what is found in texts
+    :ivar sender: who must have sent it; `recipient`: for whom, and then it is about that recipient; empty: anybody
+    :ivar groups: what `when` and `unless` name of groups
     :ivar table: rules, or packs for one that a pack stands for
     """
 
@@ -71,6 +73,17 @@ class Rule:
     parts: Expression | None = None
     asked: Mapping[str, Asked] = attrs.field(factory=dict)
     table: str = "rules"
+    sender: AddressList = NO_ADDRESSES
+    recipient: AddressList = NO_ADDRESSES
+    groups: Mapping[str, tuple[Name, ...]] = attrs.field(factory=dict)
+
+
+class Groups(dict[str, AddressList]):
+    """The groups of the configuration, by name."""
+
+    def of(self, local: str, domain: str) -> list[str]:
+        """The names of those that an address is in; the null sender is two empty texts."""
+        return [name for name, members in self.items() if members.matches(local, domain)]
 
 
 @attrs.frozen

@@ -101,6 +101,10 @@ def _before(at_work: Settings) -> str:
         lines += [f'role = "{listener.role}"']
         if listener.role != "mx":
             lines += ['relay_from = ["127.0.0.0/8"]']
+    lines += [
+        f"[groups.{json.dumps(name)}]\naddresses = {json.dumps(list(members.entries))}"
+        for name, members in at_work.groups.items()
+    ]
     lines += [f"[quarantine.classes.{json.dumps(name)}]" for name in at_work.quarantine.classes]
     return "\n".join(lines) + "\n"
 

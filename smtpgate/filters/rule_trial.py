@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from smtpgate.config.model import Settings
 from smtpgate.config.model_policy import RULES, Rule
 from smtpgate.filters.rule_findings import finding
-from smtpgate.filters.rules import EXAMINE_S, is_about
+from smtpgate.filters.rules import EXAMINE_S, is_about, is_for
 from smtpgate.filters.search import searched
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection
@@ -26,6 +26,7 @@ from smtpgate.policy.verdict import Finding
 from smtpgate.rules import values
 from smtpgate.rules.engine import ExpressionFailed, Known, speaks_of
 from smtpgate.rules.searching import NO_SEARCH, Search
+from smtpgate.rules.values import GroupsOf
 from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, REGISTERED, SEARCHED, STEPS
 from smtpgate.smtp.address import NULL_SENDER, Path, parse_path
 
@@ -48,7 +49,7 @@ class _Seen:
     :ivar failed: facts that could not be found out, and why
     """
 
-    steps: dict[str, list[tuple[str, Known]]] = attrs.field(factory=dict)
+    steps: dict[str, list[tuple[Recipient | None, Known]]] = attrs.field(factory=dict)
     failed: dict[str, str] = attrs.field(factory=dict)
     matches: tuple[Any, ...] = ()
 
@@ -62,6 +63,7 @@ class Trial:
     def __init__(self, settings: Settings) -> None:
         self.rules: tuple[Rule, ...] = settings.rules
         self._search: Search = settings.search
+        self._groups = settings.groups.of
 
     async def message(
         self, transaction: Transaction, section: HeaderSection, services: Any, found: Iterable[Finding] | None
@@ -74,19 +76,19 @@ class Trial:
         missing = (_CONTENT if services is None else frozenset()) | (_FOUND if found is None else frozenset())
         why = "its content is looked at by a running gateway only" if services is None else ""
         lacks = {rule.name: _lack(rule, missing, why) for rule in self.rules}
-        known = values.at_mail(transaction)
-        seen = _Seen({"mail": [("", Known("mail", known))], "rcpt": []})
+        known = values.at_mail(transaction, self._groups)
+        seen = _Seen({"mail": [(None, Known("mail", known))], "rcpt": []})
         for recipient in transaction.recipients:
-            at_rcpt = values.at_rcpt(recipient.path)
-            seen.steps["rcpt"].append((at_rcpt["recipient"], Known("rcpt", known | at_rcpt)))
-        known = known | values.at_data(transaction.recipients)
-        seen.steps["data"] = [("", Known("data", known))]
+            at_rcpt = values.at_rcpt(recipient.path, self._groups)
+            seen.steps["rcpt"].append((recipient, Known("rcpt", known | at_rcpt)))
+        known = known | values.at_data(transaction.recipients, self._groups)
+        seen.steps["data"] = [(None, Known("data", known))]
         known = known | values.at_header(section)
         fields = values.fields_of(section)
-        seen.steps["header"] = [("", Known("header", known, fields))]
+        seen.steps["header"] = [(None, Known("header", known, fields))]
         asked = [rule for rule in self.rules if not lacks[rule.name] and is_about(rule, transaction)]
         at_end = await self._at_end(asked, transaction, services, found or (), seen)
-        seen.steps["end"] = [("", Known("end", known | at_end, fields))]
+        seen.steps["end"] = [(None, Known("end", known | at_end, fields))]
         return self._judged(transaction, seen, lacks)
 
     async def _at_end(
@@ -157,13 +159,16 @@ class Trial:
                 why = next((seen.failed[name] for name in names if name in seen.failed), "") if needs else ""
                 if why:
                     raise ExpressionFailed(why)
-            true = [whom for whom, one in known if condition.holds(one)]
+            asked = [(recipient, one) for recipient, one in known if is_for(rule, recipient)]
+            if not asked:
+                return said
+            true = [recipient for recipient, one in asked if condition.holds(one)]
         except ExpressionFailed as error:
             return attrs.evolve(said, answer="failed", why=f"{error}; on_error says {rule.on_error}")
         if not true:
             return attrs.evolve(said, answer="false")
         does = finding(rule, seen.matches).detail
-        whom = tuple(one for one in true if one)
+        whom = tuple(str(one.path).lower() for one in true if one is not None)
         return attrs.evolve(said, answer="true", recipients=whom, does=does)
 
     def past(self, records: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Past:
@@ -177,7 +182,7 @@ class Trial:
         examples: dict[str, list[str]] = {rule.name: [] for rule in self.rules}
         times: list[float] = []
         for session, message in records:
-            transaction, seen = _recalled(session, message)
+            transaction, seen = _recalled(session, message, self._groups)
             times.append(session["started"] + (message["begun_ms"] or 0.0) / 1000)
             for one in self._judged(transaction, seen, lacks):
                 counts[one.rule][one.answer] += 1
@@ -214,7 +219,7 @@ def _lack(rule: Rule, missing: Iterable[str], why: str) -> str:
     return f"{why}: {', '.join(lacking)}"
 
 
-def _recalled(session: Mapping[str, Any], message: Mapping[str, Any]) -> tuple[Transaction, _Seen]:
+def _recalled(session: Mapping[str, Any], message: Mapping[str, Any], groups: GroupsOf) -> tuple[Transaction, _Seen]:
     """A message of the history: as far as it came."""
     facts = Session(session["id"], session["listener"], session["role"])
     facts.client_ip, facts.helo, facts.user = session["client_ip"], session["helo"], session["user"]
@@ -222,24 +227,25 @@ def _recalled(session: Mapping[str, Any], message: Mapping[str, Any]) -> tuple[T
     if session["tls"] is not None:
         facts.tls = TLSFacts(**session["tls"])
     transaction = Transaction(message["id"], facts, _path(message["sender"]), {})
-    known = values.at_mail(transaction)
-    seen = _Seen({"mail": [("", Known("mail", known))], "rcpt": []})
+    known = values.at_mail(transaction, groups)
+    seen = _Seen({"mail": [(None, Known("mail", known))], "rcpt": []})
     for one in message["recipients"]:
         recipient = Recipient(_path(one["address"]), {})
         # Who was accepted at RCPT shares what the message heard later.
         is_accepted = one["reply"] is None or one["reply"]["code"] < 400
         recipient.state = "accepted" if is_accepted else one["state"]
         transaction.recipients.append(recipient)
-        at_rcpt = values.at_rcpt(recipient.path)
-        seen.steps["rcpt"].append((at_rcpt["recipient"], Known("rcpt", known | at_rcpt)))
+        at_rcpt = values.at_rcpt(recipient.path, groups)
+        seen.steps["rcpt"].append((recipient, Known("rcpt", known | at_rcpt)))
     if message["data_ms"] is None:
         return transaction, seen
-    known = known | values.at_data(transaction.recipients)
-    seen.steps["data"] = [("", Known("data", known))]
+    known = known | values.at_data(transaction.recipients, groups)
+    seen.steps["data"] = [(None, Known("data", known))]
     if message["end_ms"] is None:
         return transaction, seen
-    subject = {"subject": values.text(message["subject"]), "authors": [], "author_domains": []}
-    seen.steps["header"] = [("", Known("header", known | subject))]
+    # No rule that is judged here asks for what else a header has.
+    header = values.at_header(HeaderSection(b"")) | {"subject": values.text(message["subject"])}
+    seen.steps["header"] = [(None, Known("header", known | header))]
     found = [
         Finding(
             one["reason"], one["action"], filter=one["filter"], category=one.get("category", ""), score=one["score"]
@@ -248,7 +254,7 @@ def _recalled(session: Mapping[str, Any], message: Mapping[str, Any]) -> tuple[T
         if not one["is_shadow"] and one["filter"] != RULES
     ]
     at_end = values.at_end(None, message["size_octets"], found)
-    seen.steps["end"] = [("", Known("end", known | subject | at_end))]
+    seen.steps["end"] = [(None, Known("end", known | header | at_end))]
     return transaction, seen
 
 

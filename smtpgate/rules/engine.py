@@ -251,12 +251,15 @@ def check(text: str) -> None:
         raise BadExpression(line, column, f"no pattern: {message}", "patterns are those of RE2")
 
 
-def compile(when: str, unless: str = "") -> Expression:
-    """What holds when one condition does and another does not; raises BadExpression. Both were checked (`check`)."""
+def compile(when: str, unless: str = "", since: str = "mail") -> Expression:
+    """What holds when one condition does and another does not; raises BadExpression. Both were checked (`check`).
+
+    :param since: the first step at which it may be judged
+    """
     # On lines of their own: a condition may end with a comment.
     text = f"(\n{when}\n) && !(\n{unless}\n)" if unless else when
     quick = _quick(text)
-    for step in STEPS:
+    for step in STEPS[STEPS.index(since) :]:
         program = _try(_at(step), quick)
         if program is not None:
             content, registered, search = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from smtpgate.examine.facts import Facts, File
@@ -16,13 +16,23 @@ from smtpgate.rules.engine import record
 from smtpgate.rules.searching import Searched
 from smtpgate.smtp.address import Path
 
+#: The names of the groups that an address is in, by its local part and domain.
+GroupsOf = Callable[[str, str], list[str]]
+
+
+def no_groups(local: str, domain: str) -> list[str]:
+    """Where no rule asks."""
+    return []
+
+
 #: Fields and records that conditions see; what is more is left out, and `is_inspected` says so.
 MOST: Final = 1000
 
 
-def at_mail(transaction: Transaction) -> dict[str, Any]:
+def at_mail(transaction: Transaction, groups: GroupsOf = no_groups) -> dict[str, Any]:
     """At MAIL."""
-    session = transaction.session
+    session, sender = transaction.session, transaction.sender
+    name, _, domain = session.user.rpartition("@") if "@" in session.user else (session.user, "", "")
     return {
         "direction": "in" if session.role == "mx" else "out",
         "listener": session.listener,
@@ -33,21 +43,32 @@ def at_mail(transaction: Transaction) -> dict[str, Any]:
         "tls_client_name": text(session.tls.peer_name) if session.tls is not None and session.tls.is_verified else "",
         "user": text(session.user),
         "traffic_class": session.traffic_class,
-        "sender": _address(transaction.sender),
-        "sender_domain": transaction.sender.domain.lower(),
+        "sender": _address(sender),
+        "sender_domain": sender.domain.lower(),
+        "sender_groups": groups(sender.local, sender.domain),
+        "user_groups": groups(name, domain) if session.user else [],
     }
 
 
-def at_rcpt(path: Path) -> dict[str, Any]:
+def at_rcpt(path: Path, groups: GroupsOf = no_groups) -> dict[str, Any]:
     """Of one recipient."""
-    return {"recipient": _address(path), "recipient_domain": path.domain.lower()}
+    return {
+        "recipient": _address(path),
+        "recipient_domain": path.domain.lower(),
+        "recipient_groups": groups(path.local, path.domain),
+    }
 
 
-def at_data(recipients: Iterable[Recipient]) -> dict[str, Any]:
+def at_data(recipients: Iterable[Recipient], groups: GroupsOf = no_groups) -> dict[str, Any]:
     """Of all that were accepted."""
     paths = [one.path for one in recipients if one.state in ("accepted", "delivered", "known")]
     domains = dict.fromkeys(path.domain.lower() for path in paths)
-    return {"recipients": [_address(path) for path in paths], "recipient_domains": list(domains)}
+    names = dict.fromkeys(name for path in paths for name in groups(path.local, path.domain))
+    return {
+        "recipients": [_address(path) for path in paths],
+        "recipient_domains": list(domains),
+        "groups_of_recipients": list(names),
+    }
 
 
 def fields_of(section: HeaderSection) -> dict[str, list[str]]:
@@ -61,10 +82,12 @@ def fields_of(section: HeaderSection) -> dict[str, list[str]]:
 def at_header(section: HeaderSection) -> dict[str, Any]:
     """Once the header section is there."""
     authors = [text(one.address.lower()) for one in read(section, "from").mailboxes if one.address]
+    visible = {one.address.lower() for name in ("to", "cc") for one in read(section, name).mailboxes if one.address}
     return {
         "subject": text(decode(section.first("subject"))),
         "authors": authors,
         "author_domains": list(dict.fromkeys(one.rpartition("@")[2] for one in authors)),
+        "visible_recipients": len(visible),
     }
 
 

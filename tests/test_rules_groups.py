@@ -1,0 +1,149 @@
+"""Groups of addresses and scopes of rules: who is in which, when it is known, and for whom a rule is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpgate.config.loader import loads
+from smtpgate.config.model_policy import Groups
+from smtpgate.config.patterns import AddressList
+from smtpgate.filters.rules import Rules
+from smtpgate.message.header import HeaderSection
+from smtpgate.policy.event import TransactionEnded
+from smtpgate.policy.transaction import Recipient, Session, Transaction
+from smtpgate.rules import values
+from smtpgate.rules.asked import grouped
+from tests.limits_kit import FILE
+from tests.test_filters_rules import Services, path
+from tests.vault_kit import VaultCase
+
+GROUPS = """
+[groups.board]
+addresses = ["ann@example.org", "*.board.example"]
+[groups.staff]
+addresses = ["example.org", "bob@"]
+[groups.none]
+"""
+
+
+def rule(name: str, when: str, action: str = "reject", more: str = "") -> str:
+    """One rule."""
+    return f'[[rules]]\nname = "{name}"\nwhen = """{when}"""\naction = "{action}"\n{more}\n'
+
+
+class GroupsTests(SynchronousTestCase):
+    """What conditions know of groups."""
+
+    def settings(self, text: str) -> Any:
+        """Of a file with these rules."""
+        return loads(FILE + GROUPS + text, "/nowhere/gate.toml")
+
+    def test_who_is_in_which(self) -> None:
+        """An address in several; the null sender in none that does not name it; a user without a domain."""
+        groups = self.settings("").groups
+        for (local, domain), names in {
+            ("Ann", "EXAMPLE.org"): ["board", "staff"],
+            ("x", "a.board.example"): ["board"],
+            ("bob", "elsewhere.example"): ["staff"],
+            ("bob", ""): ["staff"],
+            ("x", "board.example"): [],
+            ("", ""): [],
+        }.items():
+            self.assertEqual(groups.of(local, domain), names, (local, domain))
+        self.assertEqual(Groups(null=AddressList(["<>"])).of("", ""), ["null"])
+
+    def test_facts_at_their_steps(self) -> None:
+        """Of sender and user from MAIL on, of one recipient at RCPT, of all behind it."""
+        groups = self.settings("").groups.of
+        session = Session("id", "mx", "mx")
+        transaction = Transaction("id.1", session, path("ann@example.org"), {})
+        self.assertEqual(values.at_mail(transaction, groups)["user_groups"], [])
+        for user, names in (("bob", ["staff"]), ("x@example.org", ["staff"]), ("x", [])):
+            session.user = user
+            known = values.at_mail(transaction, groups)
+            self.assertEqual((known["sender_groups"], known["user_groups"]), (["board", "staff"], names))
+        self.assertEqual(values.at_rcpt(path("a@b.board.example"), groups)["recipient_groups"], ["board"])
+        recipients = [Recipient(path(name), {}) for name in ("a@x.example", "b@example.org", "ann@example.org")]
+        for one in recipients:
+            one.state = "accepted"
+        recipients[1].state = "refused"
+        self.assertEqual(values.at_data(recipients, groups)["groups_of_recipients"], ["board", "staff"])
+        steps = {
+            "'board' in sender_groups": "mail",
+            "user_groups.size() > 0": "mail",
+            "'board' in recipient_groups": "rcpt",
+            "'board' in groups_of_recipients": "data",
+        }
+        rules = self.settings("".join(rule(f"r{n}", when) for n, when in enumerate(steps))).rules
+        self.assertEqual([one.condition.step for one in rules], list(steps.values()))
+
+    def test_they_are_looked_up_only_where_a_rule_asks(self) -> None:
+        """Nobody pays for what no rule wants."""
+        asked: list[str] = []
+
+        def of(local: str, domain: str) -> list[str]:
+            asked.append(local)
+            return []
+
+        for when, count in (("sender == 'x'", 0), ("subject == 'sender_groups'", 0), ("'board' in sender_groups", 1)):
+            asked.clear()
+            rules = Rules(self.settings(rule("a", when)).rules, "enforce", Services(), groups=of)
+            transaction = Transaction("id.1", Session("id", "mx", "mx"), path("ann@example.org"), {})
+            made = rules.transaction(transaction)
+            assert made is not None
+            made.mail(())
+            self.assertEqual(len(asked), count, when)
+
+    def test_names_in_conditions(self) -> None:
+        """In a list and in tests of it, with their places; not what only looks so."""
+        for text, names in {
+            "'board' in sender_groups": [("board", 1, 1)],
+            "true &&\n  !('a' in recipient_groups || \"b\" in user_groups)": [("a", 2, 5), ("b", 2, 32)],
+            "groups_of_recipients.exists(g, g == 'a' || g != 'b')": [("a", 1, 37), ("b", 1, 49)],
+            "subject == \"'board' in sender_groups\"": [],
+            "sender in sender_groups": [],
+            "// 'x' in sender_groups\ntrue": [],
+            "'b\\oard' in sender_groups": [],
+        }.items():
+            self.assertEqual([(one.name, one.line, one.column) for one in grouped(text)], names, text)
+
+    def test_how_many_can_be_seen(self) -> None:
+        """Mailboxes of To and Cc, those in groups of RFC 5322 too, each once; Bcc is not seen."""
+        for fields, count in (
+            (b"", 0),
+            (b"To: a@x.example, B <b@x.example>\r\n", 2),
+            (b"To: A@x.example\r\nCc: a@X.example, c@x.example\r\n", 2),
+            (b"To: team: a@x.example, b@x.example;\r\nBcc: c@x.example\r\n", 2),
+            (b"To: undisclosed-recipients:;\r\n", 0),
+        ):
+            self.assertEqual(values.at_header(HeaderSection(fields + b"\r\n"))["visible_recipients"], count, fields)
+
+
+class ScopeTests(VaultCase):
+    """`sender` and `recipient` beside listener and direction, on the wire."""
+
+    def test_a_rule_for_one_recipient(self) -> Deferred[Any]:
+        """The others of the message are not touched; nor is mail of other senders."""
+        text = GROUPS + rule("scoped", "true", more='sender = ["example.org"]\nrecipient = ["bob@example.net"]')
+        text += rule("group", "'staff' in recipient_groups && !('board' in sender_groups)", "defer")
+
+        def script(gateway: Any, backend: Any) -> None:
+            self.assertEqual(self.send(gateway, b"bob")[:3], b"554")
+            self.assertEqual(self.send(gateway, b"bob", b"carl")[:3], b"250")
+            self.assertEqual(len(backend.messages), 1)
+            self.assertTrue(gateway.idle())
+            replies = self.replies(gateway)
+            self.assertEqual(replies, [("bob", 550), ("bob", 550), ("carl", 250)])
+            self.assertEqual(self.send(gateway, b"bob", b"carl", sender=b"x@elsewhere.example")[:3], b"250")
+            self.assertTrue(gateway.idle())
+            self.assertEqual(self.replies(gateway)[3:], [("bob", 451), ("carl", 250)])
+
+        return self.talk(text, script)
+
+    def replies(self, gateway: Any) -> list[tuple[str, int]]:
+        """What each recipient heard."""
+        ended = [event.transaction for event in gateway.told(TransactionEnded)]
+        return [(one.path.local, one.reply.code) for it in ended for one in it.recipients]
