@@ -51,6 +51,16 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.of("filter_runs_total", filter="loop", result="hit"), [0.0])
         self.assertEqual(self.of("shadow_verdicts_total", action="reject"), [1.0])
 
+    def test_rules_are_counted_by_message(self) -> None:
+        """Once, however many recipients one is true of; one that failed was not true."""
+        made = transaction(session(), "refused")
+        made.findings = [finding(name, filter="rules", is_shadow=shadow) for name, shadow in (
+            ("a", False), ("a", False), ("b", True), ("filter-failed", False))]  # fmt: skip
+        self.metrics.hear(told.TransactionEnded(made))
+        self.assertEqual(self.of("rule_hits_total", rule="a", mode="enforce"), [1.0])
+        self.assertEqual(self.of("rule_hits_total", rule="b", mode="shadow"), [1.0])
+        self.assertEqual(len(self.of("rule_hits_total")), 2)
+
     def test_limits_are_counted_by_what_they_did(self) -> None:
         """Of messages and of connections; and not as filters."""
         made = transaction(session(), "deferred")
