@@ -80,6 +80,21 @@ class GroupsTests(SynchronousTestCase):
         rules = self.settings("".join(rule(f"r{n}", when) for n, when in enumerate(steps))).rules
         self.assertEqual([one.condition.step for one in rules], list(steps.values()))
 
+    def test_what_leaves(self) -> None:
+        """Domains that are not ours, and whether one message goes to both."""
+        is_local = self.settings("").local_domains.matches
+        for names, outside, is_mixed in (
+            (("a@example.net",), [], False),
+            (("a@X.example", "b@x.example"), ["x.example"], False),
+            (("a@x.example", "b@Example.NET"), ["x.example"], True),
+            ((), [], False),
+        ):
+            recipients = [Recipient(path(name), {}) for name in names]
+            for one in recipients:
+                one.state = "accepted"
+            known = values.at_data(recipients, is_local=is_local)
+            self.assertEqual((known["outside_domains"], known["is_mixed"]), (outside, is_mixed), names)
+
     def test_they_are_looked_up_only_where_a_rule_asks(self) -> None:
         """Nobody pays for what no rule wants."""
         asked: list[str] = []

@@ -26,7 +26,7 @@ from smtpgate.policy.verdict import Finding
 from smtpgate.rules import values
 from smtpgate.rules.engine import ExpressionFailed, Known, speaks_of
 from smtpgate.rules.searching import NO_SEARCH, Search
-from smtpgate.rules.values import GroupsOf
+from smtpgate.rules.values import GroupsOf, IsLocal
 from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, REGISTERED, SEARCHED, STEPS
 from smtpgate.smtp.address import NULL_SENDER, Path, parse_path
 
@@ -63,7 +63,7 @@ class Trial:
     def __init__(self, settings: Settings) -> None:
         self.rules: tuple[Rule, ...] = settings.rules
         self._search: Search = settings.search
-        self._groups = settings.groups.of
+        self._groups, self._is_local = settings.groups.of, settings.local_domains.matches
 
     async def message(
         self, transaction: Transaction, section: HeaderSection, services: Any, found: Iterable[Finding] | None
@@ -81,7 +81,7 @@ class Trial:
         for recipient in transaction.recipients:
             at_rcpt = values.at_rcpt(recipient.path, self._groups)
             seen.steps["rcpt"].append((recipient, Known("rcpt", known | at_rcpt)))
-        known = known | values.at_data(transaction.recipients, self._groups)
+        known = known | values.at_data(transaction.recipients, self._groups, self._is_local)
         seen.steps["data"] = [(None, Known("data", known))]
         known = known | values.at_header(section)
         fields = values.fields_of(section)
@@ -182,7 +182,7 @@ class Trial:
         examples: dict[str, list[str]] = {rule.name: [] for rule in self.rules}
         times: list[float] = []
         for session, message in records:
-            transaction, seen = _recalled(session, message, self._groups)
+            transaction, seen = _recalled(session, message, self._groups, self._is_local)
             times.append(session["started"] + (message["begun_ms"] or 0.0) / 1000)
             for one in self._judged(transaction, seen, lacks):
                 counts[one.rule][one.answer] += 1
@@ -219,7 +219,9 @@ def _lack(rule: Rule, missing: Iterable[str], why: str) -> str:
     return f"{why}: {', '.join(lacking)}"
 
 
-def _recalled(session: Mapping[str, Any], message: Mapping[str, Any], groups: GroupsOf) -> tuple[Transaction, _Seen]:
+def _recalled(
+    session: Mapping[str, Any], message: Mapping[str, Any], groups: GroupsOf, is_local: IsLocal
+) -> tuple[Transaction, _Seen]:
     """A message of the history: as far as it came."""
     facts = Session(session["id"], session["listener"], session["role"])
     facts.client_ip, facts.helo, facts.user = session["client_ip"], session["helo"], session["user"]
@@ -239,7 +241,7 @@ def _recalled(session: Mapping[str, Any], message: Mapping[str, Any], groups: Gr
         seen.steps["rcpt"].append((recipient, Known("rcpt", known | at_rcpt)))
     if message["data_ms"] is None:
         return transaction, seen
-    known = known | values.at_data(transaction.recipients, groups)
+    known = known | values.at_data(transaction.recipients, groups, is_local)
     seen.steps["data"] = [(None, Known("data", known))]
     if message["end_ms"] is None:
         return transaction, seen

@@ -30,7 +30,7 @@ from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
 from smtpgate.rules.engine import Bundle, ExpressionFailed, Known, speaks_of
 from smtpgate.rules.searching import NO_SEARCH, Match, Search
-from smtpgate.rules.values import GroupsOf, no_groups
+from smtpgate.rules.values import GroupsOf, IsLocal, no_groups, none_local
 from smtpgate.rules.vocabulary import GROUPED
 
 #: The examination of the content is waited for, as content filters do, and so is the search; its failure is the rules'
@@ -59,17 +59,19 @@ class Rules(Filter):
         services: Any,
         search: Search = NO_SEARCH,
         groups: GroupsOf = no_groups,
+        is_local: IsLocal = none_local,
     ) -> None:
         """
         :param mode: enforce or shadow
         :param search: what rules of both modes search for in texts: it is done once for a message
-        :param groups: tells the groups of an address
+        :param groups: tells the groups of an address; `is_local`: whether a domain is ours
         """
         self.services = services
         self.search = search
         self.mode = mode
         own = [rule for rule in rules if rule.mode == mode or rule.mode == "enforce" and rule.action == "accept"]
         self.rules = tuple(own if any(rule.mode == mode for rule in own) else ())
+        self.is_local = is_local
         #: They are looked up only where a rule asks for them.
         self.groups_of = groups if any(speaks_of(rule.condition, GROUPED) for rule in self.rules) else no_groups
         self.stages = frozenset(rule.condition.step for rule in self.rules)
@@ -287,7 +289,8 @@ class _Message:
     def _all_recipients(self) -> None:
         if not self._known:
             self._known = values.at_mail(self._transaction, self._parent.groups_of)
-        self._known |= values.at_data(self._transaction.recipients, self._parent.groups_of)
+        parent = self._parent
+        self._known |= values.at_data(self._transaction.recipients, parent.groups_of, parent.is_local)
 
     def _judge(self, step: str, more: Mapping[str, Any] | None = None) -> list[Finding] | None:
         groups = self._parent.groups.get(step)

@@ -20,6 +20,10 @@ from smtpgate.smtp.address import Path
 GroupsOf = Callable[[str, str], list[str]]
 
 
+#: Whether a domain is ours.
+IsLocal = Callable[[str], bool]
+
+
 def no_groups(local: str, domain: str) -> list[str]:
     """Where no rule asks."""
     return []
@@ -59,14 +63,24 @@ def at_rcpt(path: Path, groups: GroupsOf = no_groups) -> dict[str, Any]:
     }
 
 
-def at_data(recipients: Iterable[Recipient], groups: GroupsOf = no_groups) -> dict[str, Any]:
+def none_local(domain: str) -> bool:
+    """Where nobody said which domains are ours."""
+    return False
+
+
+def at_data(
+    recipients: Iterable[Recipient], groups: GroupsOf = no_groups, is_local: IsLocal = none_local
+) -> dict[str, Any]:
     """Of all that were accepted."""
     paths = [one.path for one in recipients if one.state in ("accepted", "delivered", "known")]
     domains = dict.fromkeys(path.domain.lower() for path in paths)
+    outside = [domain for domain in domains if not is_local(domain)]
     names = dict.fromkeys(name for path in paths for name in groups(path.local, path.domain))
     return {
         "recipients": [_address(path) for path in paths],
         "recipient_domains": list(domains),
+        "outside_domains": outside,
+        "is_mixed": 0 < len(outside) < len(domains),
         "groups_of_recipients": list(names),
     }
 

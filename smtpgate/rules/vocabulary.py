@@ -61,6 +61,8 @@ FACTS: Final = (
         "data",
         ("recipients", "list(string)", "recipients that were accepted, in lower case"),
         ("recipient_domains", "list(string)", "their domains, each once"),
+        ("outside_domains", "list(string)", "those of these domains that are not in local_domains"),
+        ("is_mixed", "bool", "true where some recipients are in local_domains and some are not"),
         ("groups_of_recipients", "list(string)", "names of the groups that one of them is in, each once"),
     ),
     *_facts(
