@@ -457,6 +457,7 @@ class Gateway(Service):
             [(name, server.name) for name, pool in pools.items() for server in pool.servers],
             [use.name for use in uses],
             [limit.name for limit in settings.rate_limits] + [limit.name for limit in settings.concurrency_limits],
+            [(rule.name, rule.mode) for rule in settings.rules if rule.mode != "off"],
         )
         limits = self.limiter.limits(settings)
         revision = settings.digest[:12]

@@ -17,7 +17,9 @@ class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A process that has one listener, one server and one filter."""
         self.metrics = Metrics("1.0")
-        self.metrics.expect({"mx": "mx"}, [("mail", "mail:25")], ["loop"], ["per-host"])
+        self.metrics.expect(
+            {"mx": "mx"}, [("mail", "mail:25")], ["loop"], ["per-host"], [("a", "enforce"), ("new", "shadow")]
+        )
 
     def scraped(self) -> dict[str, float]:
         """Each sample with its labels, and its value."""
@@ -59,7 +61,8 @@ class MetricsTests(SynchronousTestCase):
         self.metrics.hear(told.TransactionEnded(made))
         self.assertEqual(self.of("rule_hits_total", rule="a", mode="enforce"), [1.0])
         self.assertEqual(self.of("rule_hits_total", rule="b", mode="shadow"), [1.0])
-        self.assertEqual(len(self.of("rule_hits_total")), 2)
+        self.assertEqual(len(self.of("rule_hits_total")), 3)
+        self.assertEqual(self.of("rule_hits_total", rule="new", mode="shadow"), [0.0])
 
     def test_limits_are_counted_by_what_they_did(self) -> None:
         """Of messages and of connections; and not as filters."""

@@ -196,6 +196,10 @@ class Tally:
         for decision in ("refused", "paced", "shadow"):
             self.counts["ratelimit_decisions_total", self._limits.of(name), decision] += 0
 
+    def expect_rule(self, name: str, mode: str) -> None:
+        """Zero for a rule that was true of nothing yet."""
+        self.counts["rule_hits_total", self._rules.of(name), mode] += 0
+
     def limit(self, finding: Finding) -> None:
         """A limit was met."""
         decision = "shadow" if finding.is_shadow else "refused" if finding.action == "defer" else "paced"
