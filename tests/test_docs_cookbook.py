@@ -207,6 +207,10 @@ CASES: Final[dict[str, tuple[Sent, Sent]]] = {
         out(mail(subject="Internal: figures"), "550 mail:0", "bob@example.net", "x@example.org"),
         out(mail(subject="Internal: figures"), "250 mail:1 bob carl", "bob@example.net", "carl@example.net"),
     ),
+    "looks-like-a-partner": (
+        out(mail(), "550 mail:0", "bob@northern-w0rks.example"),
+        out(mail(), LEFT, "bob@northern-works.example"),
+    ),
     "disclaimer": (
         out(mail(), LEFT, holds=b"Example Ltd, registered"),
         out(mail(), LEFT, "bob@example.net", holds=b"\r\n\r\nHello.\r\n"),
@@ -260,10 +264,12 @@ class CookbookTests(VaultCase):
         register.put("fingerprint", "merger-plan", fingerprint_of("merger-plan", [("a.txt", PLAN.encode())], bytes(32)))
         columns = ["first", "last", "number"]
         register.put("table", "customers", table_of("customers", columns, iter(CUSTOMERS), bytes(32), 2, 200))
+        reputation = Reputation(time.time, lambda: settings)
+        reputation.correspondents.learn("x", "northern-works.example", time.time())
         clock: Any = reactor
         ports = Ports(
             clock, lambda event: None, deferToThread, FakeResolver({}, clock), Children(), HTTP(), no_connection,
-            lambda name: Table(time.time), Memory(clock), Reputation(time.time, lambda: settings), register,
+            lambda name: Table(time.time), Memory(clock), reputation, register,
         )  # fmt: skip
         known = FilterSettings(settings.hostname, settings.local_domains, settings.trusted_relays)
         examination = Examination({"limits": attrs.asdict(settings.content)})

@@ -225,6 +225,7 @@ class PastTests(_Case):
     def test_what_is_not_kept(self) -> None:
         """It is said so, and never counted as not true; in `unless` too."""
         text = rule("files", "attachments.size() == 0") + rule("from", "authors.size() == 0")
+        text += rule("like", "lookalike_of.size() == 0") + rule("seen", "visible_recipients == 0")
         text += rule("field", "header('x').size() == 0") + rule("not", "size >= 0", more='unless = "links.size() > 0"')
         self.keep(1)
         for one in self.tallies(text).values():

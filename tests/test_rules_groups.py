@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config.loader import loads
 from smtpgate.config.model_policy import Groups
 from smtpgate.config.patterns import AddressList
+from smtpgate.examine.skeleton import looks_like
 from smtpgate.filters.rules import Rules
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy.event import TransactionEnded
 from smtpgate.policy.transaction import Recipient, Session, Transaction
+from smtpgate.proxy.likes import Likes
+from smtpgate.proxy.reputation import KNOWN_S, Correspondents
 from smtpgate.rules import values
 from smtpgate.rules.asked import grouped
 from tests.limits_kit import FILE
@@ -135,6 +140,70 @@ class GroupsTests(SynchronousTestCase):
             (b"To: undisclosed-recipients:;\r\n", 0),
         ):
             self.assertEqual(values.at_header(HeaderSection(fields + b"\r\n"))["visible_recipients"], count, fields)
+
+
+class LikeTests(SynchronousTestCase):
+    """Domains that look like those that our users write to."""
+
+    def setUp(self) -> None:
+        self.known = Correspondents()
+        for domain in ("northern-works.example", "Bank.example", "gmail.com", "ab.example", "sub.partner.co.uk"):
+            self.known.learn("x", domain, 1000.0)
+
+    def like(self, domain: str, now: float = 1000.0) -> list[str]:
+        """What it looks like."""
+        return self.known.like(domain, now)
+
+    def test_what_looks_alike(self) -> None:
+        """In other letters, with one more, less, changed, or two swapped; with words around."""
+        works = ["northern-works.example"]
+        for domain, found in {
+            "northern-w0rks.example": works,
+            "northem-works.example": works,
+            "northern-work.example": works,
+            "norhtern-works.example": works,
+            "NORTHERN-WORKZ.example": works,
+            "n\u043erthern-works.example": works,
+            "secure-bank.example": ["bank.example"],
+            "partnor.co.uk": ["sub.partner.co.uk"],
+        }.items():
+            self.assertEqual(self.like(domain), found, domain)
+
+    def test_what_does_not(self) -> None:
+        """Itself and what is below it, short names, others, and mailbox providers."""
+        for domain in (
+            "northern-works.example",
+            "Northern-Works.example",
+            "mail.northern-works.example",
+            "aab.example",
+            "elsewhere.example",
+            "gmail.com",
+            "",
+        ):
+            self.assertEqual(self.like(domain), [], domain)
+
+    def test_it_is_learned_and_forgotten(self) -> None:
+        """After the index was made too; who is written to is no look-alike any more."""
+        self.assertEqual(self.like("southern-w0rks.example"), [])
+        self.known.learn("x", "southern-works.example", 2000.0)
+        self.assertEqual(self.like("southern-w0rks.example", 2000.0), ["southern-works.example"])
+        self.assertEqual(self.like("southern-w0rks.example", 2000.0 + KNOWN_S), [])
+        self.known.learn("x", "southern-w0rks.example", 2000.0)
+        self.assertEqual(self.like("southern-w0rks.example", 2000.0), [])
+
+    @given(st.text("abcdefghij", min_size=6, max_size=20), st.integers(0, 3), st.data())
+    def test_one_letter_away(self, name: str, how: int, data: Any) -> None:
+        """Whatever the comparison of two names finds, the search among many finds."""
+        likes = Likes()
+        likes.add(f"{name}.example")
+        at = data.draw(st.integers(1, len(name) - 1))
+        letter = data.draw(st.sampled_from("xyz-"))
+        other = [name[:at] + letter + name[at:], name[:at] + letter + name[at + 1 :], name[:at] + name[at + 1 :],
+                 name[: at - 1] + name[at] + name[at - 1] + name[at + 1 :]][how]  # fmt: skip
+        found = looks_like(f"{other}.example", (f"{name}.example",))
+        self.assertEqual(likes.of(f"{other}.example"), [f"{name}.example"] if found else [])
+        likes.remove(f"{name}.example")
+        self.assertEqual(likes.of(f"{other}.example"), [])
 
 
 class ScopeTests(VaultCase):

@@ -23,6 +23,8 @@ class RuleModel(View):
     unless: str
     listener: tuple[str, ...]
     direction: str
+    sender: tuple[str, ...]
+    recipient: tuple[str, ...]
     action: str
     mode: str
     step: str

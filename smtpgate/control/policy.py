@@ -36,6 +36,8 @@ class RuleView:
     unless: str
     listener: tuple[str, ...]
     direction: str
+    sender: tuple[str, ...]
+    recipient: tuple[str, ...]
     action: str
     mode: str
     step: str
@@ -135,6 +137,8 @@ class Policy:
                 rule.unless,
                 rule.listener,
                 rule.direction,
+                rule.sender.entries,
+                rule.recipient.entries,
                 rule.action,
                 rule.mode,
                 rule.condition.step,

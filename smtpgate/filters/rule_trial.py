@@ -27,7 +27,7 @@ from smtpgate.rules import values
 from smtpgate.rules.engine import ExpressionFailed, Known, speaks_of
 from smtpgate.rules.searching import NO_SEARCH, Search
 from smtpgate.rules.values import GroupsOf, IsLocal
-from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, REGISTERED, SEARCHED, STEPS
+from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, REGISTERED, REMEMBERED, SEARCHED, STEPS
 from smtpgate.smtp.address import NULL_SENDER, Path, parse_path
 
 #: What filters have found is known of messages that went through them.
@@ -36,7 +36,8 @@ _FOUND: Final = frozenset({"findings", "score"})
 _KEPT: Final = frozenset(
     {fact.name for fact in FACTS if fact.step in ("mail", "rcpt", "data")} | _FOUND | {"subject", "size"}
 )
-_NOT_KEPT: Final = frozenset({fact.name for fact in FACTS} | {HEADER.name}) - _KEPT
+#: Whom our users wrote to then is not known either.
+_NOT_KEPT: Final = frozenset({fact.name for fact in FACTS} | {HEADER.name}) - (_KEPT - REMEMBERED)
 _CONTENT: Final = EXAMINED | REGISTERED | SEARCHED
 #: Ids of messages that are named.
 NAMED: Final = 10
@@ -73,15 +74,19 @@ class Trial:
         :param services: an `interfaces.IServices`; None: its content cannot be looked at
         :param found: what filters have found of it; None where they were not asked
         """
-        missing = (_CONTENT if services is None else frozenset()) | (_FOUND if found is None else frozenset())
-        why = "its content is looked at by a running gateway only" if services is None else ""
+        missing = (_CONTENT | REMEMBERED if services is None else frozenset()) | (
+            _FOUND if found is None else frozenset()
+        )
+        why = "only a running gateway knows" if services is None else ""
         lacks = {rule.name: _lack(rule, missing, why) for rule in self.rules}
         known = values.at_mail(transaction, self._groups)
         seen = _Seen({"mail": [(None, Known("mail", known))], "rcpt": []})
         for recipient in transaction.recipients:
             at_rcpt = values.at_rcpt(recipient.path, self._groups)
             seen.steps["rcpt"].append((recipient, Known("rcpt", known | at_rcpt)))
-        known = known | values.at_data(transaction.recipients, self._groups, self._is_local)
+        asks = any(not lacks[rule.name] and speaks_of(rule.condition, REMEMBERED) for rule in self.rules)
+        looks_like = services.senders.looks_like_correspondent if asks else values.like_none
+        known = known | values.at_data(transaction.recipients, self._groups, self._is_local, looks_like)
         seen.steps["data"] = [(None, Known("data", known))]
         known = known | values.at_header(section)
         fields = values.fields_of(section)

@@ -30,8 +30,8 @@ from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
 from smtpgate.rules.engine import Bundle, ExpressionFailed, Known, speaks_of
 from smtpgate.rules.searching import NO_SEARCH, Match, Search
-from smtpgate.rules.values import GroupsOf, IsLocal, no_groups, none_local
-from smtpgate.rules.vocabulary import GROUPED
+from smtpgate.rules.values import GroupsOf, IsLocal, LooksLike, like_none, no_groups, none_local
+from smtpgate.rules.vocabulary import GROUPED, REMEMBERED
 
 #: The examination of the content is waited for, as content filters do, and so is the search; its failure is the rules'
 #: to tell.
@@ -72,6 +72,8 @@ class Rules(Filter):
         own = [rule for rule in rules if rule.mode == mode or rule.mode == "enforce" and rule.action == "accept"]
         self.rules = tuple(own if any(rule.mode == mode for rule in own) else ())
         self.is_local = is_local
+        asks = any(speaks_of(rule.condition, REMEMBERED) for rule in self.rules)
+        self.looks_like: LooksLike = services.senders.looks_like_correspondent if asks else like_none
         #: They are looked up only where a rule asks for them.
         self.groups_of = groups if any(speaks_of(rule.condition, GROUPED) for rule in self.rules) else no_groups
         self.stages = frozenset(rule.condition.step for rule in self.rules)
@@ -290,7 +292,9 @@ class _Message:
         if not self._known:
             self._known = values.at_mail(self._transaction, self._parent.groups_of)
         parent = self._parent
-        self._known |= values.at_data(self._transaction.recipients, parent.groups_of, parent.is_local)
+        self._known |= values.at_data(
+            self._transaction.recipients, parent.groups_of, parent.is_local, parent.looks_like
+        )
 
     def _judge(self, step: str, more: Mapping[str, Any] | None = None) -> list[Finding] | None:
         groups = self._parent.groups.get(step)

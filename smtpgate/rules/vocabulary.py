@@ -63,6 +63,7 @@ FACTS: Final = (
         ("recipient_domains", "list(string)", "their domains, each once"),
         ("outside_domains", "list(string)", "those of these domains that are not in local_domains"),
         ("is_mixed", "bool", "true where some recipients are in local_domains and some are not"),
+        ("lookalike_of", "list(string)", "domains that our users write to, of which a recipient's is a look-alike"),
         ("groups_of_recipients", "list(string)", "names of the groups that one of them is in, each once"),
     ),
     *_facts(
@@ -90,6 +91,9 @@ FACTS: Final = (
 
 #: Facts that name groups of the configuration.
 GROUPED: Final = frozenset({"sender_groups", "user_groups", "recipient_groups", "groups_of_recipients"})
+
+#: Facts that are looked up in the memory of whom our users write to.
+REMEMBERED: Final = frozenset({"lookalike_of"})
 
 #: Facts that are there once the content was examined.
 EXAMINED: Final = frozenset({"attachments", "links", "is_inspected"})
