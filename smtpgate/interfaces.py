@@ -122,6 +122,10 @@ class ISenders(Interface):
     def is_correspondent(local, domain):
         """Whether our own users write to that domain; at a mailbox provider, to that mailbox."""
 
+    def looks_like_correspondent(domain):
+        """Domains that our own users write to and that this one, to which they do not, looks like: in other letters of
+        the same look, or with one letter more, less or changed, or two swapped."""
+
 
 class IServices(Interface):
     """What a filter may use of the gateway, and nothing else."""

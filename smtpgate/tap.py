@@ -33,6 +33,7 @@ from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
 from smtpgate.control.views import Actor, Refused
 from smtpgate.filters.base import Factory
+from smtpgate.filters.rule_trial import Trial
 from smtpgate.gauges import Gauges
 from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors
@@ -236,12 +237,14 @@ class Gateway(Service):
             "homes": self.control.reception.warden.homes,
             "drains": self.control.drains,
             "tls_reports": self.control.tls.reports,
+            "rule_hits": self.control.policy,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
         self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
         self.control.stop = self.drain
         self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
+        self.control.rule_trials.trial = Trial
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs = self.journal.reopen
         warden = self.control.reception.warden
@@ -411,7 +414,9 @@ class Gateway(Service):
             if any(use.needs_content for use in uses):
                 # Not before: whoever is root until then has no child that stays root.
                 self.reactor.callWhenRunning(services.prepare)
-            return self._revision(settings, uses, give_back, services)
+            revision = self._revision(settings, uses, give_back, services)
+            revision.services = shadow
+            return revision
         except BaseException:
             give_back()
             raise
@@ -458,6 +463,7 @@ class Gateway(Service):
             [(name, server.name) for name, pool in pools.items() for server in pool.servers],
             [use.name for use in uses],
             [limit.name for limit in settings.rate_limits] + [limit.name for limit in settings.concurrency_limits],
+            [(rule.name, rule.mode) for rule in settings.rules if rule.mode != "off"],
         )
         limits = self.limiter.limits(settings)
         revision = settings.digest[:12]

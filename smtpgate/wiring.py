@@ -182,7 +182,8 @@ def rules_of(settings: Settings, services: Services, shadow: Services) -> list[U
     """
     uses = []
     for mode, given in (("enforce", services), ("shadow", shadow)):
-        rules = Rules(settings.rules, mode, given, settings.search)
+        groups, is_local = settings.groups.of, settings.local_domains.matches
+        rules = Rules(settings.rules, mode, given, settings.search, groups, is_local)
         if rules.rules:
             uses.append(
                 Use(

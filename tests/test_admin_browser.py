@@ -18,10 +18,12 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 
+from smtpgate.filters.rule_trial import Trial
 from smtpgate.policy import event as told
 from smtpgate.policy.verdict import Finding
 from smtpgate.smtp.reply import Reply
-from tests.admin_kit import HOSTILE, PASSWORD, Desk, make_session
+from tests.admin_kit import CONFIG, HOSTILE, PASSWORD, Desk, make_session
+from tests.test_filters_rules import Services
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -37,6 +39,22 @@ ARGUMENTS = [
     "--no-first-run",
     "--no-pings",
 ]
+RULES = """[[rules]]
+name = "script-in-subject"
+when = "subject.contains('<script')"
+action = "reject"
+
+[[rules]]
+name = "to-carl"
+when = "recipient == 'carl@example.net'"
+action = "quarantine"
+mode = "shadow"
+
+[[rules]]
+name = "files"
+when = "attachments.size() > 9"
+action = "reject"
+"""
 
 
 def need_browser() -> Any:
@@ -62,7 +80,9 @@ class BrowserTests(TestCase):
 
     def setUp(self) -> None:
         self.playwright = need_browser()
-        self.desk = Desk()
+        self.desk = Desk(CONFIG + RULES)
+        self.desk.control.rule_trials.trial = Trial
+        self.desk.control.current().services = Services()
         self.fill()
         self.port: Any = reactor.listenTCP(0, self.desk.office.site(), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(lambda: maybeDeferred(self.port.stopListening))
@@ -189,6 +209,7 @@ class BrowserTests(TestCase):
         page.goto(f"{self.base}/nothing")
         self.shoot(page, "error")
         self.drains(page)
+        self.rules(page)
         page.click("text=Log out")
         page.wait_for_url(f"{self.base}/login")
         self.shoot(page, "login")
@@ -197,6 +218,28 @@ class BrowserTests(TestCase):
         page.fill("#password", PASSWORD)
         page.click("main button")
         page.wait_for_url(f"{self.base}/sessions/01J9UK7Q00000000000000G001.1")
+
+    def rules(self, page: Any) -> None:
+        """The list, and rules tried on the history and on a message; what was written stays."""
+        page.goto(f"{self.base}/rules")
+        self.shoot(page, "rules")
+        page.fill("#text", RULES)
+        page.click("text=Try on the last 1000 messages")
+        page.wait_for_selector("#trial")
+        self.assertIn("the history does not keep: attachments", page.inner_text("#trial"))
+        self.assertEqual(page.input_value("#text").strip(), RULES.strip())
+        self.shoot(page, "rules-history")
+        page.fill("#message", f"Subject: {HOSTILE[0]}\nFrom: Ann <ann@example.org>\n\nHello.\n")
+        page.fill("#recipients", "bob@example.net, carl@example.net")
+        page.click("text=Try on this message")
+        page.wait_for_selector("text=rule to-carl")
+        self.assertEqual(page.input_value("#message").count("\n\n"), 1)
+        self.shoot(page, "rules-message")
+        page.fill("#text", RULES.replace("subject", "subjct"))
+        page.click("text=Try on the last 1000 messages")
+        page.wait_for_selector("text=subjct is no fact")
+        self.shoot(page, "rules-mistake")
+        self.assertIsNone(page.evaluate("window.hurt ?? null"))
 
     def drains(self, page: Any) -> None:
         """Drain and ready by the form's button, and the page follows by itself."""

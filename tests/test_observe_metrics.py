@@ -17,7 +17,9 @@ class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A process that has one listener, one server and one filter."""
         self.metrics = Metrics("1.0")
-        self.metrics.expect({"mx": "mx"}, [("mail", "mail:25")], ["loop"], ["per-host"])
+        self.metrics.expect(
+            {"mx": "mx"}, [("mail", "mail:25")], ["loop"], ["per-host"], [("a", "enforce"), ("new", "shadow")]
+        )
 
     def scraped(self) -> dict[str, float]:
         """Each sample with its labels, and its value."""
@@ -50,6 +52,17 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.of("filter_runs_total", filter="loop", result="shadow"), [1.0])
         self.assertEqual(self.of("filter_runs_total", filter="loop", result="hit"), [0.0])
         self.assertEqual(self.of("shadow_verdicts_total", action="reject"), [1.0])
+
+    def test_rules_are_counted_by_message(self) -> None:
+        """Once, however many recipients one is true of; one that failed was not true."""
+        made = transaction(session(), "refused")
+        made.findings = [finding(name, filter="rules", is_shadow=shadow) for name, shadow in (
+            ("a", False), ("a", False), ("b", True), ("filter-failed", False))]  # fmt: skip
+        self.metrics.hear(told.TransactionEnded(made))
+        self.assertEqual(self.of("rule_hits_total", rule="a", mode="enforce"), [1.0])
+        self.assertEqual(self.of("rule_hits_total", rule="b", mode="shadow"), [1.0])
+        self.assertEqual(len(self.of("rule_hits_total")), 3)
+        self.assertEqual(self.of("rule_hits_total", rule="new", mode="shadow"), [0.0])
 
     def test_limits_are_counted_by_what_they_did(self) -> None:
         """Of messages and of connections; and not as filters."""

@@ -16,13 +16,15 @@ from smtpgate.admin.wire import Answer
 
 
 class RuleModel(View):
-    """One rule, with how many messages it was true of since the start."""
+    """One rule, with how many messages it was true of."""
 
     name: str
     when: str
     unless: str
     listener: tuple[str, ...]
     direction: str
+    sender: tuple[str, ...]
+    recipient: tuple[str, ...]
     action: str
     mode: str
     step: str

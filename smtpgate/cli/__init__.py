@@ -103,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     verb("backends", commands.backends)
     verb("filters", commands.filters)
     verb("rules", policy.rules)
+    _try_rules(verb("try-rules", policy.try_rules))
     _quarantine(verbs, verb)
     _tickets(verbs, verb)
     verb("tls-report", policy.tls_report).add_argument(
@@ -156,6 +157,21 @@ def _explain(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--user", default="", metavar="NAME", help="who has logged in; without it nobody")
     one.add_argument("--sni", default="", metavar="NAME", help="server name that the client gave to TLS")
+
+
+def _try_rules(one: argparse.ArgumentParser) -> None:
+    which = one.add_mutually_exclusive_group(required=True)
+    which.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a message, header and all")
+    which.add_argument("--held", default="", metavar="ID", help="a held message, as `quarantine list` shows it")
+    which.add_argument("--last", type=_whole(10_000), default=0, metavar="N", help="the newest N of the history")
+    one.add_argument("--rules", type=Path, metavar="TOML", help="a file of [[rules]]; without it those at work")
+    one.add_argument("--from", dest="sender", default="", metavar="ADDR", help="sender; without it the null sender")
+    one.add_argument("--to", dest="recipients", nargs="+", default=[], metavar="ADDR", help="recipients")
+    one.add_argument("--ip", dest="client_ip", type=_as(client_address), default="192.0.2.1", metavar="IP",
+                     help="address of the client; without it 192.0.2.1")  # fmt: skip
+    one.add_argument("--helo", default="", metavar="NAME", help="what the client calls itself")
+    one.add_argument("--user", default="", metavar="NAME", help="who has logged in; without it nobody")
+    one.add_argument("--listener", default="", metavar="NAME", help="which listener; without it the first of role mx")
 
 
 def _traffic(verb: Any) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from smtpgate.config import build_edits
-from smtpgate.config.entry import normal_domain
-from smtpgate.config.model_policy import COPYING, SENDING, WHOLE, Rule, TLSPolicy
+from smtpgate.config.entry import normal_domain, parse_address
+from smtpgate.config.model_policy import COPYING, SENDING, WHOLE, Groups, Rule, TLSPolicy
 from smtpgate.config.patterns import AddressList
-from smtpgate.config.problem import Fault, Where, one_of, quoted
-from smtpgate.config.tables_policy import RuleTable, TLSPolicyTable
-from smtpgate.rules.asked import asked
+from smtpgate.config.problem import BadValue, Fault, Where, one_of, quoted
+from smtpgate.config.surroundings import ReadFile
+from smtpgate.config.tables_policy import GroupTable, RuleTable, TLSPolicyTable
+from smtpgate.rules.asked import asked, grouped
 from smtpgate.rules.engine import BadExpression, check, compile
 
 _REPLY = re.compile(r"(?:([0-9]{3})(?: ([245]\.[0-9]{1,3}\.[0-9]{1,3}))?(?: |\Z))?(.*)", re.DOTALL)
@@ -44,8 +46,8 @@ def rule(number: int, table: RuleTable, faults: list[Fault], key: str = "rules")
         return None
     unless = "" if table.unless == _NEVER else table.unless
     # Whether it is the same message shows when all of it is there.
-    at = "end" if table.self_service else ""
-    condition = _try(lambda: compile(table.when, unless, at), (*where, "when"), faults)
+    since = "end" if table.self_service else "rcpt" if table.recipient else "mail"
+    condition = _try(lambda: compile(table.when, unless, since), (*where, "when"), faults)
     if condition is None:
         return None
     if not _fits(table, condition.step, where, faults):
@@ -79,7 +81,48 @@ def rule(number: int, table: RuleTable, faults: list[Fault], key: str = "rules")
         {"when": asked(table.when), **({"unless": asked(unless)} if unless else {})} if condition.needs_search else {},
         key,
         table.self_service or "",
+        AddressList(table.sender),
+        AddressList(table.recipient),
+        {name: found for name, text in (("when", table.when), ("unless", unless)) if (found := grouped(text))},
     )
+
+
+def groups(
+    tables: Mapping[str, GroupTable], base: pathlib.Path, files: Mapping[pathlib.Path, ReadFile], faults: list[Fault]
+) -> Groups:
+    """All groups, with what stands in their files."""
+    made = Groups()
+    for name, table in tables.items():
+        there = list(table.addresses)
+        if table.file:
+            there += _addresses_of(files[base / table.file], ("groups", name, "file"), faults)
+        made[name] = AddressList(there)
+    return made
+
+
+def _addresses_of(file: ReadFile, where: Where, faults: list[Fault]) -> list[str]:
+    """The addresses of a file; what is wrong with it is told with the first line that is wrong."""
+
+    def fault(message: str) -> list[str]:
+        faults.append(Fault(where, message, "write an address or a domain a line, as in routes", keys=()))
+        return []
+
+    if file.reason:
+        return fault(f"cannot read {file.path}: {file.reason}")
+    try:
+        text = file.octets.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return fault(f"{file.path} is not UTF-8")
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        entry = line.partition("#")[0].strip()
+        if entry:
+            try:
+                parse_address(entry)
+            except BadValue as error:
+                return fault(f"{file.path} line {number}: {error.message}")
+            found.append(entry)
+    return found
 
 
 def tls_policies(tables: list[TLSPolicyTable]) -> tuple[TLSPolicy, ...]:
@@ -100,7 +143,10 @@ def tls_policies(tables: list[TLSPolicyTable]) -> tuple[TLSPolicy, ...]:
 
 def _fits(table: RuleTable, step: str, where: Where, faults: list[Fault]) -> bool:
     """Whether what the rule does can still be done when it is judged."""
-    if table.action in (*WHOLE, *build_edits.ACTIONS) and step == "rcpt":
+    if table.recipient and step != "rcpt":
+        message = "a rule about recipients is judged at RCPT, and this is known later"
+        hint = "leave recipient out, and write recipients.exists(r, ...) or groups_of_recipients"
+    elif table.action in (*WHOLE, *build_edits.ACTIONS) and step == "rcpt":
         message = "one recipient cannot have another message than the others"
         if table.action in COPYING:
             message = f"a message is there whole when {quoted(table.action)} takes it, for all of its recipients"

@@ -63,6 +63,22 @@ def rules_name_listeners(tree: Settings) -> Iterator[Fault]:
                 )
 
 
+def rules_name_groups(tree: Settings) -> Iterator[Fault]:
+    """A condition on a group that is not there would never be true."""
+    for rule in tree.rules:
+        for key, names in rule.groups.items():
+            for one in names:
+                if one.name not in tree.groups:
+                    yield Fault(
+                        (rule.table, rule.number, key),
+                        f"no group {quoted(one.name)}",
+                        one_of(one.name, list(tree.groups), f"write [groups.{one.name}] and addresses = [...]"),
+                        rests_on=(("groups", one.name),),
+                        keys=(),
+                        within=(one.line, one.column) if rule.table == "rules" else None,
+                    )
+
+
 def rules_name_backends(tree: Settings) -> Iterator[Fault]:
     """What a rule routes or sends must have somewhere to go."""
     places: list[tuple[Where, str]] = [(("rules", rule.number, "backend"), rule.backend) for rule in tree.rules]

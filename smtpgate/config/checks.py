@@ -71,6 +71,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_limits.limits_name_listeners,
     check_policy.rules_have_names_of_their_own,
     check_policy.rules_name_listeners,
+    check_policy.rules_name_groups,
     check_policy.rules_name_backends,
     check_policy.rules_send_where_mail_goes,
     check_policy.rules_route_where_logins_may_go,

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import attrs
 
-from smtpgate.config.model_policy import Rule, TLSPolicy
+from smtpgate.config.model_policy import Groups, Rule, TLSPolicy
 from smtpgate.config.model_quarantine import Digest, Outbox, Quarantine
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
@@ -357,6 +357,7 @@ class Settings:
     rules: tuple[Rule, ...] = ()
     tls_policies: tuple[TLSPolicy, ...] = ()
     search: Search = NO_SEARCH
+    groups: Groups = attrs.field(factory=Groups)
     detectors: tuple[tuple[int, str], ...] = ()
     dictionaries: tuple[tuple[int, str], ...] = ()
     path: Path | None = None

@@ -9,7 +9,7 @@ import attrs
 
 from smtpgate.config.patterns import NO_ADDRESSES, AddressList
 from smtpgate.edits.wanted import Change
-from smtpgate.rules.asked import Asked
+from smtpgate.rules.asked import Asked, Name
 from smtpgate.rules.engine import Expression
 
 #: The name under which rules stand in log and pages, as that of a filter.
@@ -42,6 +42,8 @@ class Rule:
     :ivar parts: of `strip` and `replace`: holds for a message with the one attachment that is asked about
     :ivar self_service: reason, approval or ""
     :ivar asked: what `when` and `unless` ask for of what is found in texts
+    :ivar sender: who must have sent it; `recipient`: for whom, and then it is about that recipient; empty: anybody
+    :ivar groups: what `when` and `unless` name of groups
     :ivar table: rules, or packs for one that a pack stands for
     """
 
@@ -73,6 +75,17 @@ class Rule:
     asked: Mapping[str, Asked] = attrs.field(factory=dict)
     table: str = "rules"
     self_service: str = ""
+    sender: AddressList = NO_ADDRESSES
+    recipient: AddressList = NO_ADDRESSES
+    groups: Mapping[str, tuple[Name, ...]] = attrs.field(factory=dict)
+
+
+class Groups(dict[str, AddressList]):
+    """The groups of the configuration, by name."""
+
+    def of(self, local: str, domain: str) -> list[str]:
+        """The names of those that an address is in; the null sender is two empty texts."""
+        return [name for name, members in self.items() if members.matches(local, domain)]
 
 
 @attrs.frozen

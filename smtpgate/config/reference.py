@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 from smtpgate.config import schema
 from smtpgate.config.table import Table
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
-from smtpgate.config.tables_policy import RuleTable
+from smtpgate.config.tables_policy import GroupTable, RuleTable
 from smtpgate.config.tables_traffic import (
     BansTable,
     ClassesTable,
@@ -57,6 +57,7 @@ TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("`[[rate_limits]]`", RateLimitTable, "rate_limits"),
     ("`[[concurrency_limits]]`", ConcurrencyLimitTable, "concurrency_limits"),
     ("`[[rules]]`", RuleTable, "rules"),
+    ("`[groups.NAME]`", GroupTable, "groups"),
     ("`[[packs]]`", PackTable, "packs"),
     ("`[[detectors]]`", DetectorTable, "detectors"),
     ("`[[dictionaries]]`", DictionaryTable, "dictionaries"),

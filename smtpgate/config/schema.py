@@ -16,7 +16,7 @@ from pydantic import BeforeValidator
 
 from smtpgate.config.table import REQUIRED, Table, key
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
-from smtpgate.config.tables_policy import RuleTable, TLSPolicyTable
+from smtpgate.config.tables_policy import GroupTable, RuleTable, TLSPolicyTable
 from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
@@ -26,6 +26,7 @@ from smtpgate.config.values import (
     Duration,
     FilePath,
     Files,
+    GroupName,
     Hosts,
     Kind,
     ListenOrOff,
@@ -487,6 +488,7 @@ class File(Table):
     outbox: OutboxTable = key({}, "Mail of the gateway's own.")
     tls_policies: list[TLSPolicyTable] = key([], "How good TLS must be, of which mail.")
     rules: list[RuleTable] = key([], "What becomes of which mail, in the order in which it is judged.")
+    groups: dict[GroupName, GroupTable] = key({}, "Addresses under a name, for rules to speak of.")
     packs: list[PackTable] = key([], "Rules that come along; they are judged behind those of the file.")
     detectors: list[DetectorTable] = key([], "Detectors of your own, for rules to speak of.")
     dictionaries: list[DictionaryTable] = key([], "Weighted terms, for rules to speak of.")

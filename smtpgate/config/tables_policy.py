@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from smtpgate.config.table import REQUIRED, Table, key
-from smtpgate.config.values import Addresses, HeldClassName, Hosts, MailAddresses, Reason, Words
+from smtpgate.config.values import Addresses, FilePath, HeldClassName, Hosts, MailAddresses, Reason, Words
 
 Mode = Literal["enforce", "shadow", "off"]
 Action = Literal[
@@ -39,6 +39,13 @@ class RuleTable(Table):
     listener: Words = key([], "Names of the listeners that it is about; none: all.", example='["mx"]')
     direction: Literal["in", "out"] | None = key(
         None, "in: listeners of role mx; out: those of role submission.", shown="both", example='"out"'
+    )
+    sender: Addresses = key([], "Senders that it is about, written as in routes; none: all.", example='["example.net"]')
+    recipient: Addresses = key(
+        [],
+        "Recipients that it is about, written as in routes, each by itself; none: all. The condition then speaks of "
+        "client, sender and recipient only.",
+        example='["ann@example.net"]',
     )
     action: Action = key(
         REQUIRED,
@@ -131,6 +138,17 @@ class RuleTable(Table):
     headers_remove: Words = key([], "Names of the fields that headers takes out.", example='["X-Mailer"]')
     owner: str = key("", "Who answers for it, for people.", example='"security@example.net"')
     note: str = key("", "Why it is there, for people.", example='"decision of 3 March"')
+
+
+class GroupTable(Table):
+    """Addresses under one name, for conditions: `'board' in sender_groups`."""
+
+    addresses: Addresses = key(
+        [], "Who is in it, written as in routes; a user without a domain as `ann@`.", example='["ann@example.net"]'
+    )
+    file: FilePath | None = key(
+        None, "File of more (UTF-8), one a line; # is a comment. It is read at a reload.", example='"board.txt"'
+    )
 
 
 class TLSPolicyTable(Table):

@@ -158,6 +158,12 @@ def _reason(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    if re.fullmatch(r"[a-z][a-z0-9-]{0,39}", text) is None:
+        raise BadValue(f"{quoted(text)} is no name of a group", "begin with a small letter; digits and - may follow")
+    return text
+
+
 def _held_class(text: str) -> str:
     if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text) is None:
         raise BadValue(f"{quoted(text)} is no name of a class", "write lower-case letters, digits and dashes")
@@ -239,6 +245,7 @@ Threshold = Annotated[
 ]
 Reason = Annotated[str, AfterValidator(_reason), Kind("reason")]
 PublicURL = Annotated[str, AfterValidator(_public_url), Kind("URL")]
+GroupName = Annotated[str, AfterValidator(_group), Kind("name")]
 HeldClassName = Annotated[str, AfterValidator(_held_class), Kind("name")]
 ReplyText = Annotated[str, AfterValidator(_reply_text), Kind("text")]
 Part = Annotated[float | None, BeforeValidator(_part, json_schema_input_type=str), Kind("percentage")]

@@ -22,6 +22,7 @@ from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.routing import explain_route
+from smtpgate.control.rule_trials import RuleTrials
 from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
 from smtpgate.control.traffic import Traffic
@@ -98,9 +99,10 @@ class Control:
         #: Revisions that sessions are still at work with.
         self._retired: list[Revision] = []
         self.outcomes = Outcomes(engine.wall)
-        self.policy = Policy(engine.wall, self.current)
+        self.policy = Policy(engine.wall, self.current, lambda: self.revision)
         self.quarantine = Quarantine(engine, self.current, self._did)
         self.tickets = Tickets(engine.wall, self._did)
+        self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
         self.tls = TLSWatch(engine.wall, self.current)
 
     def current(self) -> Revision:

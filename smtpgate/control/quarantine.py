@@ -16,6 +16,7 @@ from smtpgate.control.views import Actor, Invalid, Refused, Unknown
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Addressee, Held, Letter
+from smtpgate.proxy.filed import Filed
 from smtpgate.proxy.revision import Revision
 from smtpgate.smtp.address import path_of
 
@@ -102,6 +103,11 @@ class Quarantine:
         finally:
             file.close()
         return octets
+
+    async def opened(self, message: Held) -> Filed:
+        """Its octets, to be read piece by piece; whoever asks closes them."""
+        file = await self._ask(self._vault.open(message.body))
+        return Filed(file, message.octets, message.digest, self._engine.in_thread)
 
     async def letters(self, limit: int, before: str = "") -> list[Letter]:
         """What waits in the outbox, the newest first."""

@@ -52,6 +52,7 @@ def _note(rule: Rule) -> str:
 
 
 def finding(rule: Rule, matches: Sequence[Match]) -> Finding:
+    """What a rule says that is true."""
     does = f" changes it ({rule.action})" if rule.change is not None else _DOES.get(rule.action, "")
     detail = f"rule {rule.name}{_owner(rule)}{does}{_note(rule)}"
     if rule.condition.needs_search:

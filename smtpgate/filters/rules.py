@@ -28,8 +28,10 @@ from smtpgate.policy.held import TAKING
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
-from smtpgate.rules.engine import Bundle, ExpressionFailed, Known
+from smtpgate.rules.engine import Bundle, ExpressionFailed, Known, speaks_of
 from smtpgate.rules.searching import NO_SEARCH, Match, Search
+from smtpgate.rules.values import GroupsOf, IsLocal, LooksLike, like_none, no_groups, none_local
+from smtpgate.rules.vocabulary import GROUPED, REMEMBERED
 
 #: The examination of the content is waited for, as content filters do, and so is the search; its failure is the rules'
 #: to tell.
@@ -50,16 +52,30 @@ class Rules(Filter):
     :ivar growth_octets: how much larger they usually make a message
     """
 
-    def __init__(self, rules: Iterable[Rule], mode: str, services: Any, search: Search = NO_SEARCH) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        mode: str,
+        services: Any,
+        search: Search = NO_SEARCH,
+        groups: GroupsOf = no_groups,
+        is_local: IsLocal = none_local,
+    ) -> None:
         """
         :param mode: enforce or shadow
         :param search: what rules of both modes search for in texts: it is done once for a message
+        :param groups: tells the groups of an address; `is_local`: whether a domain is ours
         """
         self.services = services
         self.search = search
         self.mode = mode
         own = [rule for rule in rules if rule.mode == mode or rule.mode == "enforce" and rule.action == "accept"]
         self.rules = tuple(own if any(rule.mode == mode for rule in own) else ())
+        self.is_local = is_local
+        asks = any(speaks_of(rule.condition, REMEMBERED) for rule in self.rules)
+        self.looks_like: LooksLike = services.senders.looks_like_correspondent if asks else like_none
+        #: They are looked up only where a rule asks for them.
+        self.groups_of = groups if any(speaks_of(rule.condition, GROUPED) for rule in self.rules) else no_groups
         self.stages = frozenset(rule.condition.step for rule in self.rules)
         #: Of each step the rules with their places, some together.
         self.groups: dict[str, list[Group]] = {}
@@ -107,14 +123,25 @@ class Rules(Filter):
 
     def transaction(self, transaction: Transaction) -> _Message | None:
         """Those that are about this message."""
-        session = transaction.session
-        direction = "in" if session.role == "mx" else "out"
-        asked = frozenset(
-            place
-            for place, rule in enumerate(self.rules)
-            if (not rule.listener or session.listener in rule.listener) and rule.direction in ("", direction)
-        )
+        direction = "in" if transaction.session.role == "mx" else "out"
+        asked = frozenset(place for place, rule in enumerate(self.rules) if is_about(rule, transaction))
         return _Message(self, transaction, asked) if asked or self.owned and direction == "in" else None
+
+
+def is_about(rule: Rule, transaction: Transaction) -> bool:
+    """Whether a rule is about mail of that listener, direction and sender."""
+    session = transaction.session
+    direction = "in" if session.role == "mx" else "out"
+    if rule.listener and session.listener not in rule.listener or rule.direction not in ("", direction):
+        return False
+    return not rule.sender or rule.sender.matches(transaction.sender.local, transaction.sender.domain)
+
+
+def is_for(rule: Rule, recipient: Recipient | None) -> bool:
+    """Whether a rule is about a recipient that is asked about; None: about the message."""
+    if recipient is None or not rule.recipient:
+        return True
+    return rule.recipient.matches(recipient.path.local, recipient.path.domain)
 
 
 def _group(members: Sequence[tuple[int, Rule]]) -> Group:
@@ -147,7 +174,7 @@ class _Message:
 
     def mail(self, found: Sequence[Finding]) -> list[Finding] | None:
         """The sender is known."""
-        self._known = values.at_mail(self._transaction)
+        self._known = values.at_mail(self._transaction, self._parent.groups_of)
         return self._judge("mail")
 
     def rcpt(self, found: Sequence[Finding], recipient: Recipient) -> list[Finding] | None:
@@ -155,7 +182,7 @@ class _Message:
         before = self._end
         self._asked_about = recipient
         try:
-            return self._judge("rcpt", values.at_rcpt(recipient.path))
+            return self._judge("rcpt", values.at_rcpt(recipient.path, self._parent.groups_of))
         finally:
             self._end = before
             self._asked_about = None
@@ -269,22 +296,25 @@ class _Message:
 
     def _all_recipients(self) -> None:
         if not self._known:
-            self._known = values.at_mail(self._transaction)
-        self._known |= values.at_data(self._transaction.recipients)
+            self._known = values.at_mail(self._transaction, self._parent.groups_of)
+        parent = self._parent
+        self._known |= values.at_data(
+            self._transaction.recipients, parent.groups_of, parent.is_local, parent.looks_like
+        )
 
     def _judge(self, step: str, more: Mapping[str, Any] | None = None) -> list[Finding] | None:
         groups = self._parent.groups.get(step)
         if groups is None:
             return None
         if not self._known:
-            self._known = values.at_mail(self._transaction)
+            self._known = values.at_mail(self._transaction, self._parent.groups_of)
         known = Known(step, {**self._known, **(more or {})}, self._fields or {})
         found: list[Finding] = []
         for bundle, members in groups:
             if bundle is not None and not (self._unexamined or self._unsearched) and not bundle.may_hold(known):
                 continue
             for place, rule in members:
-                if place < self._end and place in self._asked:
+                if place < self._end and place in self._asked and is_for(rule, self._asked_about):
                     found += self._ask(rule, place, step, known)
         return found or None
 

@@ -103,6 +103,7 @@ _ROWS: Final = (
     _counter("tls_handshakes_total", "TLS handshakes", "side", "result", "version"),
     _counter("auth_attempts_total", "AUTH commands", "listener", "mechanism", "result"),
     _counter("filter_runs_total", "Filters that found something or failed", "filter", "result"),
+    _counter("rule_hits_total", "Messages that rules were true of", "rule", "mode"),
     _counter("ratelimit_decisions_total", "Limits that were met: refused, paced or shadow", "limit", "decision"),
     _counter("shadow_verdicts_total", "Messages that filters in shadow would have decided more strictly", "action"),
     _counter("filter_fail_open_total", "Failures after which mail went on unchecked", "filter"),

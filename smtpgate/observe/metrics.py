@@ -196,11 +196,13 @@ class Metrics(Collector):
         servers: Iterable[tuple[str, str]] = (),
         filters: Iterable[str] = (),
         limits: Iterable[str] = (),
+        rules: Iterable[tuple[str, str]] = (),
     ) -> None:
         """Show zeros for what a configuration can count, so that a first event is seen as an increase.
 
         :param listeners: role by name
         :param servers: backend and server
+        :param rules: name and mode
         """
         tally = self._tally
         for listener, role in listeners.items():
@@ -221,6 +223,8 @@ class Metrics(Collector):
                 self._counts["filter_runs_total", tally.filters.of(filter), result] += 0
         for limit in limits:
             tally.expect_limit(limit)
+        for name, mode in rules:
+            tally.expect_rule(name, mode)
 
     @property
     def outcomes(self) -> dict[str, int]:

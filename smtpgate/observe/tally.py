@@ -27,6 +27,8 @@ _PLACES: Final = {"reject": 1, "defer": 2, "abort": 3, "error": 4}
 _SESSIONS: Final = 5
 #: Who speaks for limits in the findings of a message.
 LIMITS: Final = frozenset({"rate_limits", "concurrency_limits"})
+#: Who speaks for rules in them.
+RULES: Final = "rules"
 
 
 class _Lane:
@@ -59,6 +61,7 @@ class Tally:
         self._servers = Names()
         self._reasons = Names(REASONS)
         self._limits = Names()
+        self._rules = Names()
         self._wall = wall
         self._series = Series()
         self._newest: deque[float] = deque(maxlen=RECENT)
@@ -179,6 +182,11 @@ class Tally:
             elif finding.reason != FILTER_FAILED:
                 result = "shadow" if finding.is_shadow else "hit"
                 self.counts["filter_runs_total", self.filters.of(finding.filter), result] += 1
+        # One that is about a recipient may be true of several.
+        hits = {(one.reason, one.is_shadow) for one in transaction.findings if one.filter == RULES}
+        for rule, is_shadow in hits:
+            if rule != FILTER_FAILED:
+                self.counts["rule_hits_total", self._rules.of(rule), "shadow" if is_shadow else "enforce"] += 1
         verdict = transaction.verdict
         if verdict is not None and verdict.would:
             self.counts["shadow_verdicts_total", verdict.would] += 1
@@ -187,6 +195,10 @@ class Tally:
         """Zeros for a limit that was not met yet."""
         for decision in ("refused", "paced", "shadow"):
             self.counts["ratelimit_decisions_total", self._limits.of(name), decision] += 0
+
+    def expect_rule(self, name: str, mode: str) -> None:
+        """Zero for a rule that was true of nothing yet."""
+        self.counts["rule_hits_total", self._rules.of(name), mode] += 0
 
     def limit(self, finding: Finding) -> None:
         """A limit was met."""

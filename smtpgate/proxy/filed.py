@@ -13,6 +13,19 @@ from smtpgate.message.header import HeaderReader, HeaderSection
 from smtpgate.proxy.spool import read_at
 
 
+def section_of(octets: bytes, cap: int) -> HeaderSection:
+    """The header section of a message that is there whole.
+
+    :param cap: octets; of a larger one the beginning
+    """
+    reader = HeaderReader(cap)
+    reader.feed(octets)
+    if reader.section is None:
+        reader.finish()
+    assert reader.section is not None
+    return reader.section
+
+
 @implementer(IContent)
 class Filed:
     """One message; whoever opened it closes it.

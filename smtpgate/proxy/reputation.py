@@ -25,6 +25,7 @@ from smtpgate.policy.sender import SenderRecord
 from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.admission import Standing
 from smtpgate.proxy.counters import Row
+from smtpgate.proxy.likes import Likes
 from smtpgate.proxy.limit_rules import network_of
 from smtpgate.traffic.changed import Changed
 from smtpgate.traffic.classes import KNOWN
@@ -33,6 +34,8 @@ from smtpgate.traffic.reputation import DELIVERED, HALF_LIFE_S, LEAST, Record, R
 #: Senders remembered, some 400 octets each; and known correspondents.
 SENDERS: Final = 100_000
 CORRESPONDENTS: Final = 100_000
+#: Of these the newest are held against domains that look like them, where a rule asks: 40 us each, once.
+LIKED: Final = 20_000
 #: How long a correspondent is known after the last message to it.
 KNOWN_S: Final = 90 * 86400.0
 #: Points for what is not good. One refused recipient may be a typing error; malware is none.
@@ -56,6 +59,8 @@ class Correspondents:
     def __init__(self) -> None:
         self._seen: dict[str, float] = {}
         self._changed: Changed[str] = Changed()
+        #: Made when a rule first asks: who has no such rule pays nothing.
+        self._likes: Likes | None = None
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -70,6 +75,8 @@ class Correspondents:
         key = self._key(local, domain)
         self._seen.pop(key, None)
         self._seen[key] = now
+        if self._likes is not None:
+            self._likes.add(key)
         self._changed.fresh[key] = None
         self._bound()
 
@@ -77,6 +84,8 @@ class Correspondents:
         if len(self._seen) > CORRESPONDENTS:
             gone = next(iter(self._seen))
             del self._seen[gone]
+            if self._likes is not None:
+                self._likes.remove(gone)
             self._changed.fresh[gone] = None
 
     def knows(self, local: str, domain: str, now: float) -> bool:
@@ -96,6 +105,17 @@ class Correspondents:
         for key, at, _ in sorted(rows, key=lambda row: float(row[1])):
             self._seen[key] = at
             self._bound()
+
+    def like(self, domain: str, now: float) -> list[str]:
+        """Domains that are known and that one looks like that is not."""
+        domain = domain.lower()
+        if domain in FREEMAIL or self.knows("", domain, now):
+            return []
+        if self._likes is None:
+            self._likes = Likes()
+            for key in list(self._seen)[-LIKED:]:
+                self._likes.add(key)
+        return [one for one in self._likes.of(domain) if self.knows("", one, now)]
 
 
 @implementer(ISenders)
@@ -147,6 +167,10 @@ class Reputation:
     def is_correspondent(self, local: str, domain: str) -> bool:
         """For filters (`interfaces.ISenders`)."""
         return self.correspondents.knows(local, domain, self._wall())
+
+    def looks_like_correspondent(self, domain: str) -> list[str]:
+        """For filters (`interfaces.ISenders`)."""
+        return self.correspondents.like(domain, self._wall())
 
     # Learning
 

@@ -66,6 +66,7 @@ class Revision:
     :ivar limits: its rate and concurrency limits
     :ivar sessions: how many sessions run on it
     :ivar at_close: gives back what its filters used
+    :ivar services: what its filters in shadow use, for what is tried
     """
 
     id: str
@@ -80,6 +81,7 @@ class Revision:
     is_retired: bool = False
     on_idle: Callable[[Revision], None] | None = None
     at_close: Callable[[], None] | None = None
+    services: Any = None
 
     def __attrs_post_init__(self) -> None:
         self.policies = Policies(self.settings.tls_policies)

@@ -13,6 +13,8 @@ from typing import Final
 
 import attrs
 
+from smtpgate.rules.vocabulary import GROUPED
+
 _TOKEN: Final = re.compile(
     r"""[rRbB]{0,2}(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
     r"""|//[^\n]*|[A-Za-z_][A-Za-z0-9_]*|[0-9.]+|&&|\|\||==|!=|<=|>=|\S""",
@@ -21,6 +23,7 @@ _TOKEN: Final = re.compile(
 _FACT: Final = "matches"
 #: Tests of a list that hold only where something in it does.
 _SOME: Final = frozenset({"exists", "exists_one", "filter"})
+_TESTS: Final = _SOME | {"all"}
 
 
 @attrs.frozen
@@ -63,6 +66,37 @@ def asked(text: str) -> Asked:
     return result
 
 
+def grouped(text: str) -> tuple[Name, ...]:
+    """The groups that a condition that compiles names: `'board' in sender_groups`, or by a test of what is in it."""
+    tokens = [_Token(one[0], one.start()) for one in _TOKEN.finditer(text) if not one[0].startswith("//")]
+    found: list[Name] = []
+    for place, token in enumerate(tokens):
+        if token.text not in GROUPED or place and tokens[place - 1].text == ".":
+            continue
+        before, behind = tokens[max(place - 2, 0) : place], tokens[place + 1 : place + 6]
+        words = [one.text for one in behind]
+        if len(before) == 2 and before[1].text == "in":
+            found += [_name(token.text, before[0], text)] if _is_plain(before[0].text) else []
+        elif words[:1] == ["."] and words[1] in _TESTS and words[2:3] == ["("] and words[4:] == [","]:
+            inner = tokens[place + 1 :]
+            inner = inner[5 : _end(inner, 2)]
+            for at in range(len(inner) - 2):
+                three = [one.text for one in inner[at : at + 3]]
+                if three[0] == words[3] and three[1] in ("==", "!=") and _is_plain(three[2]):
+                    found.append(_name(token.text, inner[at + 2], text))
+    return tuple(found)
+
+
+def _name(kind: str, token: _Token, text: str) -> Name:
+    line = text.count("\n", 0, token.at) + 1
+    return Name(kind, token.text[1:-1], line, token.at - text.rfind("\n", 0, token.at))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is a text in quotes that stands for itself."""
+    return text[0] in "'\"" and "\\" not in text and text[:3] not in ("'''", '"""')
+
+
 def _of_test(tokens: Sequence[_Token], text: str) -> Asked:
     words = [one.text for one in tokens[:5]]
     if len(words) < 5 or words[0] != "." or words[1] not in _SOME or words[2] != "(" or words[4] != ",":
@@ -71,11 +105,7 @@ def _of_test(tokens: Sequence[_Token], text: str) -> Asked:
     found = _bound(tokens[5:end], words[3])
     if found is None:
         return Asked(is_all=True)
-    names = []
-    for kind, token in found:
-        line = text.count("\n", 0, token.at) + 1
-        names.append(Name(kind, token.text[1:-1], line, token.at - text.rfind("\n", 0, token.at)))
-    return Asked(tuple(names))
+    return Asked(tuple(_name(kind, token, text) for kind, token in found))
 
 
 def _end(tokens: Sequence[_Token], start: int) -> int:
@@ -129,7 +159,4 @@ def _comparison(tokens: Sequence[_Token], variable: str) -> list[tuple[str, _Tok
         texts = [one for one in tokens[5:-1] if one.text != ","]
     else:
         return None
-    is_plain = all(
-        one.text[0] in "'\"" and "\\" not in one.text and one.text[:3] not in ("'''", '"""') for one in texts
-    )
-    return [(words[2], one) for one in texts] if is_plain else None
+    return [(words[2], one) for one in texts] if all(_is_plain(one.text) for one in texts) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final
@@ -155,6 +155,18 @@ def _all() -> Any:
     return _environment(FACTS, True)
 
 
+@functools.cache
+def _but(name: str) -> Any:
+    """All facts of all steps but one."""
+    return _environment(tuple(fact for fact in FACTS if fact.name != name), name != HEADER.name)
+
+
+def speaks_of(condition: Expression, names: Iterable[str]) -> list[str]:
+    """Those of some facts, and of `header`, that a condition speaks of."""
+    quick = _quick(condition.text)
+    return [name for name in names if name in quick and _try(_but(name), quick) is None]
+
+
 class Known:
     """What is known of a message at one step, for all conditions that are judged there."""
 
@@ -239,15 +251,15 @@ def check(text: str) -> None:
         raise BadExpression(line, column, f"no pattern: {message}", "patterns are those of RE2")
 
 
-def compile(when: str, unless: str = "", at: str = "") -> Expression:
+def compile(when: str, unless: str = "", since: str = "mail") -> Expression:
     """What holds when one condition does and another does not; raises BadExpression. Both were checked (`check`).
 
-    :param at: the step at which it is judged; "": the first that knows all
+    :param since: the first step at which it may be judged
     """
     # On lines of their own: a condition may end with a comment.
     text = f"(\n{when}\n) && !(\n{unless}\n)" if unless else when
     quick = _quick(text)
-    for step in STEPS if not at else (at,):
+    for step in STEPS[STEPS.index(since) :]:
         program = _try(_at(step), quick)
         if program is not None:
             content, registered, search = (

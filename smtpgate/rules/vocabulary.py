@@ -48,22 +48,30 @@ FACTS: Final = (
         ("traffic_class", "string", "trusted, known, unknown or suspect"),
         ("sender", "string", "address of the envelope, in lower case; empty for the null sender"),
         ("sender_domain", "string", "its domain"),
+        ("sender_groups", "list(string)", "names of the groups that the sender is in"),
+        ("user_groups", "list(string)", "names of the groups that the user is in"),
     ),
     *_facts(
         "rcpt",
         ("recipient", "string", "the recipient that is asked about, in lower case"),
         ("recipient_domain", "string", "its domain"),
+        ("recipient_groups", "list(string)", "names of the groups that it is in"),
     ),
     *_facts(
         "data",
         ("recipients", "list(string)", "recipients that were accepted, in lower case"),
         ("recipient_domains", "list(string)", "their domains, each once"),
+        ("outside_domains", "list(string)", "those of these domains that are not in local_domains"),
+        ("is_mixed", "bool", "true where some recipients are in local_domains and some are not"),
+        ("lookalike_of", "list(string)", "domains that our users write to, of which a recipient's is a look-alike"),
+        ("groups_of_recipients", "list(string)", "names of the groups that one of them is in, each once"),
     ),
     *_facts(
         "header",
         ("subject", "string", "the subject, decoded"),
         ("authors", "list(string)", "addresses in From, in lower case"),
         ("author_domains", "list(string)", "their domains, each once"),
+        ("visible_recipients", "int", "addresses in To and Cc, each once"),
     ),
     *_facts(
         "end",
@@ -80,6 +88,12 @@ FACTS: Final = (
         ("is_read", "bool", "true where nothing was left unread"),
     ),
 )
+
+#: Facts that name groups of the configuration.
+GROUPED: Final = frozenset({"sender_groups", "user_groups", "recipient_groups", "groups_of_recipients"})
+
+#: Facts that are looked up in the memory of whom our users write to.
+REMEMBERED: Final = frozenset({"lookalike_of"})
 
 #: Facts that are there once the content was examined.
 EXAMINED: Final = frozenset({"attachments", "links", "is_inspected"})
