@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpgate.config.loader import loads
 from smtpgate.config.problem import ConfigErrors
 from smtpgate.plugins import find_factories
+from smtpgate.signing.keys import new_key
 
 DOCS = Path(__file__).parent.parent / "docs"
 BASE = """
@@ -40,9 +41,12 @@ class ExampleTests(SynchronousTestCase):
         secret = folder / "hook.secret"
         secret.touch(0o600)
         secret.write_text("0123456789abcdef" * 2)
+        key = folder / "dkim-gate2026.pem"
+        key.touch(0o600)
+        key.write_bytes(new_key("ed25519").pem())
         factories, _ = find_factories()
         count = 0
-        for page in ("security.md", "hook.md", "dlp.md"):
+        for page in ("security.md", "hook.md", "dlp.md", "signing.md"):
             for block in re.findall(r"```toml\n(.*?)```", (DOCS / page).read_text(), re.DOTALL):
                 text = block.replace("/var/lib/smtpgate", str(folder)).replace("/etc/smtpgate", str(folder))
                 # Keys without a table stand above all tables.

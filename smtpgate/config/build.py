@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from smtpgate.config import build_dlp, model, schema
 from smtpgate.config.build_policy import rules, tls_policies
 from smtpgate.config.build_quarantine import digests, outbox, quarantine
+from smtpgate.config.build_signing import dkim_keys
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.credentials import credentials_from
 from smtpgate.config.default_set import DEFAULT_SET
@@ -73,6 +74,8 @@ def paths_in(file: schema.File, base: Path) -> Iterator[Path]:
     for dictionary in file.dictionaries:
         if dictionary.file:
             yield base / dictionary.file
+    for key in file.dkim_keys:
+        yield base / key.file
 
 
 def settings(
@@ -131,6 +134,7 @@ def settings(
         rules=all_rules,
         tls_policies=tls_policies(file.tls_policies),
         search=search,
+        dkim_keys=dkim_keys(file.dkim_keys, base, files, faults),
         detectors=tuple(enumerate(one.name for one in file.detectors)),
         dictionaries=tuple(enumerate(one.name for one in file.dictionaries)),
         scale=_scale(file),

@@ -19,6 +19,7 @@ from smtpgate.config import (
     check_policy,
     check_routes,
     check_service,
+    check_signing,
     check_tls,
 )
 from smtpgate.config.model import Settings
@@ -84,6 +85,9 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_tls.backends_have_servers,
     check_tls.mx_keys_have_sense,
     check_tls.mx_is_for_our_own,
+    check_signing.dkim_keys_have_names_of_their_own,
+    check_signing.dkim_keys_name_listeners,
+    check_signing.dkim_keys_have_mail,
     check_policy.searches_have_names_of_their_own,
     check_routes.backends_exist,
     check_routes.listeners_exist,

@@ -21,6 +21,7 @@ import attrs
 
 from smtpgate.config.model_policy import Rule, TLSPolicy
 from smtpgate.config.model_quarantine import Digest, Outbox, Quarantine
+from smtpgate.config.model_signing import DKIMKey
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
     NO_ADDRESSES,
@@ -357,6 +358,7 @@ class Settings:
     rules: tuple[Rule, ...] = ()
     tls_policies: tuple[TLSPolicy, ...] = ()
     search: Search = NO_SEARCH
+    dkim_keys: tuple[DKIMKey, ...] = ()
     detectors: tuple[tuple[int, str], ...] = ()
     dictionaries: tuple[tuple[int, str], ...] = ()
     path: Path | None = None

@@ -18,6 +18,7 @@ from smtpgate.config.table import REQUIRED, Table, key
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_policy import RuleTable, TLSPolicyTable
 from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable
+from smtpgate.config.tables_signing import DKIMKeyTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
     Addresses,
@@ -490,6 +491,7 @@ class File(Table):
     packs: list[PackTable] = key([], "Rules that come along; they are judged behind those of the file.")
     detectors: list[DetectorTable] = key([], "Detectors of your own, for rules to speak of.")
     dictionaries: list[DictionaryTable] = key([], "Weighted terms, for rules to speak of.")
+    dkim_keys: list[DKIMKeyTable] = key([], "Keys that sign mail of your domains.")
     filter_set: Literal["none", "default"] = key(
         "none",
         "default: filters that need no engine and no list run before those of the file; programs are refused, spam is "
