@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from smtpgate.config import build_edits
 from smtpgate.config.entry import normal_domain
-from smtpgate.config.model_policy import COPYING, SENDING, WHOLE, Rule, TLSPolicy
+from smtpgate.config.model_policy import COPYING, SEALING, SENDING, WHOLE, Rule, TLSPolicy
 from smtpgate.config.patterns import AddressList
 from smtpgate.config.problem import Fault, Where, one_of, quoted
 from smtpgate.config.tables_policy import RuleTable, TLSPolicyTable
@@ -76,6 +76,7 @@ def rule(number: int, table: RuleTable, faults: list[Fault], key: str = "rules")
         build_edits.parts(table),
         {"when": asked(table.when), **({"unless": asked(unless)} if unless else {})} if condition.needs_search else {},
         key,
+        table.on_missing or "refuse",
     )
 
 
@@ -128,6 +129,8 @@ def _places(table: RuleTable, where: Where, faults: list[Fault]) -> None:
         fault("backend", f"{action} sends nothing", "remove it, or use route")
     if table.held_as and table.action not in ("quarantine", "copy"):
         fault("held_as", f"{action} holds nothing in a class of one's own", "remove it, or use quarantine or copy")
+    if table.on_missing is not None and table.action not in SEALING:
+        fault("on_missing", f"{action} needs no certificate", "remove it, or use smime-sign or smime-encrypt")
     if not table.strict and table.action not in COPYING:
         fault("strict", f"{action} keeps no copy", "remove it")
 

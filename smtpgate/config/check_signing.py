@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smtpgate.config.model import Settings
+from smtpgate.config.model_policy import SEALING
 from smtpgate.config.problem import Fault, one_of, quoted, warning
+from smtpgate.config.surroundings import Surroundings
 
 
 def dkim_keys_have_names_of_their_own(tree: Settings) -> Iterator[Fault]:
@@ -53,4 +55,39 @@ def dkim_keys_have_mail(tree: Settings) -> Iterator[Fault]:
                 f"no listener takes mail that goes {key.direction}: the key signs next to nothing",
                 'give direction = "both" or "in", or a listener of role submission',
                 keys=("direction",),
+            )
+
+
+def smime_rules_have_certificates(tree: Settings) -> Iterator[Fault]:
+    """A rule that signs or encrypts needs something to do it with."""
+    for rule in tree.rules:
+        if rule.action not in SEALING or rule.mode == "off":
+            continue
+        if rule.action == "smime-sign" and not tree.smime_keys:
+            message, hint, key = "there is no certificate to sign with", "write [[smime_keys]]", "smime_keys"
+        elif rule.action == "smime-encrypt" and tree.smime_certificates is None:
+            message, hint, key = (
+                "there are no certificates to encrypt for",
+                "give smime_certificates",
+                "smime_certificates",
+            )
+        else:
+            continue
+        yield Fault((rule.table, rule.number, "action"), message, hint, rests_on=((key,),), keys=())
+
+
+def smime_certificates_are_there(tree: Settings, around: Surroundings) -> Iterator[Fault]:
+    """The folder of certificates must be one that can be read."""
+    if around.certificates.reason:
+        hint = "give a folder with PEM or DER files, which this user may read"
+        yield Fault(("smime_certificates",), around.certificates.reason, hint, keys=())
+
+
+def smime_keys_are_in_date(tree: Settings, around: Surroundings) -> Iterator[Fault]:
+    """Mail of an author whose certificate expired is refused, or goes unsigned."""
+    for key in tree.smime_keys:
+        end = key.signer.certificate.not_valid_after_utc
+        if end < around.now:
+            yield warning(
+                ("smime_keys", key.number, "certificate"), f"it expired on {end:%Y-%m-%d}", "renew it", keys=()
             )

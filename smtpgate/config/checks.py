@@ -88,6 +88,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_signing.dkim_keys_have_names_of_their_own,
     check_signing.dkim_keys_name_listeners,
     check_signing.dkim_keys_have_mail,
+    check_signing.smime_rules_have_certificates,
     check_policy.searches_have_names_of_their_own,
     check_routes.backends_exist,
     check_routes.listeners_exist,
@@ -115,6 +116,8 @@ AROUND_CHECKS: tuple[Callable[[Settings, Surroundings], Iterator[Fault]], ...] =
     check_files.certificates_are_good,
     check_files.authorities_are_readable,
     check_files.password_files_are_good,
+    check_signing.smime_certificates_are_there,
+    check_signing.smime_keys_are_in_date,
 )
 
 

@@ -18,8 +18,10 @@ RULES: Final = "rules"
 COPYING: Final = frozenset({"copy", "bcc", "journal"})
 #: Actions with addresses of their own.
 SENDING: Final = frozenset({"redirect", "bcc", "journal"})
+#: Actions that make another message of the whole content, by S/MIME.
+SEALING: Final = frozenset({"smime-sign", "smime-encrypt"})
 #: Actions that are about a message as a whole: of one recipient's copy they make no sense.
-WHOLE: Final = frozenset({"tag"}) | COPYING
+WHOLE: Final = frozenset({"tag"}) | COPYING | SEALING
 
 
 @attrs.frozen
@@ -40,6 +42,7 @@ class Rule:
     :ivar leg: of `require-tls`: backend, client or both
     :ivar change: what it does to the message; None: nothing but what `subject_tag` and `headers` say
     :ivar parts: of `strip` and `replace`: holds for a message with the one attachment that is asked about
+    :ivar on_missing: of `smime-sign` and `smime-encrypt`: refuse, defer or continue, without a certificate
     :ivar asked: what `when` and `unless` ask for of what is found in texts
     :ivar table: rules, or packs for one that a pack stands for
     """
@@ -71,6 +74,7 @@ class Rule:
     parts: Expression | None = None
     asked: Mapping[str, Asked] = attrs.field(factory=dict)
     table: str = "rules"
+    on_missing: str = "refuse"
 
 
 @attrs.frozen

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from smtpgate.config.patterns import NO_ADDRESSES, AddressList
 from smtpgate.signing.dkim import Terms
+from smtpgate.signing.smime import Signer
 
 
 @attrs.frozen
@@ -31,3 +33,15 @@ class DKIMKey:
     def serves(self, listener: str, direction: str) -> bool:
         """Whether it is about mail that comes there; "": mail of the gateway's own, for which no listener stands."""
         return self.direction in ("", direction) and (not listener or not self.listener or listener in self.listener)
+
+
+@attrs.frozen
+class SMIMEKey:
+    """Who signs for some authors.
+
+    :ivar number: its place in the file
+    """
+
+    number: int
+    signer: Signer
+    address: AddressList = NO_ADDRESSES

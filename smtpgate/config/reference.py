@@ -26,7 +26,7 @@ from smtpgate.config import schema
 from smtpgate.config.table import Table
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_policy import RuleTable
-from smtpgate.config.tables_signing import DKIMKeyTable
+from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
 from smtpgate.config.tables_traffic import (
     BansTable,
     ClassesTable,
@@ -62,6 +62,7 @@ TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("`[[detectors]]`", DetectorTable, "detectors"),
     ("`[[dictionaries]]`", DictionaryTable, "dictionaries"),
     ("`[[dkim_keys]]`", DKIMKeyTable, "dkim_keys"),
+    ("`[[smime_keys]]`", SMIMEKeyTable, "smime_keys"),
     ("`[resolver]`", schema.ResolverTable, "resolver"),
     ("`[content]`", schema.ContentTable, "content"),
     ("`[scores]`", schema.ScoresTable, "scores"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import MinLen
 
 from smtpgate.config.table import REQUIRED, Table, key
-from smtpgate.config.values import Duration, FilePath, Words
+from smtpgate.config.values import Addresses, Duration, FilePath, Words
 
 
 class DKIMKeyTable(Table):
@@ -41,4 +43,18 @@ class DKIMKeyTable(Table):
     expire: Duration = key(0, "So long a signature holds; 0: for ever.", example='"14d"')
     required: bool = key(
         True, "Mail that cannot be signed is not delivered; false: it goes on unsigned, and that is told."
+    )
+
+
+class SMIMEKeyTable(Table):
+    """A certificate with which rules sign mail of some authors (S/MIME). The first that is for the author is taken."""
+
+    address: Annotated[Addresses, MinLen(1)] = key(
+        REQUIRED, "Authors (From), written as in routes.", example='["ann@example.net"]'
+    )
+    certificate: FilePath = key(
+        REQUIRED, "PEM file with the certificate, and those that issued it behind it.", example='"ann.pem"'
+    )
+    key: FilePath = key(
+        REQUIRED, "PEM file with its private key: RSA or an elliptic curve; mode 0600.", example='"ann.key"'
     )

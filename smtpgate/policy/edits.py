@@ -104,6 +104,11 @@ class EditList:
                 raise ValueError("a line end of its own kind")
         self.planned = planned
 
+    def seal(self, splices: Iterable[Splice], octets: int) -> None:
+        """Ask for these in place of what was planned, which they were made of. Raises ValueError as `plan` does."""
+        self.planned = ()
+        self.plan(splices, octets)
+
     @property
     def only_adds(self) -> bool:
         """True when nothing of the message itself is touched."""
