@@ -21,6 +21,7 @@ from smtpgate.cli import main
 from smtpgate.config.loader import ConfigErrors, loads
 from smtpgate.config.model import Settings
 from smtpgate.signing.keys import new_key, read_key
+from tests.test_smime_wire import certificate, pem
 
 BASE = """
 hostname = "gate.example.com"
@@ -126,6 +127,49 @@ class FileTests(KeyCase):
         (key,) = self.load(table(listener='["out2"]')).dkim_keys
         asked = [("out2", "out"), ("out", "out"), ("", "out"), ("out2", "in")]
         self.assertEqual([key.serves(*one) for one in asked], [True, False, True, False])
+
+
+class CertificateTests(KeyCase):
+    """Certificates that sign, and the folder of those for whom is encrypted."""
+
+    def table(self) -> str:
+        """Of a key."""
+        return '[[smime_keys]]\naddress = ["ann@example.net"]\ncertificate = "ann.pem"\nkey = "ann.key"\n'
+
+    def test_good_and_bad_ones(self) -> None:
+        """A key that fits and that nobody else reads; one that expired is warned of."""
+        key, other = ec.generate_private_key(ec.SECP256R1()), new_key("ed25519")
+        self.write(pem(key), name="ann.key")
+        self.write(certificate("ann@example.net", key).public_bytes(Encoding.PEM) * 2, 0o644, name="ann.pem")
+        (made,) = self.load(self.table()).smime_keys
+        self.assertTrue(made.address.matches("ann", "example.net"))
+        self.assertEqual(len(made.signer.chain), 1)
+        self.assertNotIn("_key", repr(made))
+        self.write(pem(key), 0o644, name="ann.key")
+        self.assertEqual(self.said(self.table()), ["smime_keys[0].key: ann.key can be read by others (mode 0644)"])
+        self.write(pem(ec.generate_private_key(ec.SECP256R1())), name="ann.key")
+        wanted = "smime_keys[0].key: ann.key does not fit the first certificate of ann.pem"
+        self.assertEqual(self.said(self.table()), [wanted])
+        self.write(other.pem(), name="ann.key")
+        wanted = "smime_keys[0].key: ann.key has a key that mail is not signed with"
+        self.assertEqual(self.said(self.table()), [wanted])
+        self.write(pem(key), name="ann.key")
+        self.write(certificate("ann@example.net", key, -1).public_bytes(Encoding.PEM), name="ann.pem")
+        (doubt,) = [one for one in self.load(self.table()).warnings if one.key.startswith("smime_keys")]
+        self.assertIn("it expired on ", doubt.message)
+
+    def test_the_folder(self) -> None:
+        """It must be there, and be one."""
+        top = 'smime_certificates = "there"\n'
+        self.assertEqual(self.said_of_top(top), ["smime_certificates: there is no folder there"])
+        (self.folder / "there").mkdir()
+        settings = loads(top + BASE, self.folder / "gate.toml")
+        self.assertEqual(settings.smime_certificates, self.folder / "there")
+
+    def said_of_top(self, top: str) -> list[str]:
+        """What is wrong with keys above the tables."""
+        error = self.assertRaises(ConfigErrors, loads, top + BASE, self.folder / "gate.toml")
+        return [f"{one.key}: {one.message}".replace(f"{self.folder}/", "") for one in error.problems if one.is_error]
 
 
 class CommandTests(KeyCase):

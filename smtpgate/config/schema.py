@@ -470,7 +470,7 @@ class File(Table):
         example='"certificates"',
     )
     smime_size: Size = key(
-        "25 MiB", "Largest message that rules sign or encrypt with S/MIME; it needs some seven times as much memory."
+        "25 MiB", "Largest message that rules sign or encrypt with S/MIME; it needs some nine times as much memory."
     )
     log: LogTable = key({}, "What the gateway writes about its work.")
     admin: AdminTable = key({}, "Admin pages and health paths.")

@@ -5,7 +5,7 @@ that is signed and then encrypted, whatever the order of the rules, and one plan
 in a thread of the gateway, never in the child process: that reads what strangers wrote, and must not come near a key.
 
 Nothing goes in clear in silence: where a certificate is missing `on_missing` of the rule speaks, where something fails
-its `on_error`. A message needs some seven times its size of memory meanwhile; so there is a limit (`smime_size`), and
+its `on_error`. A message needs some nine times its size of memory meanwhile; so there is a limit (`smime_size`), and
 few are at work at a time.
 """
 

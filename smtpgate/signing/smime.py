@@ -43,7 +43,8 @@ from smtpgate.message.splice import Splice
 LEAST_BITS: Final = 2048
 #: RFC 5322 section 2.1.1.
 _LINE: Final = 998
-_LONG: Final = re.compile(rb"[^\n]{%d}" % (_LINE + 2))
+#: Found by its beginning, or each octet would be looked at as often as a line is long.
+_LONG: Final = re.compile(rb"\n[^\n]{%d}" % (_LINE + 2))
 _PKCS7: Final = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 #: Object identifiers in DER: envelopedData (RFC 5652 section 6.1), authEnvelopedData (RFC 5083 section 2.1).
 _ENVELOPES: Final = (
@@ -141,7 +142,7 @@ def _seal_of(section: HeaderSection, content: bytes, start: int) -> str:
 def sign(entity: Entity, signer: Signer) -> Sealed:
     """The entity with a signature. Raises ValueError where the library does not take the key."""
     octets = entity.octets
-    if not octets.isascii() or b"\0" in octets or _LONG.search(octets) is not None:
+    if not octets.isascii() or b"\0" in octets or _is_long(octets):
         made = signer.signature(octets, is_detached=False)
         return _blob("signed-data", made)
     boundary = _boundary(octets)
@@ -157,6 +158,11 @@ def sign(entity: Entity, signer: Signer) -> Sealed:
         b'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n' + _base64(made) + line + b"--\r\n"
     )
     return Sealed(fields, body)
+
+
+def _is_long(octets: bytes) -> bool:
+    """Whether a line is longer than mail carries."""
+    return octets.find(b"\n", 0, _LINE + 2) < 0 or _LONG.search(octets) is not None
 
 
 def encrypt(entity: Entity, certificates: Sequence[Any]) -> Sealed:
