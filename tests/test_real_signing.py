@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import dkim
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
@@ -19,9 +22,11 @@ from smtpgate.proxy.signing import sign
 from smtpgate.signing.dkim import Terms
 from tests.admin_kit import make_session
 from tests.edit_corpus import HEAD, cases
-from tests.real_kit import free_port
+from tests.real_kit import Postfix, RealCase, free_port, until
+from tests.script_kit import Client
 from tests.test_real_engines import EngineCase, Listening
 from tests.test_signing_wire import KEYS, good, write
+from tests.test_smime_wire import certificate, pem
 
 BOTH = tuple(DKIMKey(place, Terms("example.org", name, key)) for place, (name, key) in enumerate(KEYS.items()))
 
@@ -127,3 +132,94 @@ class OpenDKIMTests(EngineCase):
         message += b"" if message.endswith(b"\r\n") else b"\r\n"
         self.assertEqual(await self.action(bench, message), "accept", self.failed(bench))
         return b"".join(getattr(one, "raw", b"") for one in bench.transaction_facts.edits.edits)
+
+
+class WholeTests(RealCase):
+    """A gateway as it is started, before a Postfix: what lies in the mailbox still holds."""
+
+    programs = ("postfix", "openssl")
+
+    def test_signed_encrypted_and_signed_again(self) -> None:
+        """A banner of the child process, S/MIME, DKIM by both keys; small mail, and 3 MB from the disk."""
+        postfix = self.start(Postfix(self.folder, "store"))
+        keys = {name: rsa.generate_private_key(65537, 2048) for name in ("ann", "bob")}
+        for name, key in keys.items():
+            write(self.folder / f"{name}.key", pem(key))
+        ann = certificate("ann@example.org", keys["ann"])
+        write(self.folder / "ann.pem", ann.public_bytes(Encoding.PEM))
+        folder = self.folder / "certificates"
+        folder.mkdir()
+        bob = certificate("bob@example.net", keys["bob"])
+        (folder / "bob.pem").write_bytes(bob.public_bytes(Encoding.PEM))
+        tables = ""
+        for name, own in KEYS.items():
+            path = write(self.folder / f"{name}.pem", own.pem())
+            tables += f'[[dkim_keys]]\ndomain = "example.org"\nselector = "{name}"\nfile = "{path}"\n'
+        gateway = self.gateway(
+            f"""
+smime_certificates = "{folder}"
+[limits]
+spool_memory = "64 KiB"
+[listeners.front]
+listen = ["tcp:0:interface=127.0.0.1"]
+role = "submission"
+tls = "off"
+relay_from = ["127.0.0.1"]
+[backends.mail]
+servers = ["127.0.0.1:{postfix.port}"]
+tls = "off"
+[[routes]]
+backend = "mail"
+{tables}
+[[smime_keys]]
+address = "ann@example.org"
+certificate = "{self.folder}/ann.pem"
+key = "{self.folder}/ann.key"
+[[rules]]
+name = "words"
+action = "disclaimer"
+text = "From the house of {{author}}"
+[[rules]]
+name = "sign"
+action = "smime-sign"
+[[rules]]
+name = "encrypt"
+when = "subject.startsWith('secret')"
+action = "smime-encrypt"
+"""
+        )
+        bodies = [b"hello\r\n", b"a line of it  \t\r\n.\r\n\r\n" * 150_000]
+        for subject in (b"open", b"secret"):
+            for body in bodies:
+                with Client(gateway.port()) as client:
+                    client.hello()
+                    client.say(b"MAIL FROM:<ann@example.org>")
+                    client.say(b"RCPT TO:<bob@example.net>")
+                    client.say(b"DATA")
+                    head = b"From: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubject: " + subject + b"\r\n\r\n"
+                    reply = client.say(head + body.replace(b"\r\n.", b"\r\n..") + b".")
+                    self.assertEqual(reply[:3], b"250", reply)
+        until(lambda: len(postfix.messages()) == 4, "all of it is there")
+        found = []
+        for stored in postfix.messages():
+            message = stored.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+            self.assertEqual(good(message), [b"example.org"] * 2)
+            is_secret = b"\r\nSubject: secret\r\n" in message
+            self.assertEqual(b"From the house of" in message, not is_secret)
+            if is_secret:
+                message = self.openssl("-decrypt", message, "-inkey", f"{self.folder}/bob.key")
+            inner = self.openssl("-verify", message, "-CAfile", f"{self.folder}/ann.pem", "-purpose", "any")
+            text = inner.partition(b"\r\n\r\n")[2]
+            self.assertIn(b"From the house of ann@example.org", text)
+            found.append((is_secret, next(place for place, body in enumerate(bodies) if text.startswith(body))))
+        self.assertEqual(sorted(found), [(False, 0), (False, 1), (True, 0), (True, 1)])
+        self.assertEqual(gateway.crashed(), [])
+
+    def openssl(self, verb: str, octets: bytes, *more: str) -> bytes:
+        """What `openssl cms` makes of a message. It must be content."""
+        given, made = self.folder / "given.eml", self.folder / "made"
+        given.write_bytes(octets)
+        words = ["openssl", "cms", verb, "-in", str(given), "-out", str(made), *more]
+        done = subprocess.run(words, capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return made.read_bytes()
