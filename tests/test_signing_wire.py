@@ -195,11 +195,15 @@ class WireTests(SigningCase):
     def test_a_header_that_others_cut_elsewhere(self) -> Deferred[Any]:
         """No signature over it would hold: refused where one is required, else it goes without."""
         odd = b"From: ann@example.org\r\nno field\r\nTo: x\r\n\r\nhi\r\n"
+        many = b"From: ann@example.org\r\n" + b"To: x\r\n" * 500 + b"\r\nhi\r\n"
 
         def strict(gateway: TestGateway, backend: Backend) -> None:
-            reply = self.send(gateway, odd)
-            self.assertEqual(reply[:9], b"554 5.6.0")
-            self.assertEqual(backend.messages, [])
+            for content in (odd, many):
+                reply = self.send(gateway, content)
+                self.assertEqual(reply[:9], b"554 5.6.0")
+                self.assertEqual(backend.messages, [])
+            self.send(gateway, many.replace(b"To: x\r\n" * 20, b""))
+            self.assertEqual(good(received(backend)), [b"example.org"])
 
         def lax(gateway: TestGateway, backend: Backend) -> None:
             self.assertEqual(self.send(gateway, odd)[:3], b"250")
@@ -261,6 +265,33 @@ class WireTests(SigningCase):
             self.assertIn(b"Caution", received(backend))
 
         return self.talk(self.key() + BANNER + hold, script)
+
+    def test_of_the_gateways_own(self) -> Deferred[Any]:
+        """A report is signed by the key of its own domain for what goes out; what it holds is as it came. A copy is
+        signed as its message is."""
+        rules = """
+[[rules]]
+name = "report"
+action = "journal"
+to = ["archive@example.net"]
+[[rules]]
+name = "copy"
+action = "bcc"
+to = ["copy@example.net"]
+"""
+        tables = self.key(direction='"in"') + self.key("ed25519", "gate.example.com", direction='"out"')
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            self.assertEqual(self.send(gateway, LETTER)[:3], b"250")
+            self.assertTrue(gateway.posted())
+            found = [good(one.replace(b"\r\n..", b"\r\n.")) for one in backend.messages]
+            self.assertEqual(sorted(found), [[b"example.org"], [b"example.org"], [b"gate.example.com"]])
+            (report,) = [one for one in backend.messages if b"archive@example.net" in one]
+            self.assertEqual(report.count(b"DKIM-Signature:"), 1)
+            (copy,) = [one for one in backend.messages if b"X-Smtpgate-Copy: bcc" in one]
+            self.assertTrue(copy.startswith(b"DKIM-Signature: "))
+
+        return self.talk(tables + rules, script)
 
 
 def _without_from(content: bytes) -> bytes:

@@ -193,6 +193,8 @@ class _KeyFailed(Exception):
 def _signature(section: HeaderSection, digest: bytes, key: DKIMKey, now_s: int) -> bytes:
     try:
         return signature(section, digest, key.terms, now_s)
+    except Unsignable:
+        raise
     except Exception as error:
         # Whatever it was: the promise of `required` holds.
         raise _KeyFailed(f"{type(error).__name__}: {error}"[:200]) from error

@@ -35,6 +35,8 @@ OVERSIGNED: Final = (
 )  # fmt: skip
 #: What others change or take out on the way (RFC 6376 section 5.4), or what is a signature itself.
 NEVER: Final = frozenset({"return-path", "received", "bcc", "resent-bcc", "dkim-signature", "authentication-results"})
+#: Fields that one signature names: some 8,000 octets; Postfix cuts a field at 102,400 (header_size_limit).
+MOST_NAMES: Final = 500
 #: Letters of a line; RFC 5322 section 2.1.1 asks for no more.
 _LINE: Final = 76
 _FIELD: Final = re.compile(rb"[\x21-\x39\x3b-\x7e]+[ \t]*:")
@@ -78,11 +80,14 @@ def signature(section: HeaderSection, body_hash: bytes, terms: Terms, now_s: int
 
     :param section: the header that leaves
     :param body_hash: SHA-256 of its body, relaxed
+    :raises Unsignable: where it has too many fields of these names
     """
     by_name: dict[str, list[Field]] = {}
     for field in section.fields:
         by_name.setdefault(field.name, []).append(field)
     names = list(_names(by_name, terms))
+    if len(names) > MOST_NAMES:
+        raise Unsignable(f"its header has more than {MOST_NAMES} fields to sign")
     tags = [f"v=1; a={terms.key.algorithm}; c=relaxed/relaxed; d={terms.domain};", f"s={terms.selector}; t={now_s};"]
     if terms.expire_s:
         tags[-1] += f" x={now_s + terms.expire_s};"
