@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import subprocess
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from smtpgate.control import SYSTEM
 from smtpgate.policy import event as told
 from tests.edit_corpus import HEAD, cases, message, multi, text
 from tests.gateway_kit import TestGateway
-from tests.script_kit import Backend, Client
+from tests.script_kit import Backend, Client, Connection
 from tests.test_signing_wire import BANNER, SigningCase, good, received, write
 from tests.vault_kit import VaultGateway
 
@@ -314,6 +315,33 @@ class EncryptTests(SMIMECase):
             self.assertEqual(backend.messages, [])
 
         return self.talk(ENCRYPT, script, top=self.top("10 KiB"))
+
+    def test_no_more_in_memory_than_there_is_room(self) -> Deferred[Any]:
+        """While others wait for their backend the next one is deferred; when they are gone there is room again."""
+        go, came = threading.Event(), threading.Semaphore(0)
+
+        def late(connection: Connection) -> bytes:
+            came.release()
+            go.wait(10)
+            return b"250 2.0.0 queued"
+
+        large = HEAD + b"\r\n" + b"x\r\n" * 60_000
+        backend = Backend([(b"DOT", late)])
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            replies: list[bytes] = []
+            senders = [threading.Thread(target=lambda: replies.append(self.mail(gateway, large))) for _ in range(4)]
+            for one in senders:
+                one.start()
+                self.assertTrue(came.acquire(timeout=10))
+            self.assertEqual(self.mail(gateway, large)[:9], b"451 4.3.2")
+            go.set()
+            for one in senders:
+                one.join(10)
+            self.assertEqual([one[:3] for one in replies], [b"250"] * 4)
+            self.assertEqual(self.mail(gateway, large)[:3], b"250")
+
+        return self.talk(ENCRYPT, script, backend, top=self.top("180 KiB"))
 
     def test_of_a_release(self) -> Deferred[Any]:
         """What is held is as it came; what is released is encrypted, and signed."""

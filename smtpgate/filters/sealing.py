@@ -33,6 +33,11 @@ from smtpgate.signing.smime import Sealed, Signer, encrypt, entity_of, sign, spl
 
 #: Messages that are worked on at a time.
 AT_ONCE: Final = 2
+#: What was made is in memory until the backend has it: of all messages so many times the largest one, twice as large as
+#: it came. Whoever comes when that is taken comes again.
+ROOM: Final = 10
+#: What a small message takes besides.
+_LEAST_OCTETS: Final = 1 << 16
 _MISSING: Final = {"refuse": "reject", "defer": "defer", "continue": "note"}
 #: Encryption needed, of the registry of RFC 5248; no code speaks of signatures.
 _DETAIL: Final = {"smime-sign": "7.0", "smime-encrypt": "7.10"}
@@ -71,6 +76,7 @@ class Sealing:
         self._folder = CertificateFolder(folder) if folder is not None else None
         self._most_octets = most_octets
         self._turns = DeferredSemaphore(AT_ONCE)
+        self._free_octets = ROOM * max(most_octets, _LEAST_OCTETS)
 
     async def seal(
         self, transaction: Transaction, rules: Sequence[Rule], services: Any, failure: Failure, time_s: float
@@ -84,6 +90,11 @@ class Sealing:
         if transaction.octets > self._most_octets:
             why = f"larger than {self._most_octets} octets (smime_size)"
             return [_refused(transaction, rule, why) for rule in rules]
+        taken = 2 * transaction.octets + _LEAST_OCTETS
+        if taken > self._free_octets:
+            return [_busy(transaction, rule) for rule in rules]
+        self._free_octets -= taken
+        transaction.at_end.append(lambda: self._give_back(taken))
         ordered = sorted(rules, key=lambda rule: rule.action != _SIGN)
         turn = self._turns.run(lambda: ensureDeferred(self._in_thread(transaction, ordered, services)))
         try:
@@ -97,6 +108,9 @@ class Sealing:
         if made.splices is not None:
             services.edits(transaction).seal(made.splices, transaction.content.octets)
         return [_told(transaction, rule, *made.said[rule.name]) for rule in ordered]
+
+    def _give_back(self, octets: int) -> None:
+        self._free_octets += octets
 
     async def _in_thread(self, transaction: Transaction, rules: Sequence[Rule], services: Any) -> _Outcome:
         content = await transaction.content.read()
@@ -195,6 +209,13 @@ def _refused(transaction: Transaction, rule: Rule, why: str) -> Finding:
     transaction.note(_NOT_DONE[rule.action])
     text = "The message is too large to be signed or encrypted"
     return Finding(rule.name, "reject", text, f"rule {rule.name}: {why}", code=552, enhanced="5.3.4")
+
+
+def _busy(transaction: Transaction, rule: Rule) -> Finding:
+    """There is no room now."""
+    why = "too many messages that were signed or encrypted are in memory"
+    _change(transaction, rule, "not done", why)
+    return Finding(rule.name, "defer", "Too busy to sign or encrypt; try again later", why, enhanced="4.3.2")
 
 
 def _change(transaction: Transaction, rule: Rule, what: str, after: str) -> None:
