@@ -78,7 +78,8 @@ class SigningCase(VaultCase):
         behind = backend or Backend()
         self.addCleanup(behind.close)
         given = self.config(behind.port, **config) + tables
-        uses = rules_of(loads(given, "/nowhere/gate.toml"), Workshop(), Workshop(is_shadow=True))  # type: ignore[arg-type]
+        self.workshop = Workshop()
+        uses = rules_of(loads(given, "/nowhere/gate.toml"), self.workshop, Workshop(is_shadow=True))  # type: ignore[arg-type]
         return self.run_script(given, lambda gateway: script(gateway, behind), uses)
 
     def send(  # type: ignore[override]

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -18,6 +19,7 @@ from twisted.internet.defer import Deferred
 
 from smtpgate.control import SYSTEM
 from smtpgate.policy import event as told
+from smtpgate.signing.smime import Sealed
 from tests.edit_corpus import HEAD, cases, message, multi, text
 from tests.gateway_kit import TestGateway
 from tests.script_kit import Backend, Client, Connection
@@ -315,6 +317,29 @@ class EncryptTests(SMIMECase):
             self.assertEqual(backend.messages, [])
 
         return self.talk(ENCRYPT, script, top=self.top("10 KiB"))
+
+    def test_a_library_that_fails(self) -> Deferred[Any]:
+        """The failure of the rule: deferred; where the operator said so it goes on, with what else was changed."""
+
+        def script(gateway: TestGateway, backend: Backend, reply: bytes) -> None:
+            for error in (RuntimeError("no engine"), ValueError("no")):
+                with mock.patch("smtpgate.filters.sealing.encrypt", side_effect=error):
+                    self.assertEqual(self.mail(gateway)[:9], reply)
+            self.assertEqual(len(backend.messages), 0 if reply[:1] == b"4" else 2)
+            self.assertTrue(all(b"Caution" in one for one in backend.messages))
+            self.assertEqual(len([one for one in self.workshop.told if type(one) is told.FilterFailed]), 2)
+            # A splice that would cut a line end is none: what was planned before stands.
+            with mock.patch("smtpgate.filters.sealing.encrypt", return_value=Sealed(b"X: y\r\n", b"a\nb")):
+                self.assertEqual(self.mail(gateway)[:9], reply)
+            self.assertTrue(all(b"Caution" in one for one in backend.messages))
+            self.assertEqual(self.mail(gateway)[:3], b"250")
+            self.assertIn(b"Caution", self.opened(received(backend)))
+
+        done = self.talk(ENCRYPT + BANNER, lambda a, b: script(a, b, b"451 4.3.0"), top=self.top())
+        rule = f'{ENCRYPT}on_error = "continue"\n'
+        return done.addCallback(
+            lambda _: self.talk(rule + BANNER, lambda a, b: script(a, b, b"250 2.0.0"), top=self.top())
+        )
 
     def test_no_more_in_memory_than_there_is_room(self) -> Deferred[Any]:
         """While others wait for their backend the next one is deferred; when they are gone there is room again."""

@@ -68,6 +68,10 @@ class _Outcome:
     splices: list[Splice] | None = None
 
 
+class _LibraryFailed(Exception):
+    """What the library raised."""
+
+
 class Sealing:
     """The keys and certificates of one revision."""
 
@@ -99,14 +103,16 @@ class Sealing:
         turn = self._turns.run(lambda: ensureDeferred(self._in_thread(transaction, ordered, services)))
         try:
             made = await turn.addTimeout(time_s, services.clock)
+            if made.splices is not None:
+                services.edits(transaction).seal(made.splices, transaction.content.octets)
         except TimeoutError:
             return [failure(rule, f"not done within {time_s:.0f} s") for rule in ordered]
         except OSError as error:
             return [failure(rule, f"cannot be read: {error}") for rule in ordered]
         except ValueError as error:
-            return [failure(rule, f"the library refused: {error}"[:300]) for rule in ordered]
-        if made.splices is not None:
-            services.edits(transaction).seal(made.splices, transaction.content.octets)
+            return [failure(rule, f"it does not fit: {error}"[:300]) for rule in ordered]
+        except _LibraryFailed as error:
+            return [failure(rule, f"the library failed: {error}"[:300]) for rule in ordered]
         return [_told(transaction, rule, *made.said[rule.name]) for rule in ordered]
 
     def _give_back(self, octets: int) -> None:
@@ -131,6 +137,15 @@ class Sealing:
 
     def _work(self, job: _Job) -> _Outcome:
         """In a thread."""
+        try:
+            return self._made(job)
+        except (OSError, ValueError):
+            raise
+        except Exception as error:
+            # Whatever it was: it is the failure of the rules, and they say what happens then.
+            raise _LibraryFailed(f"{type(error).__name__}: {error}") from error
+
+    def _made(self, job: _Job) -> _Outcome:
         entity = entity_of(apply(job.planned, job.content))
         made = _Outcome()
         sealed: Sealed | None = None

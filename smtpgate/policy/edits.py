@@ -106,8 +106,12 @@ class EditList:
 
     def seal(self, splices: Iterable[Splice], octets: int) -> None:
         """Ask for these in place of what was planned, which they were made of. Raises ValueError as `plan` does."""
-        self.planned = ()
-        self.plan(splices, octets)
+        before, self.planned = self.planned, ()
+        try:
+            self.plan(splices, octets)
+        except ValueError:
+            self.planned = before
+            raise
 
     @property
     def only_adds(self) -> bool:
