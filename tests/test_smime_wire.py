@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from smtpgate.control import SYSTEM
+from smtpgate.filters.sealing import AT_ONCE
 from smtpgate.policy import event as told
 from smtpgate.signing.smime import Sealed
 from tests.edit_corpus import HEAD, cases, message, multi, text
@@ -340,6 +342,37 @@ class EncryptTests(SMIMECase):
         return done.addCallback(
             lambda _: self.talk(rule + BANNER, lambda a, b: script(a, b, b"250 2.0.0"), top=self.top())
         )
+
+    def test_a_thread_that_never_comes_back(self) -> Deferred[Any]:
+        """It is waited for as long as rules may take; the turns that it had are free again."""
+        clock = Clock()
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            works = self.workshop.run_in_worker
+            self.workshop.clock = clock
+            for _ in range(AT_ONCE + 1):
+                asked = threading.Event()
+
+                def never(*_: Any, asked: threading.Event = asked) -> Deferred[Any]:
+                    asked.set()
+                    return Deferred()
+
+                self.workshop.run_in_worker = never  # type: ignore[method-assign]
+                with Client(gateway.port()) as client:
+                    client.hello()
+                    client.say(b"MAIL FROM:<ann@example.org>")
+                    client.say(b"RCPT TO:<bob@example.net>")
+                    client.say(b"DATA")
+                    client.send(LETTER + b".\r\n")
+                    self.assertTrue(asked.wait(10))
+                    gateway.in_reactor(clock.advance, 30.0)
+                    self.assertEqual(client.read()[:9], b"451 4.3.0")
+            self.assertIn("not done within 19 s", self.workshop.told[-1].detail)
+            self.workshop.run_in_worker = works  # type: ignore[method-assign]
+            self.assertEqual(self.mail(gateway)[:3], b"250")
+            self.assertIn(b"hello", self.opened(received(backend)))
+
+        return self.talk(ENCRYPT, script, top=self.top())
 
     def test_no_more_in_memory_than_there_is_room(self) -> Deferred[Any]:
         """While others wait for their backend the next one is deferred; when they are gone there is room again."""
