@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from smtpgate.config.model import Backend, Settings
 from smtpgate.config.model_policy import RULES
 from smtpgate.filters.rules import BUDGET_S, Rules
+from smtpgate.filters.sealing import Sealing
 from smtpgate.net.children import Children
 from smtpgate.net.http import HTTPClient
 from smtpgate.net.resolver import Resolver
@@ -180,10 +181,11 @@ def rules_of(settings: Settings, services: Services, shadow: Services) -> list[U
 
     :param shadow: the services of what is in shadow
     """
+    sealing = Sealing(settings.smime_keys, settings.smime_certificates, settings.smime_size_octets)
     uses = []
     for mode, given in (("enforce", services), ("shadow", shadow)):
         groups, is_local = settings.groups.of, settings.local_domains.matches
-        rules = Rules(settings.rules, mode, given, settings.search, groups, is_local)
+        rules = Rules(settings.rules, mode, given, settings.search, groups, is_local, sealing)
         if rules.rules:
             uses.append(
                 Use(

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.threads import deferToThread
 
 from smtpgate.examine.facts import Facts, from_plain
 from smtpgate.examine.jobs import JOBS
@@ -37,6 +38,10 @@ class Workshop:
         self.settings = SimpleNamespace(hostname="gate.example.com")
         self.tell = self.told.append
         self._is_shadow = is_shadow
+
+    def run_in_worker(self, function: Any, *args: Any) -> Deferred[Any]:
+        """In a thread, as the gateway does it."""
+        return deferToThread(function, *args)
 
     def edits(self, transaction: Transaction) -> EditList:
         """Those of the transaction."""

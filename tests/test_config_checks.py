@@ -14,6 +14,7 @@ from smtpgate.config import (
     check_listeners,
     check_routes,
     check_service,
+    check_signing,
     checks,
 )
 from smtpgate.config.problem import EACH, Fault
@@ -27,7 +28,15 @@ class RegisterTests(SynchronousTestCase):
     def test_every_check_that_is_written_is_run(self) -> None:
         """A check that nobody calls finds nothing."""
         run = {*checks.TREE_CHECKS, *checks.AROUND_CHECKS}
-        for module in (check_backends, check_files, check_folders, check_listeners, check_routes, check_service):
+        for module in (
+            check_backends,
+            check_files,
+            check_folders,
+            check_listeners,
+            check_routes,
+            check_service,
+            check_signing,
+        ):
             for name, function in inspect.getmembers(module, inspect.isfunction):
                 first = next(iter(inspect.signature(function).parameters), "")
                 is_check = inspect.isgeneratorfunction(function) and first == "tree" and not name.startswith("_")

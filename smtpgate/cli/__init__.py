@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, quarantine, register, search, tickets, traffic
+from smtpgate.cli import access, commands, plugin, policy, quarantine, register, search, signing, tickets, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
@@ -127,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
     _access(verbs, verb)
     _register(verbs, verb)
     _plugin(verbs)
+    _dkim(verbs)
     return top
 
 
@@ -293,6 +294,24 @@ def _register(verbs: Any, verb: Any) -> None:
         one.set_defaults(kind=kind)
 
 
+def _dkim(verbs: Any) -> None:
+    words = "Keys of DKIM: new, show. They need no gateway and no configuration."
+    more = "The record goes into the DNS before [[dkim_keys]] names the key; docs/signing.md tells the order."
+    actions = verbs.add_parser("dkim-key", help=words, description=words, epilog=more).add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    for name, run in (("new", signing.new), ("show", signing.show)):
+        words = (run.__doc__ or "").strip()
+        one = actions.add_parser(name, help=words, description=words)
+        one.add_argument("domain", metavar="DOMAIN", help="whose mail it signs")
+        one.add_argument("selector", metavar="SELECTOR", help="name of the key in the DNS")
+        one.add_argument("file", type=Path, metavar="FILE", help="PEM file with the private key")
+        one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for programs")
+        if name == "new":
+            one.add_argument("--kind", choices=("rsa", "ed25519"), default="rsa", help="without it rsa, of 2048 bits")
+        one.set_defaults(run=run)
+
+
 def _plugin(verbs: Any) -> None:
     words = "What an author of filters needs: new, test."
     more = "They need no gateway and no configuration; docs/plugins.md tells how a filter is written."
@@ -339,11 +358,15 @@ def _whole(most: int) -> Callable[[str], int]:
     return check
 
 
+#: Commands that need no configuration, or name it otherwise.
+_WITHOUT = ("check-config", "plugin", "detectors", "detect", "dkim-key")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     top = parser()
     args = top.parse_args(argv)
-    if args.config is None and args.command not in ("check-config", "plugin", "detectors", "detect"):
+    if args.config is None and args.command not in _WITHOUT:
         top.error("give the configuration file of the gateway with --config FILE")
     try:
         args.run(args)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from smtpgate.config import build_dlp, model, schema
 from smtpgate.config.build_policy import groups, rules, tls_policies
 from smtpgate.config.build_quarantine import digests, outbox, quarantine
+from smtpgate.config.build_signing import dkim_keys, smime_keys
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.credentials import credentials_from
 from smtpgate.config.default_set import DEFAULT_SET
@@ -76,6 +77,11 @@ def paths_in(file: schema.File, base: Path) -> Iterator[Path]:
     for group in file.groups.values():
         if group.file:
             yield base / group.file
+    for key in file.dkim_keys:
+        yield base / key.file
+    for smime in file.smime_keys:
+        yield base / smime.certificate
+        yield base / smime.key
 
 
 def settings(
@@ -135,6 +141,10 @@ def settings(
         tls_policies=tls_policies(file.tls_policies),
         search=search,
         groups=groups(file.groups, base, files, faults),
+        dkim_keys=dkim_keys(file.dkim_keys, base, files, faults),
+        smime_keys=smime_keys(file.smime_keys, base, files, faults),
+        smime_certificates=_path(file.smime_certificates, base),
+        smime_size_octets=file.smime_size,
         detectors=tuple(enumerate(one.name for one in file.detectors)),
         dictionaries=tuple(enumerate(one.name for one in file.dictionaries)),
         scale=_scale(file),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from smtpgate.config import build_edits
 from smtpgate.config.entry import normal_domain, parse_address
-from smtpgate.config.model_policy import COPYING, SENDING, WHOLE, Groups, Rule, TLSPolicy
+from smtpgate.config.model_policy import COPYING, SEALING, SENDING, WHOLE, Groups, Rule, TLSPolicy
 from smtpgate.config.patterns import AddressList
 from smtpgate.config.problem import BadValue, Fault, Where, one_of, quoted
 from smtpgate.config.surroundings import ReadFile
@@ -84,6 +84,7 @@ def rule(number: int, table: RuleTable, faults: list[Fault], key: str = "rules")
         AddressList(table.sender),
         AddressList(table.recipient),
         {name: found for name, text in (("when", table.when), ("unless", unless)) if (found := grouped(text))},
+        table.on_missing or "refuse",
     )
 
 
@@ -179,6 +180,8 @@ def _places(table: RuleTable, where: Where, faults: list[Fault]) -> None:
         fault("held_as", f"{action} holds nothing in a class of one's own", "remove it, or use quarantine or copy")
     if table.self_service and table.action != "reject":
         fault("self_service", f"{action} refuses nothing", "remove it, or use reject")
+    if table.on_missing is not None and table.action not in SEALING:
+        fault("on_missing", f"{action} needs no certificate", "remove it, or use smime-sign or smime-encrypt")
     if not table.strict and table.action not in COPYING:
         fault("strict", f"{action} keeps no copy", "remove it")
 

@@ -19,6 +19,7 @@ from smtpgate.config import (
     check_policy,
     check_routes,
     check_service,
+    check_signing,
     check_tls,
 )
 from smtpgate.config.model import Settings
@@ -86,6 +87,10 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_tls.backends_have_servers,
     check_tls.mx_keys_have_sense,
     check_tls.mx_is_for_our_own,
+    check_signing.dkim_keys_have_names_of_their_own,
+    check_signing.dkim_keys_name_listeners,
+    check_signing.dkim_keys_have_mail,
+    check_signing.smime_rules_have_certificates,
     check_policy.searches_have_names_of_their_own,
     check_routes.backends_exist,
     check_routes.listeners_exist,
@@ -113,6 +118,8 @@ AROUND_CHECKS: tuple[Callable[[Settings, Surroundings], Iterator[Fault]], ...] =
     check_files.certificates_are_good,
     check_files.authorities_are_readable,
     check_files.password_files_are_good,
+    check_signing.smime_certificates_are_there,
+    check_signing.smime_keys_are_in_date,
 )
 
 

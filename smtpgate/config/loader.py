@@ -93,7 +93,9 @@ def _judge(document: Document, place: Path | None, plugins: Plugins) -> tuple[Se
     files = {path: _read_file(path) for path in build.paths_in(validated.file, base)}
     settings, built = build.settings(validated.file, document, base, socket.gethostname(), files, plugins)
     folder, log = _look_at_folder(settings.state_dir), _look_at_log(settings.log.file)
-    around = Surroundings(datetime.now(UTC), files, folder, log, place)
+    around = Surroundings(
+        datetime.now(UTC), files, folder, log, place, _look_at_certificates(settings.smime_certificates)
+    )
     found = [*built, *checks.run(settings, around)]
     return settings, [*validated.faults, *checks.untainted(found, validated.tainted)]
 
@@ -125,6 +127,15 @@ def _read_file(path: Path) -> ReadFile:
         return ReadFile(path, reason=(error.strerror or str(error)).lower())
     except ValueError as error:
         return ReadFile(path, reason=str(error))
+
+
+def _look_at_certificates(path: Path | None) -> Folder:
+    """Can the folder of certificates be read?"""
+    if path is None:
+        return Folder()
+    if not os.path.isdir(path):
+        return Folder(False, f"there is no folder {path}")
+    return Folder(True, "" if os.access(path, os.R_OK | os.X_OK) else f"this user may not read {path}")
 
 
 def _look_at_log(file: str) -> Folder:

@@ -21,6 +21,7 @@ import attrs
 
 from smtpgate.config.model_policy import Groups, Rule, TLSPolicy
 from smtpgate.config.model_quarantine import Digest, Outbox, Quarantine
+from smtpgate.config.model_signing import DKIMKey, SMIMEKey
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
     NO_ADDRESSES,
@@ -358,6 +359,10 @@ class Settings:
     tls_policies: tuple[TLSPolicy, ...] = ()
     search: Search = NO_SEARCH
     groups: Groups = attrs.field(factory=Groups)
+    dkim_keys: tuple[DKIMKey, ...] = ()
+    smime_keys: tuple[SMIMEKey, ...] = ()
+    smime_certificates: Path | None = None
+    smime_size_octets: int = 25 * 2**20
     detectors: tuple[tuple[int, str], ...] = ()
     dictionaries: tuple[tuple[int, str], ...] = ()
     path: Path | None = None

@@ -18,8 +18,10 @@ RULES: Final = "rules"
 COPYING: Final = frozenset({"copy", "bcc", "journal"})
 #: Actions with addresses of their own.
 SENDING: Final = frozenset({"redirect", "bcc", "journal"})
+#: Actions that make another message of the whole content, by S/MIME.
+SEALING: Final = frozenset({"smime-sign", "smime-encrypt"})
 #: Actions that are about a message as a whole: of one recipient's copy they make no sense.
-WHOLE: Final = frozenset({"tag"}) | COPYING
+WHOLE: Final = frozenset({"tag"}) | COPYING | SEALING
 
 
 @attrs.frozen
@@ -41,6 +43,7 @@ class Rule:
     :ivar change: what it does to the message; None: nothing but what `subject_tag` and `headers` say
     :ivar parts: of `strip` and `replace`: holds for a message with the one attachment that is asked about
     :ivar self_service: reason, approval or ""
+    :ivar on_missing: of `smime-sign` and `smime-encrypt`: refuse, defer or continue, without a certificate
     :ivar asked: what `when` and `unless` ask for of what is found in texts
     :ivar sender: who must have sent it; `recipient`: for whom, and then it is about that recipient; empty: anybody
     :ivar groups: what `when` and `unless` name of groups
@@ -78,6 +81,7 @@ class Rule:
     sender: AddressList = NO_ADDRESSES
     recipient: AddressList = NO_ADDRESSES
     groups: Mapping[str, tuple[Name, ...]] = attrs.field(factory=dict)
+    on_missing: str = "refuse"
 
 
 class Groups(dict[str, AddressList]):

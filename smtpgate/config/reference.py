@@ -26,6 +26,7 @@ from smtpgate.config import schema
 from smtpgate.config.table import Table
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_policy import GroupTable, RuleTable
+from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
 from smtpgate.config.tables_traffic import (
     BansTable,
     ClassesTable,
@@ -61,6 +62,8 @@ TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("`[[packs]]`", PackTable, "packs"),
     ("`[[detectors]]`", DetectorTable, "detectors"),
     ("`[[dictionaries]]`", DictionaryTable, "dictionaries"),
+    ("`[[dkim_keys]]`", DKIMKeyTable, "dkim_keys"),
+    ("`[[smime_keys]]`", SMIMEKeyTable, "smime_keys"),
     ("`[resolver]`", schema.ResolverTable, "resolver"),
     ("`[content]`", schema.ContentTable, "content"),
     ("`[scores]`", schema.ScoresTable, "scores"),

@@ -18,6 +18,7 @@ from smtpgate.config.table import REQUIRED, Table, key
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_policy import GroupTable, RuleTable, TLSPolicyTable
 from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable
+from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
     Addresses,
@@ -463,6 +464,15 @@ class File(Table):
         "Mail servers of your own that stand in front and say with nothing but their Received line who the client was.",
         example='["192.0.2.7"]',
     )
+    smime_certificates: FilePath | None = key(
+        None,
+        "Folder with the certificates of recipients, PEM or DER, for rules that encrypt.",
+        shown="none",
+        example='"certificates"',
+    )
+    smime_size: Size = key(
+        "25 MiB", "Largest message that rules sign or encrypt with S/MIME; it needs some nine times as much memory."
+    )
     log: LogTable = key({}, "What the gateway writes about its work.")
     admin: AdminTable = key({}, "Admin pages and health paths.")
     limits: LimitsTable = key({}, "What one client, session or message may take.")
@@ -492,6 +502,8 @@ class File(Table):
     packs: list[PackTable] = key([], "Rules that come along; they are judged behind those of the file.")
     detectors: list[DetectorTable] = key([], "Detectors of your own, for rules to speak of.")
     dictionaries: list[DictionaryTable] = key([], "Weighted terms, for rules to speak of.")
+    dkim_keys: list[DKIMKeyTable] = key([], "Keys that sign mail of your domains.")
+    smime_keys: list[SMIMEKeyTable] = key([], "Certificates that sign mail of your authors.")
     filter_set: Literal["none", "default"] = key(
         "none",
         "default: filters that need no engine and no list run before those of the file; programs are refused, spam is "

@@ -53,6 +53,7 @@ class Folder:
 class Surroundings:
     """Everything outside the file that the checks may know.
 
+    :ivar certificates: the folder of certificates, where one is named
     :ivar path: the configuration file itself; None for a text that belongs nowhere
     """
 
@@ -61,3 +62,4 @@ class Surroundings:
     state_dir: Folder = Folder()
     log_file: Folder = Folder()
     path: Path | None = None
+    certificates: Folder = Folder()

@@ -17,6 +17,8 @@ Action = Literal[
     "strip",
     "replace",
     "headers",
+    "smime-sign",
+    "smime-encrypt",
     "require-tls",
     "route",
     "copy",
@@ -136,6 +138,13 @@ class RuleTable(Table):
         {}, "Fields that headers writes, in place of those of that name.", example='{ "Reply-To" = "desk@example.net" }'
     )
     headers_remove: Words = key([], "Names of the fields that headers takes out.", example='["X-Mailer"]')
+    on_missing: Literal["refuse", "defer", "continue"] | None = key(
+        None,
+        "With smime-sign and smime-encrypt, where the author, or a recipient, has no certificate that is good. "
+        "continue: it goes as it is, and that is told.",
+        shown="refuse",
+        example='"defer"',
+    )
     owner: str = key("", "Who answers for it, for people.", example='"security@example.net"')
     note: str = key("", "Why it is there, for people.", example='"decision of 3 March"')
 

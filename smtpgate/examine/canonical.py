@@ -155,6 +155,21 @@ class _Form:
         self._line_ends = ends
 
 
+class BodyHash:
+    """SHA-256 of a body in the relaxed form that goes by, as whoever signs it needs it."""
+
+    def __init__(self) -> None:
+        self._form = _Form(True, ())
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next octets in."""
+        self._form.feed(piece)
+
+    def finish(self) -> bytes:
+        """The body has ended: its hash."""
+        return self._form.finish()[-1]
+
+
 def body_hashes(content: Any, start: int, extents: Iterable[Extent]) -> dict[Extent, bytes]:
     """SHA-256 of a body in the forms that are wanted.
 

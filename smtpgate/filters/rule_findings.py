@@ -25,6 +25,8 @@ _DOES: Final = {
     "copy": " has a copy held",
     "bcc": " sends a copy",
     "journal": " reports it to a journal",
+    "smime-sign": " has it signed",
+    "smime-encrypt": " has it encrypted",
 }
 
 

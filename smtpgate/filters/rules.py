@@ -13,12 +13,13 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.python.failure import Failure
 
-from smtpgate.config.model_policy import COPYING, RULES, Rule
+from smtpgate.config.model_policy import COPYING, RULES, SEALING, Rule
 from smtpgate.edits.wanted import Target
 from smtpgate.examine.facts import Facts, File
 from smtpgate.filters import editing, selfservice
 from smtpgate.filters.base import Filter
 from smtpgate.filters.rule_findings import finding, tls_finding
+from smtpgate.filters.sealing import Sealing
 from smtpgate.filters.search import searched
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection
@@ -39,6 +40,8 @@ BUDGET_S: Final = 20.0
 EXAMINE_S: Final = 18.0
 #: Rules that are looked at together.
 TOGETHER: Final = 32
+#: A signature with its chain, or an envelope for some ten recipients.
+_SEAL_OCTETS: Final = 16384
 Group = tuple[Bundle | None, Sequence[tuple[int, Rule]]]
 _POLICIES: Final = {"tempfail": "defer", "reject": "reject", "continue": "note"}
 
@@ -60,14 +63,17 @@ class Rules(Filter):
         search: Search = NO_SEARCH,
         groups: GroupsOf = no_groups,
         is_local: IsLocal = none_local,
+        sealing: Sealing | None = None,
     ) -> None:
         """
         :param mode: enforce or shadow
         :param search: what rules of both modes search for in texts: it is done once for a message
         :param groups: tells the groups of an address; `is_local`: whether a domain is ours
+        :param sealing: signs and encrypts for the rules that say so
         """
         self.services = services
         self.search = search
+        self.sealing = sealing or Sealing()
         self.mode = mode
         own = [rule for rule in rules if rule.mode == mode or rule.mode == "enforce" and rule.action == "accept"]
         self.rules = tuple(own if any(rule.mode == mode for rule in own) else ())
@@ -91,7 +97,8 @@ class Rules(Filter):
         self.tags_at = "end" if any(rule.condition.step == "end" for rule in heading) else "header" if heading else ""
         if self.tags_at:
             self.stages |= {self.tags_at}
-        self.edits_body = any(rule.action != "headers" for rule in changing)
+        sealing_rules = [rule for rule in self.rules if rule.action in SEALING] if mode == "enforce" else []
+        self.edits_body = bool(sealing_rules) or any(rule.action != "headers" for rule in changing)
         if self.edits_body:
             self.stages |= {"end"}
         #: Nothing of a message may leave before it is known how it is changed and must be protected.
@@ -112,6 +119,9 @@ class Rules(Filter):
         self.growth_octets = sum(
             1000 + 6 * len(rule.change.text + rule.change.html) for rule in changing if rule.change
         )
+        if sealing_rules:
+            # What stands around; base64 adds a third of the message, which nobody knows here.
+            self.growth_octets += _SEAL_OCTETS
         keeping = [
             rule
             for rule in self.rules
@@ -233,13 +243,23 @@ class _Message:
             said = await selfservice.settle(services, transaction, said, parent.served)
         if parent.tags_at == "end":
             said = self._tag(section, said)
-        due = [rule for _, rule in sorted(self._due.items()) if rule.action != "headers"]
-        if not due or any(one.action in ("reject", "defer") for one in said or ()):
+        everything = [rule for _, rule in sorted(self._due.items()) if rule.action != "headers"]
+        due = [rule for rule in everything if rule.action not in SEALING]
+        if not everything or any(one.action in ("reject", "defer") for one in said or ()):
             return said
         if facts is None and not self._unexamined and any(rule.parts is not None for rule in due):
             facts, self._unexamined = await self._heard(services.examine(transaction))
         left_s = max(BUDGET_S - 1.0 - (services.clock.seconds() - began), 0.5)
-        return [*(said or ()), *await self._edit(section, due, facts, left_s)] or None
+        made = [*(said or ()), *await self._edit(section, due, facts, left_s)]
+        sealing = [rule for rule in everything if rule.action in SEALING]
+        if sealing and not any(one.action in ("reject", "defer") for one in made):
+            left_s = max(BUDGET_S - 1.0 - (services.clock.seconds() - began), 0.5)
+
+            def failure(rule: Rule, why: str) -> Finding:
+                return self._failure(rule, "end", why)
+
+            made += await parent.sealing.seal(transaction, sealing, services, failure, left_s)
+        return made or None
 
     async def _edit(
         self, section: HeaderSection, due: Sequence[Rule], facts: Facts | None, time_s: float
@@ -338,7 +358,7 @@ class _Message:
             self._tags.append(rule)
         elif rule.mode == "enforce":
             self._do(rule, step)
-        if rule.change is not None and rule.mode == self._parent.mode == "enforce":
+        if (rule.change is not None or rule.action in SEALING) and rule.mode == self._parent.mode == "enforce":
             self._due[place] = rule
         if rule.action == "accept":
             self._end = min(place, self._end)

@@ -259,6 +259,7 @@ _ROWS: Final = (
     LogEvent("journal.failed", "error", "an event could not be written", ("kind", "error")),
     LogEvent("session.crashed", "error", "a session ended by a fault of ours", ("session_id", "error")),
     LogEvent("ledger.failed", "error", "the fate of a message could not be noted: a retry may be delivered twice"),
+    LogEvent("signing.failed", "error", "a message of a domain with a key could not be signed", ("msg_id",)),
     LogEvent("quarantine.failed", "error", "a message or a copy of it could not be kept", ("msg_id",)),
     LogEvent("quarantine.expired", "info", "held messages were past their time, and are deleted", ("count",)),
     LogEvent("quarantine.orphans", "warning", "files that nothing names were put aside"),

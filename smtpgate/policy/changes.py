@@ -11,8 +11,20 @@ from typing import Final
 import attrs
 
 #: What can be done: words put, a part taken out or replaced by a text, the message made a part of another, a field;
-#: then what was not done, and a signature that does not hold any more.
-WHATS: Final = ("banner", "disclaimer", "removed", "replaced", "wrapped", "field", "not done", "breaks")
+#: then what was not done, a signature that does not hold any more, and one of ours;
+#: content that was encrypted.
+WHATS: Final = (
+    "banner",
+    "disclaimer",
+    "removed",
+    "replaced",
+    "wrapped",
+    "field",
+    "not done",
+    "breaks",
+    "signed",
+    "encrypted",
+)
 #: Characters of a text that is kept; entries of one message.
 LETTERS: Final = 400
 MOST: Final = 100

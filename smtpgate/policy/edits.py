@@ -104,6 +104,15 @@ class EditList:
                 raise ValueError("a line end of its own kind")
         self.planned = planned
 
+    def seal(self, splices: Iterable[Splice], octets: int) -> None:
+        """Ask for these in place of what was planned, which they were made of. Raises ValueError as `plan` does."""
+        before, self.planned = self.planned, ()
+        try:
+            self.plan(splices, octets)
+        except ValueError:
+            self.planned = before
+            raise
+
     @property
     def only_adds(self) -> bool:
         """True when nothing of the message itself is touched."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from smtpgate.message.header import HeaderReader, HeaderSection
+from smtpgate.message.splice import Splice
 from smtpgate.policy.edits import Edit
 from smtpgate.policy.mark import marks
 from smtpgate.policy.protection import LEVELS, NO_NEED
@@ -25,6 +27,7 @@ from smtpgate.proxy.judge import for_all, judge, judge_each, that_count
 from smtpgate.proxy.keeping import Keeping, takes
 from smtpgate.proxy.pipeline import ChainRun
 from smtpgate.proxy.revision import Door, Engine, Revision
+from smtpgate.proxy.signing import NotSigned, sign
 from smtpgate.proxy.spool import Spool
 from smtpgate.smtp import status
 from smtpgate.smtp.framing import Chunk, Content
@@ -67,6 +70,7 @@ class Body:
         "_is_raw",
         "_started",
         "_leaves_out",
+        "_signers",
     )
 
     def __init__(
@@ -103,7 +107,11 @@ class Body:
         self._copy: Spool | None = None
         self._digest: Any = hashlib.sha256() if door.chain.needs_content else None
         self.fate = Fate(engine.ledger, transaction, engine.tell)
+        self._signers = revision.signers.of(door.listener)
         self._is_spooled = door.chain.spools or door.listener.body == "spool" or self.fate.may_be_known
+        if self._signers:
+            # The signature stands above the header, and is over the body.
+            self._is_spooled = True
         if transaction.accepted > 1 and (
             door.chain.judges and transaction.hears_each or door.chain.may_hold_for_one and door.chain.may_hold
         ):
@@ -400,22 +408,28 @@ class Body:
     async def _unspool(self, spool: Spool) -> Reply | None:
         """Send a spooled body up to its last piece, which `commit` takes."""
         delivery = self._delivery
-        refused = await delivery.start(self.by_chunks)
-        if refused is not None:
-            return refused
         section = self._reader.section
         assert section is not None
+        splices: Sequence[Splice]
         splices, missed = self._edits.splices(section)
         self._note_missed(missed)
         held: Chunk | None = None
         self._prefix = b""
         try:
+            if self._signers:
+                splices = await self._signed(spool, splices)
+            refused = await delivery.start(self.by_chunks)
+            if refused is not None:
+                return refused
             async for piece in edited(spool.pieces(), splices):
                 if held is not None:
                     refused = await delivery.content(held, b"")
                     if refused is not None:
                         return refused
                 held = Chunk(piece, None)
+        except NotSigned as error:
+            delivery.abandon("not signed")
+            return status.UNSIGNABLE if error.is_permanent else status.NOT_SIGNED
         except ValueError as error:
             # What was planned does not fit what came: nothing of it may be delivered.
             self._transaction.notes.append(f"edits: {error}")
@@ -427,6 +441,16 @@ class Body:
             return status.DISK_FULL
         self._held = held
         return None
+
+    async def _signed(self, spool: Spool, splices: Sequence[Splice]) -> Sequence[Splice]:
+        """The edits with our signatures on top, made over what they lead to."""
+        engine = self._engine
+        cap = self._revision.settings.limits.header_size_octets + sum(len(one.put) for one in splices)
+        pieces = edited(spool.pieces(), splices)
+        made = await sign(
+            self._signers, pieces, cap, int(engine.wall()), engine.in_thread, engine.tell, self._transaction
+        )
+        return made.onto(splices)
 
     def close(self) -> None:
         """The transaction is over."""

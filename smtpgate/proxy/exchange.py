@@ -314,6 +314,7 @@ class Exchange:
         has_size = self._session.door.listener.received and "SIZE" in self.facts.params
         size = len(self._trace().raw) + 64 if has_size else 0
         size += self._session.door.chain.growth_octets
+        size += self._session.revision.signers.growth_octets(self._session.door.listener)
         # Nothing of a message may lead back to its exchange: it would live until the collector of cycles comes by.
         make = partial(_part, self._session, self.facts, size)
         return Delivery(self.facts, make, self._session.revision.settings.timeouts, self._engine.clock)

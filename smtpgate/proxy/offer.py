@@ -56,7 +56,7 @@ def _words(
     words["ENHANCEDSTATUSCODES"] = ""
     if listener.chunking:
         words["CHUNKING"] = ""
-        if "BINARYMIME" in behind and _is_binary_safe(door):
+        if "BINARYMIME" in behind and _is_binary_safe(door) and not revision.signers.of(listener):
             words["BINARYMIME"] = ""
     if listener.prdr and not door.rules.is_lmtp:
         words["PRDR"] = ""

@@ -12,14 +12,16 @@ other letters are: a duplicate can be mended, a loss cannot.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import attrs
 
 from smtpgate.config.model import Settings
+from smtpgate.config.model_signing import DKIMKey
 from smtpgate.interfaces import StoreFailed
+from smtpgate.message.splice import Splice
 from smtpgate.policy import held
 from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import Happened
@@ -36,6 +38,7 @@ from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.recall import recall
 from smtpgate.proxy.recheck import recheck
 from smtpgate.proxy.revision import Engine, Revision
+from smtpgate.proxy.signing import NotSigned, Signed, sign
 from smtpgate.smtp import status
 from smtpgate.smtp.framing import Chunk
 from smtpgate.smtp.reply import Reply, printable
@@ -221,7 +224,16 @@ class Outbox:
         transaction.header = section
         for field in _fields(letter):
             transaction.edits.append(AddField(field))
+        splices: Sequence[Splice]
         splices, _ = transaction.edits.splices(section)
+        keys = revision.signers.of_letter(letter, transaction)
+        if keys:
+            try:
+                signed = await self._sign(keys, revision, transaction, edited(content.pieces(), splices), splices)
+            except NotSigned as error:
+                done.why, done.is_final = f"it could not be signed: {error}", error.is_permanent
+                return
+            splices = signed.onto(splices)
         delivery = self._delivery(revision, transaction, sum(len(one.put) - one.removed for one in splices))
         kept = delivery.kept
         try:
@@ -232,6 +244,18 @@ class Outbox:
         finally:
             delivery.delivery.finish()
             kept.leave()
+
+    async def _sign(
+        self,
+        keys: Sequence[DKIMKey],
+        revision: Revision,
+        transaction: Transaction,
+        pieces: AsyncIterator[bytes],
+        splices: Sequence[Splice],
+    ) -> Signed:
+        engine = self._engine
+        cap = revision.settings.limits.header_size_octets + sum(len(one.put) for one in splices)
+        return await sign(keys, pieces, cap, int(engine.wall()), engine.in_thread, engine.tell, transaction)
 
     def _delivery(self, revision: Revision, transaction: Transaction, more: int) -> _Way:
         engine, kept, timeouts = self._engine, KeptLinks(), revision.settings.timeouts

@@ -21,6 +21,7 @@ from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.policies import Policies
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.router import Router
+from smtpgate.proxy.signing import Signers
 from smtpgate.smtp.command import PathRules
 from smtpgate.smtp.server import WireRules
 from smtpgate.tasks import Clock
@@ -64,6 +65,7 @@ class Revision:
 
     :ivar pools: of backends whose servers are configured; of the others `destinations`
     :ivar limits: its rate and concurrency limits
+    :ivar signers: what signs mail when it leaves
     :ivar sessions: how many sessions run on it
     :ivar at_close: gives back what its filters used
     :ivar services: what its filters in shadow use, for what is tried
@@ -77,6 +79,7 @@ class Revision:
     limits: Limits = attrs.field(factory=no_limits)
     destinations: Mapping[str, Destinations] = attrs.field(factory=dict)
     policies: Policies = attrs.field(init=False)
+    signers: Signers = attrs.field(init=False)
     sessions: int = 0
     is_retired: bool = False
     on_idle: Callable[[Revision], None] | None = None
@@ -85,6 +88,7 @@ class Revision:
 
     def __attrs_post_init__(self) -> None:
         self.policies = Policies(self.settings.tls_policies)
+        self.signers = Signers(self.settings.dkim_keys)
 
     def fade(self) -> None:
         """Some time has passed: for classes that were not here in it no slots are kept free any more."""
