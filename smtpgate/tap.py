@@ -325,6 +325,7 @@ class Gateway(Service):
         if self._first.admin.listen is not None:
             self.office.open()
         self.digests.open()
+        self.tls_sending.open()
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
         self.tell(
             Happened(
@@ -592,6 +593,7 @@ class Gateway(Service):
         self.control.drains.close()
         self.office.close()
         self.digests.close()
+        self.tls_sending.close()
         self.metrics.close()
         self.watch.stop()
         self.provisions.close()
@@ -649,6 +651,7 @@ class Gateway(Service):
         """The admin pages, the API, and the door of the command line."""
         from smtpgate.admin.digest import Digests
         from smtpgate.admin.site import Office
+        from smtpgate.control.tls_sending import TLSSending
 
         secret = self.state.secret("links")
         self.office = Office(
@@ -657,6 +660,13 @@ class Gateway(Service):
         table = self.memory_store.table("digest")
         self.digests = Digests(
             self.control, self.office.templates.mail, self.office.links, self.reactor, table, ensureDeferred
+        )
+        self.tls_sending = TLSSending(
+            self.control,
+            lambda resolver: PublicHTTPClient(self.reactor, resolver, is_public),
+            self.reactor,
+            self.memory_store.table("tls-reports"),
+            ensureDeferred,
         )
         for endpoint, door in ((settings.admin.listen, "web"), (settings.admin.health_listen, "health")):
             if endpoint is not None:

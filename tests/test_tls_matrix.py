@@ -509,7 +509,8 @@ backend = "mail"
 """
         blocks = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
         settings = loads(text + "".join(blocks), "/nowhere/gate.toml")
-        self.assertEqual((len(blocks), len(settings.tls_policies), settings.backends["world"].kind), (2, 2, "mx"))
+        self.assertEqual((len(blocks), len(settings.tls_policies), settings.backends["world"].kind), (3, 2, "mx"))
+        self.assertEqual((settings.tls_reports.send, settings.tls_reports.backend), (True, "world"))
 
     def test_has_the_tables(self) -> None:
         """As they are tested here."""

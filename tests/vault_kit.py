@@ -49,8 +49,8 @@ class VaultGateway(TestGateway):
 
     folder: Path
 
-    def __init__(self, text: str, uses: Iterable[Use] = (), tick: float = 0.1) -> None:
-        super().__init__(text, uses, tick)
+    def __init__(self, text: str, uses: Iterable[Use] = (), tick: float = 0.1, **given: Any) -> None:
+        super().__init__(text, uses, tick, **given)
         self.ahead_s = 0.0
         self.engine.wall = lambda: time.time() + self.ahead_s
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import build_dlp, model, schema
 from smtpgate.config.build_policy import groups, rules, tls_policies
-from smtpgate.config.build_quarantine import digests, outbox, quarantine
+from smtpgate.config.build_quarantine import digests, outbox, quarantine, tls_report
 from smtpgate.config.build_signing import dkim_keys, smime_keys
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.credentials import credentials_from
@@ -136,6 +136,7 @@ def settings(
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
         quarantine=quarantine(file.quarantine),
         digests=digests(file.digests),
+        tls_reports=tls_report(file.tls_reports, backends),
         outbox=outbox(file.outbox, (file.hostname or hostname).removesuffix(".")),
         rules=all_rules,
         tls_policies=tls_policies(file.tls_policies),

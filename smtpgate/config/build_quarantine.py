@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from smtpgate.config.model_quarantine import CLASSES, Digest, HeldClass, Outbox, Quarantine
+from collections.abc import Mapping
+
+from smtpgate.config.model import Backend
+from smtpgate.config.model_quarantine import CLASSES, Digest, HeldClass, Outbox, Quarantine, TLSReport
 from smtpgate.config.patterns import AddressList
-from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable
+from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable, TLSReportTable
 
 
 def quarantine(table: QuarantineTable) -> Quarantine:
@@ -25,3 +28,9 @@ def digests(table: DigestTable) -> Digest:
 def outbox(table: OutboxTable, hostname: str) -> Outbox:
     """How the gateway's own mail goes."""
     return Outbox(table.backend, table.sender or f"postmaster@{hostname}", table.keep, table.retry)
+
+
+def tls_report(table: TLSReportTable, backends: Mapping[str, Backend]) -> TLSReport:
+    """Whether reports are sent, and which way."""
+    first = next((name for name, backend in backends.items() if backend.kind == "mx"), "")
+    return TLSReport(table.send, table.backend or first)

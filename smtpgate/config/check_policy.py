@@ -83,6 +83,8 @@ def rules_name_backends(tree: Settings) -> Iterator[Fault]:
     """What a rule routes or sends must have somewhere to go."""
     places: list[tuple[Where, str]] = [(("rules", rule.number, "backend"), rule.backend) for rule in tree.rules]
     places.append((("outbox", "backend"), tree.outbox.backend))
+    if tree.tls_reports.send:
+        places.append((("tls_reports", "backend"), tree.tls_reports.backend))
     for where, name in places:
         if name and name not in tree.backends:
             hint = one_of(name, list(tree.backends), "write [backends.mail] and its servers")
@@ -183,6 +185,28 @@ def digests_have_links(tree: Settings) -> Iterator[Fault]:
             ("admin", "public_url"),
             "links of digests can be read and used by whoever reads along",
             "put a proxy with TLS in front, and write https://",
+        )
+
+
+def tls_reports_are_of_something(tree: Settings) -> Iterator[Fault]:
+    """What is counted is mail to servers that the DNS names; a report by mail must be signed (RFC 8460 section 3)."""
+    if not tree.tls_reports.send:
+        return
+    if all(one.kind != "mx" for one in tree.backends.values()):
+        yield Fault(
+            ("tls_reports", "send"),
+            "there is nothing to report: no backend finds its servers by MX",
+            'leave it out, or write kind = "mx" in a backend',
+            rests_on=(("backends", EACH, "kind"),),
+            keys=(),
+        )
+    domain = tree.outbox.sender.rpartition("@")[2].lower()
+    if not any(key.signs_own(domain) for key in tree.dkim_keys):
+        yield warning(
+            ("tls_reports", "send"),
+            f"reports by mail come from {domain}, for which there is no key, and unsigned ones need not be read",
+            f'write [[dkim_keys]] with domain = "{domain}", or another sender in [outbox]',
+            keys=(),
         )
 
 

@@ -80,6 +80,7 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_policy.full_quarantine_takes_something,
     check_policy.digests_have_links,
     check_policy.refusals_have_links,
+    check_policy.tls_reports_are_of_something,
     check_tls.policies_name_listeners,
     check_tls.clients_can_have_it,
     check_tls.backends_can_have_it,

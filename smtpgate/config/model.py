@@ -20,7 +20,7 @@ from typing import Any, Literal
 import attrs
 
 from smtpgate.config.model_policy import Groups, Rule, TLSPolicy
-from smtpgate.config.model_quarantine import Digest, Outbox, Quarantine
+from smtpgate.config.model_quarantine import Digest, Outbox, Quarantine, TLSReport
 from smtpgate.config.model_signing import DKIMKey, SMIMEKey
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
@@ -353,6 +353,7 @@ class Settings:
     quarantine: Quarantine = Quarantine()
     digests: Digest = Digest()
     outbox: Outbox = Outbox()
+    tls_reports: TLSReport = TLSReport()
     scale: Scale = NO_SCALE
     marks: bool = True
     rules: tuple[Rule, ...] = ()

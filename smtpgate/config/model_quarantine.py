@@ -70,6 +70,17 @@ class Digest:
 
 
 @attrs.frozen
+class TLSReport:
+    """Reports on TLS to the domains that ask for them.
+
+    :ivar backend: over which those by mail go
+    """
+
+    send: bool = False
+    backend: str = ""
+
+
+@attrs.frozen
 class Outbox:
     """Mail that the gateway writes itself."""
 

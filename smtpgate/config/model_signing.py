@@ -30,6 +30,12 @@ class DKIMKey:
         """Whose mail it signs."""
         return self.terms.domain
 
+    def signs_own(self, domain: str) -> bool:
+        """Whether it signs mail of the gateway's own that comes from a domain."""
+        return self.serves("", "out") and (
+            domain == self.domain or self.subdomains and domain.endswith(f".{self.domain}")
+        )
+
     def serves(self, listener: str, direction: str) -> bool:
         """Whether it is about mail that comes there; "": mail of the gateway's own, for which no listener stands."""
         return self.direction in ("", direction) and (not listener or not self.listener or listener in self.listener)

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator
 from smtpgate.config.table import REQUIRED, Table, key
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_policy import GroupTable, RuleTable, TLSPolicyTable
-from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable
+from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable, TLSReportTable
 from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
@@ -495,6 +495,7 @@ class File(Table):
     concurrency_limits: list[ConcurrencyLimitTable] = key([], "How much may be at work at a time, of whom.")
     quarantine: QuarantineTable = key({}, "Mail that is held back.")
     digests: DigestTable = key({}, "Mail to recipients about what is held for them.")
+    tls_reports: TLSReportTable = key({}, "Reports on TLS to the domains that ask for them.")
     outbox: OutboxTable = key({}, "Mail of the gateway's own.")
     tls_policies: list[TLSPolicyTable] = key([], "How good TLS must be, of which mail.")
     rules: list[RuleTable] = key([], "What becomes of which mail, in the order in which it is judged.")

@@ -55,6 +55,13 @@ class OutboxTable(Table):
     retry: Wait = key("5m", "Time before the second try; each further one waits twice as long, an hour at most.")
 
 
+class TLSReportTable(Table):
+    """Reports on TLS (RFC 8460), of each day, to the domains that ask for them."""
+
+    send: bool = key(False, "They are sent, within four hours after midnight in UTC.")
+    backend: str = key("", "Backend over which those by mail go.", shown="the first of kind mx", example='"internet"')
+
+
 class DigestTable(Table):
     """Mail to recipients about what is held for them, with links by which they release it or ask for it."""
 

@@ -40,11 +40,12 @@ class TLSWatch:
         """How many domains are known of each backend whose servers the DNS names."""
         return [(name, len(one)) for name, one in self._current().destinations.items()]
 
-    async def day(self, day: str) -> list[ReportView]:
-        """The reports of a day, as 2026-11-27 in UTC; "" for the last of which something is known."""
+    async def day(self, day: str, after: str = "") -> list[ReportView]:
+        """The reports of a day, as 2026-11-27 in UTC; "" for the last of which something is known. MOST at a time, of
+        the domains behind `after`."""
         revision = self._current()
         day = day or (self.reports.days or [""])[-1]
-        made = self.reports.reports(day, revision.settings.hostname)[:MOST]
+        made = self.reports.reports(day, revision.settings.hostname, after, MOST)
         named = [report["policies"][0]["policy"]["policy-domain"] for report in made]
         resolver = next((one.resolver for one in revision.destinations.values()), None)
         wanted = await wanted_at(resolver, named) if resolver is not None else {}

@@ -265,6 +265,8 @@ _ROWS: Final = (
     LogEvent("quarantine.orphans", "warning", "files that nothing names were put aside"),
     LogEvent("digest.sent", "info", "recipients were told of what is held for them", ("count",)),
     LogEvent("digest.failed", "error", "recipients could not be told of what is held for them"),
+    LogEvent("tls_report.sent", "info", "reports on TLS went to the domains that ask for them"),
+    LogEvent("tls_report.failed", "error", "a report on TLS could not be sent; it is tried again until the next day"),
     LogEvent("ticket.used", "info", "a message with a ticket passed the rule that refuses it", ("msg_id", "target")),
     LogEvent("ticket.failed", "warning", "a message was refused without the link that its rule promises", ("msg_id",)),
     LogEvent("outbox.sent", "info", "a letter was delivered", _LETTER),

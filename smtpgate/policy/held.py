@@ -40,7 +40,7 @@ TAKEN: Final = frozenset(TAKING.values())
 
 #: Why a letter is sent. A release has the envelope and the octets of the message as they came; the others are the
 #: gateway's own mail (RFC 5321 section 4.5.5: null sender).
-KINDS: Final = ("release", "redirect", "bcc", "journal", "forward", "digest", "notice")
+KINDS: Final = ("release", "redirect", "bcc", "journal", "forward", "digest", "notice", "tls-report")
 
 
 @attrs.frozen

@@ -35,11 +35,14 @@ class Need:
     :ivar level: one of `LEVELS`
     :ivar names: sets of names; the certificate must be for one of each, and its chain right
     :ivar is_strict: where the DNS says who the server is, that must be proved too (RFC 8689 section 4.2.1)
+    :ivar is_lenient: what a domain publishes of its TLS is passed over: of reports on that very TLS (RFC 8460
+        section 3)
     """
 
     level: str = attrs.field(default="", validator=attrs.validators.in_(LEVELS))
     names: frozenset[frozenset[str]] = attrs.field(default=frozenset(), converter=_sets)
     is_strict: bool = False
+    is_lenient: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.level)
@@ -52,7 +55,7 @@ class Need:
     def and_(self, other: Need) -> Need:
         """What meets both."""
         if not other.level:
-            return self
+            return other if other.is_lenient and not self.level else self
         if not self.level:
             return other
         level = self.level if self.rank >= other.rank else other.level
@@ -63,6 +66,8 @@ class Need:
 
         :param opened_for: what was asked of it when it was opened: it was held against these names
         """
+        if opened_for.is_lenient and not self.is_lenient:
+            return False
         if not self.level:
             return True
         if LEVELS.index(level_of(tls)) < self.rank or self.is_strict and not opened_for.is_strict:
@@ -71,6 +76,8 @@ class Need:
 
 
 NO_NEED: Final = Need()
+#: What goes however a domain fails at what it publishes.
+LENIENT: Final = Need(is_lenient=True)
 #: What a sender asks for with REQUIRETLS (RFC 8689 section 4.2.1).
 REQUIRETLS: Final = Need("verified", is_strict=True)
 

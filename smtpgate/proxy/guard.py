@@ -73,12 +73,13 @@ class NoRoad(Exception):
 class Route:
     """One server: where it is, and how the way to it is protected.
 
+    :ivar policy: None where nothing is counted
     :ivar doubt: what is wrong with what its domain publishes, and does not keep the mail from going
     """
 
     addresses: list[Address]
     plan: plans.Plan
-    policy: Published
+    policy: Published | None
     doubt: str = ""
 
 
@@ -108,13 +109,15 @@ class Guard:
 
     # What is seen
 
-    def failed(self, host: str, policy: Published, fault: str) -> None:
+    def failed(self, host: str, policy: Published | None, fault: str) -> None:
         """A connection could not be protected; "" where it was something else."""
-        if fault:
+        if fault and policy is not None:
             self._reports.failed(self._hop.domain, policy, host, fault)
 
     def opened(self, host: str, route: Route, tls: TLSFacts | None) -> None:
         """A connection stands."""
+        if route.policy is None:
+            return
         doubt = plans.NO_STARTTLS if tls is None else tls.doubt or route.doubt
         if doubt:
             self._reports.failed(self._hop.domain, route.policy, host, doubt)
@@ -133,6 +136,13 @@ class Guard:
             if need:
                 raise NoRoad("starttls", plans.unmet(need), plans.why_never(self._backend, need))
             return Route(host.addresses, plans.Plan("off"), NOTHING)
+        if need.is_lenient:
+            # Not counted: reports on reports would never end.
+            if self._backend.tls == "verify":
+                plan = plans.Plan("required", tls.verified(need.names, self._names(name, False)), need=need)
+            else:
+                plan = attrs.evolve(plans.of_backend(self._backend, tls, need), need=need)
+            return Route(host.addresses, plan, None)
         published = await self._records(host, port) if self._backend.dane else None
         if published is not None:
             plan = self._by_dane(host, need, tls, *published)

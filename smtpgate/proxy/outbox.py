@@ -26,7 +26,7 @@ from smtpgate.policy import held
 from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Addressee, Held, Letter
-from smtpgate.policy.protection import REQUIRETLS, Need
+from smtpgate.policy.protection import LENIENT, REQUIRETLS, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.proxy.content import edited
@@ -394,7 +394,7 @@ class Outbox:
     async def _return(self, done: _Try, settings: Settings, recipients: list[Addressee]) -> None:
         """Mail of which there may be no other copy is held."""
         letter, now = done.letter, self._engine.wall()
-        if letter.kind == "digest":
+        if letter.kind in ("digest", "tls-report"):
             return
         message = Held(
             id=self._vault.fresh_id(),
@@ -439,6 +439,8 @@ def need_of(letter: Letter, revision: Revision, transaction: Transaction, recipi
     """What is asked of the leg to a recipient: what rules and policies asked for the message when it came, and what
     policies and its sender ask for now. A copy goes no less safely than the message."""
     need = revision.policies.need(transaction, recipient.path)
+    if letter.kind == "tls-report":
+        return need or LENIENT
     if "REQUIRETLS" in transaction.params and pool.backend.kind == "mx":
         need = need.and_(REQUIRETLS)
     return need.and_(Need(str(letter.facts.get("tls_level", ""))))

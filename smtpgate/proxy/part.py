@@ -121,7 +121,7 @@ class Part:
         if self.is_lmtp:
             return self._rcpt_each(group, is_first, need)
         if not need:
-            return self._rcpt(group, self.legs[0] if self.legs else None, is_first)
+            return self._rcpt(group, self.legs[0] if self.legs else None, is_first, need)
         leg = next((one for one in self.legs if need.is_met(one.link.tls, one.link.need)), None)
         if leg is not None:
             leg.need = leg.need.and_(need)

@@ -37,7 +37,7 @@ _FIELD_OCTETS: Final = 1200
 #: Authors whose domains are looked at; a message has one.
 _AUTHORS: Final = 10
 #: Letters of what the gateway writes by itself: no listener stands for them.
-_OWN: Final = frozenset({"digest", "journal"})
+_OWN: Final = frozenset({"digest", "journal", "tls-report"})
 
 
 class NotSigned(Exception):

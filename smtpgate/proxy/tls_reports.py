@@ -90,13 +90,16 @@ class TLSReports:
         """Days of which something is known, in order."""
         return sorted(self._days)
 
-    def reports(self, day: str, organisation: str) -> list[dict[str, Any]]:
-        """The reports of a day, one for each domain, in the order of their names."""
-        rows = self._days.get(day, {})
-        return [
-            report(day, organisation, domain, [row for key, row in rows.items() if key[0] == domain])
-            for domain in sorted({domain for domain, _ in rows})
-        ]
+    def reports(self, day: str, organisation: str, after: str = "", most: int = ROWS) -> list[dict[str, Any]]:
+        """Reports of a day, one for each domain, in the order of their names.
+
+        :param after: those of domains behind this one; "": the first
+        """
+        rows: dict[str, list[Row]] = {}
+        for (domain, _), row in self._days.get(day, {}).items():
+            if domain > after:
+                rows.setdefault(domain, []).append(row)
+        return [report(day, organisation, domain, rows[domain]) for domain in sorted(rows)[:most]]
 
     # Kept over restarts
 
