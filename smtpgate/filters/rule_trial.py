@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred, TimeoutError
 from smtpgate.config.model import Settings
 from smtpgate.config.model_policy import RULES, Rule
 from smtpgate.filters.rule_findings import finding
-from smtpgate.filters.rules import EXAMINE_S, is_about, is_for
+from smtpgate.filters.rule_scopes import is_about, is_for
+from smtpgate.filters.rules import EXAMINE_S
 from smtpgate.filters.search import searched
 from smtpgate.interfaces import ServiceFailed
 from smtpgate.message.header import HeaderSection

@@ -19,6 +19,7 @@ from smtpgate.examine.facts import Facts, File
 from smtpgate.filters import editing, selfservice
 from smtpgate.filters.base import Filter
 from smtpgate.filters.rule_findings import finding, tls_finding
+from smtpgate.filters.rule_scopes import is_about, is_for
 from smtpgate.filters.sealing import Sealing
 from smtpgate.filters.search import searched
 from smtpgate.interfaces import ServiceFailed
@@ -29,10 +30,10 @@ from smtpgate.policy.held import TAKING
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
-from smtpgate.rules.engine import Bundle, ExpressionFailed, Known, speaks_of
+from smtpgate.rules.engine import Bundle, ExpressionFailed, Known, may_speak_of, speaks_of
 from smtpgate.rules.searching import NO_SEARCH, Match, Search
 from smtpgate.rules.values import GroupsOf, IsLocal, LooksLike, like_none, no_groups, none_local
-from smtpgate.rules.vocabulary import GROUPED, REMEMBERED
+from smtpgate.rules.vocabulary import GROUPED, HEADER, REMEMBERED
 
 #: The examination of the content is waited for, as content filters do, and so is the search; its failure is the rules'
 #: to tell.
@@ -78,6 +79,9 @@ class Rules(Filter):
         own = [rule for rule in rules if rule.mode == mode or rule.mode == "enforce" and rule.action == "accept"]
         self.rules = tuple(own if any(rule.mode == mode for rule in own) else ())
         self.is_local = is_local
+        conditions = [one for rule in self.rules for one in (rule.condition, rule.parts) if one is not None]
+        #: Facts that none speaks of are not looked for.
+        self.spoken_of: frozenset[str] = frozenset().union(*map(may_speak_of, conditions))
         asks = any(speaks_of(rule.condition, REMEMBERED) for rule in self.rules)
         self.looks_like: LooksLike = services.senders.looks_like_correspondent if asks else like_none
         #: They are looked up only where a rule asks for them.
@@ -138,22 +142,6 @@ class Rules(Filter):
         return _Message(self, transaction, asked) if asked or self.owned and direction == "in" else None
 
 
-def is_about(rule: Rule, transaction: Transaction) -> bool:
-    """Whether a rule is about mail of that listener, direction and sender."""
-    session = transaction.session
-    direction = "in" if session.role == "mx" else "out"
-    if rule.listener and session.listener not in rule.listener or rule.direction not in ("", direction):
-        return False
-    return not rule.sender or rule.sender.matches(transaction.sender.local, transaction.sender.domain)
-
-
-def is_for(rule: Rule, recipient: Recipient | None) -> bool:
-    """Whether a rule is about a recipient that is asked about; None: about the message."""
-    if recipient is None or not rule.recipient:
-        return True
-    return rule.recipient.matches(recipient.path.local, recipient.path.domain)
-
-
 def _group(members: Sequence[tuple[int, Rule]]) -> Group:
     bundle = Bundle([rule.condition for _, rule in members]) if len(members) > 1 else None
     return bundle, members
@@ -212,8 +200,9 @@ class _Message:
         return said
 
     def _take(self, section: HeaderSection) -> None:
-        self._fields = values.fields_of(section)
-        self._known |= values.at_header(section)
+        spoken_of = self._parent.spoken_of
+        self._fields = values.fields_of(section) if HEADER.name in spoken_of else {}
+        self._known |= values.at_header(section, spoken_of)
 
     async def end(self, found: Sequence[Finding]) -> list[Finding] | None:
         """All of it is there."""
@@ -328,7 +317,9 @@ class _Message:
             return None
         if not self._known:
             self._known = values.at_mail(self._transaction, self._parent.groups_of)
-        known = Known(step, {**self._known, **(more or {})}, self._fields or {})
+        spoken_of = self._parent.spoken_of
+        facts = {**self._known, **(more or {})}
+        known = Known(step, {name: facts[name] for name in facts if name in spoken_of}, self._fields or {})
         found: list[Finding] = []
         for bundle, members in groups:
             if bundle is not None and not (self._unexamined or self._unsearched) and not bundle.may_hold(known):

@@ -167,6 +167,15 @@ def speaks_of(condition: Expression, names: Iterable[str]) -> list[str]:
     return [name for name in names if name in quick and _try(_but(name), quick) is None]
 
 
+_NAME: Final = re.compile("[a-z_]+")
+_NAMES: Final = frozenset({fact.name for fact in FACTS} | {HEADER.name})
+
+
+def may_speak_of(condition: Expression) -> frozenset[str]:
+    """The facts, and `header`, whose names stand in a condition; what it does speak of is among them."""
+    return _NAMES.intersection(_NAME.findall(condition.text))
+
+
 class Known:
     """What is known of a message at one step, for all conditions that are judged there."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, Final
 
 from smtpgate.examine.facts import Facts, File
@@ -34,6 +34,7 @@ def no_groups(local: str, domain: str) -> list[str]:
 #: Domains of recipients that are held against those that our users write to: one that is not among
 #: them takes 1 ms, at DATA.
 LOOKED_AT: Final = 20
+AT_HEADER: Final = frozenset({"subject", "authors", "author_domains", "visible_recipients"})
 #: Fields and records that conditions see; what is more is left out, and `is_inspected` says so.
 MOST: Final = 1000
 
@@ -107,16 +108,19 @@ def fields_of(section: HeaderSection) -> dict[str, list[str]]:
     return fields
 
 
-def at_header(section: HeaderSection) -> dict[str, Any]:
-    """Once the header section is there."""
-    authors = [text(one.address.lower()) for one in read(section, "from").mailboxes if one.address]
-    visible = {one.address.lower() for name in ("to", "cc") for one in read(section, name).mailboxes if one.address}
-    return {
-        "subject": text(decode(section.first("subject"))),
-        "authors": authors,
-        "author_domains": list(dict.fromkeys(one.rpartition("@")[2] for one in authors)),
-        "visible_recipients": len(visible),
-    }
+def at_header(section: HeaderSection, wanted: Container[str] = AT_HEADER) -> dict[str, Any]:
+    """Once the header section is there: those that are wanted, for each takes as long as all others of its step."""
+    found: dict[str, Any] = {}
+    if "subject" in wanted:
+        found["subject"] = text(decode(section.first("subject")))
+    if "authors" in wanted or "author_domains" in wanted:
+        authors = [text(one.address.lower()) for one in read(section, "from").mailboxes if one.address]
+        found["authors"] = authors
+        found["author_domains"] = list(dict.fromkeys(one.rpartition("@")[2] for one in authors))
+    if "visible_recipients" in wanted:
+        visible = {one.address.lower() for name in ("to", "cc") for one in read(section, name).mailboxes if one.address}
+        found["visible_recipients"] = len(visible)
+    return found
 
 
 def attachment(one: File) -> Any:
