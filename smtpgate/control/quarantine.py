@@ -211,12 +211,15 @@ class Quarantine:
             if not page:
                 break
             ids += [one.id for one in page]
+        if len(ids) != expected:
+            # It came or went while they were gone through.
+            raise Refused(f"{len(ids)} messages fit, and {expected} were expected; look again")
         return ids
 
     async def try_letter(self, id: str, actor: Actor) -> None:
         """Try a letter now."""
-        letter = await self._letter(id)
-        await self._ask(self._vault.post(attrs.evolve(letter, due=self._engine.wall()), {}))
+        if not await self._ask(self._vault.hasten(id)):
+            raise Unknown(f"no letter {id} that waits")
         self._did(actor, "outbox.try", id, "")
         self._engine.outbox.wake()
 
@@ -226,12 +229,6 @@ class Quarantine:
         if gone is None:
             raise Unknown(f"no letter {id} that waits")
         self._did(actor, "outbox.cancel", id, gone.kind)
-
-    async def _letter(self, id: str) -> Letter:
-        for one in await self.letters(MANY):
-            if one.id == id and one.state == "waiting":
-                return one
-        raise Unknown(f"no letter {id} that waits")
 
     async def expire(self) -> int:
         """Delete what is past its time, slice by slice; how many messages went."""
@@ -249,5 +246,5 @@ class Quarantine:
         return gone
 
 
-#: Parameters of MAIL that say how octets are to be taken.
-_FORM: Final = frozenset({"BODY", "SMTPUTF8"})
+#: Parameters of MAIL that say how octets are to be taken, and over what (RFC 8689 section 4.2.1).
+_FORM: Final = frozenset({"BODY", "SMTPUTF8", "REQUIRETLS"})

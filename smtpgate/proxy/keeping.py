@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -83,7 +84,7 @@ class Keeping:
             return await self._failed(str(error), groups)
         except BaseException:
             # The client is gone, or the session was ended: nobody was told anything.
-            self._engine.start(self._give_up()).addErrback(lambda failure: None)
+            self._engine.start(self._take_back())
             raise
         return None
 
@@ -112,8 +113,30 @@ class Keeping:
 
     async def _give_up(self) -> None:
         made, self._made = self._made, _Made()
+        self._engine.undecided.difference_update(one.id for one in made.held)
         for body in made.bodies:
-            await body.abandon()
+            try:
+                await body.abandon()
+            except (StoreFailed, ValueError) as error:
+                # The next start puts aside what no row names.
+                self._engine.tell(Happened("quarantine.failed", "error", f"a file stays: {error}"))
+
+    async def _take_back(self) -> None:
+        """Whether rows were written nobody knows: they go before the files. A retry that found a row without its file
+        would be told that it is held."""
+        held_ids, letters = [one.id for one in self._made.held], [one.id for one in self._made.letters]
+        try:
+            if held_ids:
+                await self._vault.withdraw(held_ids)
+            if letters:
+                await self._vault.settle(letters, is_taken=False)
+        except StoreFailed as error:
+            self._engine.undecided.difference_update(held_ids)
+            self._engine.tell(
+                Happened("quarantine.failed", "error", f"a message may be held of which nobody was told: {error}")
+            )
+            return
+        await self._give_up()
 
     async def end(self, is_taken: bool) -> None:
         """The message is decided: the letters go, or they were never written.
@@ -130,18 +153,24 @@ class Keeping:
         if is_taken:
             for one in made.held:
                 transaction.note(f"held:{one.id}")
-        try:
-            if not is_taken and made.held:
-                await self._vault.withdraw([one.id for one in made.held])
-            if made.letters:
-                await self._vault.settle([one.id for one in made.letters], is_taken=is_taken)
-        except StoreFailed as error:
-            # They go with the next start: all of it is on the disk.
-            message = f"letters of a message wait for the next start: {error}"
-            self._engine.tell(Happened("quarantine.failed", "error", message, (("msg_id", transaction.id),)))
-            return
-        if is_taken and made.letters:
+        ids, letters = [one.id for one in made.held], [one.id for one in made.letters]
+        if not is_taken and ids:
+            await self._write(self._vault.withdraw, ids)
+        self._engine.undecided.difference_update(ids)
+        if letters:
+            await self._write(self._vault.settle, letters, is_taken=is_taken)
+        if is_taken and letters:
             self._engine.outbox.wake()
+
+    async def _write(self, call: Any, ids: list[str], **more: Any) -> None:
+        """What was decided; where that is not possible now, until it is. All of it is on the disk: what still waits at
+        the end of the gateway goes with the next start."""
+        try:
+            await call(ids, **more)
+        except StoreFailed as error:
+            message = f"copies of a message wait for the index: {error}"
+            self._engine.tell(Happened("quarantine.failed", "error", message, (("msg_id", self._transaction.id),)))
+            self._engine.outbox.insist(partial(call, ids, **more))
 
     # What is to be written
 
@@ -193,6 +222,7 @@ class Keeping:
                 self._made.letters.append(self._letter("bcc", rule, base.body, base.octets))
             else:
                 await self._journal(rule, section, spool, trace, digest.hexdigest(), is_ascii)
+        self._engine.undecided.update(one.id for one in self._made.held)
         await self._vault.keep(self._made.held, self._made.letters)
 
     async def _begin(self) -> Any:
@@ -204,7 +234,8 @@ class Keeping:
     async def _was_held(self, place: tuple[str, str], group: Sequence[Recipient], key: str) -> bool:
         """Whether an earlier try of it was held for all of these: its client did not hear so, and comes again."""
         found: Held | None = await self._vault.known(f"{key}/{'/'.join(place)}")
-        if found is None:
+        if found is None or found.id in self._engine.undecided:
+            # What another try has written, and may withdraw yet, is nothing to rely on.
             return False
         there = {one.address for one in found.recipients}
         if not all(str(one.path) in there for one in group):
