@@ -7,6 +7,7 @@ import re
 from email import message_from_bytes
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from smtpgate.policy import event as told
@@ -166,6 +167,16 @@ name = "spam"
 when = "subject.contains('spam')"
 action = "quarantine"
 held_as = "spam"
+[[rules]]
+name = "report"
+when = "subject == 'report'"
+action = "journal"
+to = ["archive@example.net"]
+[[rules]]
+name = "away"
+when = "subject == 'away'"
+action = "redirect"
+to = ["archive@example.net"]
 """
             + HOLD
         )
@@ -177,8 +188,44 @@ held_as = "spam"
                 self.assertEqual(self.send(gateway, b"b", content=content % number)[:9], b"250 2.0.0")
             self.assertEqual([one.subject for one in gateway.held()], ["spam 3", "spam 2"])
             self.assertEqual(len(gateway.files()), 2)
+            # Spam gives way to what must be held, and that to nothing.
+            for number in range(2):
+                content = MAIL % b"secret %d" + big * 6000
+                self.assertEqual(self.send(gateway, b"b", content=content % number)[:9], b"250 2.0.0")
+            self.assertEqual([one.subject for one in gateway.held()], ["secret 1", "secret 0"])
             self.assertEqual(self.send(gateway, b"b", content=MAIL % b"secret" + big * 6000)[:9], b"452 4.3.1")
-            self.assertEqual(len(gateway.held()), 2)
+            self.assertEqual(self.send(gateway, b"b", content=MAIL % b"spam" + big * 6000)[:9], b"452 4.3.1")
+            self.assertEqual([one.subject for one in gateway.held()], ["secret 1", "secret 0"])
+            # Letters need no room there.
+            for subject in (b"report", b"away"):
+                self.assertEqual(self.send(gateway, b"b", content=MAIL % subject + big * 6000)[:9], b"250 2.0.0")
+            self.assertTrue(gateway.posted())
+            self.assertEqual(len(backend.messages), 3)
+
+        return self.talk(rules, script, limits='message_size = "512 KiB"')
+
+    def test_copies_when_it_is_full(self) -> Deferred[Any]:
+        """Spam of strangers is no reason to defer the mail that is copied."""
+        rules = """
+[quarantine]
+size = "1 MiB"
+[[rules]]
+name = "spam"
+when = "subject.contains('spam')"
+action = "quarantine"
+held_as = "spam"
+[[rules]]
+name = "all"
+when = "!subject.contains('spam')"
+action = "copy"
+"""
+        big = b"x" * 70 + b"\r\n"
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            for number in range(2):
+                self.send(gateway, b"b", content=MAIL % (b"spam %d" % number) + big * 6000)
+            self.assertEqual(self.send(gateway, b"b", content=MAIL % b"x" + big * 6000)[:3], b"250")
+            self.assertEqual([one.subject for one in gateway.held()], ["x", "spam 1"])
 
         return self.talk(rules, script, limits='message_size = "512 KiB"')
 
@@ -628,6 +675,24 @@ action = "quarantine"
             self.assertEqual((gateway.held(), gateway.files()), ([], []))
 
         return self.talk(HOLD, script, backend)
+
+    def test_forwarded_no_less_safely(self) -> Deferred[Any]:
+        """What came with REQUIRETLS is not forwarded without (RFC 8689 section 4.2.1)."""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            from smtpgate.control import SYSTEM
+
+            self.send(gateway, b"b", subject=b"secret")
+            (held,) = gateway.held()
+            asked = attrs.evolve(held, id="0" * 16, facts=dict(held.facts) | {"params": {"REQUIRETLS": None}})
+            gateway.in_reactor(gateway.vault.keep, [asked], [])
+            gateway.in_reactor(lambda: gateway.control.quarantine.forward(asked.id, ["soc@example.net"], SYSTEM))
+            self.assertTrue(
+                gateway.until(lambda: gateway.told_of("outbox.failed") or gateway.told_of("outbox.deferred"))
+            )
+            self.assertEqual(backend.messages, [])
+
+        return self.talk(HOLD, script)
 
     def test_forwarded(self) -> Deferred[Any]:
         """As it came, to somebody else; it stays held."""

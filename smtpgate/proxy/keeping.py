@@ -215,7 +215,7 @@ class Keeping:
             assert verdict is not None
             self._take(verdict, group, base, key)
         for rule in deeds:
-            if rule.action == "copy" or rule.change is not None:
+            if _copies(rule):
                 everybody = [one for one in self._transaction.recipients if one.state == "accepted" or one.taken]
                 self._made.held.append(self._held(base, rule.held_as or held.COPY, everybody, rule.name, rule.note, ""))
             elif rule.action == "bcc":
@@ -246,29 +246,36 @@ class Keeping:
     async def _make_room(
         self, groups: dict[tuple[str, str], list[Recipient]], deeds: Sequence[Rule], octets: int
     ) -> None:
-        """Room in the quarantine; raises StoreFailed where there is none and nothing of these classes may go for it."""
+        """Room in the quarantine; raises StoreFailed where there is none and nothing may go for it.
+
+        Letters take none. What may go is the oldest of classes that say so: of those of this message first, then of the
+        largest. So spam that strangers send never keeps out what must be held.
+        """
+        classes = [
+            self._class_of(verdict) for verdict in (group[0].taken for group in groups.values()) if _holds(verdict)
+        ]
+        classes += [rule.held_as or held.COPY for rule in deeds if _copies(rule)]
+        if not classes:
+            return
         quarantine = self._settings.quarantine
         totals = await self._vault.totals()
         used = sum(row["octets"] for row in totals)
         lacking = used + octets - quarantine.size_octets
         if lacking <= 0:
             return
-        classes = [self._class_of(group[0].taken) for group in groups.values()]
-        classes += [rule.held_as or held.COPY for rule in deeds]
-        for name in dict.fromkeys(classes):
-            if quarantine.of(name).full == "oldest":
-                there = sum(row["octets"] for row in totals if row["held_as"] == name)
-                if there < lacking:
-                    continue
+        there: dict[str, int] = {}
+        for row in totals:
+            if row["state"] != "sending" and quarantine.of(row["held_as"]).full == "oldest":
+                there[row["held_as"]] = there.get(row["held_as"], 0) + row["octets"]
+        if sum(there.values()) >= lacking:
+            for name in sorted(there, key=lambda name: (name not in classes, -there[name])):
                 while lacking > 0:
-                    ids = await self._vault.oldest(name, lacking)
-                    gone = await self._vault.withdraw(ids)
+                    gone = await self._vault.withdraw(await self._vault.oldest(name, lacking))
                     if not gone:
                         break
                     lacking = (await self._octets()) + octets - quarantine.size_octets
-                if lacking <= 0:
-                    return
-        raise StoreFailed(f"the quarantine is full ({used >> 20} MiB)")
+        if lacking > 0:
+            raise StoreFailed(f"the quarantine is full ({used >> 20} MiB)")
 
     async def _octets(self) -> int:
         return sum(row["octets"] for row in await self._vault.totals())
@@ -381,6 +388,16 @@ class Keeping:
             for edit in self._transaction.edits.edits
             if type(edit) is AddField and edit.author == "gateway" and edit.raw.startswith(b"Received:")
         )
+
+
+def _copies(rule: Rule) -> bool:
+    """Whether a deed puts a copy in the quarantine; all others are letters."""
+    return rule.action == "copy" or rule.change is not None
+
+
+def _holds(verdict: Verdict | None) -> bool:
+    """Whether what is taken so is held; else it is a letter."""
+    return verdict is not None and verdict.action != "redirect"
 
 
 def _needs(transaction: Transaction) -> dict[str, str | None]:
