@@ -200,12 +200,15 @@ class LinkTests(DigestCase):
         page = self.desk.ask("GET", place, host="admin.example.com")
         if not button:
             return page
-        cookie = page.header("set-cookie").partition(";")[0]
         csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)
         assert csrf is not None, page.text
-        body = f"csrf={csrf[1]}".encode()
+        return self.post(place, csrf[1], page.header("set-cookie"))
+
+    def post(self, place: str, csrf: str, cookie: str) -> Any:
+        """Its form, sent."""
+        body = f"csrf={csrf}".encode()
         headers = {
-            "Cookie": cookie,
+            "Cookie": cookie.partition(";")[0],
             "Content-Type": "application/x-www-form-urlencoded",
             "Origin": "https://admin.example.com",
             "X-Forwarded-Proto": "https",
@@ -249,6 +252,23 @@ class LinkTests(DigestCase):
         self.assertIn("Somebody will look", self.press(place).text)
         self.assertEqual([one["id"] for one in self.get("/quarantine?asked=yes")["items"]], [id])
         self.assertEqual(self.state(id), "held")
+
+    def test_asked_for_too_late(self) -> None:
+        """Of what is on its way already nobody is asked."""
+        id = self.hold("b", held_as="policy")
+        place = self.place(self.send()["b@example.net"])
+        self.successResultOf(self.vault.release(id, None, False, self.now() + 100))
+        page = self.press("/held/" + place.removeprefix("/held/"), button=False)
+        self.assertIn("on its way to you", page.text)
+        other = self.press(self.place_of("release", self.hold("b")), button=False)
+        csrf = re.search(r'name="csrf" value="([^"]+)"', other.text)
+        assert csrf is not None
+        self.assertIn("on its way to you", self.post(place, csrf[1], other.header("set-cookie")).text)
+        self.assertEqual(self.get("/quarantine?asked=yes")["items"], [])
+
+    def place_of(self, action: str, id: str) -> str:
+        """A link."""
+        return f"/held/{self.links.token(Link(action, id, 'b@example.net', int(self.now()) + 60))}"
 
     def test_nobody_makes_one(self) -> None:
         """Nor changes one; and its time ends."""

@@ -205,6 +205,24 @@ class DoTests(QuarantineCase):
         self.assertEqual(self.order("/quarantine", {"action": "eat", "ids": []}).status, 422)
         self.assertEqual(self.order("/quarantine", {"action": "deny", "ids": ["x"] * (MANY + 1)}).status, 422)
 
+    def test_many_that_come_meanwhile(self) -> None:
+        """Of which nobody has said how many they are: nothing is done."""
+        self.hold("b")
+        search = self.vault.search
+
+        def searched(*args: Any) -> Any:
+            self.hold("c")
+            return search(*args)
+
+        self.vault.search = searched  # type: ignore[method-assign]
+        order = {"action": "delete", "filter": {"sender": "ann"}, "expected_count": 1}
+        wrong = self.order("/quarantine", order)
+        self.assertEqual((wrong.status, "2 messages fit, and 1" in wrong.json()["detail"]), (409, True))
+        self.vault.search = search  # type: ignore[method-assign]
+        self.assertEqual(self.get("/quarantine")["total"], 2)
+        wrong = self.order("/quarantine", {"action": "delete", "filter": {"asked": "no"}, "expected_count": 0})
+        self.assertEqual(wrong.status, 422)
+
     def test_roles(self) -> None:
         """Who looks after the quarantine reads and decides; operators decide; others neither."""
         id = self.hold("b", "c", "d")

@@ -22,7 +22,7 @@ from smtpgate.interfaces import ServiceFailed, StoreFailed
 from smtpgate.message.words import clean, decode
 from smtpgate.policy.event import Happened
 from smtpgate.policy.held import TAKEN
-from smtpgate.policy.ticket import OPEN_S, Ticket
+from smtpgate.policy.ticket import OPEN_S, SENDER, Ticket
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding
 
@@ -75,6 +75,9 @@ async def _ask(services: Any, transaction: Transaction, finding: Finding, rule: 
     subject = " ".join(clean(decode(section.first("subject"))).split()) if section is not None else ""
     key = tickets.key(rule.name, str(transaction.sender).lower(), recipients, f"{digest} {subject}")
     found: Ticket | None = await tickets.find(key)
+    if found is not None and rule.self_service == "approval" and found.mode == "reason":
+        # The rule asks for more by now: what its sender alone has said is not enough.
+        found = None if found.decided_by in ("", SENDER) else found
     if found is not None and found.state == "granted" and found.id not in tickets.on_way:
         tickets.on_way.add(found.id)
         transaction.at_end.append(partial(_went, services, transaction, found))

@@ -29,6 +29,7 @@ from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Addressee, Held, Letter
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Verdict
+from smtpgate.proxy.hold_room import make_room
 from smtpgate.proxy.journaling import report
 from smtpgate.proxy.recall import addressee, facts_of
 from smtpgate.proxy.spool import Spool
@@ -195,7 +196,9 @@ class Keeping:
                 del groups[place]
         if not groups and not deeds:
             return
-        await self._make_room(groups, deeds, spool.octets)
+        classes = [self._class_of(verdict) for verdict in (one[0].taken for one in groups.values()) if _holds(verdict)]
+        classes += [rule.held_as or held.COPY for rule in deeds if _copies(rule)]
+        await make_room(self._vault, self._settings.quarantine, classes, spool.octets)
         trace = self._trace()
         # A journal has the message in a file of its own.
         body = None if not groups and all(rule.action == "journal" for rule in deeds) else await self._begin()
@@ -242,43 +245,6 @@ class Keeping:
             return False
         self._transaction.note(f"held_before:{found.id}")
         return True
-
-    async def _make_room(
-        self, groups: dict[tuple[str, str], list[Recipient]], deeds: Sequence[Rule], octets: int
-    ) -> None:
-        """Room in the quarantine; raises StoreFailed where there is none and nothing may go for it.
-
-        Letters take none. What may go is the oldest of classes that say so: of those of this message first, then of the
-        largest. So spam that strangers send never keeps out what must be held.
-        """
-        classes = [
-            self._class_of(verdict) for verdict in (group[0].taken for group in groups.values()) if _holds(verdict)
-        ]
-        classes += [rule.held_as or held.COPY for rule in deeds if _copies(rule)]
-        if not classes:
-            return
-        quarantine = self._settings.quarantine
-        totals = await self._vault.totals()
-        used = sum(row["octets"] for row in totals)
-        lacking = used + octets - quarantine.size_octets
-        if lacking <= 0:
-            return
-        there: dict[str, int] = {}
-        for row in totals:
-            if row["state"] != "sending" and quarantine.of(row["held_as"]).full == "oldest":
-                there[row["held_as"]] = there.get(row["held_as"], 0) + row["octets"]
-        if sum(there.values()) >= lacking:
-            for name in sorted(there, key=lambda name: (name not in classes, -there[name])):
-                while lacking > 0:
-                    gone = await self._vault.withdraw(await self._vault.oldest(name, lacking))
-                    if not gone:
-                        break
-                    lacking = (await self._octets()) + octets - quarantine.size_octets
-        if lacking > 0:
-            raise StoreFailed(f"the quarantine is full ({used >> 20} MiB)")
-
-    async def _octets(self) -> int:
-        return sum(row["octets"] for row in await self._vault.totals())
 
     def _class_of(self, verdict: Verdict | None) -> str:
         """In which class a message is held."""
