@@ -75,6 +75,62 @@ class RaceTests(VaultCase):
 
         return self.talk(HOLD, script)
 
+    def comes_again(self, action: str, names: tuple[bytes, ...], check: Callable[..., None]) -> Deferred[Any]:
+        """A client that hangs up behind its end of data, and comes again; for b it is taken, for c it is delivered."""
+        rules = f"""
+[[rules]]
+name = "for-b"
+when = "recipient == 'b@example.net'"
+action = "{action}"
+{'to = ["away@example.net"]' if action == "redirect" else ""}
+[[rules]]
+name = "report"
+action = "journal"
+to = ["archive@example.net"]
+[[rules]]
+name = "all"
+action = "copy"
+"""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            gate = Gate(gateway, "keep")
+            client = Client(gateway.port())
+            client.hello()
+            client.say(b"MAIL FROM:<ann@example.org>")
+            for name in names:
+                client.say(b"RCPT TO:<" + name + b"@example.net>")
+            client.say(b"DATA")
+            client.send(MAIL % b"x" + b".\r\n")
+            self.assertTrue(gate.came.wait(30))
+            client.close()
+            sessions = gateway.control.reception.sessions
+            self.assertTrue(gateway.until(lambda: all(one.front.gone for one in sessions.values())))
+            gate.let_through()
+            self.assertTrue(gateway.until(gateway.idle))
+            self.assertTrue(gateway.posted())
+            before = (gateway.held(), len(backend.messages))
+            self.assertEqual(self.send(gateway, *names)[:9], b"250 2.0.0")
+            self.assertTrue(gateway.posted())
+            self.assertEqual((gateway.held(), len(backend.messages)), before)
+            check(gateway, backend)
+
+        return self.talk(rules, script)
+
+    def test_a_redirected_message_comes_again(self) -> Deferred[Any]:
+        """It was redirected, reported and copied once, and is not once more."""
+        return self.comes_again(
+            "redirect", (b"b",), lambda gateway, backend: self.assertEqual(len(backend.messages), 2)
+        )
+
+    def test_one_taken_for_some_comes_again(self) -> Deferred[Any]:
+        """Held for one and delivered to the other, and reported: each once."""
+
+        def check(gateway: VaultGateway, backend: Backend) -> None:
+            self.assertEqual(sorted(one.held_as for one in gateway.held()), ["copy", "policy"])
+            self.assertEqual(len(backend.messages), 2)
+
+        return self.comes_again("quarantine", (b"b", b"c"), check)
+
     def test_a_letter_tried_while_it_arrives(self) -> Deferred[Any]:
         """A manager has looked at it, and it is delivered before the order is written: it does not go again."""
 
