@@ -253,6 +253,18 @@ class DoTests(QuarantineCase):
 class PageTests(QuarantineCase):
     """The pages."""
 
+    def test_released_again(self) -> None:
+        """To whom it may have come, and not to whom it has come for certain."""
+        whom = [Addressee(f"{state}@example.net", state=state) for state in ("unknown", "released", "held")]
+        id = self.hold(recipients=tuple(whom))
+        self.assertIn("Release again", self.desk.ask("GET", f"/quarantine/{id}", token=self.owner).text)
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        place = f"/quarantine/{id}/release"
+        answer = self.desk.ask("POST", place, body=b"again=yes", headers=form, token=self.owner)
+        self.assertEqual(answer.status, 303, answer.text)
+        (letter,) = self.successResultOf(self.vault.letters(9))
+        self.assertEqual([one.address for one in letter.recipients], ["unknown@example.net", "held@example.net"])
+
     def test_hostile_texts(self) -> None:
         """Whatever a stranger wrote is shown as text."""
         for text in HOSTILE:

@@ -636,6 +636,29 @@ action = "quarantine"
 
         return self.talk(rules, script)
 
+    def test_a_class_of_undelivered_mail(self) -> Deferred[Any]:
+        """A rule that holds in it gets no release past the other rules."""
+        rules = (
+            HOLD.replace('"dlp"', '"undelivered"')
+            + """
+[[rules]]
+name = "never"
+when = "subject.contains('never')"
+action = "quarantine"
+"""
+        )
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            self.send(gateway, b"b", subject=b"secret, never")
+            (held,) = gateway.held()
+            self.assertEqual(held.held_as, "undelivered")
+            self.release(gateway, held.id)
+            self.assertTrue(gateway.posted())
+            self.assertIn("rules: never", gateway.held()[0].recipients[0].reply)
+            self.assertEqual(backend.messages, [])
+
+        return self.talk(rules, script)
+
     def test_a_refused_release_is_held(self) -> Deferred[Any]:
         """And tells what the server said; later it can be released again."""
         backend = Backend(once=[(rb"RCPT TO:<b@", b"250 2.1.5 Ok"), (rb"RCPT TO:<b@", b"550 5.1.1 Gone")])

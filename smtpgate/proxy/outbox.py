@@ -51,6 +51,8 @@ AT_ONCE = 4
 LOOK_S = 30.0
 #: Longest time between two tries; Postfix's maximal_backoff_time is 4000 s.
 LONGEST_S = 3600.0
+#: By whom mail is held that came back; it was judged when it came, and is not judged again.
+GATEWAY = "gateway"
 #: A store that fails is asked again after this time.
 _STORE_S = 60.0
 
@@ -290,7 +292,7 @@ class Outbox:
         wanted = [one for one in letter.recipients if one.state == "waiting"]
         transaction = recall(letter.message or letter.id, letter.facts, letter.sender, letter.params, wanted)
         section = await content.header(revision.settings.limits.header_size_octets)
-        if message is not None and message.held_as != held.UNDELIVERED:
+        if message is not None and message.filter != GATEWAY:
             judged = (message.filter, message.reason, message.detail)
             finding = await recheck(self._engine, revision, transaction, section, content, judged)
             if finding is not None:
@@ -487,7 +489,7 @@ class Outbox:
             client_ip=str(letter.facts.get("client_ip", "")),
             sender=letter.sender,
             recipients=tuple(attrs.evolve(one, state="held") for one in letter.recipients if one.state == "refused"),
-            filter="gateway",
+            filter=GATEWAY,
             reason=letter.kind,
             detail=f"{letter.kind} by rule {letter.facts.get('rule', '')} could not be delivered: {done.why}"[:1000],
             octets=letter.octets,

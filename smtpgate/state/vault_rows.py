@@ -213,8 +213,9 @@ def ask(connection: sa.Connection, id: str, who: str, now: float) -> bool:
 
 
 def expired(connection: sa.Connection, now: float) -> list[str]:
-    """A slice of those past their time."""
-    return list(connection.execute(sa.select(held.c.id).where(held.c.expires <= now).limit(SLICE)).scalars())
+    """A slice of those past their time, without those on their way, which stay."""
+    where = (held.c.expires <= now) & (held.c.state != "sending")
+    return list(connection.execute(sa.select(held.c.id).where(where).limit(SLICE)).scalars())
 
 
 def _change(connection: sa.Connection, id: str, fates: Fates) -> None:
