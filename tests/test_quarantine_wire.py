@@ -10,7 +10,9 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
+from smtpgate.filters.loop import factory as loop
 from smtpgate.policy import event as told
+from smtpgate.proxy.use import Use
 from smtpgate.state.bodies import Bodies
 from tests.script_kit import DROP, Backend, Client, without_trace
 from tests.vault_kit import MAIL, VaultCase, VaultGateway
@@ -391,6 +393,39 @@ to = ["archive@example.net"]
             self.assertEqual(len(gateway.files()), 1)
 
         return self.talk(rules, script)
+
+    def test_journal_of_its_own_reports(self) -> Deferred[Any]:
+        """The archive is behind this gateway, and its mail comes through: that ends as a loop, after a few. Each of two
+        rules has an id of its own."""
+        rules = """
+[[rules]]
+name = "report"
+action = "journal"
+to = ["archive@example.net"]
+[[rules]]
+name = "other"
+when = "sender == 'ann@example.org'"
+action = "journal"
+to = ["other@example.net"]
+"""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            self.assertEqual(self.send(gateway, b"b")[:3], b"250")
+            self.assertTrue(gateway.posted())
+            reports = [one for one in backend.messages if b"X-Smtpgate-Journal: " in one]
+            self.assertEqual(len({message_from_bytes(one)["Message-ID"] for one in reports}), 2)
+            self.assertIsNone(message_from_bytes(reports[0])["Received"])
+            replies = []
+            while len(replies) < 10 and not (replies and replies[-1][:3] == b"554"):
+                last = backend.messages[-1]
+                replies.append(self.send(gateway, b"archive", sender=b"", content=last))
+                self.assertTrue(gateway.posted())
+            self.assertIn(b"loop", replies[-1])
+            self.assertLess(len(replies), 7)
+
+        options = loop.options(received_hops=100, own_hops=3, hostname="gate.example.com")
+        guard = Use.of(loop, "loop", loop.build(options, None), None, "enforce", None, may_hold=False)
+        return self.talk(rules, script, uses=[guard])
 
     def test_redirected(self) -> Deferred[Any]:
         """It goes to the address of the rule and to nobody else; to a backend that only the rule names."""

@@ -30,7 +30,7 @@ from smtpgate.policy.held import Addressee, Held, Letter
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Verdict
 from smtpgate.proxy.hold_room import make_room
-from smtpgate.proxy.journaling import report
+from smtpgate.proxy.journaling import hops_of, report
 from smtpgate.proxy.recall import addressee, facts_of
 from smtpgate.proxy.spool import Spool
 from smtpgate.smtp import status
@@ -338,7 +338,7 @@ class Keeping:
         head, tail = report(
             self._transaction, section, rule, self._settings, self._engine.wall(), spool.octets, digest, is_ascii
         )
-        await body.write(head + trace)
+        await body.write(hops_of(self._transaction, section, trace, self._settings.hostname) + head + trace)
         last = b""
         async for piece in spool.pieces():
             await body.write(piece)
