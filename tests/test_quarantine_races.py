@@ -244,6 +244,23 @@ to = ["x@example.net"]
 
         return self.talk(rule, script)
 
+    def test_a_fault_that_stays(self) -> Deferred[Any]:
+        """Not even the failure can be written down: no busy loop comes of it."""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            self.send(gateway, b"b", subject=b"secret")
+            (held,) = gateway.held()
+            gateway.in_reactor(setattr, gateway.vault, "open", lambda name: fail(ValueError("a fault")))
+            gateway.in_reactor(setattr, gateway.vault, "go_on", lambda *args: fail(ValueError("another")))
+            gateway.in_reactor(lambda: gateway.control.quarantine.release([held.id], SYSTEM))
+            self.assertTrue(gateway.until(lambda: gateway.outbox._resting))
+            gateway.in_reactor(gateway.outbox.wake)
+            gateway.settle()
+            self.assertEqual(len(gateway.told_of("outbox.broke")), 2)
+            self.assertEqual(gateway.held()[0].state, "sending")
+
+        return self.talk(HOLD, script)
+
     def test_letters_that_are_never_well(self) -> Deferred[Any]:
         """Their files are cut: they are tried later each time, and those behind them arrive."""
 

@@ -19,7 +19,7 @@ from smtpgate.state.ticket_store import TicketStore
 from smtpgate.wiring import rules_of
 from tests.admin_kit import CONFIG, HOSTILE, ApiCase, Desk
 from tests.edit_kit import Workshop
-from tests.script_kit import Backend
+from tests.script_kit import DROP, Backend
 from tests.test_admin_quarantine import Inline
 from tests.vault_kit import VaultCase, VaultGateway
 
@@ -137,7 +137,15 @@ class WireTests(VaultCase):
 
     def test_deferred_meanwhile(self) -> Deferred[Any]:
         """A server that defers it costs nobody the ticket."""
-        backend = Backend(once=[(b"DOT", b"451 4.3.0 Later")])
+        return self.tried_again(b"451 4.3.0 Later")
+
+    def test_an_answer_that_is_lost(self) -> Deferred[Any]:
+        """Nor does one whose answer is lost: the sender's server comes again, and is not refused."""
+        return self.tried_again(DROP)
+
+    def tried_again(self, said: Any) -> Deferred[Any]:
+        """The server says that to the first try with a ticket."""
+        backend = Backend(once=[(b"DOT", said)])
 
         def script(gateway: VaultGateway, backend: Backend) -> None:
             content = mail("The secret plan.")

@@ -2,7 +2,8 @@
 
 A rule with `self_service` refuses, and its reply has a link to a page where the sender says why the message must go, or
 asks somebody to let it pass. What is the same message comes again then, as a person would say (`examine.sameness`), and
-passes that rule once: until it was delivered, so that a server that defers it costs nobody the ticket. Other rules, and
+passes that rule once: until it was delivered, so that a server that defers it, or whose answer is lost, costs nobody
+the ticket. Other rules, and
 filters, have their word as ever.
 
 Where tickets cannot be read or written, or the message not be looked at, it is refused without a link: the rule itself
@@ -26,7 +27,8 @@ from smtpgate.policy.ticket import OPEN_S, SENDER, Ticket
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding
 
-_WENT: Final = frozenset({"delivered", "unacked", "unknown", *TAKEN})
+#: Of a message whose fate is unknown the sender's server sends another, which is not to be refused.
+_WENT: Final = frozenset({"delivered", "unacked", *TAKEN})
 
 
 async def settle(

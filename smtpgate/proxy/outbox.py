@@ -239,9 +239,13 @@ class Outbox:
         Task(work, self._engine.keeper, partial(self._over, letter), partial(self._lost, letter)).start()
 
     def _lost(self, letter: Letter, error: BaseException) -> None:
-        if not isinstance(error, _Stopped):
-            self._engine.tell(Happened("outbox.broke", "error", *_said(letter, f"{type(error).__name__}: {error}")))
-        self._over(letter, None)
+        """Not even that could be written down. It comes up again, and not at once."""
+        over = partial(self._over, letter)
+        if isinstance(error, _Stopped):
+            over(None)
+            return
+        self._engine.tell(Happened("outbox.broke", "error", *_said(letter, f"{type(error).__name__}: {error}")))
+        self._rest().addCallbacks(over, over)
 
     async def _resume(self, letter: Letter, error: BaseException) -> None:
         """The row says how far a letter had come that a fault has stopped. One that no server has is tried again later,
