@@ -253,6 +253,16 @@ class DoTests(QuarantineCase):
 class PageTests(QuarantineCase):
     """The pages."""
 
+    def test_why_nothing_was_released(self) -> None:
+        """Of those who were named."""
+        id = self.hold(recipients=(Addressee("a@example.net", state="released"), Addressee("b@example.net")))
+        for whom, why in (("A@example.net", "it is released already"), ("c@example.net", "it is for none of these")):
+            answer = self.desk.post_json(
+                f"/api/v1/quarantine/{id}/release", {"recipients": [whom]}, token=self.owner
+            ).json()
+            self.assertFalse(answer["items"][0]["done"])
+            self.assertIn(why, answer["items"][0]["why"])
+
     def test_released_again(self) -> None:
         """To whom it may have come, and not to whom it has come for certain."""
         whom = [Addressee(f"{state}@example.net", state=state) for state in ("unknown", "released", "held")]

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, ensureDeferred, fail
 
 from smtpgate.control import SYSTEM
 from smtpgate.control.views import Unknown
 from smtpgate.interfaces import StoreFailed
+from smtpgate.proxy.outbox import Outbox
 from tests.script_kit import Backend, Client, without_trace
 from tests.test_quarantine_wire import HOLD
 from tests.vault_kit import MAIL, VaultCase, VaultGateway
@@ -221,6 +223,32 @@ class StoreTests(VaultCase):
             self.assertTrue(gateway.posted())
             self.assertEqual((gateway.held()[0].state, len(backend.messages)), ("released", 1))
             self.assertEqual(len(gateway.told_of("outbox.failing")), 1)
+
+        return self.talk(HOLD, script)
+
+    def test_a_start_without_the_index(self) -> Deferred[Any]:
+        """What an earlier process left is taken up once it can be read, and nothing is sent before."""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            self.send(gateway, b"b", subject=b"secret 1")
+            self.send(gateway, b"b", subject=b"secret 2")
+            second, first = gateway.held()
+            gateway.in_reactor(gateway.outbox.close, lambda: None)
+            quarantine = gateway.control.quarantine
+            gateway.in_reactor(lambda: quarantine.release([first.id, second.id], SYSTEM))
+            (letter,) = (one for one in gateway.letters() if one.held == first.id)
+            gateway.in_reactor(gateway.vault.go_on, attrs.evolve(letter, state="committing"), {})
+            self.failing(gateway, "begin_anew")
+            gateway.outbox = gateway.engine.outbox = Outbox(gateway.engine, gateway.vault, gateway.control.current)
+            gateway.in_reactor(lambda: ensureDeferred(gateway.outbox.start()) and None)
+            self.assertTrue(gateway.until(lambda: gateway.outbox._resting))
+            gateway.in_reactor(gateway.outbox.wake)
+            gateway.settle()
+            self.assertEqual((len(gateway.letters()), backend.messages), (2, []))
+            self.hurry(gateway)
+            self.assertTrue(gateway.posted())
+            self.assertEqual([one.state for one in gateway.held()], ["released", "unknown"])
+            self.assertEqual(len(backend.messages), 1)
 
         return self.talk(HOLD, script)
 

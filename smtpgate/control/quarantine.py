@@ -134,8 +134,7 @@ class Quarantine:
                 out.append(Outcome(id, True))
                 continue
             there: Held | None = await self._ask(self._vault.get(id))
-            why = "there is no such message" if there is None else f"it is {there.state} already"
-            out.append(Outcome(id, False, why))
+            out.append(Outcome(id, False, _why_not(there, recipients)))
         self._engine.outbox.wake()
         return out
 
@@ -244,6 +243,17 @@ class Quarantine:
                 Happened("quarantine.expired", "info", f"{gone} held messages were past their time", (("count", gone),))
             )
         return gone
+
+
+def _why_not(message: Held | None, recipients: Sequence[str] | None) -> str:
+    """Why there was nothing to release."""
+    if message is None:
+        return "there is no such message"
+    wanted = None if recipients is None else {one.lower() for one in recipients}
+    chosen = [one for one in message.recipients if wanted is None or one.address.lower() in wanted]
+    if not chosen:
+        return "it is for none of these recipients"
+    return f"it is {attrs.evolve(message, recipients=tuple(chosen)).state} already"
 
 
 #: Parameters of MAIL that say how octets are to be taken, and over what (RFC 8689 section 4.2.1).
