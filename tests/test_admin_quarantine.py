@@ -30,7 +30,7 @@ class Inline:
 
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         """Write."""
-        return succeed(self.database.now(function, *args))
+        return maybeDeferred(self.database.now, function, *args)
 
     def read(self, function: Any, *args: Any) -> Deferred[Any]:
         """Look."""
@@ -252,6 +252,24 @@ class DoTests(QuarantineCase):
 
 class PageTests(QuarantineCase):
     """The pages."""
+
+    def test_forwarded_while_it_is_deleted(self) -> None:
+        """Two managers at once: nobody is told that it goes where it cannot."""
+        id = self.hold("b")
+        get, left = self.vault.get, [2]
+
+        def got(asked: str) -> Any:
+            found = get(asked)
+            left[0] -= 1
+            if not left[0]:
+                self.successResultOf(self.vault.withdraw([asked]))
+            return found
+
+        self.vault.get = got  # type: ignore[method-assign]
+        order = {"to": ["soc@example.net"]}
+        answer = self.desk.post_json(f"/api/v1/quarantine/{id}/forward", order, token=self.owner)
+        self.assertEqual((answer.status, "not held any more" in answer.text), (409, True))
+        self.assertEqual(self.successResultOf(self.vault.letters(9)), [])
 
     def test_why_nothing_was_released(self) -> None:
         """Of those who were named."""

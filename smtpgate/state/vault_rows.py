@@ -276,7 +276,12 @@ def release(
 
 
 def post(connection: sa.Connection, letter: Letter, fates: Fates) -> None:
-    """Write a letter, and what became of recipients of its held message."""
+    """Write a letter, and what became of recipients of its held message.
+
+    Raises StoreFailed for one that forwards a message which was deleted since it was looked at: its file is gone.
+    """
+    if letter.kind == "forward" and not is_named(connection, letter.body):
+        raise StoreFailed("the message is not held any more")
     row = _row(letter)
     there = connection.execute(sa.select(sa.literal(1)).where(letters.c.id == letter.id)).scalar()
     if there:
