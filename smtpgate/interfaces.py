@@ -438,11 +438,14 @@ class IVault(Interface):
     def post(letter, fates):
         """Write a letter, anew or changed; `fates`: by address of a recipient of its held message, state and reply."""
 
+    def go_on(letter, fates):
+        """Write a letter anew, as `post`; False, and nothing is written, where it was taken back meanwhile."""
+
     def due(now, limit):
         """Letters to be tried."""
 
-    def done(letter, fates):
-        """A letter is over; `fates` as in `post`."""
+    def done(letter, fates, returned=()):
+        """A letter is over; `fates` as in `post`; `returned`: what came back of it is held."""
 
 
 class ITickets(Interface):

@@ -8,10 +8,12 @@ from email import message_from_bytes
 from email.message import Message
 from typing import Any
 
-from twisted.internet.defer import ensureDeferred, succeed
+from twisted.internet.defer import ensureDeferred, fail, succeed
 
 from smtpgate.admin.digest import Digests, due_at
 from smtpgate.admin.links import Link, Links
+from smtpgate.interfaces import StoreFailed
+from smtpgate.policy.held import Addressee
 from tests.admin_kit import CONFIG, HOSTILE, Desk
 from tests.test_admin_quarantine import QuarantineCase
 
@@ -121,6 +123,39 @@ class DigestTests(DigestCase):
         self.assertIn("3 more are held", self.text(mail))
         self.assertLess(max(map(len, mail.as_bytes().splitlines())), 200)
 
+    def test_odd_addresses(self) -> None:
+        """Of strangers' making: they stand in the mail as they were written, and everybody gets theirs."""
+        odd = ['"=?utf-8?q?=0abcc:_x?="@example.net', "=?utf-8?q?a?=@example.net", "j\xf6rg@example.net"]
+        odd += ['"a b,c"@example.net', "Case@example.net", "b@example.net"]
+        self.hold(recipients=tuple(map(Addressee, odd)))
+        mails = self.send()
+        self.assertEqual(set(mails), set(odd))
+        ids = set()
+        for address, mail in mails.items():
+            self.assertEqual(mail.as_bytes().partition(b"\n")[0], b"To: <" + address.encode() + b">")
+            self.assertIsNone(mail["Bcc"])
+            ids.add(mail["Message-ID"])
+            link = self.links.read(self.place(mail).removeprefix("/held/"), self.now())
+            self.assertEqual(link and link.address, address.lower())
+        self.assertEqual(len(ids), len(odd))
+
+    def test_a_failure_in_the_middle(self) -> None:
+        """The disk is full for some of them: they get theirs later, and the others not once more with each try."""
+        self.hold("b", "c", "d")
+        begin, left = self.vault.begin, [2]
+
+        def begun() -> Any:
+            left[0] -= 1
+            return begin() if left[0] != 0 else fail(StoreFailed("no room"))
+
+        self.vault.begin = begun  # type: ignore[method-assign]
+        self.failureResultOf(ensureDeferred(self.digests.send(0.0, self.now())), StoreFailed)
+        self.assertEqual(len(self.successResultOf(self.vault.letters(100))), 1)
+        self.send()
+        letters = self.successResultOf(self.vault.letters(100))
+        whom = sorted(one.recipients[0].address for one in letters)
+        self.assertEqual(whom, ["b@example.net", "c@example.net", "d@example.net"])
+
     def test_when(self) -> None:
         """At each of the times once; what was before the first start is not announced, and hours that were missed are
         not made up for."""
@@ -165,12 +200,15 @@ class LinkTests(DigestCase):
         page = self.desk.ask("GET", place, host="admin.example.com")
         if not button:
             return page
-        cookie = page.header("set-cookie").partition(";")[0]
         csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)
         assert csrf is not None, page.text
-        body = f"csrf={csrf[1]}".encode()
+        return self.post(place, csrf[1], page.header("set-cookie"))
+
+    def post(self, place: str, csrf: str, cookie: str) -> Any:
+        """Its form, sent."""
+        body = f"csrf={csrf}".encode()
         headers = {
-            "Cookie": cookie,
+            "Cookie": cookie.partition(";")[0],
             "Content-Type": "application/x-www-form-urlencoded",
             "Origin": "https://admin.example.com",
             "X-Forwarded-Proto": "https",
@@ -214,6 +252,23 @@ class LinkTests(DigestCase):
         self.assertIn("Somebody will look", self.press(place).text)
         self.assertEqual([one["id"] for one in self.get("/quarantine?asked=yes")["items"]], [id])
         self.assertEqual(self.state(id), "held")
+
+    def test_asked_for_too_late(self) -> None:
+        """Of what is on its way already nobody is asked."""
+        id = self.hold("b", held_as="policy")
+        place = self.place(self.send()["b@example.net"])
+        self.successResultOf(self.vault.release(id, None, False, self.now() + 100))
+        page = self.press("/held/" + place.removeprefix("/held/"), button=False)
+        self.assertIn("on its way to you", page.text)
+        other = self.press(self.place_of("release", self.hold("b")), button=False)
+        csrf = re.search(r'name="csrf" value="([^"]+)"', other.text)
+        assert csrf is not None
+        self.assertIn("on its way to you", self.post(place, csrf[1], other.header("set-cookie")).text)
+        self.assertEqual(self.get("/quarantine?asked=yes")["items"], [])
+
+    def place_of(self, action: str, id: str) -> str:
+        """A link."""
+        return f"/held/{self.links.token(Link(action, id, 'b@example.net', int(self.now()) + 60))}"
 
     def test_nobody_makes_one(self) -> None:
         """Nor changes one; and its time ends."""

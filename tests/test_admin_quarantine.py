@@ -30,7 +30,7 @@ class Inline:
 
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         """Write."""
-        return succeed(self.database.now(function, *args))
+        return maybeDeferred(self.database.now, function, *args)
 
     def read(self, function: Any, *args: Any) -> Deferred[Any]:
         """Look."""
@@ -205,6 +205,24 @@ class DoTests(QuarantineCase):
         self.assertEqual(self.order("/quarantine", {"action": "eat", "ids": []}).status, 422)
         self.assertEqual(self.order("/quarantine", {"action": "deny", "ids": ["x"] * (MANY + 1)}).status, 422)
 
+    def test_many_that_come_meanwhile(self) -> None:
+        """Of which nobody has said how many they are: nothing is done."""
+        self.hold("b")
+        search = self.vault.search
+
+        def searched(*args: Any) -> Any:
+            self.hold("c")
+            return search(*args)
+
+        self.vault.search = searched  # type: ignore[method-assign]
+        order = {"action": "delete", "filter": {"sender": "ann"}, "expected_count": 1}
+        wrong = self.order("/quarantine", order)
+        self.assertEqual((wrong.status, "2 messages fit, and 1" in wrong.json()["detail"]), (409, True))
+        self.vault.search = search  # type: ignore[method-assign]
+        self.assertEqual(self.get("/quarantine")["total"], 2)
+        wrong = self.order("/quarantine", {"action": "delete", "filter": {"asked": "no"}, "expected_count": 0})
+        self.assertEqual(wrong.status, 422)
+
     def test_roles(self) -> None:
         """Who looks after the quarantine reads and decides; operators decide; others neither."""
         id = self.hold("b", "c", "d")
@@ -234,6 +252,46 @@ class DoTests(QuarantineCase):
 
 class PageTests(QuarantineCase):
     """The pages."""
+
+    def test_forwarded_while_it_is_deleted(self) -> None:
+        """Two managers at once: nobody is told that it goes where it cannot."""
+        id = self.hold("b")
+        get, left = self.vault.get, [2]
+
+        def got(asked: str) -> Any:
+            found = get(asked)
+            left[0] -= 1
+            if not left[0]:
+                self.successResultOf(self.vault.withdraw([asked]))
+            return found
+
+        self.vault.get = got  # type: ignore[method-assign]
+        order = {"to": ["soc@example.net"]}
+        answer = self.desk.post_json(f"/api/v1/quarantine/{id}/forward", order, token=self.owner)
+        self.assertEqual((answer.status, "not held any more" in answer.text), (409, True))
+        self.assertEqual(self.successResultOf(self.vault.letters(9)), [])
+
+    def test_why_nothing_was_released(self) -> None:
+        """Of those who were named."""
+        id = self.hold(recipients=(Addressee("a@example.net", state="released"), Addressee("b@example.net")))
+        for whom, why in (("A@example.net", "it is released already"), ("c@example.net", "it is for none of these")):
+            answer = self.desk.post_json(
+                f"/api/v1/quarantine/{id}/release", {"recipients": [whom]}, token=self.owner
+            ).json()
+            self.assertFalse(answer["items"][0]["done"])
+            self.assertIn(why, answer["items"][0]["why"])
+
+    def test_released_again(self) -> None:
+        """To whom it may have come, and not to whom it has come for certain."""
+        whom = [Addressee(f"{state}@example.net", state=state) for state in ("unknown", "released", "held")]
+        id = self.hold(recipients=tuple(whom))
+        self.assertIn("Release again", self.desk.ask("GET", f"/quarantine/{id}", token=self.owner).text)
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        place = f"/quarantine/{id}/release"
+        answer = self.desk.ask("POST", place, body=b"again=yes", headers=form, token=self.owner)
+        self.assertEqual(answer.status, 303, answer.text)
+        (letter,) = self.successResultOf(self.vault.letters(9))
+        self.assertEqual([one.address for one in letter.recipients], ["unknown@example.net", "held@example.net"])
 
     def test_hostile_texts(self) -> None:
         """Whatever a stranger wrote is shown as text."""

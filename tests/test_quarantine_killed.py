@@ -25,7 +25,7 @@ from tests.test_quarantine_wire import HOLD
 from tests.vault_kit import MAIL, VaultCase, VaultGateway
 
 #: Calls of the vault that write.
-WRITES = ("begin", "keep", "settle", "withdraw", "post", "done", "release")
+WRITES = ("begin", "keep", "settle", "withdraw", "post", "go_on", "done", "release")
 
 REDIRECT = """
 [[rules]]
@@ -138,7 +138,7 @@ class KilledTests(VaultCase):
         copies = yield self.released(behind)
         steps = [when for when, _, _ in copies]
         self.assertEqual(
-            steps, ["before release", "after release", "before post", "after post", "before done", "after done"]
+            steps, ["before release", "after release", "before go_on", "after go_on", "before done", "after done"]
         )
         self.assertEqual([before for _, _, before in copies], [0, 0, 0, 0, 1, 1])
         seen = []

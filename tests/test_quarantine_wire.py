@@ -7,9 +7,12 @@ import re
 from email import message_from_bytes
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
+from smtpgate.filters.loop import factory as loop
 from smtpgate.policy import event as told
+from smtpgate.proxy.use import Use
 from smtpgate.state.bodies import Bodies
 from tests.script_kit import DROP, Backend, Client, without_trace
 from tests.vault_kit import MAIL, VaultCase, VaultGateway
@@ -166,6 +169,16 @@ name = "spam"
 when = "subject.contains('spam')"
 action = "quarantine"
 held_as = "spam"
+[[rules]]
+name = "report"
+when = "subject == 'report'"
+action = "journal"
+to = ["archive@example.net"]
+[[rules]]
+name = "away"
+when = "subject == 'away'"
+action = "redirect"
+to = ["archive@example.net"]
 """
             + HOLD
         )
@@ -177,8 +190,44 @@ held_as = "spam"
                 self.assertEqual(self.send(gateway, b"b", content=content % number)[:9], b"250 2.0.0")
             self.assertEqual([one.subject for one in gateway.held()], ["spam 3", "spam 2"])
             self.assertEqual(len(gateway.files()), 2)
+            # Spam gives way to what must be held, and that to nothing.
+            for number in range(2):
+                content = MAIL % b"secret %d" + big * 6000
+                self.assertEqual(self.send(gateway, b"b", content=content % number)[:9], b"250 2.0.0")
+            self.assertEqual([one.subject for one in gateway.held()], ["secret 1", "secret 0"])
             self.assertEqual(self.send(gateway, b"b", content=MAIL % b"secret" + big * 6000)[:9], b"452 4.3.1")
-            self.assertEqual(len(gateway.held()), 2)
+            self.assertEqual(self.send(gateway, b"b", content=MAIL % b"spam" + big * 6000)[:9], b"452 4.3.1")
+            self.assertEqual([one.subject for one in gateway.held()], ["secret 1", "secret 0"])
+            # Letters need no room there.
+            for subject in (b"report", b"away"):
+                self.assertEqual(self.send(gateway, b"b", content=MAIL % subject + big * 6000)[:9], b"250 2.0.0")
+            self.assertTrue(gateway.posted())
+            self.assertEqual(len(backend.messages), 3)
+
+        return self.talk(rules, script, limits='message_size = "512 KiB"')
+
+    def test_copies_when_it_is_full(self) -> Deferred[Any]:
+        """Spam of strangers is no reason to defer the mail that is copied."""
+        rules = """
+[quarantine]
+size = "1 MiB"
+[[rules]]
+name = "spam"
+when = "subject.contains('spam')"
+action = "quarantine"
+held_as = "spam"
+[[rules]]
+name = "all"
+when = "!subject.contains('spam')"
+action = "copy"
+"""
+        big = b"x" * 70 + b"\r\n"
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            for number in range(2):
+                self.send(gateway, b"b", content=MAIL % (b"spam %d" % number) + big * 6000)
+            self.assertEqual(self.send(gateway, b"b", content=MAIL % b"x" + big * 6000)[:3], b"250")
+            self.assertEqual([one.subject for one in gateway.held()], ["x", "spam 1"])
 
         return self.talk(rules, script, limits='message_size = "512 KiB"')
 
@@ -344,6 +393,39 @@ to = ["archive@example.net"]
             self.assertEqual(len(gateway.files()), 1)
 
         return self.talk(rules, script)
+
+    def test_journal_of_its_own_reports(self) -> Deferred[Any]:
+        """The archive is behind this gateway, and its mail comes through: that ends as a loop, after a few. Each of two
+        rules has an id of its own."""
+        rules = """
+[[rules]]
+name = "report"
+action = "journal"
+to = ["archive@example.net"]
+[[rules]]
+name = "other"
+when = "sender == 'ann@example.org'"
+action = "journal"
+to = ["other@example.net"]
+"""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            self.assertEqual(self.send(gateway, b"b")[:3], b"250")
+            self.assertTrue(gateway.posted())
+            reports = [one for one in backend.messages if b"X-Smtpgate-Journal: " in one]
+            self.assertEqual(len({message_from_bytes(one)["Message-ID"] for one in reports}), 2)
+            self.assertIsNone(message_from_bytes(reports[0])["Received"])
+            replies = []
+            while len(replies) < 10 and not (replies and replies[-1][:3] == b"554"):
+                last = backend.messages[-1]
+                replies.append(self.send(gateway, b"archive", sender=b"", content=last))
+                self.assertTrue(gateway.posted())
+            self.assertIn(b"loop", replies[-1])
+            self.assertLess(len(replies), 7)
+
+        options = loop.options(received_hops=100, own_hops=3, hostname="gate.example.com")
+        guard = Use.of(loop, "loop", loop.build(options, None), None, "enforce", None, may_hold=False)
+        return self.talk(rules, script, uses=[guard])
 
     def test_redirected(self) -> Deferred[Any]:
         """It goes to the address of the rule and to nobody else; to a backend that only the rule names."""
@@ -589,6 +671,29 @@ action = "quarantine"
 
         return self.talk(rules, script)
 
+    def test_a_class_of_undelivered_mail(self) -> Deferred[Any]:
+        """A rule that holds in it gets no release past the other rules."""
+        rules = (
+            HOLD.replace('"dlp"', '"undelivered"')
+            + """
+[[rules]]
+name = "never"
+when = "subject.contains('never')"
+action = "quarantine"
+"""
+        )
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            self.send(gateway, b"b", subject=b"secret, never")
+            (held,) = gateway.held()
+            self.assertEqual(held.held_as, "undelivered")
+            self.release(gateway, held.id)
+            self.assertTrue(gateway.posted())
+            self.assertIn("rules: never", gateway.held()[0].recipients[0].reply)
+            self.assertEqual(backend.messages, [])
+
+        return self.talk(rules, script)
+
     def test_a_refused_release_is_held(self) -> Deferred[Any]:
         """And tells what the server said; later it can be released again."""
         backend = Backend(once=[(rb"RCPT TO:<b@", b"250 2.1.5 Ok"), (rb"RCPT TO:<b@", b"550 5.1.1 Gone")])
@@ -628,6 +733,24 @@ action = "quarantine"
             self.assertEqual((gateway.held(), gateway.files()), ([], []))
 
         return self.talk(HOLD, script, backend)
+
+    def test_forwarded_no_less_safely(self) -> Deferred[Any]:
+        """What came with REQUIRETLS is not forwarded without (RFC 8689 section 4.2.1)."""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            from smtpgate.control import SYSTEM
+
+            self.send(gateway, b"b", subject=b"secret")
+            (held,) = gateway.held()
+            asked = attrs.evolve(held, id="0" * 16, facts=dict(held.facts) | {"params": {"REQUIRETLS": None}})
+            gateway.in_reactor(gateway.vault.keep, [asked], [])
+            gateway.in_reactor(lambda: gateway.control.quarantine.forward(asked.id, ["soc@example.net"], SYSTEM))
+            self.assertTrue(
+                gateway.until(lambda: gateway.told_of("outbox.failed") or gateway.told_of("outbox.deferred"))
+            )
+            self.assertEqual(backend.messages, [])
+
+        return self.talk(HOLD, script)
 
     def test_forwarded(self) -> Deferred[Any]:
         """As it came, to somebody else; it stays held."""

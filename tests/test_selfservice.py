@@ -5,6 +5,7 @@ from __future__ import annotations
 from email.message import EmailMessage
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,7 +19,7 @@ from smtpgate.state.ticket_store import TicketStore
 from smtpgate.wiring import rules_of
 from tests.admin_kit import CONFIG, HOSTILE, ApiCase, Desk
 from tests.edit_kit import Workshop
-from tests.script_kit import Backend
+from tests.script_kit import DROP, Backend
 from tests.test_admin_quarantine import Inline
 from tests.vault_kit import VaultCase, VaultGateway
 
@@ -136,7 +137,15 @@ class WireTests(VaultCase):
 
     def test_deferred_meanwhile(self) -> Deferred[Any]:
         """A server that defers it costs nobody the ticket."""
-        backend = Backend(once=[(b"DOT", b"451 4.3.0 Later")])
+        return self.tried_again(b"451 4.3.0 Later")
+
+    def test_an_answer_that_is_lost(self) -> Deferred[Any]:
+        """Nor does one whose answer is lost: the sender's server comes again, and is not refused."""
+        return self.tried_again(DROP)
+
+    def tried_again(self, said: Any) -> Deferred[Any]:
+        """The server says that to the first try with a ticket."""
+        backend = Backend(once=[(b"DOT", said)])
 
         def script(gateway: VaultGateway, backend: Backend) -> None:
             content = mail("The secret plan.")
@@ -170,6 +179,30 @@ class WireTests(VaultCase):
             self.assertEqual(len(backend.messages), 1)
 
         return self.run_mode("approval", script, more=more)
+
+    def test_a_reason_that_is_no_longer_enough(self) -> Deferred[Any]:
+        """The rule asks for approval by now: what its sender alone has said lets nothing pass."""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            content = mail("The secret plan.")
+            control, store = gateway.control.tickets, gateway.control.tickets.store
+
+            def refused() -> Any:
+                reply = self.send(gateway, b"b", content=content)
+                self.assertEqual(reply[:3], b"550")
+                return gateway.in_reactor(lambda: control.ticket(reply.split(b"/why/")[1].split()[0].decode()))
+
+            for state, by in (("open", ""), ("granted", "its sender")):
+                first = refused()
+                earlier = attrs.evolve(first, mode="reason", state=state, decided_by=by)
+                gateway.in_reactor(lambda earlier=earlier: store.put(earlier))
+                second = refused()
+                self.assertEqual((second.mode, second.state, second.id != first.id), ("approval", "open", True))
+            earlier = attrs.evolve(second, mode="reason", state="granted", decided_by="ann")
+            gateway.in_reactor(lambda: store.put(earlier))
+            self.assertEqual(self.send(gateway, b"b", content=content)[:3], b"250")
+
+        return self.run_mode("approval", script)
 
     def test_its_time_ends(self) -> Deferred[Any]:
         """What was granted is so for three days."""

@@ -150,6 +150,8 @@ async def decide_many(ask: Ask) -> Answer:
         wrong = [name for name in body.filter if name not in (*WANTED, "asked")]
         if wrong:
             raise Invalid(f"filter: there is no {wrong[0]}; use {', '.join((*WANTED, 'asked'))}")
+        if body.filter.get("asked", "yes") != "yes":
+            raise Invalid("filter: asked is yes, or is left out")
         if body.expected_count is None:
             raise Invalid("expected_count: say how many fit, as the list with the same filter tells it")
         ids = await ask.office.control.quarantine.chosen(wanted_of(body.filter), body.expected_count)

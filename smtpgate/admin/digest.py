@@ -60,6 +60,8 @@ class Digests:
         self._start = start
         self._timer: Any = None
         self._is_at_work = False
+        #: Who had theirs already of digests that a failure has stopped: nobody gets one again with each new try.
+        self._told: set[str] = set()
 
     def open(self) -> None:
         """Look from time to time."""
@@ -93,22 +95,31 @@ class Digests:
             if now - due <= MISSED_S:
                 await self.send(float(last), now)
             await self._table.put(LAST, now, 400 * _DAY_S)
+            self._told.clear()
         self._is_at_work = False
 
     async def send(self, since: float, now: float) -> int:
         """Digests of what came to be held since then; how many were sent."""
         by_address = await self._gather(since)
-        for address, messages in by_address.items():
-            await self._post(address, messages, now)
-        if by_address:
-            count = len(by_address)
+        try:
+            for place, (address, messages) in by_address.items():
+                if place in self._told:
+                    continue
+                await self._post(address, messages, now)
+                self._told.add(place)
+        finally:
+            if self._told:
+                self._control.engine.outbox.wake()
+        count = len(self._told)
+        self._told.clear()
+        if count:
             self._control.engine.tell(Happened("digest.sent", "info", f"{count} digests", (("count", count),)))
-            self._control.engine.outbox.wake()
-        return len(by_address)
+        return count
 
-    async def _gather(self, since: float) -> dict[str, list[Held]]:
+    async def _gather(self, since: float) -> dict[str, tuple[str, list[Held]]]:
+        """By address in lower case: the address as it was written last, and its messages, the newest first."""
         settings = self._control.settings
-        found: dict[str, list[Held]] = {}
+        found: dict[str, tuple[str, list[Held]]] = {}
         seen, before = 0, ""
         while seen < MOST:
             wanted = {"direction": "in", "since": since}
@@ -118,7 +129,7 @@ class Digests:
                     continue
                 for one in message.recipients:
                     if one.state in ("held", "refused") and self._may_get(one.address):
-                        found.setdefault(one.address.lower(), []).append(message)
+                        found.setdefault(one.address.lower(), (one.address, []))[1].append(message)
             seen += len(page)
             if len(page) < _PAGE:
                 break
@@ -172,16 +183,18 @@ class Digests:
         }
         mail = EmailMessage(policy=SMTP.clone(max_line_length=78))
         mail["From"] = f"Held mail <{settings.outbox.sender}>"
-        mail["To"] = f"<{address}>"
         count = len(messages)
         mail["Subject"] = f"{count} {'message is' if count == 1 else 'messages are'} held for you"
         mail["Date"] = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(now))
-        mail["Message-ID"] = f"<digest.{int(now)}.{messages[0].id}.{len(messages)}@{settings.hostname}>"
+        # Of each recipient's its own: stores leave out what they have by that id already.
+        mail["Message-ID"] = f"<digest.{self._control.engine.vault.fresh_id()}@{settings.hostname}>"
         mail["Auto-Submitted"] = "auto-generated"
         mail["X-Auto-Response-Suppress"] = "All"
         mail.set_content(self._render("digest.txt", **values), cte="quoted-printable")
         mail.add_alternative(self._render("digest.html", **values), subtype="html", cte="quoted-printable")
-        return mail.as_bytes()
+        # The address is a stranger's, and goes in octet for octet (RFC 5321 section 4.1.2, RFC 6532): the library would
+        # decode what looks like an encoded word in it.
+        return b"To: <" + address.encode() + b">\r\n" + mail.as_bytes()
 
     def _row(self, address: str, message: Held, now: float) -> dict[str, Any]:
         """What a digest says of one message."""
@@ -189,7 +202,7 @@ class Digests:
         users = settings.quarantine.of(message.held_as).users
         action = "release" if users == "release" else "ask"
         until = int(min(now + settings.digests.links_s, message.expires))
-        token = self._links.token(Link(action, message.id, address, until))
+        token = self._links.token(Link(action, message.id, address.lower(), until))
         return {
             "at": clock_time(message.at),
             "sender": visible(message.sender or "<>", 100),

@@ -26,14 +26,18 @@ async def link_page(ask: Ask) -> Answer:
     if message is None:
         return _page(ask, "Nothing to do", "This message is not held any more.", 404)
     state = _state(link, message)
-    if state not in ("held", "refused"):
-        return _page(
-            ask, "Nothing to do", _STATES.get(state, "This message is not held for you."), message=message, link=link
-        )
+    if state not in _WAITS:
+        return _nothing(ask, link, message, state)
     title, words, button = _WORDS[link.action]
     return _page(ask, title, words, message=message, link=link, button=button)
 
 
+def _nothing(ask: Ask, link: Link, message: Held, state: str) -> Answer:
+    words = _STATES.get(state, "This message is not held for you.")
+    return _page(ask, "Nothing to do", words, message=message, link=link)
+
+
+_WAITS = ("held", "refused")
 _STATES = {
     "sending": "It is on its way to you.",
     "released": "It was delivered.",
@@ -47,6 +51,9 @@ async def use_link(ask: Ask) -> Answer:
     link, message = await _chosen(ask)
     if message is None:
         return _page(ask, "Nothing to do", "This message is not held any more.", 404)
+    state = _state(link, message)
+    if state not in _WAITS:
+        return _nothing(ask, link, message, state)
     control, actor = ask.office.control.quarantine, Actor("link", link.address)
     if link.action == "release":
         if ask.office.control.settings.quarantine.of(message.held_as).users != "release":

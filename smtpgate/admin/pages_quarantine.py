@@ -82,7 +82,12 @@ async def decide(ask: Ask) -> Answer:
 
 async def release(ask: Ask) -> Answer:
     """Deliver one."""
-    return await _one(ask, "release", again=ask.form.get("again", "") == "yes")
+    if ask.form.get("again", "") != "yes":
+        return await _one(ask, "release")
+    found = await ask.office.control.quarantine.message(ask.args["id"])
+    # For whom nobody knows; those who have it for certain get it no second time.
+    whom = [one.address for one in found.recipients if one.state != "released"]
+    return await _one(ask, "release", recipients=whom, again=True)
 
 
 async def delete(ask: Ask) -> Answer:

@@ -134,8 +134,7 @@ class Quarantine:
                 out.append(Outcome(id, True))
                 continue
             there: Held | None = await self._ask(self._vault.get(id))
-            why = "there is no such message" if there is None else f"it is {there.state} already"
-            out.append(Outcome(id, False, why))
+            out.append(Outcome(id, False, _why_not(there, recipients)))
         self._engine.outbox.wake()
         return out
 
@@ -211,12 +210,15 @@ class Quarantine:
             if not page:
                 break
             ids += [one.id for one in page]
+        if len(ids) != expected:
+            # It came or went while they were gone through.
+            raise Refused(f"{len(ids)} messages fit, and {expected} were expected; look again")
         return ids
 
     async def try_letter(self, id: str, actor: Actor) -> None:
         """Try a letter now."""
-        letter = await self._letter(id)
-        await self._ask(self._vault.post(attrs.evolve(letter, due=self._engine.wall()), {}))
+        if not await self._ask(self._vault.hasten(id)):
+            raise Unknown(f"no letter {id} that waits")
         self._did(actor, "outbox.try", id, "")
         self._engine.outbox.wake()
 
@@ -226,12 +228,6 @@ class Quarantine:
         if gone is None:
             raise Unknown(f"no letter {id} that waits")
         self._did(actor, "outbox.cancel", id, gone.kind)
-
-    async def _letter(self, id: str) -> Letter:
-        for one in await self.letters(MANY):
-            if one.id == id and one.state == "waiting":
-                return one
-        raise Unknown(f"no letter {id} that waits")
 
     async def expire(self) -> int:
         """Delete what is past its time, slice by slice; how many messages went."""
@@ -249,5 +245,16 @@ class Quarantine:
         return gone
 
 
-#: Parameters of MAIL that say how octets are to be taken.
-_FORM: Final = frozenset({"BODY", "SMTPUTF8"})
+def _why_not(message: Held | None, recipients: Sequence[str] | None) -> str:
+    """Why there was nothing to release."""
+    if message is None:
+        return "there is no such message"
+    wanted = None if recipients is None else {one.lower() for one in recipients}
+    chosen = [one for one in message.recipients if wanted is None or one.address.lower() in wanted]
+    if not chosen:
+        return "it is for none of these recipients"
+    return f"it is {attrs.evolve(message, recipients=tuple(chosen)).state} already"
+
+
+#: Parameters of MAIL that say how octets are to be taken, and over what (RFC 8689 section 4.2.1).
+_FORM: Final = frozenset({"BODY", "SMTPUTF8", "REQUIRETLS"})

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from smtpgate.control.views import Actor, Refused, Unknown
 from smtpgate.interfaces import StoreFailed
-from smtpgate.policy.ticket import GRANTED_S, OPEN_S, Ticket
+from smtpgate.policy.ticket import GRANTED_S, OPEN_S, SENDER, Ticket
 
 #: Letters of a reason.
 REASON: Final = 500
@@ -60,7 +60,7 @@ class Tickets:
         that was said before."""
         ticket = await self.ticket(id)
         state, keep_s = ("granted", GRANTED_S) if ticket.mode == "reason" else ("asked", OPEN_S)
-        by = "its sender" if state == "granted" else ""
+        by = SENDER if state == "granted" else ""
         done = await self._change(ticket, ("open",), state, keep_s, reason, by)
         self._did(actor, f"ticket.{'use' if state == 'granted' else 'ask'}", ticket.message, reason)
         return done

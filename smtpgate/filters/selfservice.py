@@ -2,7 +2,8 @@
 
 A rule with `self_service` refuses, and its reply has a link to a page where the sender says why the message must go, or
 asks somebody to let it pass. What is the same message comes again then, as a person would say (`examine.sameness`), and
-passes that rule once: until it was delivered, so that a server that defers it costs nobody the ticket. Other rules, and
+passes that rule once: until it was delivered, so that a server that defers it, or whose answer is lost, costs nobody
+the ticket. Other rules, and
 filters, have their word as ever.
 
 Where tickets cannot be read or written, or the message not be looked at, it is refused without a link: the rule itself
@@ -22,11 +23,12 @@ from smtpgate.interfaces import ServiceFailed, StoreFailed
 from smtpgate.message.words import clean, decode
 from smtpgate.policy.event import Happened
 from smtpgate.policy.held import TAKEN
-from smtpgate.policy.ticket import OPEN_S, Ticket
+from smtpgate.policy.ticket import OPEN_S, SENDER, Ticket
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding
 
-_WENT: Final = frozenset({"delivered", "unacked", "unknown", *TAKEN})
+#: Of a message whose fate is unknown the sender's server sends another, which is not to be refused.
+_WENT: Final = frozenset({"delivered", "unacked", *TAKEN})
 
 
 async def settle(
@@ -75,6 +77,9 @@ async def _ask(services: Any, transaction: Transaction, finding: Finding, rule: 
     subject = " ".join(clean(decode(section.first("subject"))).split()) if section is not None else ""
     key = tickets.key(rule.name, str(transaction.sender).lower(), recipients, f"{digest} {subject}")
     found: Ticket | None = await tickets.find(key)
+    if found is not None and rule.self_service == "approval" and found.mode == "reason":
+        # The rule asks for more by now: what its sender alone has said is not enough.
+        found = None if found.decided_by in ("", SENDER) else found
     if found is not None and found.state == "granted" and found.id not in tickets.on_way:
         tickets.on_way.add(found.id)
         transaction.at_end.append(partial(_went, services, transaction, found))

@@ -9,6 +9,8 @@ import attrs
 #: What becomes of a ticket: nobody has used its link yet; its sender asks for approval; the message may pass; it may
 #: not; it has passed.
 STATES: Final = ("open", "asked", "granted", "denied", "used")
+#: Who has granted it where a reason is enough.
+SENDER: Final = "its sender"
 #: So long a link can be used, and so long the message may be sent again once it may pass.
 OPEN_S: Final = 7 * 86400.0
 GRANTED_S: Final = 3 * 86400.0

@@ -498,15 +498,17 @@ class Exchange:
         is_mixed = has_part and len(done) < len([leg for leg in legs if leg.recipients]) and not each
         is_late = facts.committed_at - facts.end_at > PATIENCE_S
         noted: list[Leg] = []
+        is_taken, is_taken_noted = any(one.taken is not None for one in facts.recipients), False
         while True:
             # A client that has closed by FIN may have gone for good: it sends again what it did not hear.
             has_left = front.is_gone or front.gone is not None and not is_piped
             wanted = legs if is_mixed or done and (has_left or is_late) else unknown
-            if len(wanted) <= len(noted):
+            notes_taken = is_taken and not is_taken_noted and (has_left or is_late)
+            if len(wanted) <= len(noted) and not notes_taken:
                 break
             # It may leave while that is written.
             await self._remember(body, wanted, is_mixed)
-            noted = wanted
+            noted, is_taken_noted = wanted, is_taken
         is_gone = front.is_gone
         for leg in unknown:
             self._engine.tell(told.DeliveryUnknown(facts, leg.link.server, "answer to the end of data lost"))

@@ -137,8 +137,14 @@ class Fate:
         return frozenset(recipient for recipient, row in rows.items() if row.state == COMMITTED)
 
     async def note(self, legs: Sequence[Leg], *, only_mixed: bool) -> None:
-        """Write what the client may not learn: of all legs, or of a mix only what the one reply cannot say."""
-        states = []
+        """Write what the client may not learn: of all legs and of whom the gateway has taken it for, or of a mix only
+        what the one reply cannot say."""
+        states = [
+            # Taken by the gateway itself: copies, reports and redirected mail were made, and are not made again.
+            (str(one.path), COMMITTED, "", status.TAKEN)
+            for one in self._transaction.recipients
+            if one.taken is not None
+        ]
         for leg in legs:
             for recipient in leg.recipients:
                 final = leg.final_of(recipient)

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.header import Header
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, Final
+from zlib import crc32
 
 from smtpgate.config.model import Settings
 from smtpgate.config.model_policy import Rule
@@ -21,6 +22,9 @@ from smtpgate.message.header import HeaderSection
 from smtpgate.message.words import clean, decode
 from smtpgate.policy.held import TAKEN
 from smtpgate.policy.transaction import Transaction
+
+#: Field that marks a report.
+MARK: Final = "X-Smtpgate-Journal"
 
 
 def report(
@@ -47,9 +51,10 @@ def report(
         f"To: {', '.join(f'<{one}>' for one in rule.to)}",
         f"Subject: {_encoded(words)}",
         f"Date: {format_datetime(datetime.fromtimestamp(now, UTC))}",
-        f"Message-ID: <journal.{transaction.id}@{settings.hostname}>",
+        # Of each rule's report its own: archives leave out what they have by that id already.
+        f"Message-ID: <journal.{transaction.id}.{crc32(rule.name.encode()):08x}@{settings.hostname}>",
         "Auto-Submitted: auto-generated",
-        f"X-Smtpgate-Journal: {transaction.id}; rule={rule.name}",
+        f"{MARK}: {transaction.id}; rule={rule.name}",
         "MIME-Version: 1.0",
         f'Content-Type: multipart/mixed; boundary="{boundary}"',
         "",
@@ -70,6 +75,17 @@ def report(
         "",
     ]
     return "\r\n".join(head).encode("ascii"), f"\r\n--{boundary}--\r\n".encode("ascii")
+
+
+def hops_of(transaction: Transaction, section: HeaderSection, trace: bytes, hostname: str) -> bytes:
+    """Trace fields of a report: none, but where the message is a report itself, and comes through us on its way to the
+    archive. Then it has ours and those of its forerunners, so that a journal that reports its own reports ends as any
+    loop does (`filters.loop`). Nobody's report is spoilt so who does not send from the null sender."""
+    if not transaction.sender.is_null or not section.first(MARK.lower()):
+        return b""
+    by = b"by " + hostname.lower().encode() + b" "
+    own = [field.raw for field in section.named("received") if field.raw.isascii() and by in field.raw.lower()]
+    return trace + b"".join(own)
 
 
 def _facts(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -28,7 +29,8 @@ from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Addressee, Held, Letter
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Verdict
-from smtpgate.proxy.journaling import report
+from smtpgate.proxy.hold_room import make_room
+from smtpgate.proxy.journaling import hops_of, report
 from smtpgate.proxy.recall import addressee, facts_of
 from smtpgate.proxy.spool import Spool
 from smtpgate.smtp import status
@@ -83,7 +85,7 @@ class Keeping:
             return await self._failed(str(error), groups)
         except BaseException:
             # The client is gone, or the session was ended: nobody was told anything.
-            self._engine.start(self._give_up()).addErrback(lambda failure: None)
+            self._engine.start(self._take_back())
             raise
         return None
 
@@ -112,8 +114,30 @@ class Keeping:
 
     async def _give_up(self) -> None:
         made, self._made = self._made, _Made()
+        self._engine.undecided.difference_update(one.id for one in made.held)
         for body in made.bodies:
-            await body.abandon()
+            try:
+                await body.abandon()
+            except (StoreFailed, ValueError) as error:
+                # The next start puts aside what no row names.
+                self._engine.tell(Happened("quarantine.failed", "error", f"a file stays: {error}"))
+
+    async def _take_back(self) -> None:
+        """Whether rows were written nobody knows: they go before the files. A retry that found a row without its file
+        would be told that it is held."""
+        held_ids, letters = [one.id for one in self._made.held], [one.id for one in self._made.letters]
+        try:
+            if held_ids:
+                await self._vault.withdraw(held_ids)
+            if letters:
+                await self._vault.settle(letters, is_taken=False)
+        except StoreFailed as error:
+            self._engine.undecided.difference_update(held_ids)
+            self._engine.tell(
+                Happened("quarantine.failed", "error", f"a message may be held of which nobody was told: {error}")
+            )
+            return
+        await self._give_up()
 
     async def end(self, is_taken: bool) -> None:
         """The message is decided: the letters go, or they were never written.
@@ -130,18 +154,24 @@ class Keeping:
         if is_taken:
             for one in made.held:
                 transaction.note(f"held:{one.id}")
-        try:
-            if not is_taken and made.held:
-                await self._vault.withdraw([one.id for one in made.held])
-            if made.letters:
-                await self._vault.settle([one.id for one in made.letters], is_taken=is_taken)
-        except StoreFailed as error:
-            # They go with the next start: all of it is on the disk.
-            message = f"letters of a message wait for the next start: {error}"
-            self._engine.tell(Happened("quarantine.failed", "error", message, (("msg_id", transaction.id),)))
-            return
-        if is_taken and made.letters:
+        ids, letters = [one.id for one in made.held], [one.id for one in made.letters]
+        if not is_taken and ids:
+            await self._write(self._vault.withdraw, ids)
+        self._engine.undecided.difference_update(ids)
+        if letters:
+            await self._write(self._vault.settle, letters, is_taken=is_taken)
+        if is_taken and letters:
             self._engine.outbox.wake()
+
+    async def _write(self, call: Any, ids: list[str], **more: Any) -> None:
+        """What was decided; where that is not possible now, until it is. All of it is on the disk: what still waits at
+        the end of the gateway goes with the next start."""
+        try:
+            await call(ids, **more)
+        except StoreFailed as error:
+            message = f"copies of a message wait for the index: {error}"
+            self._engine.tell(Happened("quarantine.failed", "error", message, (("msg_id", self._transaction.id),)))
+            self._engine.outbox.insist(partial(call, ids, **more))
 
     # What is to be written
 
@@ -166,7 +196,9 @@ class Keeping:
                 del groups[place]
         if not groups and not deeds:
             return
-        await self._make_room(groups, deeds, spool.octets)
+        classes = [self._class_of(verdict) for verdict in (one[0].taken for one in groups.values()) if _holds(verdict)]
+        classes += [rule.held_as or held.COPY for rule in deeds if _copies(rule)]
+        await make_room(self._vault, self._settings.quarantine, classes, spool.octets)
         trace = self._trace()
         # A journal has the message in a file of its own.
         body = None if not groups and all(rule.action == "journal" for rule in deeds) else await self._begin()
@@ -186,13 +218,14 @@ class Keeping:
             assert verdict is not None
             self._take(verdict, group, base, key)
         for rule in deeds:
-            if rule.action == "copy" or rule.change is not None:
+            if _copies(rule):
                 everybody = [one for one in self._transaction.recipients if one.state == "accepted" or one.taken]
                 self._made.held.append(self._held(base, rule.held_as or held.COPY, everybody, rule.name, rule.note, ""))
             elif rule.action == "bcc":
                 self._made.letters.append(self._letter("bcc", rule, base.body, base.octets))
             else:
                 await self._journal(rule, section, spool, trace, digest.hexdigest(), is_ascii)
+        self._engine.undecided.update(one.id for one in self._made.held)
         await self._vault.keep(self._made.held, self._made.letters)
 
     async def _begin(self) -> Any:
@@ -204,43 +237,14 @@ class Keeping:
     async def _was_held(self, place: tuple[str, str], group: Sequence[Recipient], key: str) -> bool:
         """Whether an earlier try of it was held for all of these: its client did not hear so, and comes again."""
         found: Held | None = await self._vault.known(f"{key}/{'/'.join(place)}")
-        if found is None:
+        if found is None or found.id in self._engine.undecided:
+            # What another try has written, and may withdraw yet, is nothing to rely on.
             return False
         there = {one.address for one in found.recipients}
         if not all(str(one.path) in there for one in group):
             return False
         self._transaction.note(f"held_before:{found.id}")
         return True
-
-    async def _make_room(
-        self, groups: dict[tuple[str, str], list[Recipient]], deeds: Sequence[Rule], octets: int
-    ) -> None:
-        """Room in the quarantine; raises StoreFailed where there is none and nothing of these classes may go for it."""
-        quarantine = self._settings.quarantine
-        totals = await self._vault.totals()
-        used = sum(row["octets"] for row in totals)
-        lacking = used + octets - quarantine.size_octets
-        if lacking <= 0:
-            return
-        classes = [self._class_of(group[0].taken) for group in groups.values()]
-        classes += [rule.held_as or held.COPY for rule in deeds]
-        for name in dict.fromkeys(classes):
-            if quarantine.of(name).full == "oldest":
-                there = sum(row["octets"] for row in totals if row["held_as"] == name)
-                if there < lacking:
-                    continue
-                while lacking > 0:
-                    ids = await self._vault.oldest(name, lacking)
-                    gone = await self._vault.withdraw(ids)
-                    if not gone:
-                        break
-                    lacking = (await self._octets()) + octets - quarantine.size_octets
-                if lacking <= 0:
-                    return
-        raise StoreFailed(f"the quarantine is full ({used >> 20} MiB)")
-
-    async def _octets(self) -> int:
-        return sum(row["octets"] for row in await self._vault.totals())
 
     def _class_of(self, verdict: Verdict | None) -> str:
         """In which class a message is held."""
@@ -334,7 +338,7 @@ class Keeping:
         head, tail = report(
             self._transaction, section, rule, self._settings, self._engine.wall(), spool.octets, digest, is_ascii
         )
-        await body.write(head + trace)
+        await body.write(hops_of(self._transaction, section, trace, self._settings.hostname) + head + trace)
         last = b""
         async for piece in spool.pieces():
             await body.write(piece)
@@ -350,6 +354,16 @@ class Keeping:
             for edit in self._transaction.edits.edits
             if type(edit) is AddField and edit.author == "gateway" and edit.raw.startswith(b"Received:")
         )
+
+
+def _copies(rule: Rule) -> bool:
+    """Whether a deed puts a copy in the quarantine; all others are letters."""
+    return rule.action == "copy" or rule.change is not None
+
+
+def _holds(verdict: Verdict | None) -> bool:
+    """Whether what is taken so is held; else it is a letter."""
+    return verdict is not None and verdict.action != "redirect"
 
 
 def _needs(transaction: Transaction) -> dict[str, str | None]:

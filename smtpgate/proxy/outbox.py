@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from smtpgate.config.model import Settings
 from smtpgate.config.model_signing import DKIMKey
@@ -25,7 +26,7 @@ from smtpgate.message.splice import Splice
 from smtpgate.policy import held
 from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import Happened
-from smtpgate.policy.held import Addressee, Held, Letter
+from smtpgate.policy.held import Held, Letter
 from smtpgate.policy.protection import LENIENT, REQUIRETLS, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Finding
@@ -50,6 +51,8 @@ AT_ONCE = 4
 LOOK_S = 30.0
 #: Longest time between two tries; Postfix's maximal_backoff_time is 4000 s.
 LONGEST_S = 3600.0
+#: By whom mail is held that came back; it was judged when it came, and is not judged again.
+GATEWAY = "gateway"
 #: A store that fails is asked again after this time.
 _STORE_S = 60.0
 
@@ -64,6 +67,12 @@ class _Try:
     why: str = ""
     #: A finding, or the server's last word, that no further try will change.
     is_final: bool = False
+    #: It was taken back while it was on its way, before a server had its end of data.
+    is_gone: bool = False
+
+
+class _Stopped(Exception):
+    """The outbox was closed while something waited for the store."""
 
 
 class Outbox:
@@ -80,6 +89,9 @@ class Outbox:
         self._running: set[str] = set()
         self._timer: Any = None
         self._is_open = False
+        self._is_closed = False
+        #: Those that wait for a store that failed; no end waits for them.
+        self._resting: dict[Deferred[None], Any] = {}
         self._is_looking = False
         self._looks_again = False
         self._is_failing = False
@@ -88,30 +100,69 @@ class Outbox:
     # From the start to the end
 
     async def start(self) -> None:
-        """Take up what an earlier process left."""
-        self._is_open = True
+        """Take up what an earlier process left; nothing is sent before that is done."""
+        started = self._engine.wall()
         try:
-            interrupted, aside = await self._vault.begin_anew()
-            for letter in interrupted:
-                await self._interrupted(letter)
+            for letter in await self._surely(self._vault.begin_anew, started):
+                await self._interrupted(letter, "the gateway was stopped before the server answered")
+        except _Stopped:
+            return
+        if not self._is_closed:
+            self._is_open = True
+            self.wake()
+        try:
+            aside = await self._vault.sweep(started)
         except StoreFailed as error:
             self._store_failed(error)
         else:
             if aside:
                 message = f"{aside} files that nothing names were put aside, for 30 days, in held/orphans"
                 self._engine.tell(Happened("quarantine.orphans", "warning", message))
-        self.wake()
 
-    async def _interrupted(self, letter: Letter) -> None:
-        """A server had been given its end of data, and the gateway was killed before the answer."""
-        done = _Try(letter, why="the gateway was stopped before the server answered: it may have been delivered")
+    async def _interrupted(self, letter: Letter, why: str) -> None:
+        """A server had been given its end of data, and nobody knows what it said."""
+        done = _Try(letter, why=f"{why}: it may have been delivered")
         if letter.kind == "release":
             self._unknown(done, [one.address for one in letter.recipients if one.state == "waiting"])
-            await self._vault.done(done.letter, done.fates)
+            await self._surely(self._vault.done, done.letter, done.fates)
         else:
             self._engine.tell(Happened("outbox.repeated", "warning", *_said(letter, done.why + ", and is sent again")))
             again = attrs.evolve(letter, state="waiting", due=self._engine.wall(), told=done.why)
-            await self._vault.post(again, {})
+            await self._surely(self._vault.go_on, again, {})
+
+    async def _surely(self, call: Callable[..., Deferred[Any]], *args: Any) -> Any:
+        """A call of the store, again until it is done: what is known now nobody will know later. Raises _Stopped."""
+        while True:
+            try:
+                result = await call(*args)
+            except StoreFailed as error:
+                self._store_failed(error)
+                await self._rest()
+            else:
+                return result
+
+    def _rest(self) -> Deferred[None]:
+        """Some time. Fails with _Stopped where the outbox is closed first."""
+        rest: Deferred[None] = Deferred()
+        if self._is_closed:
+            rest.errback(_Stopped())
+            return rest
+
+        def over() -> None:
+            del self._resting[rest]
+            rest.callback(None)
+
+        self._resting[rest] = self._engine.clock.callLater(_STORE_S, over)
+        return rest
+
+    def insist(self, call: Callable[[], Deferred[Any]]) -> None:
+        """Something about letters could not be written: it is tried again until it is, or the gateway ends."""
+
+        async def write() -> None:
+            await self._rest()
+            await self._surely(call)
+
+        Task(write(), self._engine.keeper, lambda _: self.wake(), _is_stop).start()
 
     @property
     def is_busy(self) -> bool:
@@ -120,10 +171,14 @@ class Outbox:
 
     def close(self, idle: Callable[[], None]) -> None:
         """Begin nothing any more; `idle` is called when nothing is on its way."""
-        self._is_open = False
+        self._is_open, self._is_closed = False, True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        resting, self._resting = self._resting, {}
+        for rest, call in resting.items():
+            call.cancel()
+            rest.errback(_Stopped())
         if self._running:
             self._idle.append(idle)
         else:
@@ -175,9 +230,36 @@ class Outbox:
         Task(self._send(letter), self._engine.keeper, partial(self._over, letter), partial(self._broke, letter)).start()
 
     def _broke(self, letter: Letter, error: BaseException) -> None:
-        """A fault of ours, or of the store: the row says how far it had come, and is looked at again later."""
+        """A fault of ours, or of the store."""
+        if isinstance(error, _Stopped):
+            self._over(letter, None)
+            return
         self._engine.tell(Happened("outbox.broke", "error", *_said(letter, f"{type(error).__name__}: {error}")))
-        self._engine.clock.callLater(_STORE_S, self._over, letter, None)
+        work = self._resume(letter, error)
+        Task(work, self._engine.keeper, partial(self._over, letter), partial(self._lost, letter)).start()
+
+    def _lost(self, letter: Letter, error: BaseException) -> None:
+        """Not even that could be written down. It comes up again, and not at once."""
+        over = partial(self._over, letter)
+        if isinstance(error, _Stopped):
+            over(None)
+            return
+        self._engine.tell(Happened("outbox.broke", "error", *_said(letter, f"{type(error).__name__}: {error}")))
+        self._rest().addCallbacks(over, over)
+
+    async def _resume(self, letter: Letter, error: BaseException) -> None:
+        """The row says how far a letter had come that a fault has stopped. One that no server has is tried again later,
+        as if a server had deferred it: one that is never well must not keep the others."""
+        if isinstance(error, StoreFailed):
+            await self._rest()
+        there: Letter | None = await self._surely(self._vault.letter, letter.id)
+        if there is None:
+            return
+        if there.state == "committing":
+            await self._interrupted(there, "a fault of the gateway hid the server's answer")
+        elif not isinstance(error, StoreFailed):
+            why = f"a fault of the gateway: {type(error).__name__}: {error}"
+            await self._settle(_Try(there, why=why), self._current().settings)
 
     def _over(self, letter: Letter, _: object) -> None:
         self._running.discard(letter.id)
@@ -214,7 +296,7 @@ class Outbox:
         wanted = [one for one in letter.recipients if one.state == "waiting"]
         transaction = recall(letter.message or letter.id, letter.facts, letter.sender, letter.params, wanted)
         section = await content.header(revision.settings.limits.header_size_octets)
-        if message is not None and message.held_as != held.UNDELIVERED:
+        if message is not None and message.filter != GATEWAY:
             judged = (message.filter, message.reason, message.detail)
             finding = await recheck(self._engine, revision, transaction, section, content, judged)
             if finding is not None:
@@ -311,7 +393,10 @@ class Outbox:
             return
         # From here on a kill leaves it in doubt, and the row must say so.
         done.letter = attrs.evolve(done.letter, state="committing")
-        await self._vault.post(done.letter, {})
+        if not await self._vault.go_on(done.letter, {}):
+            done.is_gone = True
+            delivery.abandon("taken back")
+            return
         await delivery.commit(held_back, b"")
         unknown = {one for leg in delivery.legs if leg.is_unknown for one in leg.recipients}
         finals = dict(delivery.finals())
@@ -365,14 +450,16 @@ class Outbox:
 
     async def _settle(self, done: _Try, settings: Settings) -> None:
         """Write what came of a try."""
+        if done.is_gone:
+            return
         letter = done.letter
         now = self._engine.wall()
         waiting = [one for one in letter.recipients if one.state == "waiting"]
         refused = [one for one in letter.recipients if one.state == "refused"]
-        wait_s = min(settings.outbox.retry_s * 2**letter.tries, LONGEST_S)
+        wait_s = min(settings.outbox.retry_s * 2 ** min(letter.tries, 20), LONGEST_S)
         if waiting and not done.is_final and now + wait_s <= letter.expires:
             again = attrs.evolve(letter, state="waiting", due=now + wait_s, tries=letter.tries + 1, told=done.why[:500])
-            await self._vault.post(again, done.fates)
+            await self._surely(self._vault.go_on, again, done.fates)
             self._engine.tell(
                 Happened("outbox.deferred", "info", *_said(again, f"{done.why}; again in {wait_s:.0f} s"))
             )
@@ -383,20 +470,19 @@ class Outbox:
             for one in waiting:
                 self._mark(done, one.address, state, done.why)
             refused = refused or waiting
-        if refused and letter.kind != "release":
-            await self._return(done, settings, [one for one in done.letter.recipients if one.state == "refused"])
-        await self._vault.done(done.letter, done.fates)
+        returned: list[Held] = []
+        if refused and letter.kind not in ("release", "digest", "tls-report"):
+            returned.append(self._returned(done, settings))
+        await self._surely(self._vault.done, done.letter, done.fates, returned)
         if refused:
             self._engine.tell(Happened("outbox.failed", "error", *_said(letter, done.why)))
         else:
             self._engine.tell(Happened("outbox.sent", "info", *_said(letter, done.why or "delivered")))
 
-    async def _return(self, done: _Try, settings: Settings, recipients: list[Addressee]) -> None:
-        """Mail of which there may be no other copy is held."""
+    def _returned(self, done: _Try, settings: Settings) -> Held:
+        """Mail of which there may be no other copy is held, for those who were refused."""
         letter, now = done.letter, self._engine.wall()
-        if letter.kind in ("digest", "tls-report"):
-            return
-        message = Held(
+        return Held(
             id=self._vault.fresh_id(),
             at=now,
             expires=now + settings.quarantine.of(held.UNDELIVERED).keep_s,
@@ -406,15 +492,19 @@ class Outbox:
             direction="in" if letter.facts.get("role") == "mx" else "out",
             client_ip=str(letter.facts.get("client_ip", "")),
             sender=letter.sender,
-            recipients=tuple(attrs.evolve(one, state="held") for one in recipients),
-            filter="gateway",
+            recipients=tuple(attrs.evolve(one, state="held") for one in letter.recipients if one.state == "refused"),
+            filter=GATEWAY,
             reason=letter.kind,
             detail=f"{letter.kind} by rule {letter.facts.get('rule', '')} could not be delivered: {done.why}"[:1000],
             octets=letter.octets,
             body=letter.body,
             facts=dict(letter.facts) | {"backend": letter.backend},
         )
-        await self._vault.keep([message], [])
+
+
+def _is_stop(error: BaseException) -> None:
+    if not isinstance(error, _Stopped):
+        raise error
 
 
 def _said(letter: Letter, why: str) -> tuple[str, tuple[tuple[str, object], ...]]:

@@ -138,6 +138,7 @@ class Engine:
     :ivar memory: what bodies may hold together
     :ivar vault: an `interfaces.IVault`; None where nothing can be held
     :ivar outbox: its letters; None where there is no vault
+    :ivar undecided: ids of held messages that are withdrawn where their message is not delivered
     """
 
     clock: Clock
@@ -152,6 +153,7 @@ class Engine:
     memory: Memory = attrs.field(init=False)
     vault: Any = None
     outbox: Any = None
+    undecided: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         self.pacer = Pacer(self.clock)

@@ -123,6 +123,18 @@ class Vault:
         """A letter is to go, or goes on; what became of recipients of its held message is written with it."""
         return self._database.run(rows.post, letter, fates).addErrback(as_store_failure)
 
+    def go_on(self, letter: Letter, fates: Fates) -> Deferred[bool]:
+        """A letter goes on, as `post`; False where it was taken back meanwhile, and nothing is written."""
+        return self._database.run(rows.go_on, letter, fates).addErrback(as_store_failure)
+
+    def hasten(self, id: str) -> Deferred[bool]:
+        """A letter that waits is due now; False where there is none."""
+        return self._database.run(rows.hasten, id, self._wall()).addErrback(as_store_failure)
+
+    def letter(self, id: str) -> Deferred[Letter | None]:
+        """One letter."""
+        return self._database.run(rows.one_letter, id).addErrback(as_store_failure)
+
     def release(self, id: str, addresses: Sequence[str] | None, again: bool, expires: float) -> Deferred[Letter | None]:
         """A held message goes to recipients for whom it waits; the letter, or None where it waits for none of them.
 
@@ -138,9 +150,10 @@ class Vault:
         """The letters to try now, those that waited longest first."""
         return self._database.run(rows.due_letters, now, limit).addErrback(as_store_failure)
 
-    def done(self, letter: Letter, fates: Fates) -> Deferred[None]:
-        """A letter is over; what became of recipients of its held message is written with it."""
-        done = self._database.run(rows.done, letter, fates).addErrback(as_store_failure)
+    def done(self, letter: Letter, fates: Fates, returned: Sequence[Held] = ()) -> Deferred[None]:
+        """A letter is over; what became of recipients of its held message is written with it, and what came back of it
+        is held. Of one that was taken back meanwhile nothing is written."""
+        done = self._database.run(rows.done, letter, fates, returned).addErrback(as_store_failure)
         return done.addCallback(self._remove)
 
     def letters(self, limit: int, before: str = "") -> Deferred[list[Letter]]:
@@ -156,16 +169,20 @@ class Vault:
 
     # The start
 
-    def begin_anew(self) -> Deferred[tuple[list[Letter], int]]:
-        """After a stop or a kill: the letters whose server may have them (their state is `committing`), and how many
-        files were put aside because nothing names them."""
-        return self._database.run(rows.interrupted, self._wall()).addErrback(as_store_failure).addCallback(self._sweep)
+    def begin_anew(self, started: float) -> Deferred[list[Letter]]:
+        """After a stop or a kill: the letters whose server may have them (their state is `committing`).
 
-    def _sweep(self, found: list[Letter]) -> Deferred[tuple[list[Letter], int]]:
+        :param started: when the gateway started; what came since then is no business of this
+        """
+        return self._database.run(rows.interrupted, started).addErrback(as_store_failure)
+
+    def sweep(self, started: float) -> Deferred[int]:
+        """Put files aside that nothing names; how many."""
+
         def known(name: str) -> bool:
             return self._database.look_now(rows.is_named, name)
 
-        return self._file(self._bodies.sweep, known, self._wall()).addCallback(lambda aside: (found, aside))
+        return self._file(self._bodies.sweep, known, started)
 
 
 class Writer:
@@ -193,5 +210,6 @@ class Writer:
         return self._vault._file(self._body.finish)
 
     def abandon(self) -> Deferred[None]:
-        """It is not needed."""
-        return self._vault._file(self._body.abandon)
+        """It is not needed. One that a row names stays: whoever wrote that may have been told so."""
+        named = self._vault._database.run(rows.is_named, self.name).addErrback(as_store_failure)
+        return named.addCallback(lambda is_named: None if is_named else self._vault._file(self._body.abandon))

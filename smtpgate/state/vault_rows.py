@@ -213,8 +213,9 @@ def ask(connection: sa.Connection, id: str, who: str, now: float) -> bool:
 
 
 def expired(connection: sa.Connection, now: float) -> list[str]:
-    """A slice of those past their time."""
-    return list(connection.execute(sa.select(held.c.id).where(held.c.expires <= now).limit(SLICE)).scalars())
+    """A slice of those past their time, without those on their way, which stay."""
+    where = (held.c.expires <= now) & (held.c.state != "sending")
+    return list(connection.execute(sa.select(held.c.id).where(where).limit(SLICE)).scalars())
 
 
 def _change(connection: sa.Connection, id: str, fates: Fates) -> None:
@@ -275,7 +276,12 @@ def release(
 
 
 def post(connection: sa.Connection, letter: Letter, fates: Fates) -> None:
-    """Write a letter, and what became of recipients of its held message."""
+    """Write a letter, and what became of recipients of its held message.
+
+    Raises StoreFailed for one that forwards a message which was deleted since it was looked at: its file is gone.
+    """
+    if letter.kind == "forward" and not is_named(connection, letter.body):
+        raise StoreFailed("the message is not held any more")
     row = _row(letter)
     there = connection.execute(sa.select(sa.literal(1)).where(letters.c.id == letter.id)).scalar()
     if there:
@@ -285,16 +291,41 @@ def post(connection: sa.Connection, letter: Letter, fates: Fates) -> None:
     _change(connection, letter.held, fates)
 
 
+def go_on(connection: sa.Connection, letter: Letter, fates: Fates) -> bool:
+    """Write a letter anew that is there still, as `post`; False where it was taken back meanwhile."""
+    changed = sa.update(letters).where(letters.c.id == letter.id).values(_row(letter))
+    if not connection.execute(changed).rowcount:
+        return False
+    _change(connection, letter.held, fates)
+    return True
+
+
+def hasten(connection: sa.Connection, id: str, now: float) -> bool:
+    """A letter that waits is due now. Nothing else of it is written: it may be on its way at this moment."""
+    where = (letters.c.id == _clean(id)) & (letters.c.state == "waiting")
+    return bool(connection.execute(sa.update(letters).where(where).values(due=now)).rowcount)
+
+
+def one_letter(connection: sa.Connection, id: str) -> Letter | None:
+    """One letter."""
+    found = connection.execute(sa.select(letters).where(letters.c.id == _clean(id))).mappings().first()
+    return _letter(found) if found is not None else None
+
+
 def due_letters(connection: sa.Connection, now: float, limit: int) -> list[Letter]:
     """Letters to be tried."""
     query = sa.select(letters).where(letters.c.state == "waiting", letters.c.due <= now)
     return [_letter(row) for row in connection.execute(query.order_by(letters.c.due).limit(limit)).mappings()]
 
 
-def done(connection: sa.Connection, letter: Letter, fates: Fates) -> list[str]:
-    """Delete a letter; files that nothing names any more."""
-    connection.execute(sa.delete(letters).where(letters.c.id == letter.id))
-    _change(connection, letter.held, fates)
+def done(connection: sa.Connection, letter: Letter, fates: Fates, returned: Sequence[Held] = ()) -> list[str]:
+    """Delete a letter, and hold what came back of it; files that nothing names any more.
+
+    Of one that was taken back meanwhile nothing is written: its held message may be on its way with another.
+    """
+    if connection.execute(sa.delete(letters).where(letters.c.id == letter.id)).rowcount:
+        keep(connection, returned, [])
+        _change(connection, letter.held, fates)
     return _unnamed(connection, [letter.body])
 
 
@@ -317,9 +348,13 @@ def cancel(connection: sa.Connection, id: str) -> tuple[Letter | None, list[str]
     return letter, done(connection, letter, fates)
 
 
-def interrupted(connection: sa.Connection, now: float) -> list[Letter]:
-    """After a stop: pending letters go; those that a server may have."""
+def interrupted(connection: sa.Connection, started: float) -> list[Letter]:
+    """After a stop: pending letters go; those that a server may have.
+
+    :param started: what came since then belongs to messages that are not decided yet
+    """
     # Their message may have been delivered or not, and nobody knows any more: a copy too many can be mended.
-    connection.execute(sa.update(letters).where(letters.c.state == "pending").values(state="waiting", due=now))
+    where = (letters.c.state == "pending") & (letters.c.at < started)
+    connection.execute(sa.update(letters).where(where).values(state="waiting", due=started))
     query = sa.select(letters).where(letters.c.state == "committing")
     return [_letter(row) for row in connection.execute(query).mappings()]

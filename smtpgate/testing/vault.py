@@ -6,7 +6,7 @@ It keeps what it is given and sends nothing: there is no outbox in memory.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -109,12 +109,21 @@ class MemoryVault:
         self.letters.append(letter)
         return succeed(None)
 
+    def go_on(self, letter: Letter, fates: Mapping[str, tuple[str, str]]) -> Deferred[bool]:
+        """A letter goes on."""
+        is_there = any(one.id == letter.id for one in self.letters)
+        self.letters = [letter if one.id == letter.id else one for one in self.letters]
+        return succeed(is_there)
+
     def due(self, now: float, limit: int) -> Deferred[list[Letter]]:
         """None: nothing leaves."""
         return succeed([])
 
-    def done(self, letter: Letter, fates: Mapping[str, tuple[str, str]]) -> Deferred[None]:
+    def done(
+        self, letter: Letter, fates: Mapping[str, tuple[str, str]], returned: Sequence[Held] = ()
+    ) -> Deferred[None]:
         """A letter is over."""
+        self.held += returned
         self.letters = [one for one in self.letters if one.id != letter.id]
         return succeed(None)
 
@@ -124,3 +133,6 @@ class NoOutbox:
 
     def wake(self) -> None:
         """Nothing."""
+
+    def insist(self, call: Callable[[], Deferred[Any]]) -> None:
+        """Nothing: what is in memory does not fail."""
