@@ -64,14 +64,16 @@ class HandshakeTests(SynchronousTestCase):
         with self.assertRaises(TLSFailed) as caught:
             self.shake(server, loose.verified([["a.example"], ["b.example"]]), "a.example")
         self.assertEqual(caught.exception.fault, "certificate-host-mismatch")
-        looked, _ = self.shake(server, loose.looked_at(["b.example"]), "a.example")
+        looked, _ = self.shake(server, loose.looked_at(["b.example"], ["b.example"]), "a.example")
         self.assertEqual((looked.proof, looked.doubt), ("", "certificate-host-mismatch"))
-        looked, _ = self.shake(server, loose.looked_at(["a.example"]), "a.example")
+        looked, _ = self.shake(server, loose.looked_at(["a.example"], ["b.example", "a.example"]), "a.example")
         self.assertEqual((looked.proof, looked.doubt), ("chain", ""))
+        looked, _ = self.shake(server, loose.looked_at(["a.example"], ["b.example"]), "a.example")
+        self.assertEqual((looked.proof, looked.doubt), ("", ""))
         path = self.folder / "other.pem"
         trustme.CA().issue_cert("a.example").private_key_and_cert_chain_pem.write_to_path(str(path))
         other = ServerTLS([path])
-        looked, _ = self.shake(other, loose.looked_at(["a.example"]), "a.example")
+        looked, _ = self.shake(other, loose.looked_at(["a.example"], ["a.example"]), "a.example")
         self.assertEqual((looked.proof, looked.doubt), ("", "certificate-not-trusted"))
         with self.assertRaises(TLSFailed) as caught:
             self.shake(other, strict, "a.example")

@@ -112,6 +112,7 @@ class SpliceTests(SynchronousTestCase):
         for head, body, seal in (
             (envelope.fields, envelope.body, "encrypted"),
             (envelope.fields, base64.b64decode(envelope.body), "encrypted"),
+            *((envelope.fields, base64.b64decode(envelope.body)[:20] + b"A" * more, "encrypted") for more in range(4)),
             (envelope.fields, b"hello", ""),
             (envelope.fields, b"", ""),
             (b"Content-Type: multipart/encrypted; boundary=b\r\n", armour, "encrypted"),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -134,11 +135,11 @@ def _seal_of(section: HeaderSection, content: bytes, start: int) -> str:
         return ""
     if value.text("smime-type").lower() == "signed-data":
         return "signed"
-    try:
-        opening = binascii.a2b_base64(b"".join(content[start : start + 256].split())[:128])
-    except binascii.Error:
-        opening = content[start : start + 128]
-    return "encrypted" if any(one in opening[:64] for one in _ENVELOPES) else ""
+    # As it stands, and in base64: octets that are none may look like it, since what is no letter of it is passed over.
+    openings = [content[start : start + 64]]
+    with contextlib.suppress(binascii.Error):
+        openings.append(binascii.a2b_base64(b"".join(content[start : start + 256].split())[:128])[:64])
+    return "encrypted" if any(one in opening for one in _ENVELOPES for opening in openings) else ""
 
 
 def sign(entity: Entity, signer: Signer) -> Sealed:
