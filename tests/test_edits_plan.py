@@ -183,6 +183,22 @@ class CorpusTests(SynchronousTestCase):
                 inner = parts[1 if place == "top" else 0]
                 self.assertEqual(inner.get_content_type(), leaves(case.content)[0][1].get_content_type(), case.name)
 
+    def test_a_text_that_cannot_be_changed_is_wrapped_too(self) -> None:
+        """Or a word of the sender's in its header would keep the words out."""
+        plain = b"Content-Type: text/plain; charset=%s\r\n%s\r\n%s\r\n"
+        for entity, reason in (
+            (plain % (b"x-nobody-knows", b"", b"hi"), "charset"),
+            (plain % (b"iso-2022-jp", b"", b"\x1b$\xff"), "charset"),
+            (plain % (b"utf-8", b"Content-Transfer-Encoding: x-uuencode\r\n", b"hi"), "encoding"),
+            (plain % (b"utf-8", b"", b"hi\r\n" * (2 << 20)), "too-large"),
+            (multi("alternative", text("utf-8", "8bit"), plain % (b"x-nobody-knows", b"", b"hi")), "charset"),
+        ):
+            content = message(entity)
+            self.assertEqual([one.reason for one in plan(content, [banner()], VALUES).left], [reason])
+            made = plan(content, [banner(wrap=True)], VALUES)
+            self.assertEqual([one.what for one in made.done], ["wrapped"], entity[:100])
+            self.assertIn(content.partition(b"\r\n\r\n")[2], apply(made.splices, content))
+
 
 class ChoiceTests(SynchronousTestCase):
     """What the keys of a rule say."""

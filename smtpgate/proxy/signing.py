@@ -34,8 +34,6 @@ from smtpgate.signing.dkim import Unsignable, check_header, signature
 IN_THREAD: Final = 1 << 18
 #: The field without the names and the value of a long key, and again for each name that it lists.
 _FIELD_OCTETS: Final = 1200
-#: Authors whose domains are looked at; a message has one.
-_AUTHORS: Final = 10
 #: Letters of what the gateway writes by itself: no listener stands for them.
 _OWN: Final = frozenset({"digest", "journal"})
 
@@ -110,8 +108,8 @@ class Signers:
 def chosen(keys: Sequence[DKIMKey], section: HeaderSection) -> tuple[DKIMKey, ...]:
     """The keys of the domain of each author: its own, or those of the nearest domain above that are for it too."""
     found: dict[int, DKIMKey] = {}
-    for mailbox in read(section, "from").mailboxes[:_AUTHORS]:
-        domain = normal_domain(mailbox.address.rpartition("@")[2])
+    domains = dict.fromkeys(mailbox.domain for mailbox in read(section, "from").mailboxes)
+    for domain in dict.fromkeys(map(normal_domain, domains)):
         above = domain
         while above:
             of_it = [key for key in keys if key.domain == above and (key.subdomains or above == domain)]

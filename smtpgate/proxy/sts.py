@@ -1,8 +1,8 @@
 """MTA-STS policies of the domains that mail goes to: fetched when a domain says that it has a new one, and kept.
 
 RFC 8461 section 3.3 (fetching: a certificate that is right, no redirects), section 5.1 (a policy that is kept holds for
-its `max_age`, whatever the DNS says then), section 10.2 (it is fetched anew long before that ends). Without a policy that
-could be fetched there is none: the domain's mail goes as if it had never had one, and that is counted.
+its `max_age`, whatever the DNS says then), section 10.2 (it is fetched anew long before that ends). Without a policy
+that could be fetched there is none: the domain's mail goes as if it had never had one, and that is counted.
 """
 
 from __future__ import annotations
