@@ -486,7 +486,7 @@ class DowngradeTests(NamedCase):
 
     @inlineCallbacks
     def test_records_behind_an_alias(self) -> Iterator[Deferred[Any]]:
-        """Those of the name that it stands for in the end come first, then its own (RFC 7672 section 2.2.2)."""
+        """Those of the name that it stands for in the end come first, then its own (RFC 7672 section 2.2)."""
         fits, other = self.digest("right certificate"), "00" * 32
         for behind, own, wanted in ((fits, other, SAFE), (other, fits, FAILED), (None, fits, SAFE), (None, None, SAFE)):
             backend = self.server("right certificate")

@@ -52,7 +52,7 @@ def subject(section: HeaderSection, tags: Iterable[str], author: str) -> list[Ed
 
 def _tagged(field: Field, tags: list[str], said: str) -> bytes:
     name, _, rest = field.raw.partition(b":")
-    # Blanks before the colon are an old form (RFC 5322 section 4.5.8).
+    # Blanks before the colon are an old form (RFC 5322 section 4.5).
     name, rest = name.rstrip(b" \t"), rest.lstrip(b" \t")
     words, line = _words(tags), rest.partition(b"\r\n")[0]
     gap = b" " if len(name) + len(words) + len(line) + 3 <= _LINE or rest[:2] == b"\r\n" else b"\r\n "

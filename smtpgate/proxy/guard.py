@@ -217,7 +217,7 @@ class Guard:
         vouches for. Raises NoRoad where it cannot be known (RFC 7672 section 2.1)."""
         if not (self._hop.is_secure and host.is_secure):
             return None
-        # The name at the end of signed aliases comes first (RFC 7672 section 2.2.2).
+        # The name at the end of signed aliases comes first (RFC 7672 section 2.2).
         target = await self._behind(host.name)
         for base in dict.fromkeys((target, host.name)):
             answer: Answer = await self._resolver.lookup(f"_{port}._tcp.{base}", "TLSA")

@@ -1,8 +1,8 @@
 """MTA-STS policies of the domains that mail goes to: fetched when a domain says that it has a new one, and kept.
 
-RFC 8461 section 3.3 (fetching: a certificate that is right, no redirects), section 5.1 (a policy that is kept holds for
-its `max_age`, whatever the DNS says then), section 10.2 (it is fetched anew long before that ends). Without a policy
-that could be fetched there is none: the domain's mail goes as if it had never had one, and that is counted.
+RFC 8461 section 3.3 (fetching: a certificate that is right, no redirects, and anew long before it ends), section 5.1 (a
+policy that is kept holds for its `max_age`, whatever the DNS says then). Without a policy that could be fetched there
+is none: the domain's mail goes as if it had never had one, and that is counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FETCH_S: Final = 10.0
 #: After a fetch that failed none is tried for so long (RFC 8461 section 3.3: five minutes).
 AGAIN_S: Final = 300.0
 #: A policy that is kept is fetched again after so long, although its id is the same: it must not end while the domain
-#: has it, or who keeps us from fetching it then has taken it away (RFC 8461 section 10.2: once per day).
+#: has it, or who keeps us from fetching it then has taken it away (RFC 8461 section 3.3: once per day).
 RENEW_S: Final = 86_400.0
 #: Failures that are remembered, and policies that are too large for the table.
 REMEMBERED: Final = 10_000
