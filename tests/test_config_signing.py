@@ -156,7 +156,15 @@ class CertificateTests(KeyCase):
         self.write(pem(key), name="ann.key")
         self.write(certificate("ann@example.net", key, -1).public_bytes(Encoding.PEM), name="ann.pem")
         (doubt,) = [one for one in self.load(self.table()).warnings if one.key.startswith("smime_keys")]
-        self.assertIn("it expired on ", doubt.message)
+        self.assertIn('nothing will be signed for "ann@example.net": expired on ', doubt.message)
+        self.write(certificate("ann@example.org", key).public_bytes(Encoding.PEM), name="ann.pem")
+        for table, who in (
+            (self.table(), "ann@example.net"),
+            (self.table().replace("ann@example.net", "example.net"), ""),
+        ):
+            doubts = [one.message for one in self.load(table).warnings if one.key.startswith("smime_keys")]
+            wanted = [f'nothing will be signed for "{who}": it is not for this address'] if who else []
+            self.assertEqual(doubts, wanted)
 
     def test_the_folder(self) -> None:
         """It must be there, and be one."""

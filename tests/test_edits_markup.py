@@ -41,6 +41,13 @@ PIECES = st.lists(
             "<!DOCTYPE html>",
             "<?xml?>",
             "&amp;",
+            "<!--!>",
+            "<template>",
+            "</template>",
+            "<body =",
+            " a=b=",
+            "</style\xa0>",
+            "</script\x0b>",
         ]
     ),
     max_size=20,
@@ -84,6 +91,29 @@ class PlaceTests(SynchronousTestCase):
         ):
             self.assertEqual((markup.top(text), markup.bottom(text)), (top, bottom), text)
 
+    def test_nobody_hides_the_place(self) -> None:
+        """Tags, comments and scripts that end elsewhere for a browser than they seem to."""
+        for before, behind in (
+            ("", "<!--!> x --><body>y"),
+            ("", "<!---!>a-->b"),
+            ("<!-- !>a--><!--><!--->", "b"),
+            ('<body =">', '<!--">q-->z'),
+            ('<body a=b=">', '<!--">q-->z'),
+            ('<body a==">', '<!--">q-->z'),
+            ('<body a/=">', '<!--">q-->z'),
+            ("<body a='>' b = '>'c=d/>", "x"),
+            ("<style></style\xa0><p></style>", "x"),
+            ("<style></style\x0b><p></style>", "x"),
+            ("<style></\u017ftyle><p></style>", "x"),
+            ("", "<body\x0b>x"),
+            ("", "<" + "a" * 41 + ' b="><!--">x'),
+            ("", "<template><template></template>x</template><body>y"),
+            ("", "<script><!--<script></script>x</script><body>y"),
+            ("", "<noscript><body></noscript><body>y"),
+            ("<script><!-- a //--></script><body>", "y"),
+        ):
+            self.assertEqual(markup.top(before + behind), len(before), before + behind)
+
     @settings(max_examples=600, deadline=None)
     @given(PIECES)
     def test_what_is_put_is_seen(self, text: str) -> None:
@@ -99,5 +129,13 @@ class PlaceTests(SynchronousTestCase):
 
     def test_linear(self) -> None:
         """Tags without end, quotes without end, comments without end: few tokens, however long they are."""
-        for text in ("<" * 100_000, '<a x="' * 50_000, "<!--" * 50_000, "<script>" * 50_000, "<a" + "='" * 50_000):
+        for text in (
+            "<" * 100_000,
+            '<a x="' * 50_000,
+            "<!--" * 50_000,
+            "<script>" * 50_000,
+            "<script>" + "<!--" * 50_000 + "</script>",
+            "<a" + " " * 100_000,
+            "<a" + "='" * 50_000,
+        ):
             self.assertLessEqual(len(list(markup.tokens(text))), 3, text[:10])

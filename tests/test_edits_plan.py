@@ -183,6 +183,22 @@ class CorpusTests(SynchronousTestCase):
                 inner = parts[1 if place == "top" else 0]
                 self.assertEqual(inner.get_content_type(), leaves(case.content)[0][1].get_content_type(), case.name)
 
+    def test_a_text_that_cannot_be_changed_is_wrapped_too(self) -> None:
+        """Or a word of the sender's in its header would keep the words out."""
+        plain = b"Content-Type: text/plain; charset=%s\r\n%s\r\n%s\r\n"
+        for entity, reason in (
+            (plain % (b"x-nobody-knows", b"", b"hi"), "charset"),
+            (plain % (b"iso-2022-jp", b"", b"\x1b$\xff"), "charset"),
+            (plain % (b"utf-8", b"Content-Transfer-Encoding: x-uuencode\r\n", b"hi"), "encoding"),
+            (plain % (b"utf-8", b"", b"hi\r\n" * (2 << 20)), "too-large"),
+            (multi("alternative", text("utf-8", "8bit"), plain % (b"x-nobody-knows", b"", b"hi")), "charset"),
+        ):
+            content = message(entity)
+            self.assertEqual([one.reason for one in plan(content, [banner()], VALUES).left], [reason])
+            made = plan(content, [banner(wrap=True)], VALUES)
+            self.assertEqual([one.what for one in made.done], ["wrapped"], entity[:100])
+            self.assertIn(content.partition(b"\r\n\r\n")[2], apply(made.splices, content))
+
 
 class ChoiceTests(SynchronousTestCase):
     """What the keys of a rule say."""
@@ -225,6 +241,33 @@ class ChoiceTests(SynchronousTestCase):
         forwarded = b"Content-Type: message/rfc822\r\n\r\n" + content
         _, made = self.put(message(multi("mixed", text("us-ascii", "7bit"), forwarded, boundary=b"out")), banner())
         self.assertEqual([one.where for one in made.done], ["1 text/plain"])
+
+    def test_what_only_says_that_it_is_a_file(self) -> None:
+        """A name or a disposition keeps no words out of what programs show all the same; real files stay."""
+        page = b"Content-Type: text/html%s\r\n%s\r\n<p>x</p>\r\n"
+        named, inline = page % (b"; name=x.html", b""), page % (b"", b"Content-Disposition: inline; filename=x\r\n")
+        file = page % (b"", b"Content-Disposition: attachment; filename=x\r\n")
+        plain, other = b"Content-Type: text/plain\r\n\r\nhi\r\n", page % (b"", b"Content-ID: <o>\r\n")
+        for entity, wanted in (
+            (named, ["1 text/html"]),
+            (inline, ["1 text/html"]),
+            (file, []),
+            (multi("alternative", plain, named), ["1 text/plain", "2 text/html"]),
+            (multi("alternative", plain, file), ["1 text/plain", "2 text/html"]),
+            (
+                multi("alternative", plain, multi("related", named, PDF, boundary=b"r")),
+                ["1 text/plain", "2.1 text/html"],
+            ),
+            (multi("related", named, PDF), ["1 text/html"]),
+            (multi("related", plain, other, more=b'; start="<o>"'), ["1 text/plain", "2 text/html"]),
+            (multi("report", inline, PDF), ["1 text/html"]),
+            (multi("mixed", named, PDF), ["1 text/html"]),
+            (multi("mixed", named, plain), ["2 text/plain"]),
+            (multi("mixed", file, PDF), []),
+            (multi("mixed", plain, file), ["1 text/plain"]),
+        ):
+            made = plan(message(entity), [Change("b", "banner", text="Caution")], {})
+            self.assertEqual([one.where for one in made.done], wanted, entity)
 
     def test_letters_that_look_like_marks(self) -> None:
         """Octets of a stateful set are no HTML: the words are put between letters, not into them."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import trustme
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -140,6 +141,22 @@ class ProofTests(SynchronousTestCase):
         other = trustme.CA()
         given = [*chain(self.root.issue_cert(NAME)), *chain(other.issue_cert("x"), other)[1:]]
         self.assertEqual(self.proves([record(given[-1], 2)], given), "certificate-not-trusted")
+
+    def test_a_key_of_an_unknown_kind(self) -> None:
+        """In the chain or in the record: nothing is proved by it, and what else there is still counts."""
+        issued = chain(trustme.CA().issue_cert(NAME))
+        octets, kind = der(issued[0], 0), bytes.fromhex("06072a8648ce3d0201")
+        self.assertIn(kind, octets)
+        odd = x509.load_der_x509_certificate(octets.replace(kind, kind[:-1] + b"\x63"))
+        self.assertRaises(UnsupportedAlgorithm, odd.public_key)
+        for usage in (2, 3):
+            digest = hashlib.sha256(b"another").digest()
+            self.assertTrue(proves([odd], [TLSA(usage, 1, 1, digest)], lambda: True))
+            self.assertTrue(proves([*issued, odd], [TLSA(usage, 1, 1, digest)], lambda: True))
+            self.assertEqual(
+                proves([*issued, odd], [TLSA(usage, 1, 1, digest), record(issued[0], 3)], lambda: True), ""
+            )
+        self.assertTrue(proves(issued, [TLSA(2, 0, 0, der(odd, 0))], lambda: True))
 
     def test_another_certificate(self) -> None:
         """None of the records fits; or there is no certificate at all; usages are not mixed up."""

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpgate.interfaces import HTTPFailed
 from smtpgate.net.http import Response
 from smtpgate.policy.sts import HOSTS, MAX_AGE_S, BadPolicy, Policy, parse, record_id
-from smtpgate.proxy.sts import AGAIN_S, Policies
+from smtpgate.proxy.sts import AGAIN_S, RENEW_S, Policies
 from smtpgate.testing.ports import HTTP, Table
 from smtpgate.testing.resolver import FakeResolver
 
@@ -150,6 +150,28 @@ class KeepingTests(SynchronousTestCase):
             self.assertEqual(self.ask(), parse(TEXT), what)
         self.now += 604801
         self.assertIsNone(self.ask())
+
+    def test_fetched_anew_long_before_it_ends(self) -> None:
+        """Once a day while it is asked for, and nobody waits: whoever hinders that has to do so for all of its time."""
+        self.ask()
+        self.now += RENEW_S - 1
+        self.ask()
+        self.assertEqual(len(self.http.requests), 1)
+        self.now += 1
+        waiting: Deferred[Any] = Deferred()
+        self.http.answer = lambda *_: waiting
+        self.assertEqual((self.ask(), self.ask()), (parse(TEXT), parse(TEXT)))
+        self.assertEqual(len(self.http.requests), 2)
+        waiting.errback(HTTPFailed("no answer within 10 s"))
+        self.assertEqual(self.failed, [("example.org", "sts-policy-fetch-error")])
+        self.assertEqual((self.ask(), len(self.http.requests)), (parse(TEXT), 2))
+        self.now += AGAIN_S
+        self.serve(TEXT)
+        self.ask()
+        self.assertEqual(len(self.http.requests), 3)
+        self.now += 604800 - 1
+        self.http.answer = lambda *_: fail(HTTPFailed("no answer within 10 s"))
+        self.assertEqual(self.ask(), parse(TEXT))
 
     def test_none(self) -> None:
         """No record, no question to the server; nothing is asked about literals."""

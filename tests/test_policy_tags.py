@@ -38,8 +38,14 @@ class SubjectTests(SynchronousTestCase):
             (b"Subject: h\xe9\r\n", ("[X]",), b"Subject: =?utf-8?b?W1hdIGjDqQ==?=\r\n"),
             (b"Subject: Re: [X] hi\r\n", ("[X]", "[Y]"), b"Subject: [Y] Re: [X] hi\r\n"),
             (b"Subject: Re: =?utf-8?b?W8OpXQ==?= hi\r\n", ("[\xe9]",), b"Subject: Re: =?utf-8?b?W8OpXQ==?= hi\r\n"),
+            (b"Subject : hi\r\n", ("[X]",), b"Subject: [X] hi\r\n"),
+            (b"Subject\t: h\0\r\n", ("[X]",), b"Subject: =?utf-8?b?W1hdIGg=?=\r\n"),
+            (b"Subject: hi" + b" " * 60 + b"[X]\r\n", ("[X]",), b"Subject: [X] hi" + b" " * 60 + b"[X]\r\n"),
+            (b"Subject: [Y] [X] hi\r\n", ("[X]", "[Y]"), b"Subject: [Y] [X] hi\r\n"),
+            (b"Subject: [X] a\r\nSubject: b\r\n", ("[X]",), b"Subject: [X] a\r\nSubject: [X] b\r\n"),
         ):
             self.assertEqual(tagged(before + b"\r\n", *tags), after + b"\r\n", before)
+        self.assertEqual(tagged(b"Subject: a\r\n\r\n"), b"Subject: a\r\n\r\n")
 
     @given(
         st.lists(st.binary(max_size=60).map(lambda line: line.translate(None, b"\r\n\0")), max_size=4),
@@ -53,7 +59,7 @@ class SubjectTests(SynchronousTestCase):
         after = tagged(before, tag)
         now = HeaderSection(after)
         said = decode(was.first("subject"))
-        if tag in said:
+        if tag in said[: 41 + len(tag)]:
             self.assertEqual(after, before)
             return
         # Blanks between two encoded words are nothing (RFC 2047 section 6.2).

@@ -14,7 +14,7 @@ from smtpgate.filters.loop import factory as loop
 from smtpgate.policy import event as told
 from smtpgate.proxy.use import Use
 from smtpgate.state.bodies import Bodies
-from tests.script_kit import DROP, Backend, Client, without_trace
+from tests.script_kit import DROP, EHLO, Backend, Client, without_trace
 from tests.vault_kit import MAIL, VaultCase, VaultGateway
 
 HOLD = """
@@ -453,6 +453,46 @@ backend = "archive"
             self.assertEqual(gateway.told(told.TransactionEnded)[0].transaction.outcome, "redirected")
 
         return self.talk(rules, script)
+
+    def test_a_copy_goes_no_less_safely(self) -> Deferred[Any]:
+        """What rules and policies ask of the way to the recipients holds for whoever gets a copy."""
+        policy = '[[tls_policies]]\nlevel = "encrypted"\nrecipient = ["b@example.net"]\n'
+        asked = '[[rules]]\nname = "asks"\nwhen = "recipient == \'b@example.net\'"\naction = "require-tls"\n'
+        asked += 'tls_level = "encrypted"\n'
+        seen: list[str] = []
+
+        def one(table: str, action: str) -> Deferred[Any]:
+            other = Backend()
+            self.addCleanup(other.close)
+            behind = Backend(ehlo=(*EHLO, "STARTTLS"), certificate=self.certificate())
+            rules = f"""
+[backends.archive]
+servers = ["127.0.0.1:{other.port}"]
+tls = "optional"
+{table}
+[[rules]]
+name = "tell"
+action = "{action}"
+to = ["audit@archive.example"]
+backend = "archive"
+"""
+
+            def script(gateway: VaultGateway, backend: Backend) -> None:
+                self.assertEqual(self.send(gateway, b"c")[:3], b"250")
+                self.assertTrue(gateway.posted())
+                self.assertEqual(len(other.messages), 1)
+                self.assertEqual(self.send(gateway, b"c", b"b")[:3], b"250")
+                seen.append(action)
+                self.assertTrue(gateway.until(lambda: len(gateway.held()) == len(seen)))
+                self.assertEqual(len(other.messages), 1, (table, action))
+                self.assertTrue(all("5.7.10" in one.detail for one in gateway.held()))
+
+            return self.talk(rules, script, behind, backend_tls="optional")
+
+        done = one(policy, "bcc")
+        for table, action in ((policy, "redirect"), (policy, "journal"), (asked, "bcc")):
+            done.addCallback(lambda _, table=table, action=action: one(table, action))
+        return done
 
     def test_routed(self) -> Deferred[Any]:
         """By sender all of it, by recipient that one; EHLO offers no more than the other backend can."""

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.config.entry import normal_address
 from smtpgate.examine.canonical import body_start
 from smtpgate.message.header import HeaderSection
 from smtpgate.message.splice import apply, check, inverse
@@ -29,6 +30,7 @@ from smtpgate.signing.smime import (
     sign,
     splices,
     why_not,
+    why_not_signed,
 )
 
 KEY: Any = rsa.generate_private_key(65537, 2048)
@@ -110,6 +112,7 @@ class SpliceTests(SynchronousTestCase):
         for head, body, seal in (
             (envelope.fields, envelope.body, "encrypted"),
             (envelope.fields, base64.b64decode(envelope.body), "encrypted"),
+            *((envelope.fields, base64.b64decode(envelope.body)[:20] + b"A" * more, "encrypted") for more in range(4)),
             (envelope.fields, b"hello", ""),
             (envelope.fields, b"", ""),
             (b"Content-Type: multipart/encrypted; boundary=b\r\n", armour, "encrypted"),
@@ -125,12 +128,14 @@ class SealTests(SynchronousTestCase):
     """What is made."""
 
     def test_detached_only_where_it_survives(self) -> None:
-        """8-bit octets, NUL and long lines are inside of the signature."""
+        """8-bit octets, NUL, lone CR or LF and long lines are inside of the signature."""
         signer = Signer(certificate(), (), KEY)
         for body, is_detached in (
             (b"x" * 998 + b"\r\n", True),
             (b"x" * 999 + b"\r\n", False),
             (b"a\0b\r\n", False),
+            (b"a\nb\r\n", False),
+            (b"a\rb\r\n", False),
             ("é\r\n".encode(), False),
             (b"", True),
         ):
@@ -153,10 +158,50 @@ class CertificateTests(SynchronousTestCase):
     """For whom can be encrypted."""
 
     def test_addresses(self) -> None:
-        """Those of the extension, and an old-fashioned one in the name; in lower case."""
+        """Those of the extension, and an old-fashioned one in the name."""
         san = x509.SubjectAlternativeName([x509.RFC822Name("Bob@Example.net"), x509.DNSName("example.net")])
-        self.assertEqual(addresses_of(certificate(san, mail="B@example.net")), ("bob@example.net", "b@example.net"))
+        self.assertEqual(addresses_of(certificate(san, mail="B@example.net")), ("Bob@Example.net", "B@example.net"))
         self.assertEqual(addresses_of(certificate()), ())
+
+    def test_addresses_beyond_ascii(self) -> None:
+        """SmtpUTF8Mailbox, and domains however they are written."""
+        kind = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9")
+        long = "ü" * 64 + "@" + "b" * 60 + ".example"
+        for address, wanted in (
+            ("Jörg@bücher.example", "jörg@xn--bcher-kva.example"),
+            ("Jo\u0308rg@BÜCHER.example", "jörg@bücher.example"),
+            (long, long),
+        ):
+            octets = address.encode()
+            length = bytes([len(octets)]) if len(octets) < 128 else bytes([0x81, len(octets)])
+            made = certificate(x509.SubjectAlternativeName([x509.OtherName(kind, b"\x0c" + length + octets)]))
+            self.assertEqual(addresses_of(made), (address,))
+            self.assertEqual(why_not_signed(made, wanted, normal_address, NOW), "")
+        made = certificate(x509.SubjectAlternativeName([x509.OtherName(kind, b"\x16\x03a@b")]))
+        self.assertRaises(ValueError, addresses_of, made)
+        self.assertIn("cannot be read", why_not_signed(made, "a@b", normal_address, NOW))
+
+    def test_why_not_signed(self) -> None:
+        """The address of the author, dates, and what the key is for."""
+        san = x509.SubjectAlternativeName([x509.RFC822Name("Bob@Example.net")])
+        server = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        for extensions, address, words in (
+            ([san], "bob@example.NET", ""),
+            ([san, usage(digital_signature=True)], "bob@example.net", ""),
+            ([san, usage(content_commitment=True)], "bob@example.net", ""),
+            ([san, usage(key_encipherment=True)], "bob@example.net", "it is not for signatures"),
+            ([san, server], "bob@example.net", "it is not for mail"),
+            ([san], "eve@example.net", "it is not for this address"),
+            ([], "bob@example.net", "it is not for this address"),
+        ):
+            self.assertEqual(why_not_signed(certificate(*extensions), address, normal_address, NOW), words)
+        self.assertIn(
+            "expired", why_not_signed(certificate(san), "bob@example.net", normal_address, NOW + timedelta(days=11))
+        )
+        self.assertIn(
+            "not valid before",
+            why_not_signed(certificate(san), "bob@example.net", normal_address, NOW - timedelta(days=9)),
+        )
 
     def test_why_not(self) -> None:
         """Dates, and what the key is for."""

@@ -169,6 +169,7 @@ class WireTests(SigningCase):
             b"ann@example.com": [],
             b"ann@xexample.org": [],
             b"ann@example.com, bob@example.org": [b"example.org"],
+            b", ".join(b"a@h%d.example" % one for one in range(900)) + b", ann@example.org": [b"example.org"],
             b"nobody": [],
         }
 

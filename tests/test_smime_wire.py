@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from smtpgate.control import SYSTEM
+from smtpgate.filters.certificates import CertificateFolder
 from smtpgate.filters.sealing import AT_ONCE
 from smtpgate.policy import event as told
 from smtpgate.signing.smime import Sealed
@@ -203,6 +204,25 @@ class SignTests(SMIMECase):
             )
         return done
 
+    def test_a_certificate_of_somebody_else(self) -> Deferred[Any]:
+        """Signs nothing: programs would show the signature as a forged one. The next that fits is taken."""
+        write(
+            self.folder / "other.pem", certificate("eve@example.org", self.rsa_keys["ann"]).public_bytes(Encoding.PEM)
+        )
+        other = self.keys_of("example.org").replace("ann.pem", "other.pem")
+
+        def refused(gateway: TestGateway, backend: Backend) -> None:
+            self.assertEqual(self.send(gateway, LETTER)[:10], b"550 5.7.0 ")
+            self.assertEqual(backend.messages, [])
+
+        def signed(gateway: TestGateway, backend: Backend) -> None:
+            self.assertEqual(self.send(gateway, LETTER)[:3], b"250")
+            self.assertEqual(body_of(self.verified(received(backend))), b"hello\r\n")
+
+        done = self.talk(other + SIGN, refused)
+        done.addCallback(lambda _: self.talk(other + self.keys_of() + SIGN, signed))
+        return done
+
     def test_in_shadow_nothing_changes(self) -> Deferred[Any]:
         """Nor is anybody refused."""
 
@@ -280,6 +300,16 @@ class EncryptTests(SMIMECase):
             self.assertIn(b"hello", self.opened(received(backend)))
 
         return self.talk(ENCRYPT + 'on_missing = "defer"\n', script, top=self.top())
+
+    def test_addresses_however_they_are_written(self) -> None:
+        """Case and the form of the domain mean nothing, in a name of a file and in a certificate."""
+        self.give("Bob@Bücher.example.pem", "x@y.example")
+        self.give("eve.pem", "Eve@xn--bcher-kva.example")
+        folder, now = CertificateFolder(self.certificates), datetime.now(UTC)
+        for address in ("BOB@xn--bcher-kva.example", "bob@BÜCHER.example", "eve@bücher.example"):
+            found = folder.find([address], now)
+            self.assertEqual((len(found.certificates), found.lacking), (1, ()), address)
+        self.assertEqual(folder.find(["x@y.example"], now).certificates, ())
 
     def mail(self, gateway: TestGateway, content: bytes = LETTER) -> bytes:
         """To Bob."""

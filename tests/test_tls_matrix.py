@@ -420,6 +420,43 @@ class NameTests(NamedCase):
             )
             self.assertEqual(self.outcome(reply, backend), wanted, (names, signed, confirmed, host))
 
+    @inlineCallbacks
+    def test_a_connection_that_is_kept(self) -> Iterator[Deferred[Any]]:
+        """One that was opened for less proves no more to a later message of the session than a new one would."""
+        for mode, signed, confirmed, wanted in (
+            ("testing", False, False, NEEDED),
+            ("testing", True, False, SAFE),
+            ("testing", False, True, SAFE),
+            ("none", False, False, NEEDED),
+        ):
+            backend = Backend((), STARTTLS, certificate=self.issue(self.ca, self.HOST))
+            self.addCleanup(backend.close)
+            zones: dict[str, Any] = {
+                "example.org": {"MX": f"10 {self.HOST}", "authentic": signed},
+                self.HOST: {"A": "127.0.0.1"},
+                "_mta-sts.example.org": {"TXT": "v=STSv1; id=1;"},
+            }
+            http = HTTP()
+            hosts = policy(mode, self.HOST if confirmed else "mx.example.org")
+            http.answer = lambda *_, hosts=hosts: succeed(Response(200, {"content-type": "text/plain"}, hosts))
+
+            def run(gateway: TestGateway, backend: Backend = backend) -> str:
+                with Client(gateway.port()) as client:
+                    client.hello()
+                    for sender in (b"a@example.com", b"s@example.com"):
+                        backend.messages.clear()
+                        client.say(b"MAIL FROM:<" + sender + b">")
+                        reply = client.say(b"RCPT TO:<b@example.org>")
+                        if reply.startswith(b"250"):
+                            client.say(b"DATA")
+                            reply = client.say(b"Subject: x\r\n\r\n" + SECRET + b"\r\n.")
+                return self.outcome(reply, backend, has_envelope=True)
+
+            needs = '[[tls_policies]]\nlevel = "verified"\nsender = ["s@example.com"]\n'
+            text = self.named(backend.port, needs)
+            found = yield self.run_script(text, run, resolver=FakeResolver(zones), http=http)
+            self.assertEqual(found, wanted, (mode, signed, confirmed))
+
 
 class DowngradeTests(NamedCase):
     """Who can hinder answers of the DNS must not be able to take DANE away."""
@@ -449,13 +486,14 @@ class DowngradeTests(NamedCase):
 
     @inlineCallbacks
     def test_records_behind_an_alias(self) -> Iterator[Deferred[Any]]:
-        """Those of the name that it stands for come first, then its own (RFC 7672 section 2.2)."""
+        """Those of the name that it stands for in the end come first, then its own (RFC 7672 section 2.2)."""
         fits, other = self.digest("right certificate"), "00" * 32
         for behind, own, wanted in ((fits, other, SAFE), (other, fits, FAILED), (None, fits, SAFE), (None, None, SAFE)):
             backend = self.server("right certificate")
             zones: dict[str, Any] = {
                 "example.org": {"MX": f"10 {NAME}"},
-                NAME: {"CNAME": "real.example"},
+                NAME: {"CNAME": "between.example"},
+                "between.example": {"CNAME": "real.example"},
                 "real.example": {"A": "127.0.0.1"},
             }
             for name, key in (("real.example", behind), (NAME, own)):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from smtpgate.config.entry import normal_address
 from smtpgate.config.model import Settings
 from smtpgate.config.model_policy import SEALING
 from smtpgate.config.problem import Fault, one_of, quoted, warning
 from smtpgate.config.surroundings import Surroundings
+from smtpgate.signing.smime import addresses_of, why_not_signed
 
 
 def dkim_keys_have_names_of_their_own(tree: Settings) -> Iterator[Fault]:
@@ -83,11 +86,26 @@ def smime_certificates_are_there(tree: Settings, around: Surroundings) -> Iterat
         yield Fault(("smime_certificates",), around.certificates.reason, hint, keys=())
 
 
-def smime_keys_are_in_date(tree: Settings, around: Surroundings) -> Iterator[Fault]:
-    """Mail of an author whose certificate expired is refused, or goes unsigned."""
+def smime_keys_sign(tree: Settings, around: Surroundings) -> Iterator[Fault]:
+    """Mail of an author whose certificate is not good for a signature is refused, or goes unsigned."""
     for key in tree.smime_keys:
-        end = key.signer.certificate.not_valid_after_utc
-        if end < around.now:
-            yield warning(
-                ("smime_keys", key.number, "certificate"), f"it expired on {end:%Y-%m-%d}", "renew it", keys=()
-            )
+        certificate = key.signer.certificate
+        named = [one for one in key.address.entries if "@" in one and "*" not in one]
+        for address in named or _addresses_of(certificate):
+            why = why_not_signed(certificate, address, normal_address, around.now)
+            if why:
+                yield warning(
+                    ("smime_keys", key.number, "certificate"),
+                    f"nothing will be signed for {quoted(address)}: {why}",
+                    "give one that is good; each author needs a certificate that holds the address",
+                    keys=("address",),
+                )
+                break
+
+
+def _addresses_of(certificate: Any) -> tuple[str, ...]:
+    """Those that it holds; a word that it cannot hold where there are none."""
+    try:
+        return addresses_of(certificate) or ("anybody",)
+    except (ValueError, TypeError):
+        return ("anybody",)

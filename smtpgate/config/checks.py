@@ -120,7 +120,7 @@ AROUND_CHECKS: tuple[Callable[[Settings, Surroundings], Iterator[Fault]], ...] =
     check_files.authorities_are_readable,
     check_files.password_files_are_good,
     check_signing.smime_certificates_are_there,
-    check_signing.smime_keys_are_in_date,
+    check_signing.smime_keys_sign,
 )
 
 

@@ -67,6 +67,12 @@ def normal_local(local: str) -> str:
     return local.lower() if local.isascii() else unicodedata.normalize("NFC", local).casefold()
 
 
+def normal_address(address: str) -> str:
+    """An address in the form that is compared; a domain that is none as it stands."""
+    local, at, domain = address.rpartition("@")
+    return normal_local(local) + at + (normal_domain(domain) or domain.lower())
+
+
 def parse_network(entry: str) -> Network:
     """A network in CIDR form, or a single address."""
     text = entry.strip()

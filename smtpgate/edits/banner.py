@@ -27,7 +27,7 @@ _ENOUGH: Final = 12
 #: What a style sheet of the message would hide stays to be seen, as far as that can be said in one place.
 _STYLE: Final = "display:block!important;visibility:visible!important;opacity:1!important;max-height:none!important"
 #: Reasons for which a message may be wrapped.
-_WRAPPED: Final = frozenset({"no-text", "signed", "encrypted", "calendar"})
+_WRAPPED: Final = frozenset({"no-text", "signed", "encrypted", "calendar", "charset", "encoding", "too-large"})
 
 
 @attrs.frozen
@@ -58,15 +58,19 @@ def planned(outline: Outline, change: Change, values: Mapping[str, str]) -> Made
     """The splices. Raises CannotEdit."""
     plain = _lines(filled(change.text, values))
     try:
-        found = [(piece, text.text_of(piece)) for piece in texts_of(outline, change.place, change.invitations)]
-        for _, one in found:
-            seal = armour_of(one.octets) if one.is_plain else ""
-            if seal:
-                raise CannotEdit(seal)
+        return _in_texts(outline, change, values, plain)
     except CannotEdit as error:
         if not change.wrap or error.reason not in _WRAPPED:
             raise
         return Made(_wrapped(outline, plain, change), (Words("", plain),), change.place)
+
+
+def _in_texts(outline: Outline, change: Change, values: Mapping[str, str], plain: str) -> Made:
+    found = [(piece, text.text_of(piece)) for piece in texts_of(outline, change.place, change.invitations)]
+    for _, one in found:
+        seal = armour_of(one.octets) if one.is_plain else ""
+        if seal:
+            raise CannotEdit(seal)
     if change.once and any(_is_there(one, change) for _, one in found):
         raise CannotEdit("there")
     splices: list[Splice] = []

@@ -19,17 +19,23 @@ from typing import Final
 
 #: Their content is no markup up to their end tag.
 _RAW: Final = frozenset({"script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes", "template"})
-#: What stands in a head, and shows nothing.
-_HEAD: Final = frozenset(
-    {"html", "head", "meta", "title", "style", "link", "base", "script", "noscript", "template", "basefont", "bgsound"}
-)
+#: What stands in a head, and shows nothing. Not those that may hold a `body` that is none: a template may stand in
+#: another one, and whether `noscript` is markup depends on who shows it.
+_HEAD: Final = frozenset({"html", "head", "meta", "title", "style", "link", "base", "script", "basefont", "bgsound"})
 #: Any other "<" is a letter of the text.
 _MARK: Final = re.compile(r"<(?=[A-Za-z/!?])")
-_TAG: Final = re.compile(r"</?([A-Za-z][^\s/>]{0,40})")
-#: The attributes of a tag and its end. A value whose quote nothing ends reaches to the end of the text.
-_REST: Final = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+'|(?!["'])))*+>""")
-_COMMENT_END: Final = re.compile(r"--!?>|(?<=<!)-->")
-_ENDS: Final = {name: re.compile(f"</{name}(?=[\\s/>])", re.IGNORECASE) for name in _RAW}
+#: Blanks of HTML are these five and no others.
+_TAG: Final = re.compile(r"</?([A-Za-z][^\t\n\f\r />]*+)")
+#: The attributes of a tag and its end (13.2.5.32 to 39): a name may begin with "=", and a quote opens a value only
+#: directly behind the "=" of a name. A value whose quote nothing ends reaches to the end of the text.
+_REST: Final = re.compile(
+    r"(?:[\t\n\f\r /]++|[^\t\n\f\r />][^\t\n\f\r />=]*+"
+    r"""(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:"[^"]*+"|'[^']*+'|(?!["'])[^\t\n\f\r >]*+)|(?![\t\n\f\r ]*+=)))*+>"""
+)
+_SHORT: Final = re.compile(r"<!---?(!)?>")
+_COMMENT_END: Final = re.compile(r"--!?>")
+_ENDS: Final = {name: re.compile(f"</{name}(?=[\\t\\n\\f\\r />])", re.IGNORECASE | re.ASCII) for name in _RAW}
+_SCRIPT: Final = re.compile("<script", re.IGNORECASE | re.ASCII)
 _LETTERS: Final = re.compile(r"[\W_]+")
 
 #: Kind (text, comment, start, end, open), name, start and end of a token. "open" is one that nothing ends.
@@ -48,8 +54,11 @@ def tokens(markup: str) -> Iterator[Token]:
             yield "text", "", at, mark.start()
         at = mark.start()
         if markup.startswith("<!--", at):
-            # "<!-->" and "<!--->" end at once.
-            close = _COMMENT_END.search(markup, at + 2)
+            # "<!-->" and "<!--->" end at once. "<!--!>" does not, and some parsers think that it does.
+            short = _SHORT.match(markup, at)
+            close = short or _COMMENT_END.search(markup, at + 4)
+            if short is not None and short[1]:
+                close = None
             if close is None:
                 yield "open", "", at, end
                 return
@@ -67,21 +76,27 @@ def tokens(markup: str) -> Iterator[Token]:
             continue
         rest = _REST.match(markup, found.end())
         name = found[1].lower()
-        if rest is None or name == "plaintext":
+        is_end = markup[at + 1] == "/"
+        if rest is None or name == "plaintext" and not is_end:
             yield "open", "", at, end
             return
         stop = rest.end()
-        is_end = markup[at + 1] == "/"
         yield "end" if is_end else "start", name, at, stop
         begun, at = at, stop
         if name in _RAW and not is_end:
             close_tag = _ENDS[name].search(markup, at)
-            if close_tag is None:
+            if close_tag is None or name == "script" and _has_script(markup, at, close_tag.start()):
                 yield "open", name, begun, end
                 return
             if close_tag.start() > at:
                 yield "comment", "", at, close_tag.start()
             at = close_tag.start()
+
+
+def _has_script(markup: str, start: int, end: int) -> bool:
+    """Whether a script begins in a comment of a script: its end tag is then that of the inner one (13.2.5.26)."""
+    comment = markup.find("<!--", start, end)
+    return comment >= 0 and _SCRIPT.search(markup, comment, end) is not None
 
 
 def top(markup: str) -> int:

@@ -4,6 +4,10 @@ Of alternatives each is the whole letter, so each gets it; of a letter in severa
 at the bottom; of a page with its pictures the page. Files, attached messages and what is no plain text or HTML are left
 alone, and so is what is signed or encrypted by S/MIME or OpenPGP, whatever is around it, and invitations.
 
+What is a file its sender says, so it is believed only where programs go by it: an alternative and the page of a
+multipart/related are shown whatever they say, a text that is the message itself with a name is, and so is one in
+several parts where no other text is there.
+
 RFC 2046 section 5.1; RFC 2387; RFC 1847; RFC 8551 section 3; RFC 3156; RFC 6047.
 """
 
@@ -46,7 +50,7 @@ def texts_of(outline: Outline, place: str, invitations: bool) -> list[Piece]:
     :param place: top or bottom
     :param invitations: texts beside one are texts too
     """
-    found = _of(outline.root, place)
+    found = _of(outline.root, place, _NAMED) or _of(outline.root, place, _NAMED, _NAMED)
     if not found:
         raise CannotEdit("no-text")
     for piece in found:
@@ -62,23 +66,36 @@ def _is_invitation(piece: Piece) -> bool:
     return piece.media_type == "text/calendar" and piece.part.disposition != "attachment"
 
 
-def _of(piece: Piece, place: str) -> list[Piece]:
-    """The parts of the text that are in a part, or are it; the part itself where it is closed."""
+#: Which texts are files: those with a name or said to be attached, the latter, or none.
+_FILE, _NAMED, _NEVER = "file", "named", "never"
+
+
+def _is_file(piece: Piece, how: str) -> bool:
+    return piece.is_attached if how == _FILE else how == _NAMED and piece.part.disposition == "attachment"
+
+
+def _of(piece: Piece, place: str, how: str, parts: str = _FILE) -> list[Piece]:
+    """The parts of the text that are in a part, or are it; the part itself where it is closed.
+
+    :param how: whether it is a file itself; `parts`: whether one of several parts is
+    """
     if seal_of(piece):
         return [piece]
     media_type = piece.media_type
     if media_type in _TEXTS and not piece.children:
-        return [] if piece.is_attached or not piece.is_here else [piece]
+        return [] if _is_file(piece, how) or not piece.is_here else [piece]
     if not media_type.startswith("multipart/") or media_type == "multipart/digest":
         return []
     children = piece.children
     if media_type == "multipart/alternative":
-        return [found for child in children for found in _of(child, place)]
+        return [found for child in children for found in _of(child, place, _NEVER, parts)]
     if media_type == "multipart/related":
-        return _of(root_of(piece), place)
+        # Some programs show the first part whatever `start` says.
+        pages = sorted({id(one): one for one in (children[0], root_of(piece))}.values(), key=lambda one: one.start)
+        return [found for page in pages for found in _of(page, place, _NEVER, parts)]
     if media_type == "multipart/report":
-        return _of(children[0], place)
-    each = [found for found in (_of(child, place) for child in children) if found]
+        return _of(children[0], place, _NAMED, parts)
+    each = [found for found in (_of(child, place, parts, parts) for child in children) if found]
     if not each:
         return []
     if any(seal_of(one) for found in each for one in found):

@@ -17,6 +17,7 @@ import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from smtpgate.config.entry import normal_address
 from smtpgate.signing.smime import addresses_of, why_not
 
 _SUFFIXES: Final = (".pem", ".crt", ".cer", ".der")
@@ -53,7 +54,7 @@ class CertificateFolder:
         by_address = self._look()
         certificates: dict[Any, None] = {}
         lacking = []
-        for address in dict.fromkeys(one.lower() for one in addresses):
+        for address in dict.fromkeys(map(normal_address, addresses)):
             there = by_address.get(address, [])
             good = [one for one in there if not why_not(one, now)]
             if good:
@@ -91,8 +92,8 @@ class CertificateFolder:
             content = (self.path / name).read_bytes()
             read = x509.load_pem_x509_certificate if b"-----BEGIN" in content else x509.load_der_x509_certificate
             certificate = read(content)
-            stem = name.rpartition(".")[0].lower()
+            stem = name.rpartition(".")[0]
             names = (stem,) if "@" in stem else addresses_of(certificate)
         except (OSError, ValueError, UnsupportedAlgorithm):
             return []
-        return [(address, certificate) for address in names]
+        return [(normal_address(address), certificate) for address in names]

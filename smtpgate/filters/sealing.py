@@ -19,7 +19,7 @@ from typing import Any, Final
 import attrs
 from twisted.internet.defer import DeferredSemaphore, TimeoutError, ensureDeferred
 
-from smtpgate.config.entry import normal_domain
+from smtpgate.config.entry import normal_address, normal_domain
 from smtpgate.config.model_policy import RULES, Rule
 from smtpgate.config.model_signing import SMIMEKey
 from smtpgate.filters.certificates import CertificateFolder
@@ -29,7 +29,7 @@ from smtpgate.message.splice import Splice, apply
 from smtpgate.policy.changes import LETTERS, MOST, Changed
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import Finding
-from smtpgate.signing.smime import Sealed, Signer, encrypt, entity_of, sign, splices
+from smtpgate.signing.smime import Sealed, Signer, encrypt, entity_of, sign, splices, why_not_signed
 
 #: Messages that are worked on at a time.
 AT_ONCE: Final = 2
@@ -182,16 +182,15 @@ class Sealing:
         local, _, domain = author.rpartition("@")
         if not local:
             return None, "the message has not one author"
+        lacking = f"no certificate for {author}"
         for key in self._keys:
             if not key.address.matches(local, normal_domain(domain)):
                 continue
-            certificate = key.signer.certificate
-            if certificate.not_valid_after_utc < now:
-                return None, f"the certificate of {author} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
-            if certificate.not_valid_before_utc > now:
-                return None, f"the certificate of {author} is not valid yet"
-            return key.signer, ""
-        return None, f"no certificate for {author}"
+            why = why_not_signed(key.signer.certificate, author, normal_address, now)
+            if not why:
+                return key.signer, ""
+            lacking = f"the certificate of {author}: {why}"
+        return None, lacking
 
 
 def _told(transaction: Transaction, rule: Rule, what: str, why: str) -> Finding:

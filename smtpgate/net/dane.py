@@ -9,12 +9,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import crypto
 
 from smtpgate.policy.tlsa import DANE_EE, DANE_TA, DIGESTS, TLSA
+
+#: What cryptography raises of a certificate that is not as it should be, DuplicateExtension being an Exception alone.
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def matches(certificate: x509.Certificate, record: TLSA) -> bool:
@@ -22,9 +34,12 @@ def matches(certificate: x509.Certificate, record: TLSA) -> bool:
     if record.selector == 0:
         octets = certificate.public_bytes(serialization.Encoding.DER)
     else:
-        octets = certificate.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        try:
+            key = certificate.public_key()
+        except UNREADABLE:
+            # Of a kind that nobody here can check a signature of.
+            return False
+        octets = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if record.matching in DIGESTS:
         octets = hashlib.new(DIGESTS[record.matching][0], octets).digest()
     return octets == record.data

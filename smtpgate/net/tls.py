@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
-from smtpgate.net.dane import fault_of
+from smtpgate.net.dane import UNREADABLE, fault_of
 from smtpgate.net.tls_client import ClientSide, ClientTLS
 from smtpgate.net.tls_context import TLSConfigError, TLSFailed, context, explain, load_pem, note_verification
 from smtpgate.policy.transaction import TLSFacts
@@ -148,12 +148,16 @@ class TLSLayer:
         except SSL.Error as error:
             bad = (self._connection.get_app_data() or {}).get("bad") if isinstance(self._tls, ClientSide) else None
             raise TLSFailed(explain(error), fault_of(bad) if bad is not None else "") from error
-        proof, doubt = (
-            self._tls.check(self._connection, self._host)
-            if isinstance(self._tls, ClientSide)
-            else self._tls.check(self._connection)
-        )
-        self.facts = _facts(self._connection, proof, doubt)
+        try:
+            proof, doubt = (
+                self._tls.check(self._connection, self._host)
+                if isinstance(self._tls, ClientSide)
+                else self._tls.check(self._connection)
+            )
+            self.facts = _facts(self._connection, proof, doubt)
+        except UNREADABLE as error:
+            # OpenSSL takes certificates that cryptography does not read. What cannot be read proves nothing.
+            raise TLSFailed(f"a certificate cannot be read: {type(error).__name__}", "validation-failure") from error
         self.is_done = True
 
     def encrypt(self, data: bytes) -> bytes:
@@ -194,9 +198,13 @@ class TLSLayer:
 @functools.lru_cache(maxsize=256)
 def _describe(certificate: x509.Certificate) -> tuple[str, str, float]:
     """Name, SHA-256 and last second of a certificate; the same few come again and again."""
-    names = _names(certificate)
-    common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    name = names[0] if names else str(common[0].value) if common else ""
+    try:
+        names = _names(certificate)
+        common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        name = names[0] if names else str(common[0].value) if common else ""
+    except UNREADABLE:
+        # Whoever asks for no proof needs no name.
+        name = ""
     return name, certificate.fingerprint(hashes.SHA256()).hex(), certificate.not_valid_after_utc.timestamp()
 
 

@@ -118,9 +118,13 @@ class ClientTLS(ClientSide):
         """
         return _Verified(self._variant("strict"), [tuple(one) for one in names] or [tuple(hosts)])
 
-    def looked_at(self, hosts: Sequence[str]) -> ClientSide:
-        """Any certificate is taken, and what is wrong with it is noted."""
-        return _LookedAt(self._variant("looks"), hosts)
+    def looked_at(self, hosts: Sequence[str], proofs: Sequence[str]) -> ClientSide:
+        """Any certificate is taken, and what is wrong with it is noted.
+
+        :param hosts: it should be for one of these
+        :param proofs: for one of these it proves who the server is
+        """
+        return _LookedAt(self._variant("looks"), hosts, proofs)
 
     def dane(self, records: Sequence[TLSA], hosts: Sequence[str]) -> ClientSide:
         """The certificate must be one of those that the DNS names; `hosts` as in `verified`."""
@@ -182,9 +186,10 @@ class _Verified(ClientSide):
 class _LookedAt(ClientSide):
     """One connection whose certificate is looked at."""
 
-    def __init__(self, base: ClientTLS, hosts: Sequence[str]) -> None:
+    def __init__(self, base: ClientTLS, hosts: Sequence[str], proofs: Sequence[str]) -> None:
         self._base = base
         self._hosts = tuple(hosts)
+        self._proofs = tuple(proofs)
 
     def connection(self, host: str) -> SSL.Connection:
         """A new client side."""
@@ -195,7 +200,8 @@ class _LookedAt(ClientSide):
         bad = (connection.get_app_data() or {}).get("bad")
         if bad is not None:
             return "", fault_of(bad)
-        return ("chain", "") if _has_name(connection, self._hosts or (host,)) else ("", "certificate-host-mismatch")
+        doubt = "" if _has_name(connection, self._hosts or (host,)) else "certificate-host-mismatch"
+        return "chain" if _has_name(connection, self._proofs) else "", doubt
 
 
 class DANE(ClientSide):

@@ -10,12 +10,14 @@ import base64
 from collections.abc import Iterable, Mapping
 from email.header import Header
 
-from smtpgate.message.header import HeaderSection
+from smtpgate.message.header import Field, HeaderSection
 from smtpgate.message.words import decode
 from smtpgate.policy.edits import AddField, Edit, RemoveField, ReplaceField, check_field
 
 #: Where a line with a tag would be longer, what was there goes on in the next (RFC 5322 section 2.1.1).
 _LINE = 78
+#: Letters of a subject that are in front: a list of mail shows some fifty beside the sender.
+_FRONT = 40
 
 
 def strip(section: HeaderSection, names: Iterable[str], author: str) -> list[Edit]:
@@ -29,27 +31,43 @@ def fields(given: Mapping[str, str], author: str) -> list[Edit]:
 
 
 def subject(section: HeaderSection, tags: Iterable[str], author: str) -> list[Edit]:
-    """Put these words before the subject, those left out that are in it already, as in the subject of an answer."""
+    """Put these words before the subject, those left out that stand in front already, as in the subject of an answer.
+
+    What stands further behind nobody sees in a list of mail, and a sender may have put it there. Of several subjects a
+    program shows the one or the other, so each gets them.
+    """
+    wanted = list(dict.fromkeys(tags))
     there = section.named("subject")
-    said = decode(there[0].value) if there else ""
-    new = [tag for tag in dict.fromkeys(tags) if tag not in said]
-    if not new:
-        return []
-    words = " ".join(map(_word, new)).encode()
-    if not there:
-        return [AddField(b"Subject: " + words + b"\r\n", author)]
-    name, _, rest = there[0].raw.partition(b":")
-    rest = rest.lstrip(b" \t")
-    line = rest.partition(b"\r\n")[0]
+    if not there and wanted:
+        return [AddField(b"Subject: " + _words(wanted) + b"\r\n", author)]
+    front = _FRONT + sum(len(tag) + 1 for tag in wanted)
+    edits: list[Edit] = []
+    for index, field in enumerate(there):
+        said = decode(field.value)
+        new = [tag for tag in wanted if tag not in said[:front]]
+        if new:
+            edits.append(ReplaceField("subject", index, _tagged(field, new, said), author))
+    return edits
+
+
+def _tagged(field: Field, tags: list[str], said: str) -> bytes:
+    name, _, rest = field.raw.partition(b":")
+    # Blanks before the colon are an old form (RFC 5322 section 4.5).
+    name, rest = name.rstrip(b" \t"), rest.lstrip(b" \t")
+    words, line = _words(tags), rest.partition(b"\r\n")[0]
     gap = b" " if len(name) + len(words) + len(line) + 3 <= _LINE or rest[:2] == b"\r\n" else b"\r\n "
     raw = name + b": " + words + gap + rest
     try:
         check_field(raw)
     except ValueError:
         # Octets that may not stand in a header: what a person reads of them is written in the form that may.
-        written = Header(f"{' '.join(new)} {said}", "utf-8", 70, "Subject").encode(linesep="\r\n")
+        written = Header(f"{' '.join(tags)} {said}", "utf-8", 70, "Subject").encode(linesep="\r\n")
         raw = name + b": " + written.encode("ascii") + b"\r\n"
-    return [ReplaceField("subject", 0, raw, author)]
+    return raw
+
+
+def _words(tags: list[str]) -> bytes:
+    return " ".join(map(_word, tags)).encode()
 
 
 def _word(tag: str) -> str:

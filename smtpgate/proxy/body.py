@@ -351,7 +351,8 @@ class Body:
         transaction = self._transaction
         if not takes(transaction) or self._copy is None or self._reader.section is None:
             return await self._commit()
-        keeping = Keeping(self._engine, self._revision.settings, transaction, self._tls_level)
+        levels = self._tls_level, self._copy_level
+        keeping = Keeping(self._engine, self._revision.settings, transaction, *levels)
         refused = await keeping.begin(self._copy, self._reader.section, self.fate.key)
         if refused is not None:
             self.refuse(refused)
@@ -373,6 +374,18 @@ class Body:
         """What rules ask of the way to any of its recipients."""
         places = range(len(self._transaction.recipients))
         return max((self._run.need(place).level for place in places), key=LEVELS.index, default="")
+
+    @property
+    def _copy_level(self) -> str:
+        """What policies ask of the way to any of its recipients. DANE is about the servers of those alone."""
+        policies, facts = self._revision.policies, self._transaction
+        if not policies.has_backend:
+            return ""
+        levels = [
+            policies.need(facts, one.path).level for one in facts.recipients if one.state == "accepted" or one.taken
+        ]
+        level = max(levels, key=LEVELS.index, default="")
+        return "verified" if level == "dane" else level
 
     def _known(self) -> Reply | None:
         """Some recipients may have it from an earlier try: they are left out. A Reply where that is the end."""

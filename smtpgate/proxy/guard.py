@@ -34,6 +34,8 @@ from smtpgate.smtp.reply import Reply
 
 #: Addresses of one server that are tried; Postfix: smtp_mx_address_limit 5.
 ADDRESSES: Final = 6
+#: Aliases that are followed to a server's TLSA records; Unbound follows 11.
+ALIASES: Final = 8
 Address = tuple[int, Any]
 
 
@@ -168,7 +170,8 @@ class Guard:
             plan = plans.Plan("required", tls, need=need, unmet=plans.unmet(need))
         elif policy is not None and policy.mode == "testing":
             mode = plans.MODES[self._backend.tls]
-            plan = plans.Plan(mode, tls.looked_at((name,)), mode == "optional")
+            # A later message may find this connection and need more: what proves nothing to it proves nothing now.
+            plan = plans.Plan(mode, tls.looked_at((name,), self._names(name, is_named)), mode == "optional")
             return Route(host.addresses, plan, shown, "" if is_named else "validation-failure")
         else:
             plan = plans.of_backend(self._backend, tls, need)
@@ -224,13 +227,9 @@ class Guard:
         vouches for. Raises NoRoad where it cannot be known (RFC 7672 section 2.1)."""
         if not (self._hop.is_secure and host.is_secure):
             return None
-        # The name behind a signed alias comes first (RFC 7672 section 2.2).
-        alias: Answer = await self._resolver.lookup(host.name, "CNAME")
-        if alias.is_temporary:
-            reason = f"CNAME of {host.name}: {alias.status}"
-            raise NoRoad("starttls", status.BACKEND_TLS_FAILED, reason, "dnssec-invalid", Published("tlsa"))
-        target = [str(one) for one in alias.records if alias.status == "ok" and alias.is_authentic]
-        for base in (*target[:1], host.name):
+        # The name at the end of signed aliases comes first (RFC 7672 section 2.2).
+        target = await self._behind(host.name)
+        for base in dict.fromkeys((target, host.name)):
             answer: Answer = await self._resolver.lookup(f"_{port}._tcp.{base}", "TLSA")
             if answer.is_temporary:
                 reason = f"TLSA of {base}: {answer.status}"
@@ -239,6 +238,18 @@ class Guard:
                 lines = tuple(str(one) for one in answer.records)
                 return base, tlsa.usable(lines), lines
         return None
+
+    async def _behind(self, name: str) -> str:
+        """What a name is an alias of in the end, as far as DNSSEC vouches for it."""
+        for _ in range(ALIASES):
+            alias: Answer = await self._resolver.lookup(name, "CNAME")
+            if alias.is_temporary:
+                reason = f"CNAME of {name}: {alias.status}"
+                raise NoRoad("starttls", status.BACKEND_TLS_FAILED, reason, "dnssec-invalid", Published("tlsa"))
+            if alias.status != "ok" or not alias.is_authentic:
+                break
+            name = str(alias.records[0])
+        return name
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -57,14 +57,20 @@ class _Made:
 class Keeping:
     """One message that is kept, for some of its recipients or besides."""
 
-    def __init__(self, engine: Any, settings: Settings, transaction: Transaction, tls_level: str = "") -> None:
-        """:param tls_level: what rules ask of the way to its recipients; it holds for copies, and for a release"""
+    def __init__(
+        self, engine: Any, settings: Settings, transaction: Transaction, tls_level: str = "", copy_level: str = ""
+    ) -> None:
+        """
+        :param tls_level: what rules ask of the way to its recipients; it holds for copies, and for a release
+        :param copy_level: what `tls_policies` ask of it; whoever gets a copy may be none that they speak of
+        """
         self._engine = engine
         self._vault = engine.vault
         self._settings = settings
         self._transaction = transaction
         self._made = _Made()
-        self._facts = facts_of(transaction) | ({"tls_level": tls_level} if tls_level else {})
+        levels = {"tls_level": tls_level, "copy_level": copy_level}
+        self._facts = facts_of(transaction) | {name: level for name, level in levels.items() if level}
         self._rules = {rule.name: rule for rule in settings.rules}
 
     @property

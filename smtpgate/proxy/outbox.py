@@ -533,6 +533,8 @@ def need_of(letter: Letter, revision: Revision, transaction: Transaction, recipi
         return need or LENIENT
     if "REQUIRETLS" in transaction.params and pool.backend.kind == "mx":
         need = need.and_(REQUIRETLS)
+    if letter.kind != "release":
+        need = need.and_(Need(str(letter.facts.get("copy_level", ""))))
     return need.and_(Need(str(letter.facts.get("tls_level", ""))))
 
 

@@ -32,10 +32,10 @@ from smtpgate.signing.dkim import Unsignable, check_header, signature
 
 #: From so many octets on a body is hashed in a thread: half of that takes a millisecond.
 IN_THREAD: Final = 1 << 18
+#: Octets of a header whose authors are looked for in a thread; below that it takes a few milliseconds.
+_LARGE_HEADER: Final = 1 << 13
 #: The field without the names and the value of a long key, and again for each name that it lists.
 _FIELD_OCTETS: Final = 1200
-#: Authors whose domains are looked at; a message has one.
-_AUTHORS: Final = 10
 #: Letters of what the gateway writes by itself: no listener stands for them.
 _OWN: Final = frozenset({"digest", "journal", "tls-report"})
 
@@ -109,17 +109,30 @@ class Signers:
 
 def chosen(keys: Sequence[DKIMKey], section: HeaderSection) -> tuple[DKIMKey, ...]:
     """The keys of the domain of each author: its own, or those of the nearest domain above that are for it too."""
+    by_domain: dict[str, list[DKIMKey]] = {}
+    for key in keys:
+        by_domain.setdefault(key.domain, []).append(key)
     found: dict[int, DKIMKey] = {}
-    for mailbox in read(section, "from").mailboxes[:_AUTHORS]:
-        domain = normal_domain(mailbox.address.rpartition("@")[2])
+    domains = dict.fromkeys(mailbox.domain for mailbox in read(section, "from").mailboxes)
+    for domain in dict.fromkeys(map(normal_domain, domains)):
         above = domain
         while above:
-            of_it = [key for key in keys if key.domain == above and (key.subdomains or above == domain)]
+            of_it = [key for key in by_domain.get(above, ()) if key.subdomains or above == domain]
             if of_it:
                 found |= {key.number: key for key in of_it}
                 break
             above = above.partition(".")[2]
     return tuple(found.values())
+
+
+async def _chosen(
+    keys: Sequence[DKIMKey], section: HeaderSection, in_thread: Callable[..., Any]
+) -> tuple[DKIMKey, ...]:
+    """A thousand authors take a tenth of a second."""
+    if len(section.octets) < _LARGE_HEADER:
+        return chosen(keys, section)
+    found: tuple[DKIMKey, ...] = await in_thread(chosen, keys, section)
+    return found
 
 
 async def sign(
@@ -149,7 +162,7 @@ async def sign(
             section = reader.section
             if whole is None or section is None:
                 continue
-            due = chosen(keys, section)
+            due = await _chosen(keys, section, in_thread)
             if not due:
                 return Signed()
             rest = whole[len(section.octets) :]
@@ -160,7 +173,7 @@ async def sign(
             waiting, octets = [], 0
     if section is None:
         section = HeaderSection(reader.finish())
-        due = chosen(keys, section)
+        due = await _chosen(keys, section, in_thread)
         if not due:
             return Signed()
     _hash(body, waiting)

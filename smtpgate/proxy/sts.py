@@ -1,8 +1,8 @@
 """MTA-STS policies of the domains that mail goes to: fetched when a domain says that it has a new one, and kept.
 
-RFC 8461 section 3.3 (fetching: a certificate that is right, no redirects), section 5.1 (a policy that is kept holds for
-its `max_age`, whatever the DNS says then). Without a policy that could be fetched there is none: the domain's mail goes
-as if it had never had one, and that is counted.
+RFC 8461 section 3.3 (fetching: a certificate that is right, no redirects, and anew long before it ends), section 5.1 (a
+policy that is kept holds for its `max_age`, whatever the DNS says then). Without a policy that could be fetched there
+is none: the domain's mail goes as if it had never had one, and that is counted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ POLICY_OCTETS: Final = 64 * 1024
 FETCH_S: Final = 10.0
 #: After a fetch that failed none is tried for so long (RFC 8461 section 3.3: five minutes).
 AGAIN_S: Final = 300.0
+#: A policy that is kept is fetched again after so long, although its id is the same: it must not end while the domain
+#: has it, or who keeps us from fetching it then has taken it away (RFC 8461 section 3.3: once per day).
+RENEW_S: Final = 86_400.0
 #: Failures that are remembered, and policies that are too large for the table.
 REMEMBERED: Final = 10_000
 #: What a table takes of one value (`state.memory_store.VALUE_OCTETS`), with some room.
@@ -38,6 +41,11 @@ class _Kept:
     id: str
     policy: Policy
     expires: float
+
+    def is_old(self, now: float) -> bool:
+        """Whether it is time for a new copy."""
+        age_s = self.policy.max_age_s
+        return now >= self.expires - age_s + min(RENEW_S, age_s / 2)
 
 
 class Policies:
@@ -66,10 +74,13 @@ class Policies:
         kept = await self._get(domain, now)
         answer: Answer = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
         id = record_id(answer.records) if answer.status == "ok" else None
-        if id is None or kept is not None and kept.id == id:
+        if id is None or now < self._not_before.get(domain, 0.0):
             return kept.policy if kept is not None else None
-        if now < self._not_before.get(domain, 0.0):
-            return kept.policy if kept is not None else None
+        if kept is not None and kept.id == id:
+            if kept.is_old(now):
+                # Nobody waits for it.
+                self._flight(domain, id)
+            return kept.policy
         fetched: Policy | None = await self._flight(domain, id).wait()
         return fetched if fetched is not None or kept is None else kept.policy
 

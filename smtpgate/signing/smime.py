@@ -3,10 +3,10 @@
 `filters.sealing` calls it in a thread: private keys and what strangers wrote meet here, so nothing of the content is
 read but its header fields; the body goes through as it is. What was made is told as splices of the message as it came.
 
-Signed: multipart/signed with a detached signature, SHA-256. Where the content has 8-bit octets or lines that mail does
-not carry, servers on the way could change it (RFC 1847 section 2.1 wants 7 bits); then the signature has the content in
-it, in base64. Encrypted: AES-256 in CBC mode, the key for each recipient by RSA (PKCS #1 v1.5): what all mail programs
-read. RFC 8551 prefers AES-GCM, and cryptography makes none.
+Signed: multipart/signed with a detached signature, SHA-256. Where the content has 8-bit octets, or lines or line ends
+that mail does not carry, servers on the way could change it (RFC 1847 section 2.1 wants 7 bits); then the signature has
+the content in it, in base64. Encrypted: AES-256 in CBC mode, the key for each recipient by RSA (PKCS #1 v1.5): what all
+mail programs read. RFC 8551 prefers AES-GCM, and cryptography makes none.
 
 RFC 8551 sections 2.7, 3.1, 3.3 and 3.5; RFC 5652.
 """
@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -45,6 +46,8 @@ LEAST_BITS: Final = 2048
 _LINE: Final = 998
 #: Found by its beginning, or each octet would be looked at as often as a line is long.
 _LONG: Final = re.compile(rb"\n[^\n]{%d}" % (_LINE + 2))
+#: SmtpUTF8Mailbox (RFC 9598 section 3): addresses that are not ASCII stand there.
+_UTF8_MAILBOX: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9")
 _PKCS7: Final = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 #: Object identifiers in DER: envelopedData (RFC 5652 section 6.1), authEnvelopedData (RFC 5083 section 2.1).
 _ENVELOPES: Final = (
@@ -132,17 +135,17 @@ def _seal_of(section: HeaderSection, content: bytes, start: int) -> str:
         return ""
     if value.text("smime-type").lower() == "signed-data":
         return "signed"
-    try:
-        opening = binascii.a2b_base64(b"".join(content[start : start + 256].split())[:128])
-    except binascii.Error:
-        opening = content[start : start + 128]
-    return "encrypted" if any(one in opening[:64] for one in _ENVELOPES) else ""
+    # As it stands, and in base64: octets that are none may look like it, since what is no letter of it is passed over.
+    openings = [content[start : start + 64]]
+    with contextlib.suppress(binascii.Error):
+        openings.append(binascii.a2b_base64(b"".join(content[start : start + 256].split())[:128])[:64])
+    return "encrypted" if any(one in opening for one in _ENVELOPES for opening in openings) else ""
 
 
 def sign(entity: Entity, signer: Signer) -> Sealed:
     """The entity with a signature. Raises ValueError where the library does not take the key."""
     octets = entity.octets
-    if not octets.isascii() or b"\0" in octets or _is_long(octets):
+    if not octets.isascii() or b"\0" in octets or _is_long(octets) or not _has_whole_lines(octets):
         made = signer.signature(octets, is_detached=False)
         return _blob("signed-data", made)
     boundary = _boundary(octets)
@@ -158,6 +161,11 @@ def sign(entity: Entity, signer: Signer) -> Sealed:
         b'Content-Disposition: attachment; filename="smime.p7s"\r\n\r\n' + _base64(made) + line + b"--\r\n"
     )
     return Sealed(fields, body)
+
+
+def _has_whole_lines(octets: bytes) -> bool:
+    """Whether each CR and LF is in a CRLF: verifiers take all others for one (RFC 8551 section 3.1.1)."""
+    return octets.count(b"\r") == octets.count(b"\n") == octets.count(b"\r\n")
 
 
 def _is_long(octets: bytes) -> bool:
@@ -207,22 +215,55 @@ def splices(section: HeaderSection, octets: int, sealed: Sealed, author: str) ->
 
 def why_not(certificate: Any, now: datetime) -> str:
     """Why nothing can be encrypted for whoever owns a certificate; "" where it can."""
-    if certificate.not_valid_after_utc < now:
-        return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
-    if certificate.not_valid_before_utc > now:
-        return f"not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+    why = _out_of_date(certificate, now)
+    if why:
+        return why
     try:
         key = certificate.public_key()
-        usage = _extension(certificate, x509.KeyUsage)
-        purposes = _extension(certificate, x509.ExtendedKeyUsage)
+        usage, is_for_mail = _extension(certificate, x509.KeyUsage), _is_for_mail(certificate)
     except (ValueError, TypeError) as error:
         return f"cannot be read: {type(error).__name__}"
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < LEAST_BITS:
         return f"its key is not RSA of {LEAST_BITS} bits or more"
     if usage is not None and not usage.key_encipherment:
         return "it is not for encryption"
+    return "" if is_for_mail else "it is not for mail"
+
+
+def why_not_signed(certificate: Any, address: str, normal: Callable[[str], str], now: datetime) -> str:
+    """Why whoever gets it would not take a signature for that of the author; "" where they would.
+
+    RFC 8550 sections 3 (the address must be in the certificate) and 4.4 (what its key is for).
+
+    :param normal: writes an address as it is compared
+    """
+    why = _out_of_date(certificate, now)
+    if why:
+        return why
+    try:
+        usage, is_for_mail = _extension(certificate, x509.KeyUsage), _is_for_mail(certificate)
+        addresses = addresses_of(certificate)
+    except (ValueError, TypeError) as error:
+        return f"cannot be read: {type(error).__name__}"
+    if normal(address) not in map(normal, addresses):
+        return "it is not for this address"
+    if usage is not None and not (usage.digital_signature or usage.content_commitment):
+        return "it is not for signatures"
+    return "" if is_for_mail else "it is not for mail"
+
+
+def _out_of_date(certificate: Any, now: datetime) -> str:
+    if certificate.not_valid_after_utc < now:
+        return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    if certificate.not_valid_before_utc > now:
+        return f"not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
+    return ""
+
+
+def _is_for_mail(certificate: Any) -> bool:
+    purposes = _extension(certificate, x509.ExtendedKeyUsage)
     mail = {ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-    return "it is not for mail" if purposes is not None and not mail & set(purposes) else ""
+    return purposes is None or bool(mail & set(purposes))
 
 
 def _extension(certificate: Any, kind: Any) -> Any:
@@ -233,8 +274,19 @@ def _extension(certificate: Any, kind: Any) -> Any:
 
 
 def addresses_of(certificate: Any) -> tuple[str, ...]:
-    """The addresses that a certificate is for, in lower case. Raises ValueError where it cannot be read."""
+    """The addresses that a certificate is for, as they stand there. Raises ValueError where it cannot be read."""
     names = _extension(certificate, x509.SubjectAlternativeName)
     found = list(names.get_values_for_type(x509.RFC822Name)) if names is not None else []
+    others = names.get_values_for_type(x509.OtherName) if names is not None else []
+    found += [_utf8(one.value) for one in others if one.type_id == _UTF8_MAILBOX]
     found += [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)]
-    return tuple(dict.fromkeys(one.lower() for one in found))
+    return tuple(dict.fromkeys(found))
+
+
+def _utf8(der: bytes) -> str:
+    """A UTF8String of fewer than 256 octets; an address has no more (RFC 5321 section 4.5.3.1.3)."""
+    start = 3 if der[1:2] == b"\x81" else 2
+    text = der[start:]
+    if der[:1] != b"\x0c" or len(text) > 255 or der[start - 1 : start] != bytes([len(text)]):
+        raise ValueError("no address in UTF-8")
+    return text.decode("utf-8")
