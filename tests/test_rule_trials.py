@@ -56,6 +56,25 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(settings.groups, at_work.groups)
         self.assertRaises(ConfigErrors, settings_of, rule("a", "'bard' in sender_groups"), at_work)
 
+    def test_it_may_search_for_what_is_at_work(self) -> None:
+        """Detectors and dictionaries of the configuration, whether a rule there asks for them or not; those of the text
+        stand in place of those of the same name."""
+        own = "[[detectors]]\nname = 'number'\npatterns = ['N-[0-9]{8}']\n"
+        own += "[[dictionaries]]\nname = 'plans'\nterms = { falcon = 5, heron = 1 }\n"
+        at_work = loads(CONFIG + own, "/nowhere/gate.toml")
+        self.assertEqual(at_work.search.names, ())
+        asks = rule("a", "matches.exists(m, m.detector == 'number' || m.detector == 'plans')")
+        search = settings_of(asks, at_work).search
+        self.assertEqual(set(search.names), {"number", "plans"})
+        self.assertEqual([one["name"] for one in search.own["detectors"]], ["number"])
+        mine = "[[dictionaries]]\nname = 'plans'\nterms = { owl = 1 }\n"
+        search = settings_of(mine + asks, at_work).search
+        self.assertEqual([one["terms"] for one in search.own["dictionaries"]], [[("owl", 1.0)]])
+        errors = self.assertRaises(
+            ConfigErrors, settings_of, rule("a", "matches.exists(m, m.detector == 'nummer')"), at_work
+        )
+        self.assertIn("nummer", errors.problems[0].message)
+
     def test_what_is_wrong_is_told_with_its_place(self) -> None:
         """In the text, wherever it stands; what is not closed too."""
         for text, line in ((rule("a", "siz > 1"), 3), ('[[rules]]\nname = "a', 2)):

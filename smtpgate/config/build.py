@@ -31,6 +31,7 @@ from smtpgate.config.surroundings import ReadFile
 from smtpgate.config.validation import faults_of
 from smtpgate.config.values import parse_name_server, parse_pin
 from smtpgate.policy.verdict import Scale
+from smtpgate.rules.searching import NO_OWN, Own
 
 
 class FilterFactory(Protocol):
@@ -91,20 +92,19 @@ def settings(
     hostname: str,
     files: Mapping[Path, ReadFile],
     plugins: Plugins,
+    beside: Own = NO_OWN,
 ) -> tuple[model.Settings, list[Fault]]:
-    """The tree, and what is wrong with credentials and filters. `hostname` is for a file without one."""
+    """The tree, and what is wrong with credentials and filters. `hostname` is for a file without one.
+
+    :param beside: detectors and dictionaries that rules may name besides those of the file
+    """
     faults: list[Fault] = []
     backends = {name: _backend(name, table, base, files, faults) for name, table in file.backends.items()}
     all_rules = (*rules(file.rules, faults), *build_dlp.packs(file.packs, faults))
     content = _content(file.content)
-    search = build_dlp.search(
-        all_rules,
-        build_dlp.detectors(file.detectors, faults),
-        build_dlp.dictionaries(file.dictionaries, base, files, faults),
-        attrs.asdict(content),
-        [*(one.name for one in file.detectors), *(one.name for one in file.dictionaries)],
-        faults,
-    )
+    own = build_dlp.own(file.detectors, file.dictionaries, base, files, faults)
+    named = (*(one.name for one in file.detectors), *(one.name for one in file.dictionaries), *beside.names)
+    search = build_dlp.search(all_rules, own.beside(beside), attrs.asdict(content), named, faults)
     tree = model.Settings(
         hostname=(file.hostname or hostname).removesuffix("."),
         state_dir=base / file.state_dir,
@@ -140,6 +140,7 @@ def settings(
         rules=all_rules,
         tls_policies=tls_policies(file.tls_policies),
         search=search,
+        own=own,
         groups=groups(file.groups, base, files, faults),
         dkim_keys=dkim_keys(file.dkim_keys, base, files, faults),
         smime_keys=smime_keys(file.smime_keys, base, files, faults),

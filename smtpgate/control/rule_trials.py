@@ -55,7 +55,8 @@ class Envelope:
 
 
 def settings_of(text: str, at_work: Settings) -> Settings:
-    """The settings of a text of TOML with rules, beside what those at work have for rules to name.
+    """The settings of a text of TOML with rules, beside what those at work have for rules to name:
+    listeners, backends, groups, classes, detectors and dictionaries.
 
     Raises ConfigErrors for what is wrong in it, with its place, and Invalid for what is not a rule.
     """
@@ -73,12 +74,14 @@ def settings_of(text: str, at_work: Settings) -> Settings:
     before = _before(at_work)
     lines = before.count("\n")
     try:
-        settings = loads(before + text, "/nowhere/rules.toml")
+        settings = loads(before + text, "/nowhere/rules.toml", beside=at_work.own)
     except ConfigErrors as errors:
         moved = [attrs.evolve(one, line=max(one.line - lines, 1)) for one in errors.problems if one.is_error]
         raise ConfigErrors(moved) from None
     if not settings.rules:
         raise Invalid("give at least one table [[rules]]")
+    if settings.search.is_too_large:
+        raise Invalid("the dictionaries that these rules ask for are too large together; ask for fewer")
     if len(settings.rules) > RULES:
         raise Invalid(f"{len(settings.rules)} rules are too many at once; {RULES} are the most")
     return settings
