@@ -133,7 +133,7 @@ class RuleTrials:
         Raises ConfigErrors for a text that is wrong, Invalid, and Refused while another trial runs.
         """
         transaction = self._would_be(envelope)
-        return await self._alone(lambda: self._of_octets(wired(octets), transaction, text))
+        return await self._alone(lambda: self._of_octets(octets, transaction, text))
 
     async def held(self, id: str, text: str = "") -> list[Said]:
         """What they say of a held message, as it came. Raises Unknown too."""
@@ -166,6 +166,7 @@ class RuleTrials:
 
     async def _of_octets(self, octets: bytes, transaction: Transaction, text: str) -> list[Said]:
         trial = await self._trial(text)
+        octets = await self._engine.in_thread(wired, octets)
         # It has no name, so nothing is left of it.
         file = await self._engine.in_thread(_filed, octets)
         content = Filed(file, len(octets), "", self._engine.in_thread)
