@@ -279,6 +279,13 @@ class PastTests(_Case):
         self.assertEqual(self.tallies(rule("all", "true"), 5)["all"]["counts"]["true"], 5)
         self.assertEqual(self.answer["messages"], 5)
 
+    def test_a_subject_is_decoded(self) -> None:
+        """As rules know it while mail comes, whatever code it came in."""
+        for number, subject in enumerate(("=?utf-8?q?=C3=84rger?=", "=?iso-8859-1?B?xHJnZXI=?=", "\u00c4rger", "rger")):
+            self.keep(number, subject=subject)
+        found = self.tallies(rule("a", "subject.contains('\u00c4rger')") + rule("b", "subject.contains('=?')"))
+        self.assertEqual([found[name]["counts"]["true"] for name in "ab"], [3, 0])
+
     def test_what_is_not_kept(self) -> None:
         """It is said so, and never counted as not true; in `unless` too."""
         text = rule("files", "attachments.size() == 0") + rule("from", "authors.size() == 0")
