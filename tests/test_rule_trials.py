@@ -391,6 +391,7 @@ class PageTests(_Case):
         page = self.form(on="history", message="", text=rule("a", "siz > 1"))
         self.assertEqual(page.status, 422)
         self.assertIn("siz is no fact", page.text)
+        self.assertLess(page.text.index("siz is no fact"), page.text.index("At work"))
         self.assertEqual(self.form(on="message", message=" ", text="").status, 422)
         self.assertEqual(self.form(on="message", message=MAIL, sender="a b").status, 409)
 
