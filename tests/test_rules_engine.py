@@ -141,6 +141,11 @@ FOREIGN = (
     ("sender == 'x')", "one ) too many"),
     ("sender == 'it's'", '"it\'s"'),
     ("'x' in recipients && 'y' in", "missing at the end"),
+    ("subject.matches(sender)", ".contains(sender)"),
+    ("links.exists(l, l.host.matches(l.url + '.{1,900}'))", "in quotes"),
+    ("subject.matches('a' + 'b')", "in quotes"),
+    ("subject.matches(direction == 'in' ? 'a' : 'b')", "in quotes"),
+    ("matches(subject, 'x')", "subject.matches('pattern')"),
     # What compiles, and would never be true.
     ("direction == 'inbound'", "known: in, out"),
     ("direction in ['in', 'Out']", "known: in, out"),
@@ -155,6 +160,7 @@ FOREIGN = (
 )
 #: What looks like one of them and is right.
 RIGHT = (
+    'subject.matches( r"a\'b" ) && matches.size() == 0 && matches.exists(m, m.count > 1)',
     "subject.contains('X') && user == 'Ann'",
     "header('X-A').exists(h, h == 'In')",
     "attachments.exists(a, a.detail == 'PE' && a.media_type == 'X')",
@@ -241,6 +247,15 @@ class JudgeTests(SynchronousTestCase):
         """Whether it holds of such a message."""
         condition = compile(text, unless)
         return condition.holds(self.known(condition.step, **given))
+
+    def test_loops_in_loops_end(self) -> None:
+        """They fail in words, and neither hold up the message nor count as not true; one loop is long enough."""
+        many = [f"user{number}@example.net" for number in range(1000)]
+        text = "recipients.exists(r, recipients.exists(s, r == s + 'x'))"
+        error = self.assertRaises(ExpressionFailed, self.holds, text, recipients=many)
+        self.assertIn("too long for this message", str(error))
+        self.assertFalse(self.holds("recipients.exists(r, r == 'x')", recipients=many))
+        self.assertTrue(self.holds(text.replace("+ 'x'", ""), recipients=many))
 
     def test_the_step_is_the_first_that_knows_all(self) -> None:
         """For each fact by itself, for several, and for what must not hold."""

@@ -20,7 +20,7 @@ from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from smtpgate.rules.hints import told
-from smtpgate.rules.literals import never_true
+from smtpgate.rules.literals import loose_patterns, never_true
 from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, RECORDS, REGISTERED, SEARCHED, STEPS, Fact, known_at
 
 _NOTHING: Final[Mapping[str, list[str]]] = MappingProxyType({})
@@ -29,6 +29,8 @@ LONGEST: Final = 10_000
 _PACKAGE: Final = "facts"
 _ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _MATCHES: Final = re.compile(r"""matches\s*\(\s*([rR]?)("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*\)""")
+#: How the engine says that the loops of a condition come to an end before they are through.
+_BUDGET: Final = "Iteration budget exceeded"
 #: A pattern with it never fits what its author thinks of.
 _BACKSPACE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\b")
 _OWN: Final = "fitting"
@@ -209,7 +211,8 @@ class Expression:
             value = self._program.eval(known.activation)
         except RuntimeError as error:
             # So it says that a loop is too long.
-            raise ExpressionFailed(str(error)[:500]) from None
+            said = "its loops are too long for this message" if _BUDGET in str(error) else str(error)[:500]
+            raise ExpressionFailed(said) from None
         if value.type() != cel.Type.BOOL:
             raise ExpressionFailed(str(value.value())[:500])
         return bool(value.value())
@@ -251,7 +254,7 @@ def check(text: str) -> None:
         raise BadExpression(1, 1, f"the condition is {said}, not true or false", "compare it with something")
     for line, column, message, hint in _patterns(text):
         raise BadExpression(line, column, f"no pattern: {message}", hint)
-    for token, message, hint in never_true(text):
+    for token, message, hint in (*loose_patterns(text), *never_true(text)):
         line = text.count("\n", 0, token.at) + 1
         raise BadExpression(line, token.at - text.rfind("\n", 0, token.at), message, hint)
 

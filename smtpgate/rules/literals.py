@@ -72,6 +72,26 @@ def never_true(text: str) -> Iterator[tuple[Token, str, str]]:
                     yield token, *found
 
 
+def loose_patterns(text: str) -> Iterator[tuple[Token, str, str]]:
+    """Patterns that do not stand there as a text, what is wrong and what would be right.
+
+    One that is made from mail would be compiled while mail waits, some 15 ms each where its author wants it so, and
+    signs in it would mean what nobody thought of.
+
+    :param text: a condition that compiles
+    """
+    tokens = tokens_of(text)
+    words = [one.text for one in tokens]
+    for place, word in enumerate(words):
+        if word != "matches" or words[place + 1 : place + 2] != ["("]:
+            continue
+        if not place or words[place - 1] != ".":
+            yield tokens[place], "matches stands behind a text", "write subject.matches('pattern')"
+        elif end_of(tokens, place + 1) != place + 3 or words[place + 2].lstrip("rR")[:1] not in ("'", '"'):
+            hint = "write the pattern in quotes; a text that is not known before is looked for by .contains(sender)"
+            yield tokens[place + 2], "a pattern cannot be made from mail", hint
+
+
 def _wrong(what: str, written: str, is_whole: bool) -> tuple[str, str] | None:
     name = what.rpartition(".")[2]
     if what in _VALUES and is_whole:
