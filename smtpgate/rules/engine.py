@@ -2,7 +2,8 @@
 
 The language is that of cel.dev (Common Expression Language), the engine that project's own, in C++. Types of facts and
 of the fields of records are known to it, so a word that is none is an error with its place before any mail comes. Its
-loops are bounded, and `matches` is RE2, so no condition holds up a message.
+loops are bounded, lists have a thousand entries (`values.MOST`), and `matches` is RE2 with patterns that stand in the
+text; one `filter` over a full list takes some 40 ms, lists made within lists up to a second.
 """
 
 from __future__ import annotations
