@@ -114,7 +114,8 @@ class WebRequest(Request):
         channel: Any = self.channel
         most = channel.site.most_octets(channel.verb, channel.place)
         if length > most:
-            self._refuse(413, "too-large", "Body too large", f"a request body has at most {most} octets")
+            message = "" if most == BODY_OCTETS else "; in base64 that is a message of three quarters of it"
+            self._refuse(413, "too-large", "Body too large", f"a request body has at most {most} octets{message}")
             return
         self._gives_back = channel.site.take_room()
         if self._gives_back is None:
