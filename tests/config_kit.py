@@ -12,7 +12,7 @@ import attrs
 from pydantic import BaseModel, ConfigDict, Field
 
 from smtpgate.config import loader
-from smtpgate.config.build import FilterFactory
+from smtpgate.config.build_filters import FilterFactory
 from smtpgate.config.model import Backend, Listener, Route, Server, Settings
 from smtpgate.config.patterns import AddressList, DomainList, NetworkList, PatternList
 from smtpgate.config.problem import ConfigErrors, Fault, Problem, dotted

@@ -121,6 +121,16 @@ class LookTests(QuarantineCase):
         rest = self.get(f"/quarantine?limit=2&cursor={page['next_cursor']}")
         self.assertEqual([one["id"] for one in rest["items"]], ids[:1])
 
+    def test_a_class_that_is_none(self) -> None:
+        """A slip is told; what was held under a class that is no more is found."""
+        self.hold(held_as="old-class")
+        answer = self.desk.ask("GET", "/api/v1/quarantine?held_as=span", token=self.owner)
+        self.assertEqual(answer.status, 400)
+        self.assertIn("no class span; known: ", answer.text)
+        self.assertIn("old-class", answer.text)
+        self.assertEqual(self.get("/quarantine?held_as=old-class")["total"], 1)
+        self.assertEqual(self.get("/quarantine?held_as=malware")["total"], 0)
+
     def test_one(self) -> None:
         """All of it; one that is not there is 404."""
         id = self.hold("b", detail="why")

@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.config import build, model, schema
-from smtpgate.config.build import Plugins
+from smtpgate.config.build_filters import Plugins
 from smtpgate.config.position import read
 from smtpgate.config.problem import Fault, dotted
 from smtpgate.config.surroundings import ReadFile

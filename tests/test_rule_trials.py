@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from twisted.internet.defer import fail, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.cli import main
@@ -55,6 +57,25 @@ class TextTests(SynchronousTestCase):
         settings = settings_of(rule("a", "'board' in sender_groups"), at_work)
         self.assertEqual(settings.groups, at_work.groups)
         self.assertRaises(ConfigErrors, settings_of, rule("a", "'bard' in sender_groups"), at_work)
+
+    def test_it_may_search_for_what_is_at_work(self) -> None:
+        """Detectors and dictionaries of the configuration, whether a rule there asks for them or not; those of the text
+        stand in place of those of the same name."""
+        own = "[[detectors]]\nname = 'number'\npatterns = ['N-[0-9]{8}']\n"
+        own += "[[dictionaries]]\nname = 'plans'\nterms = { falcon = 5, heron = 1 }\n"
+        at_work = loads(CONFIG + own, "/nowhere/gate.toml")
+        self.assertEqual(at_work.search.names, ())
+        asks = rule("a", "matches.exists(m, m.detector == 'number' || m.detector == 'plans')")
+        search = settings_of(asks, at_work).search
+        self.assertEqual(set(search.names), {"number", "plans"})
+        self.assertEqual([one["name"] for one in search.own["detectors"]], ["number"])
+        mine = "[[dictionaries]]\nname = 'plans'\nterms = { owl = 1 }\n"
+        search = settings_of(mine + asks, at_work).search
+        self.assertEqual([one["terms"] for one in search.own["dictionaries"]], [[("owl", 1.0)]])
+        errors = self.assertRaises(
+            ConfigErrors, settings_of, rule("a", "matches.exists(m, m.detector == 'nummer')"), at_work
+        )
+        self.assertIn("nummer", errors.problems[0].message)
 
     def test_what_is_wrong_is_told_with_its_place(self) -> None:
         """In the text, wherever it stands; what is not closed too."""
@@ -105,6 +126,42 @@ class TrialTests(_Case):
         self.assertEqual([one["hits"] for one in self.get("/rules")["items"]], [0, 0])
         encoded = base64.b64encode(MAIL.encode()).decode()
         self.assertEqual(self.post("/rules/try", {"message_base64": encoded})["items"], items)
+
+    def test_a_large_message(self) -> None:
+        """As large as a message may be here, in base64; one octet more is refused, and so is a body that cannot hold
+        such a message."""
+        self.use("[limits]\nmessage_size = '4 MiB'\n" + rule("size", "size == 4194304"))
+        octets = b"Subject: a\r\n\r\n" + b"x" * (4 * 2**20 - 14)
+        for more, status in ((b"", 200), (b"x", 413), (b"x" * 2**20, 413)):
+            body = {"message_base64": base64.b64encode(octets + more).decode()}
+            answer = self.post("/rules/try", body, status)
+            if status == 200:
+                self.assertEqual(answer["items"][0]["answer"], "true")
+
+    def test_one_large_message_at_a_time(self) -> None:
+        """The next hears so, and is taken when the first is done or its sender has gone; small ones are not held up."""
+        body = json.dumps({"message": "Subject: a\n\n" + "x" * 2_000_000}).encode()
+        head = f"POST /api/v1/rules/try HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.owner}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        headers = {"Content-Type": "application/json"}
+
+        def ask() -> int:
+            return self.desk.ask(
+                "POST", "/api/v1/rules/try", body=body, headers=headers, token=self.owner
+            ).status  # fmt: skip
+
+        first, heard = self.desk.open()
+        first.dataReceived(head.encode() + body[:1000])
+        self.assertEqual(ask(), 503)
+        self.post("/rules/try", {"message": MAIL})
+        first.dataReceived(body[1000:])
+        self.assertTrue(heard.value().startswith(b"HTTP/1.1 200"), heard.value()[:200])
+        self.assertEqual(ask(), 200)
+        second, _ = self.desk.open()
+        second.dataReceived(head.encode() + body[:1000])
+        self.assertEqual(ask(), 503)
+        second.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(ask(), 200)
 
     def test_rules_of_a_text(self) -> None:
         """In place of those at work, at every step; the whole message is known."""
@@ -222,6 +279,13 @@ class PastTests(_Case):
         self.assertEqual(self.tallies(rule("all", "true"), 5)["all"]["counts"]["true"], 5)
         self.assertEqual(self.answer["messages"], 5)
 
+    def test_a_subject_is_decoded(self) -> None:
+        """As rules know it while mail comes, whatever code it came in."""
+        for number, subject in enumerate(("=?utf-8?q?=C3=84rger?=", "=?iso-8859-1?B?xHJnZXI=?=", "\u00c4rger", "rger")):
+            self.keep(number, subject=subject)
+        found = self.tallies(rule("a", "subject.contains('\u00c4rger')") + rule("b", "subject.contains('=?')"))
+        self.assertEqual([found[name]["counts"]["true"] for name in "ab"], [3, 0])
+
     def test_what_is_not_kept(self) -> None:
         """It is said so, and never counted as not true; in `unless` too."""
         text = rule("files", "attachments.size() == 0") + rule("from", "authors.size() == 0")
@@ -260,6 +324,47 @@ class PageTests(_Case):
         token = self.owner
         return self.desk.ask("POST", "/rules/try", body=urlencode(fields).encode(), headers=headers, token=token)
 
+    def upload(self, file: bytes, body: bytes = b"", **fields: str) -> Any:
+        """What the page answers to a form in parts, as browsers send it."""
+        parts = [f'name="{name}"\r\n\r\n{value}'.encode() for name, value in fields.items()]
+        parts.append(b'name="file"; filename="a.eml"\r\nContent-Type: message/rfc822\r\n\r\n' + file)
+        lines = [b"--XyZ\r\nContent-Disposition: form-data; " + one + b"\r\n" for one in parts]
+        headers = {"Content-Type": "multipart/form-data; boundary=XyZ"}
+        body = body or b"".join(lines) + b"--XyZ--\r\n"
+        return self.desk.ask("POST", "/rules/try", body=body, headers=headers, token=self.owner)
+
+    def test_a_file(self) -> None:
+        """A message that is sent as one, octet for octet: any octets, and more of them than other forms may have."""
+        octets = MAIL.replace("\n", "\r\n").encode() + b"\x00\xff--XyZ" + b"x" * 2_000_000 + b"\r\n"
+        text = rule("size", f"size == {len(octets)}")
+        page = self.upload(octets, on="message", text=text, message="", recipients="b@example.net")
+        self.assertEqual(page.status, 200, page.text[:2000])
+        self.assertIn("rule size", page.text)
+        self.assertEqual(self.upload(octets, on="message", text="", message=MAIL).status, 422)
+        self.assertEqual(self.upload(b"", on="message", text="", message="").status, 422)
+        page = self.upload(b"", on="message", text="", message=MAIL.replace("\n", "\r\n"))
+        self.assertIn("rule plan", page.text)
+
+    def test_forms_in_parts_that_are_none(self) -> None:
+        """Refused, whatever is missing, and for pages that take no file."""
+        for body in (
+            b"x",
+            b"--XyZ\r\n",
+            b"--XyZ--\r\n",
+            b'--XyZ\r\nContent-Disposition: form-data; name="on"\r\n\r\nmessage\r\n',
+            b"--XyZ\r\nContent-Type: x\r\n\r\nmessage\r\n--XyZ--\r\n",
+            b'--XyZ\r\nContent-Disposition: form-data; name="on"\r\nmessage\r\n--XyZ--\r\n',
+            b'--XyZ\r\nContent-Disposition: form-data; name="on"\r\n\r\n\xff\r\n--XyZ--\r\n',
+            b'--XyZ\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 60 + b"--XyZ--\r\n",
+        ):
+            page = self.upload(b"", body)
+            self.assertIn(page.status, (400, 422), body)
+            self.assertNotIn("rule plan", page.text)
+        headers = {"Content-Type": "multipart/form-data; boundary=XyZ"}
+        self.assertEqual(
+            self.desk.ask("POST", "/config/reload", body=b"--XyZ--", headers=headers, token=self.owner).status, 415
+        )
+
     def test_all_rules(self) -> None:
         """With their conditions, and a form for those who may try."""
         page = self.desk.ask("GET", "/rules", token=self.owner)
@@ -286,6 +391,7 @@ class PageTests(_Case):
         page = self.form(on="history", message="", text=rule("a", "siz > 1"))
         self.assertEqual(page.status, 422)
         self.assertIn("siz is no fact", page.text)
+        self.assertLess(page.text.index("siz is no fact"), page.text.index("At work"))
         self.assertEqual(self.form(on="message", message=" ", text="").status, 422)
         self.assertEqual(self.form(on="message", message=MAIL, sender="a b").status, 409)
 

@@ -54,7 +54,7 @@ WRONG = (
     ("size > 1 &&\n subject.matches('(')", 2, 18, "missing )"),
     ("subject.matches(r'a{2000}')", 1, 18, "patterns are those of RE2"),
     ('subject.matches("(?=x)")', 1, 17, "patterns are those of RE2"),
-    ("subject.match('x')", 1, 14, "match is no fact and no function"),
+    ("subject.match('x')", 1, 14, "neither texts nor lists have a function match"),
     ("header(1).size() > 0", 1, 7, "no such operation"),
     ("header('X-A') == 'x'", 1, 15, "no such operation"),
     ("heder('X-A').size() > 0", 1, 6, 'did you mean "header"'),
@@ -69,9 +69,126 @@ WRONG = (
     ("x" * 10_001, 1, 1, "make two rules"),
 )
 
+#: What who knows another language first would write, and a piece of the hint that leads to what is right.
+FOREIGN = (
+    ("subject.lowerAscii() == 'x'", "(?i)"),
+    ("lower(subject) == 'x'", "(?i)"),
+    ("subject.toLower() == 'x'", ".contains('x')"),
+    ("subject.startswith('x')", ".startsWith('x')"),
+    ("subject.ends_with('x')", ".endsWith('x')"),
+    ("subject.contains_any(['a', 'b'])", ".matches('a|b')"),
+    ("subject.contains(['a', 'b'])", ".matches('a|b')"),
+    ("subject.startsWith('x', true)", ".startsWith('x')"),
+    ("subject =~ 'x'", ".matches('x')"),
+    ("subject ~ 'x'", ".matches('x')"),
+    ("subject LIKE 'x'", ".matches('x')"),
+    ("subject.matches(/x/i)", "in quotes"),
+    ("subject.matches('x', 'i')", ".matches('pattern')"),
+    (r"subject.matches('\d+')", "r'"),
+    (r"subject.matches('\bword')", r"r'\bword\b'"),
+    ("attachments.exists(a, a.name.matches('*.exe'))", ".endsWith('.exe')"),
+    ("subject.matches('(?<=a)b')", "neither ahead nor behind"),
+    ("subject = 'x'", "write =="),
+    ("subject === 'x'", "write =="),
+    ("sender <> 'x'", "write !="),
+    ("sender eq 'x'", "write =="),
+    ("sender == 'x' and size > 5", "&&"),
+    ("sender == 'x' OR size > 5", "||"),
+    ("not sender.contains('x')", "!"),
+    ("sender not in ['a']", "!(sender in"),
+    ("sender in ('a', 'b')", "['a', 'b']"),
+    ("sender in {'a'}", "['a', 'b']"),
+    ("sender in 'example.org'", ".contains('x')"),
+    ("'example.org' in sender", ".contains('x')"),
+    ("client_ip in '10.0.0.0/8'", "startsWith('10.')"),
+    ("size > 10MB", "whole number of octets"),
+    ("size > 10 MiB", "whole number of octets"),
+    ("size > '10MB'", "whole number of octets"),
+    ("score > 5", "5.0"),
+    ("size > 1.5", "without, as 5"),
+    ("subject == \u201cx\u201d", "word processor"),
+    ("subject == \u2018x\u2019", "word processor"),
+    ("subject == x", "'x'"),
+    ("subject == None", "== ''"),
+    ("subject == null", "== ''"),
+    ("has(subject)", "== ''"),
+    ("subject.isEmpty()", "== ''"),
+    ("True", "true"),
+    ("header('X-A') == 'x'", "exists"),
+    ("header['X-A'] == 'x'", "header('X-Mailer')"),
+    ("headers('X-A').size() > 0", "header('X-Mailer')"),
+    ("recipients.contains('a@x.test')", "in recipients"),
+    ("recipients == 'a@x.test'", "in recipients"),
+    ("recipients.any(r, r == 'x')", ".exists("),
+    ("recipients.exists(r == 'x')", "recipients.exists(r, r == 'x')"),
+    ("recipients.length > 10", ".size()"),
+    ("len(recipients) > 10", ".size()"),
+    ("recipients > 10", ".size()"),
+    ("recipients.exists(r, r.domain == 'x')", "recipient_domains"),
+    ("attachments.name == 'x'", "attachments.exists("),
+    ("attachments.exists(a, a.size > 5)", "octets"),
+    ("attachments.exists(a, a.extension == 'exe')", ".endsWith('.exe')"),
+    ("attachments.exists(a, a.flags.contains('macro'))", "in recipients"),
+    ("body.contains('x')", "dictionaries"),
+    ("from == 'a@x.test'", "authors"),
+    ("to == 'a@x.test'", "recipients"),
+    ("spf == 'fail'", "findings"),
+    ("hour > 18", "time of day"),
+    ("user", "compare it"),
+    ("!user", "user != ''"),
+    ("sender == 'x';", "no end sign"),
+    ("sender == 'x' # why", "//"),
+    ("sender == 'x')", "one ) too many"),
+    ("sender == 'it's'", '"it\'s"'),
+    ("'x' in recipients && 'y' in", "missing at the end"),
+    ("subject.matches(sender)", ".contains(sender)"),
+    ("links.exists(l, l.host.matches(l.url + '.{1,900}'))", "in quotes"),
+    ("subject.matches('a' + 'b')", "in quotes"),
+    ("subject.matches(direction == 'in' ? 'a' : 'b')", "in quotes"),
+    ("matches(subject, 'x')", "subject.matches('pattern')"),
+    # What compiles, and would never be true.
+    ("direction == 'inbound'", "known: in, out"),
+    ("direction in ['in', 'Out']", "known: in, out"),
+    ("sender == 'Ann@x.test'", "'ann@x.test'"),
+    ("'Ann@x.test' in recipients", "'ann@x.test'"),
+    ("recipients.exists(r, r.endsWith('@X.test'))", "'@x.test'"),
+    ("attachments.exists(a, a.name.endsWith('.EXE'))", "'.exe'"),
+    ("attachments.exists(a, a.kind == 'exe')", "executable"),
+    ("attachments.exists(a, 'macros' in a.flags)", "macro"),
+    ("matches.exists(m, m.confidence == 'sure')", "known: low, medium, high"),
+    ("sender == 'a' ? direction == 'in' : sender == 'B'", "'b'"),
+)
+#: What looks like one of them and is right.
+RIGHT = (
+    'subject.matches( r"a\'b" ) && matches.size() == 0 && matches.exists(m, m.count > 1)',
+    "subject.contains('X') && user == 'Ann'",
+    "header('X-A').exists(h, h == 'In')",
+    "attachments.exists(a, a.detail == 'PE' && a.media_type == 'X')",
+    "findings.exists(f, f.filter == 'X')",
+    r"subject.matches('\\bword') && subject.matches(r'\bword')",
+    "'A' == subject || helo == 'In' // direction == 'no'",
+    "fingerprints.exists(a, a.name == 'Plan')",
+    "fingerprints.exists(a, a.name == 'Plan') && attachments.exists(a, a.name == 'plan.pdf')",
+    "attachments.exists(a, a.name == 'plan.pdf') && fingerprints.exists(a, a.name == 'Plan')",
+    "recipients.exists(direction, direction == 'a@x.test')",
+    "authors.exists(a, recipients.exists(r, r == a)) && header('X').exists(a, a == 'X')",
+)
+
 
 class WrongTests(SynchronousTestCase):
     """What is no condition."""
+
+    def test_habits_of_other_languages_are_led_to_what_is_right(self) -> None:
+        """By a hint that says it; none is taken."""
+        for text, piece in FOREIGN:
+            error = self.assertRaises(BadExpression, check, text)
+            self.assertIn(piece, error.hint or one_of(error.word, error.known, ""), (text, str(error)))
+            self.assertNotIn("facts.", str(error), text)
+
+    def test_what_may_be_true_is_taken(self) -> None:
+        """Capital letters where what is compared keeps them, and names that only look like others."""
+        for text in RIGHT:
+            check(text)
 
     def test_each_with_its_place_and_a_hint(self) -> None:
         """Found when it is compiled, before any mail."""
@@ -130,6 +247,15 @@ class JudgeTests(SynchronousTestCase):
         """Whether it holds of such a message."""
         condition = compile(text, unless)
         return condition.holds(self.known(condition.step, **given))
+
+    def test_loops_in_loops_end(self) -> None:
+        """They fail in words, and neither hold up the message nor count as not true; one loop is long enough."""
+        many = [f"user{number}@example.net" for number in range(1000)]
+        text = "recipients.exists(r, recipients.exists(s, r == s + 'x'))"
+        error = self.assertRaises(ExpressionFailed, self.holds, text, recipients=many)
+        self.assertIn("too long for this message", str(error))
+        self.assertFalse(self.holds("recipients.exists(r, r == 'x')", recipients=many))
+        self.assertTrue(self.holds(text.replace("+ 'x'", ""), recipients=many))
 
     def test_the_step_is_the_first_that_knows_all(self) -> None:
         """For each fact by itself, for several, and for what must not hold."""

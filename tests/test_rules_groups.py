@@ -194,7 +194,7 @@ class LikeTests(SynchronousTestCase):
     @given(st.text("abcdefghij", min_size=6, max_size=20), st.integers(0, 3), st.data())
     def test_one_letter_away(self, name: str, how: int, data: Any) -> None:
         """Whatever the comparison of two names finds, the search among many finds."""
-        likes = Likes()
+        likes = Likes(10)
         likes.add(f"{name}.example")
         at = data.draw(st.integers(1, len(name) - 1))
         letter = data.draw(st.sampled_from("xyz-"))
@@ -204,6 +204,38 @@ class LikeTests(SynchronousTestCase):
         self.assertEqual(likes.of(f"{other}.example"), [f"{name}.example"] if found else [])
         likes.remove(f"{name}.example")
         self.assertEqual(likes.of(f"{other}.example"), [])
+
+    def test_many_that_are_alike(self) -> None:
+        """Where thousands have one half the same, those that are one letter away are found all the same; the newest
+        are held, and one that is written to again is new."""
+        likes = Likes(3000)
+        for number in range(4000):
+            likes.add(f"customer{number:05d}.test")
+            if number > 1500:
+                likes.add("northern-works.test")
+        self.assertEqual(len(likes), 3000)
+        self.assertEqual(likes.of("northern-wrks.test"), ["northern-works.test"])
+        self.assertEqual(likes.of("customer00100x.test"), [])
+        self.assertIn("customer03456.test", likes.of("customer03x456.test"))
+        self.assertIn("customer03456.test", likes.of("cutsomer03456.test"))
+        for number in range(4000):
+            likes.remove(f"customer{number:05d}.test")
+        likes.remove("northern-works.test")
+        self.assertEqual((len(likes), likes.of("northern-wrks.test")), (0, []))
+
+    def test_one_name_under_many_endings(self) -> None:
+        """They are no look-alikes, and keep none from being found."""
+        likes = Likes(1000)
+        for number in range(500):
+            likes.add(f"partner.e{number}")
+        likes.add("partmer.test")
+        self.assertEqual(likes.of("partner.test"), ["partmer.test"])
+
+    def test_they_are_there_after_a_restart(self) -> None:
+        """From the first question on."""
+        known = Correspondents()
+        known.restore(self.known.changed(1000.0, 100), 1000.0)
+        self.assertEqual(known.like("northern-w0rks.example", 1000.0), ["northern-works.example"])
 
 
 class ScopeTests(VaultCase):

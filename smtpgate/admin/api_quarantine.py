@@ -15,6 +15,7 @@ from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.params import Free, OneOf, Param, Whole
 from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.text import visible
 from smtpgate.admin.wire import Answer
 from smtpgate.control.quarantine import Outcome
 from smtpgate.control.views import Invalid
@@ -40,7 +41,16 @@ def wanted_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 async def held_messages(ask: Ask) -> Answer:
     """Held messages that fit, and how much is held in all."""
-    return answer_of(await list_of(ask, wanted_of(ask.params), ask.params["limit"], ask.params["cursor"] or ""))
+    found = await list_of(ask, wanted_of(ask.params), ask.params["limit"], ask.params["cursor"] or "")
+    # What was held under a class that the configuration had once is still found.
+    known = dict.fromkeys([*ask.office.control.settings.quarantine.classes, *(one.held_as for one in found.totals)])
+    name = ask.params["held_as"]
+    if name and name not in known:
+        refusal = Refusal("parameter", 400, "the query has faults")
+        message = f"no class {visible(name, 80)}; known: {', '.join(known)}"
+        refusal.errors = [{"parameter": "held_as", "code": "value", "message": message}]
+        raise refusal
+    return answer_of(found)
 
 
 async def list_of(ask: Ask, wanted: Mapping[str, Any], limit: int, before: str) -> q.HeldList:

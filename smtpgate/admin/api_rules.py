@@ -12,7 +12,7 @@ from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models_traffic import plain
 from smtpgate.admin.record import View
-from smtpgate.admin.routes import Ask, Order, Route
+from smtpgate.admin.routes import Ask, Order, Route, largest_message
 from smtpgate.admin.wire import Answer
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.rule_trials import MOST, Envelope
@@ -100,7 +100,9 @@ async def try_rules(ask: Ask) -> Answer:
         if body.held:
             said: list[Said] = await trials.held(body.held, body.rules)
         else:
-            said = await trials.message(_octets(body), Envelope(**_envelope(body.envelope)), body.rules)
+            octets = await ask.office.in_thread(_octets, body)
+            check_size(ask, octets)
+            said = await trials.message(octets, Envelope(**_envelope(body.envelope)), body.rules)
     except ConfigErrors as errors:
         refusal = Refusal("validation", 422, "the text has no rules that could be put to work")
         refusal.errors = [
@@ -110,6 +112,13 @@ async def try_rules(ask: Ask) -> Answer:
         raise refusal from None
     items = [SaidModel.model_validate(plain(one)) for one in said]
     return answer_of(RuleTrialModel(items=items, messages=1, since=None, until=None, tallies=[]))
+
+
+def check_size(ask: Ask, octets: bytes) -> None:
+    """Raises Refusal for a message that is larger than one that is tried may be."""
+    most = largest_message(ask.office.control.settings.limits.message_size_octets)
+    if len(octets) > most:
+        raise Refusal("too-large", 413, f"the message has {len(octets)} octets; one that is tried has {most} at most")
 
 
 def _envelope(given: EnvelopeModel) -> dict[str, Any]:
@@ -134,5 +143,6 @@ ROUTES = (
         summary="Try rules on a message, a held one or the history",
         body=RuleTrial,
         answer=RuleTrialModel,
+        is_large=True,
     ),
 )

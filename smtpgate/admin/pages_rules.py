@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.api_rules import check_size
+from smtpgate.admin.routes import Ask, Route, largest_message
 from smtpgate.admin.wire import Answer
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.rule_trials import Envelope
@@ -12,7 +13,7 @@ from smtpgate.control.views import Refused
 
 #: Messages of the history that the form tries rules on.
 LAST = 1000
-#: What a form may say in one line, of rules, and of a message; all of it is under the cap of a request.
+#: What a form may say in one line, of rules, and of a message that is written there; a file may be larger.
 LINE, TEXT, MESSAGE = 500, 20_000, 900_000
 _FIELDS = ("sender", "recipients", "client_ip", "user", "listener")
 
@@ -25,6 +26,7 @@ async def rules(ask: Ask) -> Answer:
 async def _rules(ask: Ask, status: int = 200, **more: Any) -> Answer:
     control = ask.office.control
     given = {"said": "", "problems": (), "past": None, "items": None, "text": "", "message": "", **more}
+    most = largest_message(control.settings.limits.message_size_octets)
     return await ask.office.templates.page(
         ask,
         "rules.html",
@@ -33,6 +35,7 @@ async def _rules(ask: Ask, status: int = 200, **more: Any) -> Answer:
         rules=control.policy.rules(),
         listeners=tuple(control.settings.listeners),
         last=LAST,
+        most_mib=max(most >> 20, 1),
         fields={name: _line(ask.form.get(name, "")) for name in _FIELDS} if more else dict.fromkeys(_FIELDS, ""),
         **given,
     )
@@ -49,8 +52,12 @@ async def try_rules(ask: Ask) -> Answer:
     on = ask.form.get("on", "")
     given: dict[str, Any] = {"text": text, "message": message}
     trials = ask.office.control.rule_trials
-    if on != "history" and not message.strip():
-        return await _rules(ask, 422, said="Paste a message, or try the rules on the history.", **given)
+    file = ask.files.get("file", b"")
+    if on != "history" and not message.strip() and not file:
+        said = "Paste a message, give a file, or try the rules on the history."
+        return await _rules(ask, 422, said=said, **given)
+    if on != "history" and message.strip() and file:
+        return await _rules(ask, 422, said="Give one message: a file, or words in the form.", **given)
     if len(message) > MESSAGE:
         return await _rules(ask, 422, said="The message is too large for this form.", text=text)
     try:
@@ -58,9 +65,9 @@ async def try_rules(ask: Ask) -> Answer:
             return await _rules(ask, past=await trials.past(LAST, text), **given)
         recipients = _line(ask.form.get("recipients", "")).replace(",", " ").split()
         names = {name: _line(ask.form.get(name, "")) for name in _FIELDS if name != "recipients"}
-        items = await trials.message(
-            message.encode("utf-8", "replace"), Envelope(recipients=tuple(recipients), **names), text
-        )
+        octets = file or message.encode("utf-8", "replace")
+        check_size(ask, octets)
+        items = await trials.message(octets, Envelope(recipients=tuple(recipients), **names), text)
     except ConfigErrors as errors:
         return await _rules(ask, 422, problems=errors.problems, **given)
     except Refused as refused:
@@ -78,5 +85,6 @@ ROUTES = (
         "page",
         "Try rules on the newest messages, or on one",
         doors=frozenset({"web"}),
+        is_large=True,
     ),
 )

@@ -7,7 +7,7 @@ a test walks them all as everybody who could ask.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 from pydantic import BaseModel, ConfigDict
@@ -32,7 +32,7 @@ class Ask:
     :ivar args: what the path names
     :ivar query: the first value of each query parameter, on pages
     :ivar params: the checked values of the parameters that the route declares, on the API
-    :ivar form: the fields of a form, on pages
+    :ivar form: the fields of a form, on pages; `files`: the files that came with it
     :ivar body: the checked body, where the route declares one
     """
 
@@ -45,12 +45,29 @@ class Ask:
     form: dict[str, str] = attrs.field(factory=dict)
     body: Any = None
     params: Mapping[str, Any] = attrs.field(factory=dict)
+    files: Mapping[str, bytes] = attrs.field(factory=dict)
 
     @property
     def who(self) -> Principal:
         """Who asks, on routes that need a login."""
         assert self.principal is not None
         return self.principal
+
+
+#: Largest message that a request may hold, where `limits.message_size` is not less.
+LARGE_OCTETS: Final = 25 * 2**20
+#: What else such a body may hold: rules, an envelope, the marks of a form.
+_BESIDE_OCTETS: Final = 2**18
+
+
+def largest_message(message_size_octets: int) -> int:
+    """Octets of a message that a request may hold."""
+    return min(LARGE_OCTETS, message_size_octets)
+
+
+def largest_body(message_size_octets: int) -> int:
+    """Octets of a body with such a message, in base64."""
+    return largest_message(message_size_octets) * 4 // 3 + _BESIDE_OCTETS
 
 
 Serve = Callable[[Ask], Awaitable[Any]]
@@ -68,6 +85,7 @@ class Route:
     :ivar kind: how it answers where it refuses: "page", "api" or "word"
     :ivar doors: where it is served: "web", "local", "health"
     :ivar answer: the model of a good answer
+    :ivar is_large: its body may hold a message (`LARGE_OCTETS`)
     :ivar query: the parameters that its query may have; another one is refused where it is of kind "api"
     """
 
@@ -82,6 +100,7 @@ class Route:
     status: int = 200
     query: Mapping[str, Param] = attrs.field(factory=dict)
     doors: frozenset[str] = frozenset({"web", "local"})
+    is_large: bool = False
 
     @property
     def is_form(self) -> bool:

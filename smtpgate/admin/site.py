@@ -17,7 +17,7 @@ from typing import Any
 
 from klein import Klein
 from pydantic import ValidationError
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -44,10 +44,10 @@ from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
 from smtpgate.admin.problem import as_problem
-from smtpgate.admin.routes import Ask, Route, Stream
+from smtpgate.admin.routes import Ask, Route, Stream, largest_body
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany
-from smtpgate.admin.wire import Answer, WebRequest, WebSite, redirect
+from smtpgate.admin.wire import BODY_OCTETS, Answer, WebRequest, WebSite, redirect
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
 
@@ -66,6 +66,8 @@ ROUTES: tuple[Route, ...] = (
     *pages_quarantine.ROUTES,
     *pages_links.ROUTES,
 )
+#: Methods and paths of those that take messages; none has a variable in its path.
+_LARGE = frozenset((route.method.encode(), route.path.encode()) for route in ROUTES if route.is_large)
 
 
 class Office:
@@ -115,7 +117,12 @@ class Office:
 
     def site(self, door: str = "web") -> WebSite:
         """A factory for an endpoint: "web", "local" or "health"."""
-        return WebSite(_Front(self, door).app.resource(), self.clock, door)
+        return WebSite(_Front(self, door).app.resource(), self.clock, door, self._most_octets)
+
+    def _most_octets(self, verb: bytes, path: bytes) -> int:
+        if (verb, path) not in _LARGE:
+            return 0
+        return largest_body(self.control.settings.limits.message_size_octets)
 
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
@@ -208,7 +215,9 @@ class _Front:
             permission = "metrics:read" if route.permission == "near" else route.permission
             if not principal.may(permission):
                 raise Refusal("forbidden", 403, f"your role has no permission {permission}")
-        form = caller.form() if route.is_form else None
+        # What is large is read where nobody waits for it.
+        apart = self._office.in_thread if len(request.body) > BODY_OCTETS else maybeDeferred
+        form, files = (await apart(caller.form, route.is_large)) if route.is_form else (None, {})
         if principal is not None and route.permission != "public":
             caller.check_csrf(principal, form)
         given = {
@@ -217,8 +226,8 @@ class _Front:
         }
         query = {name: values[0] for name, values in given.items()}
         checked = params.read(route.query, given) if route.kind == "api" else {}
-        body = _body(route, request) if route.body is not None else None
-        return Ask(self._office, request, caller, principal, args, query, form or {}, body, checked)
+        body = (await apart(_body, route, request)) if route.body is not None else None
+        return Ask(self._office, request, caller, principal, args, query, form or {}, body, checked, files)
 
     async def _stranger(self, caller: Caller, kind: str, request: WebRequest | None = None) -> Answer:
         """Nobody is logged in: 401 for programs, the login page for people."""

@@ -22,7 +22,8 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-#: Largest request body.
+#: Largest request body, but for the few routes that take messages: one such body at a time, of a length that is said
+#: before it comes.
 BODY_OCTETS = 2**20
 #: A request that is not complete after so long without an octet is dropped.
 IDLE_S = 60.0
@@ -98,6 +99,8 @@ class WebRequest(Request):
         self.id = secrets.token_hex(8)
         self.is_too_big = False
         self.content = self._held = io.BytesIO()
+        self._most = BODY_OCTETS
+        self._gives_back: Callable[[], None] | None = None
 
     @property
     def body(self) -> bytes:
@@ -106,32 +109,60 @@ class WebRequest(Request):
 
     def gotLength(self, length: int | None) -> None:
         """The headers are complete. A body that announces itself as too big is not waited for."""
-        if length is not None and length > BODY_OCTETS:
-            self._refuse()
+        if length is None or length <= BODY_OCTETS:
+            return
+        channel: Any = self.channel
+        most = channel.site.most_octets(channel.verb, channel.place)
+        if length > most:
+            message = "" if most == BODY_OCTETS else "; in base64 that is a message of three quarters of it"
+            self._refuse(413, "too-large", "Body too large", f"a request body has at most {most} octets{message}")
+            return
+        self._gives_back = channel.site.take_room()
+        if self._gives_back is None:
+            self._refuse(503, "busy", "Busy", "another message is being sent here; try again when it is done")
+            return
+        self._most = length
 
     def handleContentChunk(self, data: bytes) -> None:
         """Part of the body."""
         if self.is_too_big:
             return
-        if self._held.tell() + len(data) > BODY_OCTETS:
-            self._refuse()
+        if self._held.tell() + len(data) > self._most:
+            self._refuse(413, "too-large", "Body too large", f"a request body has at most {self._most} octets")
             return
         self._held.write(data)
 
-    def _refuse(self) -> None:
+    def finish(self) -> None:
+        """All is said."""
+        self._let_go()
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:
+        """The peer is gone."""
+        self._let_go()
+        super().connectionLost(reason)
+
+    def _let_go(self) -> None:
+        gives_back, self._gives_back = self._gives_back, None
+        if gives_back is not None:
+            self.content = self._held = io.BytesIO()
+            gives_back()
+
+    def _refuse(self, status: int, slug: str, title: str, detail: str) -> None:
+        self._let_go()
         self.is_too_big = True
         self.content = self._held = io.BytesIO()
         text = json.dumps(
             {
-                "type": "/problems/too-large",
-                "title": "Body too large",
-                "status": 413,
-                "detail": f"a request body has at most {BODY_OCTETS} octets",
+                "type": f"/problems/{slug}",
+                "title": title,
+                "status": status,
+                "detail": detail,
                 "request_id": self.id,
             }
         ).encode()
         head = [
-            "HTTP/1.1 413 Content Too Large",
+            f"HTTP/1.1 {status} {title}",
             "Connection: close",
             "Content-Type: application/problem+json",
         ]
@@ -186,8 +217,19 @@ class WebChannel(HTTPChannel):
     requestFactory = WebRequest
     maxHeaders = HEADERS
     totalHeadersSize = HEADER_OCTETS
+    site: Any = None
     _is_refused = False
     _arriving: Any = None
+
+    @property
+    def verb(self) -> bytes:
+        """Method of the request that comes; known before its body is."""
+        return bytes(getattr(self, "_command", b""))
+
+    @property
+    def place(self) -> bytes:
+        """Its path."""
+        return bytes(getattr(self, "_path", b"")).partition(b"?")[0]
 
     def dataReceived(self, data: bytes) -> None:
         """Octets came; after a refusal they go nowhere."""
@@ -244,14 +286,36 @@ class WebSite(Site):
     requestFactory = WebRequest
     displayTracebacks = False
 
-    def __init__(self, resource: IResource, clock: Any, door: str) -> None:
+    def __init__(
+        self, resource: IResource, clock: Any, door: str, large: Callable[[bytes, bytes], int] = lambda verb, path: 0
+    ) -> None:
+        """
+        :param large: the most octets that a body may have, by method and path; 0 where that is as for all
+        """
         super().__init__(resource, reactor=clock, timeout=IDLE_S, parsePOSTFormSubmission=False)
         self.door = door
+        self._large = large
+        self._has_room = True
         self._by_address: dict[str, int] = {}
         self._open = 0
 
     def log(self, request: Any) -> None:
         """No access log: changes are in the audit, numbers in the metrics."""
+
+    def most_octets(self, verb: bytes, path: bytes) -> int:
+        """The largest body that a route takes."""
+        return max(self._large(verb, path), BODY_OCTETS)
+
+    def take_room(self) -> Callable[[], None] | None:
+        """Room for one body over BODY_OCTETS, and how it is given back; None where another has it."""
+        if not self._has_room:
+            return None
+        self._has_room = False
+
+        def give_back() -> None:
+            self._has_room = True
+
+        return give_back
 
     def startFactory(self) -> None:
         """Nothing to open."""
@@ -289,7 +353,6 @@ class WebSite(Site):
 class _Counted(WebChannel):
     """A channel that its site counts."""
 
-    site: Any = None
     on_lost: Any = None
 
     def connectionLost(self, reason: Any = connectionDone) -> None:

@@ -2,63 +2,34 @@
 
 Called by the loader once the schema is content. What needs another file or another object than the table
 itself happens here and can fail here: credentials are taken from the file that the loader read, and the
-options of each filter are judged by the filter's own class. Such faults are collected, and the tree is
+options of each filter are judged by `build_filters`. Such faults are collected, and the tree is
 complete all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import attrs
-from pydantic import BaseModel, ValidationError
 
 from smtpgate.config import build_dlp, model, schema
+from smtpgate.config.build_filters import Plugins, doubts, filter_use, with_set
 from smtpgate.config.build_policy import groups, rules, tls_policies
 from smtpgate.config.build_quarantine import digests, outbox, quarantine, tls_report
 from smtpgate.config.build_signing import dkim_keys, smime_keys
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.credentials import credentials_from
-from smtpgate.config.default_set import DEFAULT_SET
 from smtpgate.config.endpoint import parse_server
 from smtpgate.config.entry import normal_domain
 from smtpgate.config.patterns import AddressList, DomainList, NetworkList, PatternList
 from smtpgate.config.position import Document
-from smtpgate.config.problem import Fault, Where, one_of, quoted, warning
+from smtpgate.config.problem import Fault, warning
 from smtpgate.config.surroundings import ReadFile
-from smtpgate.config.validation import faults_of
 from smtpgate.config.values import parse_name_server, parse_pin
 from smtpgate.policy.verdict import Scale
-
-
-class FilterFactory(Protocol):
-    """What the loader needs of a filter's factory."""
-
-    @property
-    def name(self) -> str:
-        """The name that `use` gives."""
-
-    @property
-    def options(self) -> type[BaseModel] | None:
-        """The class of the filter's own keys; None when it has none."""
-
-    @property
-    def category(self) -> str:
-        """What it looks for, of `policy.verdict.CATEGORIES`."""
-
-    @property
-    def roles(self) -> frozenset[str]:
-        """Roles of the listeners that the filter is made for."""
-
-
-@attrs.frozen
-class Plugins:
-    """The filters found, by name, and the plugin modules that could not be imported, with reasons."""
-
-    factories: Mapping[str, FilterFactory] = attrs.field(factory=dict)
-    failed: Mapping[str, str] = attrs.field(factory=dict)
+from smtpgate.rules.searching import NO_OWN, Own
 
 
 def paths_in(file: schema.File, base: Path) -> Iterator[Path]:
@@ -91,20 +62,19 @@ def settings(
     hostname: str,
     files: Mapping[Path, ReadFile],
     plugins: Plugins,
+    beside: Own = NO_OWN,
 ) -> tuple[model.Settings, list[Fault]]:
-    """The tree, and what is wrong with credentials and filters. `hostname` is for a file without one."""
+    """The tree, and what is wrong with credentials and filters. `hostname` is for a file without one.
+
+    :param beside: detectors and dictionaries that rules may name besides those of the file
+    """
     faults: list[Fault] = []
     backends = {name: _backend(name, table, base, files, faults) for name, table in file.backends.items()}
     all_rules = (*rules(file.rules, faults), *build_dlp.packs(file.packs, faults))
     content = _content(file.content)
-    search = build_dlp.search(
-        all_rules,
-        build_dlp.detectors(file.detectors, faults),
-        build_dlp.dictionaries(file.dictionaries, base, files, faults),
-        attrs.asdict(content),
-        [*(one.name for one in file.detectors), *(one.name for one in file.dictionaries)],
-        faults,
-    )
+    own = build_dlp.own(file.detectors, file.dictionaries, base, files, faults)
+    named = (*(one.name for one in file.detectors), *(one.name for one in file.dictionaries), *beside.names)
+    search = build_dlp.search(all_rules, own.beside(beside), attrs.asdict(content), named, faults)
     tree = model.Settings(
         hostname=(file.hostname or hostname).removesuffix("."),
         state_dir=base / file.state_dir,
@@ -141,6 +111,7 @@ def settings(
         rules=all_rules,
         tls_policies=tls_policies(file.tls_policies),
         search=search,
+        own=own,
         groups=groups(file.groups, base, files, faults),
         dkim_keys=dkim_keys(file.dkim_keys, base, files, faults),
         smime_keys=smime_keys(file.smime_keys, base, files, faults),
@@ -150,14 +121,14 @@ def settings(
         dictionaries=tuple(enumerate(one.name for one in file.dictionaries)),
         scale=_scale(file),
         marks=file.scores.mark,
-        filters=_with_set(
+        filters=with_set(
             file.filter_set,
-            tuple(_filter(n, table, document, base, plugins, faults) for n, table in enumerate(file.filters)),
+            tuple(filter_use(n, table, document, base, plugins, faults) for n, table in enumerate(file.filters)),
             plugins,
             faults,
         ),
     )
-    return tree, faults + _doubts(tree.filters, plugins)
+    return tree, faults + doubts(tree.filters, plugins)
 
 
 def _endpoint(text: str) -> str | None:
@@ -295,106 +266,3 @@ def _route(number: int, table: schema.RouteTable, document: Document) -> model.R
         recipient=AddressList(table.recipient),
         backend=table.backend,
     )
-
-
-def _filter(
-    number: int,
-    table: schema.FilterTable,
-    document: Document,
-    base: Path,
-    plugins: Plugins,
-    faults: list[Fault],
-) -> model.FilterUse:
-    where = ("filters", number)
-    factory = plugins.factories.get(table.use)
-    options: object = None
-    if factory is None:
-        faults.append(_unknown_filter(table.use, where, plugins))
-    else:
-        options, wrong = _options(factory, table.options, (*where, "options"), base)
-        faults += [attrs.evolve(fault, keys=("use",)) for fault in wrong]
-        if table.roles and not factory.roles.issuperset(table.roles):
-            faults.append(
-                Fault(
-                    (*where, "roles"),
-                    f"the filter {quoted(table.use)} is not made for all of these",
-                    "its roles are " + ", ".join(sorted(factory.roles)),
-                    keys=("use",),
-                )
-            )
-    return model.FilterUse(
-        number=number + 1,
-        line=document.place(where)[0],
-        use=table.use,
-        name=table.name or table.use,
-        roles=frozenset(table.roles) if table.roles is not None else None,
-        mode=table.mode,
-        on_error=table.on_error,
-        options=options,
-        slots=table.slots,
-    )
-
-
-def _doubts(uses: Iterable[model.FilterUse], plugins: Plugins) -> list[Fault]:
-    """What the options of filters say of themselves and of the chain (`filters.base.Options.doubts`)."""
-    # Whoever breaks the contract is told of it when the filter is built.
-    known = {
-        use.name: getattr(plugins.factories[use.use], "category", "policy")
-        for use in uses
-        if use.use in plugins.factories
-    }
-    found: list[Fault] = []
-    for use in uses:
-        doubts = getattr(use.options, "doubts", None)
-        if use.number and doubts is not None:
-            found += [
-                attrs.evolve(fault, where=("filters", use.number - 1, "options", *fault.where), keys=("use",))
-                for fault in doubts(known)
-            ]
-    return found
-
-
-def _with_set(
-    filter_set: str, given: tuple[model.FilterUse, ...], plugins: Plugins, faults: list[Fault]
-) -> tuple[model.FilterUse, ...]:
-    """The filters of the set, those of the file in the places of theirs or behind them."""
-    if filter_set == "none":
-        return given
-    by_name = {use.name: use for use in given}
-    uses = []
-    for name, mode in DEFAULT_SET:
-        factory = plugins.factories.get(name)
-        if name in by_name:
-            uses.append(by_name[name])
-        elif factory is None:
-            faults.append(attrs.evolve(_unknown_filter(name, (), plugins), where=("filter_set",), keys=("filters",)))
-        else:
-            options = factory.options() if factory.options is not None else None
-            uses.append(model.FilterUse(0, 0, name, mode=mode, options=options))
-    return (*uses, *(use for use in given if use not in uses))
-
-
-def _unknown_filter(use: str, where: Where, plugins: Plugins) -> Fault:
-    hint = one_of(use, sorted(plugins.factories), "no filters were found")
-    if plugins.failed:
-        failed = "; ".join(f"{module}: {reason}" for module, reason in sorted(plugins.failed.items()))
-        hint += f"; could not be imported: {failed}"
-    elif plugins.factories and not hint.startswith("did you mean"):
-        hint += "; a plugin of yours is found where its package is installed beside the gateway (docs/plugins.md)"
-    return Fault((*where, "use"), f"no filter {quoted(use)}", hint, keys=())
-
-
-def _options(
-    factory: FilterFactory, raw: dict[str, Any], where: Where, base: Path
-) -> tuple[BaseModel | None, list[Fault]]:
-    options = factory.options
-    if options is None:
-        names = [str(name) for name in raw]
-        return None, [Fault((*where, name), "unknown key", "this filter has no options", is_key=True) for name in names]
-    # Unknown keys are errors everywhere, also where a plugin's author did not think of it; "allow" is meant.
-    extra: Literal["forbid"] | None = None if options.model_config.get("extra") == "allow" else "forbid"
-    try:
-        # A plugin resolves relative paths with the context, as we do: against the folder of the file.
-        return options.model_validate(raw, extra=extra, context={"base": base}), []
-    except ValidationError as error:
-        return None, faults_of(error, options, raw, where)

@@ -23,6 +23,7 @@ from smtpgate.rules.searching import (
     VALIDATORS,
     Detector,
     Dictionary,
+    Own,
     Search,
     search_of,
     why_no_pattern,
@@ -137,6 +138,17 @@ def dictionaries(
     return tuple(made)
 
 
+def own(
+    detecting: list[DetectorTable],
+    listing: list[DictionaryTable],
+    base: Path,
+    files: Mapping[Path, ReadFile],
+    faults: list[Fault],
+) -> Own:
+    """All of the configuration's own."""
+    return Own(detectors(detecting, faults), dictionaries(listing, base, files, faults))
+
+
 def _known(name: str, there: Sequence[str]) -> str:
     """A hint for a name that is not known; all detectors would be too many."""
     if len(there) <= _LISTED:
@@ -181,8 +193,7 @@ def _terms_of(file: ReadFile, where: Where, faults: list[Fault]) -> dict[str, fl
 
 def search(
     rules: Iterable[Rule],
-    own: tuple[Detector, ...],
-    lists: tuple[Dictionary, ...],
+    own: Own,
     limits: Mapping[str, Any],
     names: Iterable[str],
     faults: list[Fault],
@@ -210,4 +221,4 @@ def search(
                     )
             if one.mode != "off":
                 asked.append(part)
-    return search_of(asked, own, lists, limits)
+    return search_of(asked, own.detectors, own.dictionaries, limits)

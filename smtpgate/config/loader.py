@@ -22,12 +22,13 @@ from types import MappingProxyType
 import attrs
 
 from smtpgate.config import build, checks
-from smtpgate.config.build import FilterFactory, Plugins
+from smtpgate.config.build_filters import FilterFactory, Plugins
 from smtpgate.config.model import Settings
 from smtpgate.config.position import BadSyntax, Document, read
 from smtpgate.config.problem import ConfigErrors, Fault, Problem, dotted, in_order
 from smtpgate.config.surroundings import Folder, ReadFile, Surroundings
 from smtpgate.config.validation import validate
+from smtpgate.rules.searching import NO_OWN, Own
 
 __all__ = ["ConfigErrors", "Problem", "load", "loads"]
 
@@ -65,15 +66,19 @@ def loads(
     path: Path | str | None = None,
     factories: Mapping[str, FilterFactory] = _NONE,  # type: ignore[assignment]
     failed_plugins: Mapping[str, str] = _NONE,  # type: ignore[assignment]
+    beside: Own = NO_OWN,
 ) -> Settings:
-    """The settings in a text. `path` is where it belongs: relative paths start at its folder."""
+    """The settings in a text. `path` is where it belongs: relative paths start at its folder.
+
+    :param beside: detectors and dictionaries that rules may name besides those of the text
+    """
     shown = str(path) if path is not None else "<text>"
     try:
         document = read(text)
     except BadSyntax as error:
         raise ConfigErrors([Problem(shown, error.line, error.column, "", error.reason, error.hint)]) from None
     place = Path(path).absolute() if path is not None else None
-    settings, faults = _judge(document, place, Plugins(factories, failed_plugins))
+    settings, faults = _judge(document, place, Plugins(factories, failed_plugins), beside)
     problems = in_order(_problem(fault, document, shown) for fault in faults)
     if settings is None or any(problem.is_error for problem in problems):
         raise ConfigErrors(problems)
@@ -85,13 +90,15 @@ def loads(
     )
 
 
-def _judge(document: Document, place: Path | None, plugins: Plugins) -> tuple[Settings | None, Iterable[Fault]]:
+def _judge(
+    document: Document, place: Path | None, plugins: Plugins, beside: Own = NO_OWN
+) -> tuple[Settings | None, Iterable[Fault]]:
     validated = validate(document.tree)
     if validated.file is None:
         return None, validated.faults
     base = place.parent if place is not None else Path.cwd()
     files = {path: _read_file(path) for path in build.paths_in(validated.file, base)}
-    settings, built = build.settings(validated.file, document, base, socket.gethostname(), files, plugins)
+    settings, built = build.settings(validated.file, document, base, socket.gethostname(), files, plugins, beside)
     folder, log = _look_at_folder(settings.state_dir), _look_at_log(settings.log.file)
     around = Surroundings(
         datetime.now(UTC), files, folder, log, place, _look_at_certificates(settings.smime_certificates)

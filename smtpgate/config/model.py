@@ -35,7 +35,7 @@ from smtpgate.config.patterns import (
 )
 from smtpgate.config.problem import Problem
 from smtpgate.policy.verdict import NO_SCALE, Scale
-from smtpgate.rules.searching import NO_SEARCH, Search
+from smtpgate.rules.searching import NO_OWN, NO_SEARCH, Own, Search
 
 Role = Literal["mx", "submission"]
 Protocol = Literal["smtp", "lmtp"]
@@ -326,9 +326,9 @@ def _read_only(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
 class Settings:
     """Everything that the operator said, checked, with the warnings that did not stop it.
 
-    `rules` has those of packs behind those of the file; `search` is what they search for. Of the file's own detectors
-    and dictionaries place and name are told. Listeners and backends are in the order of the file. `digest` is the
-    SHA-256 of the file's text.
+    `rules` has those of packs behind those of the file; `search` is what they search for. `own` has the file's own
+    detectors and dictionaries; of these place and name are told too. Listeners and backends are in the order of the
+    file. `digest` is the SHA-256 of the file's text.
     """
 
     hostname: str
@@ -359,6 +359,7 @@ class Settings:
     rules: tuple[Rule, ...] = ()
     tls_policies: tuple[TLSPolicy, ...] = ()
     search: Search = NO_SEARCH
+    own: Own = NO_OWN
     groups: Groups = attrs.field(factory=Groups)
     dkim_keys: tuple[DKIMKey, ...] = ()
     smime_keys: tuple[SMIMEKey, ...] = ()

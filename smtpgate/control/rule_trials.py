@@ -55,7 +55,8 @@ class Envelope:
 
 
 def settings_of(text: str, at_work: Settings) -> Settings:
-    """The settings of a text of TOML with rules, beside what those at work have for rules to name.
+    """The settings of a text of TOML with rules, beside what those at work have for rules to name:
+    listeners, backends, groups, classes, detectors and dictionaries.
 
     Raises ConfigErrors for what is wrong in it, with its place, and Invalid for what is not a rule.
     """
@@ -73,12 +74,14 @@ def settings_of(text: str, at_work: Settings) -> Settings:
     before = _before(at_work)
     lines = before.count("\n")
     try:
-        settings = loads(before + text, "/nowhere/rules.toml")
+        settings = loads(before + text, "/nowhere/rules.toml", beside=at_work.own)
     except ConfigErrors as errors:
         moved = [attrs.evolve(one, line=max(one.line - lines, 1)) for one in errors.problems if one.is_error]
         raise ConfigErrors(moved) from None
     if not settings.rules:
         raise Invalid("give at least one table [[rules]]")
+    if settings.search.is_too_large:
+        raise Invalid("the dictionaries that these rules ask for are too large together; ask for fewer")
     if len(settings.rules) > RULES:
         raise Invalid(f"{len(settings.rules)} rules are too many at once; {RULES} are the most")
     return settings
@@ -130,7 +133,7 @@ class RuleTrials:
         Raises ConfigErrors for a text that is wrong, Invalid, and Refused while another trial runs.
         """
         transaction = self._would_be(envelope)
-        return await self._alone(lambda: self._of_octets(wired(octets), transaction, text))
+        return await self._alone(lambda: self._of_octets(octets, transaction, text))
 
     async def held(self, id: str, text: str = "") -> list[Said]:
         """What they say of a held message, as it came. Raises Unknown too."""
@@ -163,6 +166,7 @@ class RuleTrials:
 
     async def _of_octets(self, octets: bytes, transaction: Transaction, text: str) -> list[Said]:
         trial = await self._trial(text)
+        octets = await self._engine.in_thread(wired, octets)
         # It has no name, so nothing is left of it.
         file = await self._engine.in_thread(_filed, octets)
         content = Filed(file, len(octets), "", self._engine.in_thread)

@@ -58,8 +58,12 @@ def plain_letters(word: str) -> str:
 @lru_cache(8192)
 def skeleton(text: str) -> str:
     """What a text looks like: case, accents, alphabets and look-alike pairs undone."""
-    plain = unicodedata.normalize("NFKD", text.lower()).translate(_table())
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter)).lower().translate(_DIGITS)
+    if text.isascii():
+        # The most are; nothing of what stands below changes them.
+        plain = text.lower().translate(_DIGITS)
+    else:
+        plain = unicodedata.normalize("NFKD", text.lower()).translate(_table())
+        plain = "".join(letter for letter in plain if not unicodedata.combining(letter)).lower().translate(_DIGITS)
     for pair, letter in _PAIRS:
         plain = plain.replace(pair, letter)
     return plain
@@ -125,7 +129,7 @@ def looks_like(host: str, targets: Iterable[str]) -> tuple[str, str] | None:
             rest = {word for word in words if skeleton(word) != skeleton(wanted)}
             if rest & AROUND or any(word.isdigit() for word in rest):
                 return target, "the name with other words"
-        if len(wanted) >= 6 and name != wanted and _is_near(looks, skeleton(wanted)):
+        if len(wanted) >= 6 and name != wanted and is_near(looks, skeleton(wanted)):
             return target, "one letter is different"
         if len(wanted) >= 5 and (
             wanted in below or target.replace(".", "-") in below or ".".join(below).endswith(target)
@@ -134,7 +138,7 @@ def looks_like(host: str, targets: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
-def _is_near(one: str, other: str) -> bool:
+def is_near(one: str, other: str) -> bool:
     """One letter changed, put in, left out, or two neighbours swapped."""
     if one == other or abs(len(one) - len(other)) > 1 or one[:1] != other[:1]:
         return False

@@ -251,8 +251,9 @@ def _recalled(
     seen.steps["data"] = [(None, Known("data", known))]
     if message["end_ms"] is None:
         return transaction, seen
-    # No rule that is judged here asks for what else a header has.
-    header = values.at_header(HeaderSection(b"")) | {"subject": values.text(message["subject"])}
+    # It is kept as it came, and rules know it decoded. No rule that is judged here asks for what else a header has.
+    subject = f"Subject: {message['subject']}\r\n\r\n".encode("utf-8", "replace")
+    header = values.at_header(HeaderSection(subject))
     seen.steps["header"] = [(None, Known("header", known | header))]
     found = [
         Finding(

@@ -51,14 +51,21 @@ class Asked:
 
 
 @attrs.frozen
-class _Token:
+class Token:
+    """A word, a sign or a text in quotes, and where it begins, from 0."""
+
     text: str
     at: int
 
 
+def tokens_of(text: str) -> list[Token]:
+    """A condition that compiles, in pieces, comments left out."""
+    return [Token(one[0], one.start()) for one in _TOKEN.finditer(text) if not one[0].startswith("//")]
+
+
 def asked(text: str) -> Asked:
     """What a condition that compiles asks for; nothing where it does not speak of matches."""
-    tokens = [_Token(one[0], one.start()) for one in _TOKEN.finditer(text) if not one[0].startswith("//")]
+    tokens = tokens_of(text)
     result = Asked()
     for place, token in enumerate(tokens):
         if token.text == _FACT and (place == 0 or tokens[place - 1].text != "."):
@@ -68,7 +75,7 @@ def asked(text: str) -> Asked:
 
 def grouped(text: str) -> tuple[Name, ...]:
     """The groups that a condition that compiles names: `'board' in sender_groups`, or by a test of what is in it."""
-    tokens = [_Token(one[0], one.start()) for one in _TOKEN.finditer(text) if not one[0].startswith("//")]
+    tokens = tokens_of(text)
     found: list[Name] = []
     for place, token in enumerate(tokens):
         if token.text not in GROUPED or place and tokens[place - 1].text == ".":
@@ -76,39 +83,39 @@ def grouped(text: str) -> tuple[Name, ...]:
         before, behind = tokens[max(place - 2, 0) : place], tokens[place + 1 : place + 6]
         words = [one.text for one in behind]
         if len(before) == 2 and before[1].text == "in":
-            found += [_name(token.text, before[0], text)] if _is_plain(before[0].text) else []
+            found += [_name(token.text, before[0], text)] if is_plain(before[0].text) else []
         elif words[:1] == ["."] and words[1] in _TESTS and words[2:3] == ["("] and words[4:] == [","]:
             inner = tokens[place + 1 :]
-            inner = inner[5 : _end(inner, 2)]
+            inner = inner[5 : end_of(inner, 2)]
             for at in range(len(inner) - 2):
                 three = [one.text for one in inner[at : at + 3]]
-                if three[0] == words[3] and three[1] in ("==", "!=") and _is_plain(three[2]):
+                if three[0] == words[3] and three[1] in ("==", "!=") and is_plain(three[2]):
                     found.append(_name(token.text, inner[at + 2], text))
     return tuple(found)
 
 
-def _name(kind: str, token: _Token, text: str) -> Name:
+def _name(kind: str, token: Token, text: str) -> Name:
     line = text.count("\n", 0, token.at) + 1
     return Name(kind, token.text[1:-1], line, token.at - text.rfind("\n", 0, token.at))
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Whether it is a text in quotes that stands for itself."""
     return text[0] in "'\"" and "\\" not in text and text[:3] not in ("'''", '"""')
 
 
-def _of_test(tokens: Sequence[_Token], text: str) -> Asked:
+def _of_test(tokens: Sequence[Token], text: str) -> Asked:
     words = [one.text for one in tokens[:5]]
     if len(words) < 5 or words[0] != "." or words[1] not in _SOME or words[2] != "(" or words[4] != ",":
         return Asked(is_all=True)
-    end = _end(tokens, 2)
+    end = end_of(tokens, 2)
     found = _bound(tokens[5:end], words[3])
     if found is None:
         return Asked(is_all=True)
     return Asked(tuple(_name(kind, token, text) for kind, token in found))
 
 
-def _end(tokens: Sequence[_Token], start: int) -> int:
+def end_of(tokens: Sequence[Token], start: int) -> int:
     """The place of the bracket that closes the one at `start`."""
     depth = 0
     for place in range(start, len(tokens)):
@@ -118,12 +125,12 @@ def _end(tokens: Sequence[_Token], start: int) -> int:
     return len(tokens)
 
 
-def _split(tokens: Sequence[_Token], by: str) -> list[Sequence[_Token]]:
-    pieces: list[Sequence[_Token]] = []
+def _split(tokens: Sequence[Token], by: str) -> list[Sequence[Token]]:
+    pieces: list[Sequence[Token]] = []
     first = place = 0
     while place < len(tokens):
         if tokens[place].text in ("(", "[", "{"):
-            place = _end(tokens, place)
+            place = end_of(tokens, place)
         elif tokens[place].text == by:
             pieces.append(tokens[first:place])
             first = place + 1
@@ -131,7 +138,7 @@ def _split(tokens: Sequence[_Token], by: str) -> list[Sequence[_Token]]:
     return [*pieces, tokens[first:]]
 
 
-def _bound(tokens: Sequence[_Token], variable: str) -> list[tuple[str, _Token]] | None:
+def _bound(tokens: Sequence[Token], variable: str) -> list[tuple[str, Token]] | None:
     """The texts of which one must be the detector's or group's; None where there are none."""
     if len(_split(tokens, "?")) > 1:
         return None
@@ -142,12 +149,12 @@ def _bound(tokens: Sequence[_Token], variable: str) -> list[tuple[str, _Token]] 
     parts = _split(tokens, "&&")
     if len(parts) > 1:
         return next((found for part in parts if (found := _bound(part, variable)) is not None), None)
-    if tokens and tokens[0].text == "(" and _end(tokens, 0) == len(tokens) - 1:
+    if tokens and tokens[0].text == "(" and end_of(tokens, 0) == len(tokens) - 1:
         return _bound(tokens[1:-1], variable)
     return _comparison(tokens, variable)
 
 
-def _comparison(tokens: Sequence[_Token], variable: str) -> list[tuple[str, _Token]] | None:
+def _comparison(tokens: Sequence[Token], variable: str) -> list[tuple[str, Token]] | None:
     words = [one.text for one in tokens]
     if len(words) == 5 and words[1] == "==":
         tokens, words = [*tokens[2:], *tokens[1:2], tokens[0]], [*words[2:], words[1], words[0]]
@@ -159,4 +166,4 @@ def _comparison(tokens: Sequence[_Token], variable: str) -> list[tuple[str, _Tok
         texts = [one for one in tokens[5:-1] if one.text != ","]
     else:
         return None
-    return [(words[2], one) for one in texts] if all(_is_plain(one.text) for one in texts) else None
+    return [(words[2], one) for one in texts] if all(is_plain(one.text) for one in texts) else None

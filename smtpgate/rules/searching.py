@@ -80,8 +80,37 @@ class Search:
         """What a child is told, but for `own`."""
         return {"names": list(self.names), "digest": self.digest, "limits": dict(self.limits)}
 
+    @property
+    def is_too_large(self) -> bool:
+        """Whether no child would take `own`: those of two texts may be searched for together."""
+        return len(json.dumps(self.own)) > OWN_OCTETS * 3 // 2
+
 
 NO_SEARCH: Final = Search()
+
+
+@attrs.frozen(eq=False)
+class Own:
+    """Detectors and dictionaries that a configuration defines, whether a rule asks for them or not."""
+
+    detectors: tuple[Detector, ...] = attrs.field(default=(), repr=False)
+    dictionaries: tuple[Dictionary, ...] = attrs.field(default=(), repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all of them."""
+        return (*(one.name for one in self.detectors), *(one.name for one in self.dictionaries))
+
+    def beside(self, other: Own) -> Own:
+        """These, and those of another whose names none of these has."""
+        names = frozenset(self.names)
+        return Own(
+            (*self.detectors, *(one for one in other.detectors if one.name not in names)),
+            (*self.dictionaries, *(one for one in other.dictionaries if one.name not in names)),
+        )
+
+
+NO_OWN: Final = Own()
 
 
 def search_of(
