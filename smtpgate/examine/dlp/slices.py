@@ -7,12 +7,14 @@ slice, in octets that are letters one for one.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from smtpgate.examine.dlp.alone import ALNUM, borders, word_from
 from smtpgate.examine.dlp.checks import IBAN_LENGTHS, OF_DIGITS, iban
 from smtpgate.examine.dlp.detector import LEVELS, Detector
 from smtpgate.examine.dlp.fold import octets_of
@@ -34,8 +36,9 @@ _CLASS: Final = bytes(
     57 if 48 <= one <= 57 else 65 if 65 <= one <= 90 or 97 <= one <= 122 else one for one in range(256)
 )
 _SEPARATORS: Final = bytes(one for one in range(256) if not chr(one).isascii() or not chr(one).isalnum())
-_ALNUM: Final = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_JOINS: Final = frozenset(b".-/+")
+_GROUP: Final = re.compile(rb"[9A]+")
+#: Detectors whose pattern takes along what may be another of them.
+_GREEDY: Final = frozenset({"iban", "eu-vat"})
 _DELIMITERS: Final = ("\t", ";", "|", ",")
 
 
@@ -73,6 +76,8 @@ class Slice:
         self._last = min(last, len(text))
         self._octets = octets_of(text)
         self._folded = self._octets.lower()
+        #: An underscore is a letter to RE2, and none to those who write numbers.
+        self._parted = self._octets.replace(b"_", b"\x7f")
         self._classes = self._octets.translate(_CLASS)
         self._head = head
         #: Values of candidates with what their checks said.
@@ -97,7 +102,9 @@ class Slice:
         if shape is None:
             return
         rows: dict[bytes, list[tuple[Wanted, int]]] = {}
-        for found in shape.finditer(self._octets, self._first):
+        octets = self._parted
+        forms = shape.finditer(octets, self._first)
+        while (found := next(forms, None)) is not None:
             start, end = found.span()
             if start >= self._last:
                 return
@@ -106,6 +113,10 @@ class Slice:
             made = self._of_row(row, start, end) if row else []
             if not made and not mask.isalnum():
                 made = self._inside(mask, start, rows, tally)
+                group = _GROUP.match(mask)
+                if group is not None and not tally.cut:
+                    # What it took along may be the beginning of another.
+                    forms = shape.finditer(octets, max((one.end for one in made), default=start + group.end()))
             yield from made
 
     def _row(self, mask: bytes, rows: dict[bytes, list[tuple[Wanted, int]]], tally: Tally) -> list[tuple[Wanted, int]]:
@@ -139,10 +150,28 @@ class Slice:
             if len(self._held) < _REMEMBERED:
                 self._held[shown] = held
         value, holding = held
-        if not holding or not self._stands_alone(start, end):
+        sides = borders(self._octets, start, end) if holding else None
+        if sides is None:
             return []
+        if sides != (-1, -1):
+            holding = [(one, level) for one, level in holding if self._is_listed(one, *sides)]
         made = (Found(start, end, one, *self._level(one, start, end, level), value) for one, level in holding)
         return [one for one in made if one.level >= 0]
+
+    def _is_listed(self, one: Wanted, before: int, behind: int) -> bool:
+        """Whether others of the same kind stand there, each beyond what joins them; -1 for where there is nothing."""
+        lengths = {len(mask) for mask in one.detector.forms}
+        return (before < 0 or any(self._is_one(one, before - length, before) for length in lengths)) and (
+            behind < 0 or any(self._is_one(one, behind, behind + length) for length in lengths)
+        )
+
+    def _is_one(self, one: Wanted, start: int, end: int) -> bool:
+        octets = self._octets
+        if start < 0 or start and octets[start - 1] in ALNUM or end < len(octets) and octets[end] in ALNUM:
+            return False
+        if all(one is not other for other, _ in self._s.masks.get(self._classes[start:end], ())):
+            return False
+        return one.check(octets[start:end].translate(None, _SEPARATORS).decode("ascii").upper())
 
     def _tokens(self, tally: Tally) -> Iterator[Found]:
         searcher = self._s
@@ -158,12 +187,18 @@ class Slice:
         for one, pattern in self._s.patterns:
             if not one.detector.level and one.number not in self._present:
                 continue
-            for found in pattern.finditer(self._octets, self._first):
+            is_greedy = one.detector.name in _GREEDY
+            octets = self._parted if is_greedy else self._octets
+            places = pattern.finditer(octets, self._first)
+            while (found := next(places, None)) is not None:
                 start, end = found.span()
                 if start >= self._last or not tally.look(one.detector.name, PATTERNS):
                     break
                 made = [*self._pattern(one, start, end, tally)]
-                if not made and (inner := pattern.search(self._octets, start + 2, end)) is not None:
+                if is_greedy:
+                    stop = made[0].end if made else start + 2
+                    places = pattern.finditer(octets, stop) if stop < end else places
+                elif not made and (inner := pattern.search(self._octets, start + 2, end)) is not None:
                     # What was none may hold another that begins later in it.
                     start, end = inner.span()
                     made = [*self._pattern(one, start, end, tally)]
@@ -223,20 +258,20 @@ class Slice:
         first = max(0, start - _LABEL)
         # What is before on its line and in its sentence.
         label = max(folded.rfind(b"\n", first, start) + 1, folded.rfind(b". ", first, start) + 1, first)
-        label = _word(folded, label)
+        label = word_from(folded, label)
         is_doubted = against is not None and against.search(folded, label, start) is not None
         cell = self._cell(start)
         if evidence is not None:
             if evidence.search(folded, label, start) is not None or cell and evidence.search(cell) is not None:
                 return max(level, one.near), 0
             for far, reach in ((1, _CLOSE), (2, one.detector.window)):
-                from_, to = _word(folded, max(0, start - reach)), min(len(folded), end + reach)
+                from_, to = word_from(folded, max(0, start - reach)), min(len(folded), end + reach)
                 if reach <= one.detector.window and evidence.search(folded, from_, to) is not None:
                     return max(level, one.near) - is_doubted, far
         if not is_doubted and against is not None:
             is_doubted = cell != b"" and against.search(cell) is not None
             if not is_doubted:
-                is_doubted = against.search(folded, _word(folded, max(0, start - _CLOSE)), start) is not None
+                is_doubted = against.search(folded, word_from(folded, max(0, start - _CLOSE)), start) is not None
         return level - (is_doubted or bool(one.detector.forms) and self._is_in_address(start)), 3
 
     def _cell(self, start: int) -> bytes:
@@ -254,60 +289,6 @@ class Slice:
         """In a URL, where numbers name pages."""
         before = self._octets[max(0, start - 200) : start]
         return before.rfind(b"://") > max(before.rfind(b" "), before.rfind(b"\n"), before.rfind(b"\t"))
-
-    def _stands_alone(self, start: int, end: int) -> bool:
-        """Whether it is no piece of something longer: of a number, a date, a version, an identifier with dashes."""
-        octets, size = self._octets, len(self._octets)
-        if start and octets[start - 1] in b"$":
-            return False
-        if start > 1 and octets[start - 1] in _JOINS:
-            if _has_digit(octets[_back(octets, start - 1) : start - 1]):
-                return False
-        if end + 1 < size and octets[end] in _JOINS and octets[end] != 43:
-            behind = octets[end + 1 : _ahead(octets, end + 1)]
-            # A date of expiry is written behind a stroke, and the end of a sentence behind a point.
-            if _has_digit(behind) and not (octets[end] == 47 and len(behind) <= 4 and end - start > 14):
-                return False
-        shown = octets[start:end]
-        if b" " in shown:
-            groups = shown.split(b" ")
-            if start and octets[start - 1] == 32:
-                before = octets[_back(octets, start - 1) : start - 1]
-                if before.isdigit() and len(before) == len(groups[0]):
-                    return False
-            if end < size and octets[end] == 32:
-                behind = octets[end + 1 : _ahead(octets, end + 1)]
-                if behind.isdigit() and len(behind) == len(groups[-1]):
-                    return False
-        return True
-
-
-def _word(folded: bytes, at: int) -> int:
-    """Where the next word begins, so that no word is cut in two."""
-    if at == 0 or folded[at - 1] not in _ALNUM:
-        return at
-    end = min(at + 24, len(folded))
-    while at < end and folded[at] in _ALNUM:
-        at += 1
-    return at
-
-
-def _back(octets: bytes, end: int) -> int:
-    first = max(0, end - 24)
-    while end > first and octets[end - 1] in _ALNUM:
-        end -= 1
-    return end
-
-
-def _ahead(octets: bytes, start: int) -> int:
-    last = min(len(octets), start + 24)
-    while start < last and octets[start] in _ALNUM:
-        start += 1
-    return start
-
-
-def _has_digit(octets: bytes) -> bool:
-    return any(48 <= one <= 57 for one in octets)
 
 
 def _apart(found: Iterable[Found]) -> Iterator[Found]:
@@ -341,9 +322,9 @@ def _iban(octets: bytes, start: int, end: int) -> Iterator[tuple[int, str]]:
         return
     at, left = start, length
     while left:
-        left -= octets[at] in _ALNUM
+        left -= octets[at] in ALNUM
         at += 1
-    if at == len(octets) or octets[at] not in _ALNUM:
+    if at == len(octets) or octets[at] not in ALNUM:
         yield at, value
 
 
