@@ -29,6 +29,11 @@ from smtpgate.examine.dlp.wanted import PATTERN_OCTETS, Wanted, compiled, eviden
 SLICE: Final = 1 << 18
 _BLANKS: Final = re.compile(r"[ \u00a0]{2,8}")
 _GROUP: Final = re.compile(rb"[0-9A-Za-z]+")
+#: A line end in the middle of groups: behind a short group or a dash, before a short group.
+_WRAP: Final = re.compile(r"\n(?<=[0-9 -]\n)(?:> ?){0,9}(?=[0-9]{1,6}(?![0-9A-Za-z]))")
+_WRAPPED: Final = re.compile(r"(?:[ \u00a0:(][0-9A-Z]{2,6}|(?P<dash>[0-9]-)) ?\Z")
+#: Letters of a line that a program broke: most break at 72 to 78, and a word earlier.
+_FULL: Final = range(50, 1000)
 #: Forms whose inner ones are remembered.
 _INNER: Final = 5000
 _MASK: Final = {"9": "[0-9]", "A": "[A-Za-z]", "X": "[0-9A-Za-z]"}
@@ -92,13 +97,27 @@ class Searcher:
 
     def search(self, text: str, path: str, tally: Tally) -> None:
         """All of a text."""
-        text = _BLANKS.sub(" ", visible(text))
+        text = _BLANKS.sub(" ", _unwrapped(visible(text)))
         head = Head(text)
         for begin in range(0, len(text), SLICE):
             first = max(0, begin - MARGIN)
             piece = text[first : begin + SLICE + MARGIN]
             one = Slice(self, piece, begin - first, begin - first + SLICE, head)
             tally.take(one.found(tally), path)
+
+
+def _unwrapped(text: str) -> str:
+    """Numbers that were broken over the end of a full line are whole."""
+
+    def join(found: re.Match[str]) -> str:
+        text, at = found.string, found.start()
+        line = text.rfind("\n", max(0, at - _FULL.stop), at) + 1
+        before = _WRAPPED.search(text, max(line, at - 9), at)
+        if before is None or at - line not in _FULL or line == 0 and at > _FULL.stop:
+            return found[0]
+        return "" if before["dash"] else " "
+
+    return _WRAP.sub(join, text.replace("\r\n", "\n"))
 
 
 def _shape(shapes: Iterable[str]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -30,6 +31,8 @@ MARGIN: Final = 2048
 _LABEL: Final = 32
 _CLOSE: Final = 64
 _HEAD_LETTERS: Final = 2000
+_HEAD_LINES: Final = 12
+_QUOTED: Final = re.compile(rb'"[^"]*"')
 #: Candidates of a slice whose checks are remembered.
 _REMEMBERED: Final = 10_000
 _CLASS: Final = bytes(
@@ -53,14 +56,23 @@ class Found:
 
 
 class Head:
-    """The first line of a table: the names of its columns are evidence for what stands in them."""
+    """The line of a table that names its columns: the names are evidence for what stands in them."""
 
     def __init__(self, text: str) -> None:
-        line = text[:_HEAD_LETTERS].lstrip("\r\n \ufeff").partition("\n")[0].rstrip("\r")
+        lines = [line.rstrip("\r") for line in text[:_HEAD_LETTERS].lstrip("\r\n \ufeff").split("\n")[:_HEAD_LINES]]
+        # Titles and dates stand before: a line whose cells go on in the next one is surer than the first.
+        line = next((one for one, after in pairwise(lines) if '"' not in one and _is_head(one, after)), lines[0])
         best = max(_DELIMITERS, key=line.count)
         is_table = line.count(best) >= 1 and "\n" in text and sum(one.isdigit() for one in line) < 8
         self.delimiter = best.encode() if is_table else b""
         self.cells = [octets_of(cell).lower() for cell in line.split(best)] if is_table else []
+
+
+def _is_head(line: str, after: str) -> bool:
+    best = max(_DELIMITERS, key=line.count)
+    count = line.count(best)
+    cells = _QUOTED.sub(b"", octets_of(after)).count(best.encode())
+    return count >= (2 if best == "," else 1) and cells == count and sum(map(str.isdigit, line)) < 8
 
 
 class Slice:
@@ -282,7 +294,8 @@ class Slice:
         line = self._octets.rfind(b"\n", max(0, start - MARGIN), start)
         if line < 0:
             return b""
-        place = self._octets.count(head.delimiter, line, start)
+        row = self._octets[line:start]
+        place = (_QUOTED.sub(b"", row) if b'"' in row else row).count(head.delimiter)
         return head.cells[place] if place < len(head.cells) else b""
 
     def _is_in_address(self, start: int) -> bool:
