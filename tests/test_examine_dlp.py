@@ -167,6 +167,26 @@ class SureTests(SynchronousTestCase):
         self.assertEqual(found("Your card was charged. Order 4111111111111111"), {"card": "medium"})
         self.assertEqual(found("https://shop.example/item/4111111111111111/x"), {"card": "low"})
 
+    def test_words_that_say_something_else_elsewhere(self) -> None:
+        """An abbreviation that is a word of another language is evidence at once before a number, or over a column."""
+        for text in (
+            "Das ist ein Test. Unsere Nummer lautet 123456782, bitte.", "Esto es sin duda el numero 130692544.",
+            "He said that the parcel was 7503305044089.", "I had to run the job 12531909-2",
+            "Det er kort tid til 4111111111111111", "To nie jest X2482300W", "fiscal year 2024: 501964843 units",
+            "Your ID number is in the mail. Part 039337423.", "The patient may call 943-476-5870",
+        ):  # fmt: skip
+            self.assertNotIn("high", found(text).values(), text)
+        for text, detector in (
+            ("EIN no. 911144442", "us-ein"), ("EIN: 91-1144442", "us-ein"), ("name;SIN\nx;130692544", "ca-sin"),
+            ("SIN 130692544", "ca-sin"), ("SAID: 7503305044089", "za-id"), ("PAN 4111111111111111", "card"),
+        ):  # fmt: skip
+            self.assertEqual(found(text), {detector: "high"}, text)
+
+    def test_words_beside_a_link_say_nothing_of_it(self) -> None:
+        """Numbers in addresses are pages."""
+        self.assertEqual(found("https://t.example/c/4111111111111111?u=1 your membership card"), {"card": "medium"})
+        self.assertEqual(found("https://t.example/?card=4111111111111111"), {"card": "high"})
+
     def test_columns_are_evidence(self) -> None:
         """Of a table the name of the column that something stands in, however far below."""
         rows = "".join(f"{number};Ann;4111111111111111;x\n" for number in range(200))

@@ -81,7 +81,7 @@ class Searcher:
         self.own = [
             (one, compiled(one.detector.pattern, is_text=True)) for one in self._wanted if one.detector.name in names
         ]
-        self.words = _word_set([one for one in self._wanted if one.evidence is not None])
+        self.words = _word_set([one for one in self._wanted if one.evidence is not None or one.label is not None])
 
     def inner(self, mask: bytes) -> tuple[tuple[int, int], ...]:
         """The forms that are in a longer one from a group to a group, by their places: from each group the longest
@@ -140,6 +140,6 @@ def _word_set(wanted: Sequence[Wanted]) -> Callable[[bytes], frozenset[int]]:
     options.encoding = re2.Options.Encoding.LATIN1
     words = re2.Set.SearchSet(options)
     for one in wanted:
-        words.Add(evidence_pattern(one.detector.evidence).encode("latin-1"))
+        words.Add(evidence_pattern((*one.detector.evidence, *one.detector.labels)).encode("latin-1"))
     words.Compile()
     return lambda folded: frozenset(wanted[place].number for place in words.Match(folded) or ())

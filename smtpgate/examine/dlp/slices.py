@@ -266,19 +266,27 @@ class Slice:
     def _level(self, one: Wanted, start: int, end: int, level: int) -> tuple[int, int]:
         """How sure, below 0 for nothing, and how far off the evidence is: 0 beside it to 3 for nowhere."""
         folded, against = self._folded, one.against
-        evidence = one.evidence if one.number in self._present else None
+        is_present = one.number in self._present
+        evidence = one.evidence if is_present else None
         first = max(0, start - _LABEL)
         # What is before on its line and in its sentence.
         label = max(folded.rfind(b"\n", first, start) + 1, folded.rfind(b". ", first, start) + 1, first)
         label = word_from(folded, label)
         is_doubted = against is not None and against.search(folded, label, start) is not None
         cell = self._cell(start)
+        if is_present and one.label is not None:
+            line = max(folded.rfind(b"\n", first, start) + 1, first)
+            beside = one.label.search(folded[line:start]) is not None
+            if beside or cell and one.label.search(cell.strip(b"\"' ")) is not None:
+                return max(level, one.near), 0
         if evidence is not None:
             if evidence.search(folded, label, start) is not None or cell and evidence.search(cell) is not None:
                 return max(level, one.near), 0
             for far, reach in ((1, _CLOSE), (2, one.detector.window)):
                 from_, to = word_from(folded, max(0, start - reach)), min(len(folded), end + reach)
                 if reach <= one.detector.window and evidence.search(folded, from_, to) is not None:
+                    # A word beside a link says nothing of the numbers in it.
+                    is_doubted = is_doubted or bool(one.detector.forms) and self._is_in_address(start)
                     return max(level, one.near) - is_doubted, far
         if not is_doubted and against is not None:
             is_doubted = cell != b"" and against.search(cell) is not None
