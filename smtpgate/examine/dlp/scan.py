@@ -67,6 +67,11 @@ class Searcher:
                 for concrete in product(*("9A" if part == "X" else part for part in mask)):
                     row = self.masks.setdefault("".join(concrete).encode(), [])
                     row.append((one, LEVELS.index(level) if level else -1))
+        #: The masks of each detector by its number, and how long they are.
+        self.own_masks: dict[int, dict[int, set[bytes]]] = {}
+        for octets, found in self.masks.items():
+            for one, _ in found:
+                self.own_masks.setdefault(one.number, {}).setdefault(len(octets), set()).add(octets)
         #: All forms, and those that count without evidence, for slices that have none.
         self.all_forms = _shape(shapes)
         self.sure_forms = _shape(always) if len(always) < len(shapes) else self.all_forms
@@ -84,13 +89,12 @@ class Searcher:
         self.words = _word_set([one for one in self._wanted if one.evidence is not None or one.label is not None])
 
     def inner(self, mask: bytes) -> tuple[tuple[int, int], ...]:
-        """The forms that are in a longer one from a group to a group, by their places: from each group the longest
-        first."""
+        """The forms that a longer one begins with, by their places, the longest first; what begins later in it is
+        looked for from there."""
         found = self._inner.get(mask)
         if found is None:
-            groups = [(one.start(), one.end()) for one in _GROUP.finditer(mask)]
-            spans = ((first, last) for number, (first, _) in enumerate(groups) for _, last in reversed(groups[number:]))
-            found = tuple(one for one in spans if one != (0, len(mask)) and mask[slice(*one)] in self.masks)
+            ends = [one.end() for one in _GROUP.finditer(mask)]
+            found = tuple((0, end) for end in reversed(ends[:-1]) if mask[:end] in self.masks)
             if len(self._inner) < _INNER:
                 self._inner[mask] = found
         return found

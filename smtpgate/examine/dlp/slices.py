@@ -19,7 +19,7 @@ from smtpgate.examine.dlp.alone import ALNUM, borders, word_from
 from smtpgate.examine.dlp.checks import IBAN_LENGTHS, OF_DIGITS, iban
 from smtpgate.examine.dlp.detector import LEVELS, Detector
 from smtpgate.examine.dlp.fold import octets_of
-from smtpgate.examine.dlp.tally import PATTERNS, Tally
+from smtpgate.examine.dlp.tally import LISTS, PATTERNS, Tally
 from smtpgate.examine.dlp.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Slice:
         self._head = head
         #: Values of candidates with what their checks said.
         self._held: dict[bytes, tuple[str, list[tuple[Wanted, int]]]] = {}
+        self._beside: dict[tuple[int, bool, bytes], bool] = {}
         self._present = searcher.words(self._folded)
         if head.cells:
             self._present |= searcher.words(b"\n".join(head.cells))
@@ -118,11 +119,11 @@ class Slice:
         forms = shape.finditer(octets, self._first)
         while (found := next(forms, None)) is not None:
             start, end = found.span()
-            if start >= self._last:
+            if start >= self._last or "numbers" in tally.cut:
                 return
             mask = self._classes[start:end]
             row = self._row(mask, rows, tally)
-            made = self._of_row(row, start, end) if row else []
+            made = self._of_row(row, start, end, tally) if row else []
             if not made and not mask.isalnum():
                 made = self._inside(mask, start, rows, tally)
                 group = _GROUP.match(mask)
@@ -148,12 +149,12 @@ class Slice:
         """What is in groups that together are nothing: shorter forms, from each group on."""
         for first, last in self._s.inner(mask):
             row = self._row(mask[first:last], rows, tally)
-            made = self._of_row(row, start + first, start + last) if row else []
+            made = self._of_row(row, start + first, start + last, tally) if row else []
             if made:
                 return made
         return []
 
-    def _of_row(self, row: Sequence[tuple[Wanted, int]], start: int, end: int) -> list[Found]:
+    def _of_row(self, row: Sequence[tuple[Wanted, int]], start: int, end: int, tally: Tally) -> list[Found]:
         shown = self._octets[start:end]
         held = self._held.get(shown)
         if held is None:
@@ -166,24 +167,36 @@ class Slice:
         if sides is None:
             return []
         if sides != (-1, -1):
-            holding = [(one, level) for one, level in holding if self._is_listed(one, *sides)]
+            holding = [(one, level) for one, level in holding if self._is_listed(one, *sides, tally)]
         made = (Found(start, end, one, *self._level(one, start, end, level), value) for one, level in holding)
         return [one for one in made if one.level >= 0]
 
-    def _is_listed(self, one: Wanted, before: int, behind: int) -> bool:
+    def _is_listed(self, one: Wanted, before: int, behind: int, tally: Tally) -> bool:
         """Whether others of the same kind stand there, each beyond what joins them; -1 for where there is nothing."""
-        lengths = {len(mask) for mask in one.detector.forms}
-        return (before < 0 or any(self._is_one(one, before - length, before) for length in lengths)) and (
-            behind < 0 or any(self._is_one(one, behind, behind + length) for length in lengths)
+        if not tally.look("lists", LISTS):
+            return False
+        return (before < 0 or self._is_beside(one, before, is_before=True)) and (
+            behind < 0 or self._is_beside(one, behind, is_before=False)
         )
 
-    def _is_one(self, one: Wanted, start: int, end: int) -> bool:
-        octets = self._octets
-        if start < 0 or start and octets[start - 1] in ALNUM or end < len(octets) and octets[end] in ALNUM:
-            return False
-        if all(one is not other for other, _ in self._s.masks.get(self._classes[start:end], ())):
-            return False
-        return one.check(octets[start:end].translate(None, _SEPARATORS).decode("ascii").upper())
+    def _is_beside(self, one: Wanted, at: int, *, is_before: bool) -> bool:
+        octets, size = self._octets, len(self._octets)
+        key = one.number, is_before, octets[max(0, at - _LABEL) : at] if is_before else octets[at : at + _LABEL]
+        found = self._beside.get(key)
+        if found is None:
+            found = False
+            for length, masks in self._s.own_masks[one.number].items():
+                start, end = (at - length, at) if is_before else (at, at + length)
+                if start < 0 or self._classes[start:end] not in masks:
+                    continue
+                if start and octets[start - 1] in ALNUM or end < size and octets[end] in ALNUM:
+                    continue
+                if one.check(octets[start:end].translate(None, _SEPARATORS).decode("ascii").upper()):
+                    found = True
+                    break
+            if len(self._beside) < _REMEMBERED:
+                self._beside[key] = found
+        return found
 
     def _tokens(self, tally: Tally) -> Iterator[Found]:
         searcher = self._s
