@@ -71,7 +71,7 @@ WORLD: Final = (
     ),
     Detector(
         "in-aadhaar", "identity", "Indian identity number (Aadhaar)", "IN",
-        {"9999 9999 9999": "low", "9999-9999-9999": "low", "999999999999": ""}, check="in_.aadhaar", weight=3,
+        {"9999 9999 9999": "low", "9999-9999-9999": "low", "999999999999": ""}, check="aadhaar", weight=3,
         evidence=words("aadhaar|aadhar|adhar|uidai|uid no|आधार"), against=NOT_MONEY,
         good=("Aadhaar 2341 2341 2346",), bad=("Aadhaar 2341 2341 2347",),
     ),
