@@ -177,7 +177,8 @@ class SureTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertNotIn("high", found(text).values(), text)
         for text, detector in (
-            ("EIN no. 911144442", "us-ein"), ("EIN: 91-1144442", "us-ein"), ("name;SIN\nx;130692544", "ca-sin"),
+            ("EIN no. 911144442", "us-ein"), ("EIN: 91-1144442", "us-ein"), ("SIN:\n    130692544", "ca-sin"),
+            ("name;SIN\nx;130692544", "ca-sin"),
             ("SIN 130692544", "ca-sin"), ("SAID: 7503305044089", "za-id"), ("PAN 4111111111111111", "card"),
         ):  # fmt: skip
             self.assertEqual(found(text), {detector: "high"}, text)

@@ -288,8 +288,8 @@ class Slice:
         is_doubted = against is not None and against.search(folded, label, start) is not None
         cell = self._cell(start)
         if is_present and one.label is not None:
-            line = max(folded.rfind(b"\n", first, start) + 1, first)
-            beside = one.label.search(folded[line:start]) is not None
+            # On the line before too, as over a field of a form.
+            beside = one.label.search(folded[word_from(folded, first) : start]) is not None
             if beside or cell and one.label.search(cell.strip(b"\"' ")) is not None:
                 return max(level, one.near), 0
         if evidence is not None:
