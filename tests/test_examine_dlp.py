@@ -79,11 +79,38 @@ class FormTests(SynchronousTestCase):
             "order 77004111111111111111882319 shipped", "4111 1111 1111 1112", "4111 1111 1111 1111 1111 1111",
             "4111111111111111a", "x4111111111111111", "41 11 11 11 11 11 11 11", "0000000000000000",
             "1.4111111111111111",
-            "550e8400-e29b-41d4-a716-446655440000", "d41d8cd98f00b204e9800998ecf8427e", "_4111111111111111",
+            "550e8400-e29b-41d4-a716-446655440000", "d41d8cd98f00b204e9800998ecf8427e", "12_4111111111111111",
             "Send it to 12345-6789.\nInvoice 100234567 paid, build 202409158.", "536-90-43991", "1536-90-4399",
             "536-90 4399", "10.0.19041.1234", "2024-05-17T12:45:01.123456789Z", "52.520008,13.404954",
         ):  # fmt: skip
             self.assertEqual(found(text), {}, text)
+
+    def test_lists_are_found_whole(self) -> None:
+        """Whatever divides them: a list of a kind is no longer number of another kind."""
+        for values, detector in (
+            (("4111 1111 1111 1111", "5555 5555 5555 4444", "4012 8888 8888 1881"), "card"),
+            (("4111111111111111", "5555555555554444", "4012888888881881"), "card"),
+            (("3782 822463 10005", "4111 1111 1111 1111", "3714 496353 98431"), "card"),
+            (("DE89 3704 0044 0532 0130 00", "GB82 WEST 1234 5698 7654 32", "NL91 ABNA 0417 1643 00"), "iban"),
+            (("DE89370400440532013000", "GB82WEST12345698765432", "NL91ABNA0417164300"), "iban"),
+            (("123 456 782", "130 692 544"), "ca-sin"),
+            (("85.07.30-033 28", "93.05.18-223 61"), "be-nn"),
+            (("536-90-4399", "219-09-9998", "457-55-5463"), "us-ssn"),
+        ):
+            word = CATALOGUE[detector].evidence[0]
+            for sign in (" ", "  ", "\u00a0", "/", " / ", "+", "_", ",", ", ", ";", "\t", "|", "\r\n", " and "):
+                text = f"{word}: {sign.join(values)}"
+                (match, *_) = [one for one in matches(text) if one["detector"] == detector]
+                self.assertEqual((match["distinct"], match["confidence"]), (len(values), "high"), text)
+
+    def test_of_many_groups_those_that_hold_are_found(self) -> None:
+        """Digits before a number hide it only where they could be of it; a date behind a stroke belongs to none."""
+        for text in (
+            "card 12 4111 1111 1111 1111", "4711/08 card 4111 1111 1111 1111", "card 4111 1111 1111 1111 12 34",
+            "card_4111111111111111.pdf", "_4111111111111111_", "SSN/DOB 536-90-4399/12/31/1980",
+            "SSN 536-90-4399/1980-12-31", "IBAN_DE89370400440532013000",
+        ):  # fmt: skip
+            self.assertTrue({"card", "us-ssn", "iban"} & set(found(text)), text)
 
     def test_accounts_end_where_their_country_says(self) -> None:
         """B-160: words in capitals behind; B-162: dashes, and digits that only look like one."""
@@ -139,6 +166,27 @@ class SureTests(SynchronousTestCase):
         self.assertEqual(found("order number 4111111111111111"), {"card": "low"})
         self.assertEqual(found("Your card was charged. Order 4111111111111111"), {"card": "medium"})
         self.assertEqual(found("https://shop.example/item/4111111111111111/x"), {"card": "low"})
+
+    def test_words_that_say_something_else_elsewhere(self) -> None:
+        """An abbreviation that is a word of another language is evidence at once before a number, or over a column."""
+        for text in (
+            "Das ist ein Test. Unsere Nummer lautet 123456782, bitte.", "Esto es sin duda el numero 130692544.",
+            "He said that the parcel was 7503305044089.", "I had to run the job 12531909-2",
+            "Det er kort tid til 4111111111111111", "To nie jest X2482300W", "fiscal year 2024: 501964843 units",
+            "Your ID number is in the mail. Part 039337423.", "The patient may call 943-476-5870",
+        ):  # fmt: skip
+            self.assertNotIn("high", found(text).values(), text)
+        for text, detector in (
+            ("EIN no. 911144442", "us-ein"), ("EIN: 91-1144442", "us-ein"), ("SIN:\n    130692544", "ca-sin"),
+            ("name;SIN\nx;130692544", "ca-sin"),
+            ("SIN 130692544", "ca-sin"), ("SAID: 7503305044089", "za-id"), ("PAN 4111111111111111", "card"),
+        ):  # fmt: skip
+            self.assertEqual(found(text), {detector: "high"}, text)
+
+    def test_words_beside_a_link_say_nothing_of_it(self) -> None:
+        """Numbers in addresses are pages."""
+        self.assertEqual(found("https://t.example/c/4111111111111111?u=1 your membership card"), {"card": "medium"})
+        self.assertEqual(found("https://t.example/?card=4111111111111111"), {"card": "high"})
 
     def test_columns_are_evidence(self) -> None:
         """Of a table the name of the column that something stands in, however far below."""

@@ -522,7 +522,8 @@ class LimitTests(SynchronousTestCase):
         content = sheet(f"<row>{cells}</row>", xl__sharedStrings=f"<sst><si><t>{'abc ' * 5000}</t></si></sst>")
         found = read(mail(("a.xlsx", content)), Limits(file_letters=100_000))
         self.assertEqual(whys(found), {"too-big"})
-        self.assertEqual(len(all_of(found, "document")), 100_000)
+        letters = len(all_of(found, "document")) + len(all_of(found, "aside"))
+        self.assertTrue(99_900 <= letters <= 100_000, letters)
 
     def test_entities(self) -> None:
         """A document type ends the parser before it makes anything of entities."""

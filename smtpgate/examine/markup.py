@@ -44,6 +44,10 @@ _BLOCKS: Final = frozenset(
 )  # fmt: skip
 #: Stands on the stack behind all that is in a block: what follows it begins a line.
 _BLOCK_END: Final = object()
+#: Elements in which the ends of lines are shown, and styles that say so.
+_PRE: Final = frozenset({"pre", "textarea", "listing", "xmp", "plaintext"})
+_PRE_STYLE: Final = re.compile(r"white-space\s{0,9}:\s{0,9}(?:pre|break-spaces)", re.IGNORECASE)
+_LINE_ENDS: Final = {10: " ", 13: " "}
 _UNSHOWN: Final = frozenset({"script", "style", "title", "head", "template"})
 #: Attributes that lead somewhere, by element.
 _LEADS: Final = {
@@ -163,6 +167,7 @@ class _State:
 
     sight: Sight = Sight()
     is_unshown: bool = False
+    is_pre: bool = False
     link: Found | None = None
 
 
@@ -220,6 +225,8 @@ class _Walk:
             return
         plain = text.translate(_NO_ZERO)
         self._zero += len(text) - len(plain)
+        if not state.is_pre:
+            plain = plain.translate(_LINE_ENDS)
         if not state.sight.is_seen:
             self._hidden.append(plain)
             return
@@ -247,8 +254,9 @@ class _Walk:
             sight = self._sights.get(key) or self._sights.setdefault(
                 key, styled(sight, name, given, self._style(name, given))
             )
-        if sight is not state.sight or name in _UNSHOWN:
-            inner = _State(sight, state.is_unshown or name in _UNSHOWN, state.link)
+        is_pre = state.is_pre or name in _PRE or _PRE_STYLE.search(given.get("style", "")[:STYLE_LETTERS]) is not None
+        if sight is not state.sight or name in _UNSHOWN or is_pre != state.is_pre:
+            inner = _State(sight, state.is_unshown or name in _UNSHOWN, is_pre, state.link)
         else:
             inner = state
         if name in _BLOCKS:
@@ -256,7 +264,7 @@ class _Walk:
         if given or name in _SPECIAL:
             self._special(node, name, given, inner)
         link = self._leads(name, given, state) if name in _LEADS else None
-        return inner if link is None else _State(sight, inner.is_unshown, link)
+        return inner if link is None else _State(sight, inner.is_unshown, inner.is_pre, link)
 
     def _style(self, name: str, given: dict[str, str]) -> Mapping[str, str]:
         """Declarations that hold for an element: those of its name, classes, id and own attribute, in this order."""

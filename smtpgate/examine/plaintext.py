@@ -10,6 +10,7 @@ WHATWG HTML section 13.2.5 (tags, comments), RFC 5545 section 3.1 and RFC 6350 s
 
 from __future__ import annotations
 
+import base64
 import html
 import quopri
 import re
@@ -46,11 +47,16 @@ _BLOCKS: Final = frozenset(
         "p", "pre", "section", "table", "tbody", "tfoot", "thead", "tr", "ul",
     )
 )  # fmt: skip
+#: Elements of XML that are known to begin none: those of pages, and of pictures.
+_INLINE: Final = frozenset({"tspan", "textpath", "a", "b", "i", "u", "em", "strong", "span", "sub", "sup", "font"})
+_LINE_ENDS: Final = {10: " ", 13: " "}
 _CELLS: Final = frozenset({"td", "th"})
 _NO_ZERO: Final = dict.fromkeys(map(ord, ZERO_WIDTH))
 #: Bits of text that are kept before they are joined.
 _BITS: Final = 4096
 _FOLD: Final = re.compile(r"\r?\n[ \t]")
+#: Short values in base64 (vCard 3.0): pictures are longer.
+_BASE64: Final = re.compile(r"ENCODING=(?:b|BASE64)\b[^:\n]{0,100}:([A-Za-z0-9+/=]{8,20000})(?=\r?$)", re.I | re.M)
 _LIST_ESCAPE: Final = re.compile(r"\\([nN,;\\])")
 
 
@@ -151,6 +157,12 @@ def tagless(
     """
     shown, asides = _Bits(), _Bits("\n")
     at = begin
+    is_page = values is not ANY_VALUE
+    pre = 0
+
+    def show(bit: str) -> None:
+        bit = html.unescape(bit).translate(_NO_ZERO)
+        shown.add(bit if pre or not is_page else bit.translate(_LINE_ENDS))
 
     def aside(bit: str) -> None:
         if bit.strip():
@@ -160,7 +172,7 @@ def tagless(
         if count % 4096 == 0:
             check()
         if found.start() > at:
-            shown.add(html.unescape(text[at : found.start()]).translate(_NO_ZERO))
+            show(text[at : found.start()])
         at = found.end()
         if found[1] is not None:
             aside(found[1])
@@ -173,20 +185,32 @@ def tagless(
         if name in _CELLS:
             if found[4][:1] == "/":
                 shown.add("\t")
-        elif name in _BLOCKS or values is ANY_VALUE:
+        elif name in _BLOCKS or not is_page and name not in _INLINE:
             shown.add("\n")
+            if name == "pre":
+                pre = max(0, pre + (-1 if found[4][:1] == "/" else 1))
         for one in values.finditer(found[5]):
             aside(html.unescape(one[one.lastindex or 1]))
-    shown.add(html.unescape(text[at:]).translate(_NO_ZERO))
+    show(text[at:])
     return shown.text(), asides.text()
 
 
 def fields(text: str) -> str:
     """A calendar or card with its lines whole and its escapes undone."""
     text = _FOLD.sub("", text)
+    text = _BASE64.sub(_plain, text)
     if "QUOTED-PRINTABLE" in text.upper():
         text = "\n".join(_unquoted(text.split("\n")))
     return _LIST_ESCAPE.sub(lambda found: "\n" if found[1] in "nN" else found[1], text)
+
+
+def _plain(found: re.Match[str]) -> str:
+    """A value in base64 behind it as it is read, where it is a text."""
+    try:
+        octets = base64.b64decode(found[1], validate=True)
+    except ValueError:
+        return found[0]
+    return f"{found[0]}\n{raw_text(octets)}" if is_readable(octets) else found[0]
 
 
 def _unquoted(lines: list[str]) -> Iterator[str]:

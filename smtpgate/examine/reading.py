@@ -229,7 +229,7 @@ class _Reader:
         if not octets or self._is_known(octets, part.charset):
             return
         where = _joined(path, _place(part))
-        is_page = part.media_type in ("text/html", "text/x-amp-html", "text/watch-html")
+        is_page = part.media_type in ("text/html", "text/x-amp-html", "text/watch-html", "text/enriched")
         self._plain(octets, where, part.charset, "body", is_page=is_page)
 
     def _plain(self, octets: bytes, path: str, charset: str, source: str, *, is_page: bool = False) -> None:

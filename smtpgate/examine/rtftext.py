@@ -23,7 +23,7 @@ _CODE, _WORD, _NUMBER, _SIGN, _BRACE, _LETTERS = range(1, 7)
 _PASSED_WORDS: Final = (
     "fonttbl colortbl stylesheet listtable listoverridetable rsidtbl generator themedata colorschememapping"
     " pict datastore latentstyles objdata blipuid xmlnstbl mmathpr pgdsctbl datafield revtbl filetbl panose"
-    " falt listpicture picprop shppict nonshppict objclass objname upr levelnumbers leveltext listname"
+    " falt listpicture picprop shppict nonshppict objclass objname levelnumbers leveltext listname"
     " passwordhash background"
 )
 _PASSED: Final = frozenset(_PASSED_WORDS.split())
@@ -31,7 +31,7 @@ _PASSED: Final = frozenset(_PASSED_WORDS.split())
 _BESIDE_WORDS: Final = (
     "footnote annotation atnid atnauthor fldinst info title subject author keywords comment doccomm company"
     " manager operator category hlinkbase header headerl headerr headerf footer footerl footerr footerf shptxt"
-    " docvar userprops bkmkstart bkmkend shpinst dptxbxtext"
+    " docvar userprops bkmkstart bkmkend shpinst dptxbxtext ud"
 )
 _BESIDE: Final = frozenset(_BESIDE_WORDS.split())
 _LINES: Final = frozenset({"par", "line", "sect", "page", "row", "nestrow", "softline", "column"})

@@ -181,7 +181,8 @@ _KEPT: Final = {"jwt": 37, "aws-secret-key": 24, "url-password": 15, "gcp-servic
                 "twilio-key": 9, "mailgun-key": 12, "slack-token": 32, "azure-client-secret": 6,
                 "azure-storage-key": 11,
                 "age-key": 16, "anthropic-key": 13, "openai-key": 8, "atlassian-token": 6, "gcp-api-key": 6,
-                "mailchimp-key": 0, "github-token": 4, "npm-token": 4}  # fmt: skip
+                "mailchimp-key": 0, "github-token": 4, "npm-token": 4,
+                "authorization": 22, "private-key-value": 18}  # fmt: skip
 
 
 def _secret(detector: Detector, source: Random) -> str:

@@ -86,6 +86,57 @@ def _book(size: int) -> bytes:
     return out.getvalue()
 
 
+def _lists(size: int) -> str:
+    """Groups without end on long lines, of which nearly none hold."""
+    dice = random.Random(12)
+    return "\r\n".join(" ".join(f"{dice.randrange(1000, 10_000)}" for _ in range(400)) for _ in range(size // 2000))
+
+
+def _accounts(size: int) -> str:
+    """What begins like an account, again and again, on one line."""
+    return "DE89 GB82 FR14 " * (size // 15)
+
+
+def _parts(size: int) -> bytes:
+    """A thousand texts."""
+    part = "--b\r\nContent-Type: text/plain\r\n\r\n" + _text(size // 1000 - 60) + "\r\n"
+    body = (part * 1000).encode()
+    return b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + body + b"--b--\r\n"
+
+
+def _small_files(count: int) -> bytes:
+    """An archive of small files, each another."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(count):
+            archive.writestr(f"{number}.txt", f"file {number}\n" + _text(2500))
+    return out.getvalue()
+
+
+def _nested(layers: int) -> bytes:
+    """A document in messages in archives."""
+    content = _book(SIZE // 4)
+    name = "b.docx"
+    for number in range(layers):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr(name, content)
+        name, content = f"{number}.zip", out.getvalue()
+    return content
+
+
+def _cell(size: int) -> bytes:
+    """A workbook with one giant cell of runs."""
+    out = io.BytesIO()
+    runs = "".join(f"<r><t>{number} 4111 </t></r>" for number in range(size // 25))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        sheet = f'<worksheet><sheetData><row><c t="inlineStr"><is>{runs}</is></c></row></sheetData></worksheet>'
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+        archive.writestr("xl/worksheets/sheet1.xml", sheet)
+    return out.getvalue()
+
+
 CASES: Final[dict[str, Callable[[], bytes]]] = {
     "plain text": lambda: _mail("text/plain; charset=utf-8", _text(SIZE).encode()),
     "text in another script": lambda: _mail("text/plain; charset=utf-8", _text(SIZE, " договор").encode()),
@@ -97,6 +148,16 @@ CASES: Final[dict[str, Callable[[], bytes]]] = {
     "a page without tags": lambda: _mail("text/html; charset=utf-8", _text(SIZE).encode()),
     "numbers": lambda: _mail("text/plain; charset=utf-8", _numbers(SIZE).encode()),
     "cards": lambda: _mail("text/plain; charset=utf-8", _cards(SIZE).encode()),
+    "lists of groups": lambda: _mail("text/plain; charset=utf-8", _lists(SIZE).encode()),
+    "beginnings of accounts": lambda: _mail("text/plain; charset=utf-8", _accounts(SIZE).encode()),
+    "line ends in groups": lambda: _mail("text/plain", (b"x" * 60 + b" 4111 1111\r\n") * (SIZE // 72)),
+    "beginnings of keys": lambda: _mail("text/plain", b"-----BEGIN RSA PRIVATE KEY-----\r\n" * (SIZE // 33)),
+    "underscores": lambda: _mail("text/plain", b"4111111111111111_" * (SIZE // 17)),
+    "marks over letters": lambda: _mail("text/plain; charset=utf-8", "4\u0301\u20dd1\ufe0f".encode() * (SIZE // 10)),
+    "a thousand parts": lambda: _parts(SIZE),
+    "small files": lambda: _mail("application/zip", _small_files(2900), "base64", "s.zip"),
+    "a nested document": lambda: _mail("application/zip", _nested(4), "base64", "n.zip"),
+    "a giant cell": lambda: _mail("application/vnd.ms-excel", _cell(SIZE), "base64", "c.xlsx"),
     "one tag": lambda: _mail("text/html", b"<p " + b"title='number 4' " * (SIZE // 17) + b">"),
     "entities": lambda: _mail("text/html", b"<p>" + b"&#52;&#x31;&nbsp;<b>" * (SIZE // 20)),
     "words of evidence": lambda: _mail("text/plain", b"iban card passport number 12345 tax\r\n" * (SIZE // 37)),

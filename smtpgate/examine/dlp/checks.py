@@ -50,6 +50,22 @@ IBAN_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
 )
 _NUMBERS: Final = {ord("A") + place: str(10 + place) for place in range(26)}
 _DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
+#: Products in the group of the turns and flips of a pentagon, and what Verhoeff does to a digit by its place.
+_PRODUCTS: Final = tuple(
+    tuple((one + other) % 5 if one < 5 and other < 5 else (one + other) % 5 + 5 if one < 5
+          else (one - other) % 5 + (5 if other < 5 else 0) for other in range(10)) for one in range(10)
+)  # fmt: skip
+
+
+def _turns() -> tuple[tuple[int, ...], ...]:
+    first = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+    rows = [tuple(range(10))]
+    while len(rows) < 8:
+        rows.append(tuple(rows[-1][first[digit]] for digit in range(10)))
+    return tuple(rows)
+
+
+_TURNS: Final = _turns()
 #: Characters of VAT numbers behind the country.
 _VAT_LENGTHS: Final = {
     "AT": (9,), "BE": (10,), "BG": (9, 10), "CY": (9,), "CZ": (8, 9, 10), "DE": (9,), "DK": (8,), "EE": (9,),
@@ -217,6 +233,16 @@ def gb_account(value: str) -> bool:
     return len(set(value)) > 3
 
 
+def aadhaar(value: str) -> bool:
+    """Indian Aadhaar: no 0 or 1 first, the same from behind as from before never, and Verhoeff's digit."""
+    if value[0] in "01" or value == value[::-1] or len(set(value)) <= 2:
+        return False
+    held = 0
+    for place, digit in enumerate(reversed(value)):
+        held = _PRODUCTS[held][_TURNS[place & 7][ord(digit) - 48]]
+    return held == 0
+
+
 def pan_in(value: str) -> bool:
     """Indian PAN: the fourth letter says what kind of holder."""
     return re.fullmatch(r"[A-Z]{3}[ABCFGHJLPT][A-Z]\d{4}[A-Z]", value) is not None and value[5:9] != "0000"
@@ -291,7 +317,7 @@ _OWN: Final[Mapping[str, Check]] = MappingProxyType(
         for one in (luhn, card, iban, bic, hetu, hu_anum, eu_vat, aba, ssn, itin, ein, npi, dea, mbi, nino, svnr,
         de_card,
         mrz, gb_account,
-                    pan_in, passport, phone, random, password, userinfo, jwt, private_key)
+                    pan_in, aadhaar, passport, phone, random, password, userinfo, jwt, private_key)
     }
 )  # fmt: skip
 #: Checks that are over digits alone.

@@ -41,6 +41,8 @@ class Detector:
     :ivar level: of a pattern by itself
     :ivar check: name in `checks`, or module of python-stdnum, as "us.ssn"; "": form alone
     :ivar evidence: words that make it `near`, from their beginning on; four letters and fewer stand alone
+    :ivar labels: words of evidence that say something else in other languages (ein, sin, said): only at once before
+        a number, or as the name of a column
     :ivar near: level with evidence
     :ivar against: words close by that take it one level down
     :ivar shown: first and last characters that samples show
@@ -57,6 +59,7 @@ class Detector:
     level: str = ""
     check: str = ""
     evidence: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     near: str = "high"
     against: tuple[str, ...] = ()
     window: int = WINDOW

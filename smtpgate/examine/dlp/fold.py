@@ -12,8 +12,12 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-#: Characters that are not seen, and may stand in the middle of a number.
-_INVISIBLE: Final = "\u00ad\u034f\u180e\u200b\u200c\u200d\u2060\u2061\u2062\u2063\u2064\ufeff"
+#: Characters that are not seen, and may stand in the middle of a number: joiners, marks of direction, selectors of a
+#: look, fillers, tags; and those that stand over the one before (first and last of each range).
+_INVISIBLE: Final = (
+    "\u00ad\u00ad\u0300\u036f\u061c\u061c\u115f\u1160\u17b4\u17b5\u180b\u180f\u1ab0\u1aff\u1dc0\u1dff\u200b\u200f\u202a"
+    "\u202e\u2060\u206f\u20d0\u20ff\u3164\u3164\ufe00\ufe0f\ufe20\ufe2f\ufeff\ufeff\uffa0\uffa0\U000e0000\U000e0fff"
+)
 _DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d"
 _OTHERS: Final = {
     "ß": "s", "æ": "a", "œ": "o", "ø": "o", "đ": "d", "ł": "l", "ı": "i", "þ": "t", "ð": "d", "ħ": "h",
@@ -59,7 +63,10 @@ class _Table(dict[int, str]):
 
 
 _TABLE: Final = _Table()
-_NOTHING: Final = dict.fromkeys(map(ord, _INVISIBLE), "")
+_NOTHING: Final = dict.fromkeys(
+    (one for first, last in zip(_INVISIBLE[::2], _INVISIBLE[1::2], strict=True)
+     for one in range(ord(first), ord(last) + 1)), "",
+)  # fmt: skip
 
 
 def visible(text: str) -> str:

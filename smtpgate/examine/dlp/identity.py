@@ -31,7 +31,8 @@ EUROPE: Final = (
     Detector(
         "de-idnr", "tax", "German tax identification number", "DE",
         {"99 999 999 999": "medium", "99999999999": ""}, check="de.idnr", weight=4,
-        evidence=words("steuer-id|steueridentifikation|steuerid|idnr|steuer-identifikation|steuerliche|tax id|tin"),
+        evidence=words("steuer-id|steueridentifikation|steuerid|idnr|steuer-identifikation|steuerliche|tax id"),
+        labels=words("tin"),
         against=NOT_MONEY, good=("Steuer-ID: 36 574 261 809", "IdNr 36574261809"), bad=("Steuer-ID: 36 574 261 890",),
     ),
     Detector(
@@ -62,13 +63,13 @@ EUROPE: Final = (
     Detector(
         "es-nie", "identity", "Spanish identity number of foreigners (NIE)", "ES",
         {"A9999999A": "medium", "A-9999999-A": "medium", "A-9999999A": "medium", "A9999999-A": "medium"},
-        check="es.nie", weight=3, evidence=words("nie|extranjero|identidad|identificacion|n.i.e"),
+        check="es.nie", weight=3, evidence=words("extranjero|identidad|identificacion|n.i.e"), labels=words("nie"),
         against=NOT_MONEY, good=("NIE X-2482300W",), bad=("NIE X-2482300A",),
     ),
     Detector(
         "pt-nif", "tax", "Portuguese tax number (NIF)", "PT",
         {"999 999 999": "", "999999999": ""}, check="pt.nif", weight=2,
-        evidence=words("nif|contribuinte|fiscal|nipc"), against=NOT_MONEY,
+        evidence=words("nif|contribuinte|nipc"), labels=words("fiscal"), against=NOT_MONEY,
         good=("NIF 501 964 843",), bad=("NIF 501 964 844", "501964843"),
     ),
     Detector(
@@ -111,7 +112,7 @@ EUROPE: Final = (
     Detector(
         "pl-nip", "tax", "Polish tax number (NIP)", "PL",
         {"999-999-99-99": "medium", "999-99-99-999": "medium", "9999999999": ""}, check="pl.nip", weight=3,
-        evidence=words("nip|podatkow|identyfikacji podatkowej|vat"), against=NOT_MONEY,
+        evidence=words("podatkow|identyfikacji podatkowej|vat"), labels=words("nip"), against=NOT_MONEY,
         good=("NIP 856-734-62-15",), bad=("NIP 856-734-62-16",),
     ),
     Detector(
@@ -225,7 +226,7 @@ EUROPE: Final = (
     Detector(
         "gb-nhs", "health", "UK NHS number", "GB",
         {"999 999 9999": "low", "999-999-9999": "low", "9999999999": ""}, check="gb.nhs", weight=3,
-        evidence=words("nhs|patient|health service|hospital number"), against=NOT_MONEY,
+        evidence=words("nhs|health service|hospital number"), labels=words("patient"), against=NOT_MONEY,
         good=("NHS number 943 476 5870",), bad=("NHS number 943 476 5871",),
     ),
     Detector(

@@ -11,11 +11,11 @@ from smtpgate.examine.dlp.checks import IBAN_LENGTHS
 from smtpgate.examine.dlp.detector import Detector, words
 
 CARD_WORDS: Final = words(
-    "card|credit|debit|visa|mastercard|amex|american express|maestro|diners|discover|jcb|unionpay|cvv|cvc|cid|cc no|cc#"
-    "|ccn|pan|expiry|expires|exp date|exp.|valid thru|cardholder|name on card|kreditkart|kartennummer|karteninhaber"
+    "card|credit|debit|visa|mastercard|amex|american express|maestro|diners|discover|jcb|unionpay|cvv|cvc|cc no|cc#"
+    "|ccn|expiry|expires|exp date|exp.|valid thru|cardholder|name on card|kreditkart|kartennummer|karteninhaber"
     "|kartennr|karte|gultig bis|prufnummer|carte|numero de carte|carte bancaire|carte bleue|titulaire|date d'expiration"
     "|tarjeta|numero de tarjeta|caducidad|titular|carta di credito|numero carta|scadenza|intestatario|creditcard"
-    "|kaartnummer|kaart|vervaldatum|cartao|validade|karta|karty|karcie|numer karty|wazna do|karty kredytowej|kort"
+    "|kaartnummer|kaart|vervaldatum|cartao|validade|karta|karty|karcie|numer karty|wazna do|karty kredytowej"
     "|kortnummer|kreditkort|luottokort|korttinumero|bankkartya|kreditni|kartice|карта|карты|номер карты|кредитн"
     "|信用卡|卡号|卡號|クレジットカード|カード番号|신용카드|카드번호|kart numar|kredi kart|card number|πιστωτικ|κάρτα"
 )
@@ -26,6 +26,7 @@ NOT_MONEY: Final = words(
     "|bestell|rechnung|auftrag|sendung|paket|seriennummer|telefon|handy|commande|facture|colis|suivi|telephone|pedido"
     "|factura|envio|seguimiento|telefono|ordine|fattura|spedizione|bestelling|factuur|zamowien|faktura|przesylk|ordre"
     "|item|article|artikel|product|produkt|part no|model|batch|lot|barcode|id="
+    "|transaction|transaktion|authorization|authorisation|approval"
 )
 BANK_WORDS: Final = words(
     "iban|bank|account|konto|kontonummer|bankverbindung|compte|cuenta|conto|rekening|conta|rachun|swift|bic|transfer"
@@ -62,6 +63,7 @@ PAYMENT: Final = (
         },
         check="card",
         evidence=CARD_WORDS,
+        labels=words("pan|kort|cid"),
         against=NOT_MONEY,
         shown=(4, 4),
         weight=4,
@@ -101,7 +103,8 @@ PAYMENT: Final = (
         "US",
         {"999999999": "", "9999-9999-9": ""},
         check="aba",
-        evidence=words("routing|aba|rtn|transit number|wire transfer|ach|bank transit"),
+        evidence=words("routing|transit number|wire transfer|bank transit"),
+        labels=words("aba|ach|rtn"),
         against=NOT_MONEY,
         weight=2,
         good=("routing number 111000025", "ABA: 021000021"),

@@ -29,6 +29,11 @@ from smtpgate.examine.dlp.wanted import PATTERN_OCTETS, Wanted, compiled, eviden
 SLICE: Final = 1 << 18
 _BLANKS: Final = re.compile(r"[ \u00a0]{2,8}")
 _GROUP: Final = re.compile(rb"[0-9A-Za-z]+")
+#: A line end in the middle of groups: behind a short group or a dash, before a short group.
+_WRAP: Final = re.compile(r"\n(?<=[0-9 -]\n)(?:> ?){0,9}(?=[0-9]{1,6}(?![0-9A-Za-z]))")
+_WRAPPED: Final = re.compile(r"(?:[ \u00a0:(][0-9A-Z]{2,6}|(?P<dash>[0-9]-)) ?\Z")
+#: Letters of a line that a program broke: most break at 72 to 78, and a word earlier.
+_FULL: Final = range(50, 1000)
 #: Forms whose inner ones are remembered.
 _INNER: Final = 5000
 _MASK: Final = {"9": "[0-9]", "A": "[A-Za-z]", "X": "[0-9A-Za-z]"}
@@ -62,6 +67,11 @@ class Searcher:
                 for concrete in product(*("9A" if part == "X" else part for part in mask)):
                     row = self.masks.setdefault("".join(concrete).encode(), [])
                     row.append((one, LEVELS.index(level) if level else -1))
+        #: The masks of each detector by its number, and how long they are.
+        self.own_masks: dict[int, dict[int, set[bytes]]] = {}
+        for octets, found in self.masks.items():
+            for one, _ in found:
+                self.own_masks.setdefault(one.number, {}).setdefault(len(octets), set()).add(octets)
         #: All forms, and those that count without evidence, for slices that have none.
         self.all_forms = _shape(shapes)
         self.sure_forms = _shape(always) if len(always) < len(shapes) else self.all_forms
@@ -76,29 +86,42 @@ class Searcher:
         self.own = [
             (one, compiled(one.detector.pattern, is_text=True)) for one in self._wanted if one.detector.name in names
         ]
-        self.words = _word_set([one for one in self._wanted if one.evidence is not None])
+        self.words = _word_set([one for one in self._wanted if one.evidence is not None or one.label is not None])
 
     def inner(self, mask: bytes) -> tuple[tuple[int, int], ...]:
-        """The forms that are in a longer one from a group to a group, by their places: from each group the longest
-        first."""
+        """The forms that a longer one begins with, by their places, the longest first; what begins later in it is
+        looked for from there."""
         found = self._inner.get(mask)
         if found is None:
-            groups = [(one.start(), one.end()) for one in _GROUP.finditer(mask)]
-            spans = ((first, last) for number, (first, _) in enumerate(groups) for _, last in reversed(groups[number:]))
-            found = tuple(one for one in spans if one != (0, len(mask)) and mask[slice(*one)] in self.masks)
+            ends = [one.end() for one in _GROUP.finditer(mask)]
+            found = tuple((0, end) for end in reversed(ends[:-1]) if mask[:end] in self.masks)
             if len(self._inner) < _INNER:
                 self._inner[mask] = found
         return found
 
     def search(self, text: str, path: str, tally: Tally) -> None:
         """All of a text."""
-        text = _BLANKS.sub(" ", visible(text))
+        text = _BLANKS.sub(" ", _unwrapped(visible(text)))
         head = Head(text)
         for begin in range(0, len(text), SLICE):
             first = max(0, begin - MARGIN)
             piece = text[first : begin + SLICE + MARGIN]
             one = Slice(self, piece, begin - first, begin - first + SLICE, head)
             tally.take(one.found(tally), path)
+
+
+def _unwrapped(text: str) -> str:
+    """Numbers that were broken over the end of a full line are whole."""
+
+    def join(found: re.Match[str]) -> str:
+        text, at = found.string, found.start()
+        line = text.rfind("\n", max(0, at - _FULL.stop), at) + 1
+        before = _WRAPPED.search(text, max(line, at - 9), at)
+        if before is None or at - line not in _FULL or line == 0 and at > _FULL.stop:
+            return found[0]
+        return "" if before["dash"] else " "
+
+    return _WRAP.sub(join, text.replace("\r\n", "\n"))
 
 
 def _shape(shapes: Iterable[str]) -> Any:
@@ -121,6 +144,6 @@ def _word_set(wanted: Sequence[Wanted]) -> Callable[[bytes], frozenset[int]]:
     options.encoding = re2.Options.Encoding.LATIN1
     words = re2.Set.SearchSet(options)
     for one in wanted:
-        words.Add(evidence_pattern(one.detector.evidence).encode("latin-1"))
+        words.Add(evidence_pattern((*one.detector.evidence, *one.detector.labels)).encode("latin-1"))
     words.Compile()
     return lambda folded: frozenset(wanted[place].number for place in words.Match(folded) or ())

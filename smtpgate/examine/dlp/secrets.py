@@ -33,7 +33,7 @@ SECRETS: Final = (
            "AKIA" + "Q3EGRZ5TXWBN6YVC",
            bad="AKIAIOSFODNN7EXAMPLE"),
     _token("aws-secret-key", "AWS secret key, with its name near",
-           r"(?i)\baws_?(?:secret|sec|sk)[a-z_]{0,24}[\"']?\s{0,3}"
+           r"(?i)\b(?:aws_?(?:secret|sec|sk)[a-z_]{0,24}|secret_?access_?key)[\"']?\s{0,3}"
            r"[:=]{1,2}\s{0,3}[\"']?[A-Za-z0-9/+]{40}\b", "aws_secret_access_key = " + _R40,
            bad="aws_secret_access_key = " + "x" * 40),
     _token("gcp-api-key", "Google API key", r"\bAIza[0-9A-Za-z_-]{35}", "AIza" + "Sy" + _R40[:33],
@@ -44,7 +44,7 @@ SECRETS: Final = (
            bad='"private_key_id": "..."'),
     _token("gcp-oauth-secret", "Google OAuth client secret", r"\bGOCSPX-[0-9A-Za-z_-]{28}", "GOCSPX-" + _R40[:28]),
     _token("azure-storage-key", "key of an Azure storage account, bus or hub",
-           r"(?:AccountKey|SharedAccessKey)\s{0,2}=\s{0,2}[A-Za-z0-9+/]{43}(?:[A-Za-z0-9+/]{43})?={1,2}",
+           r"(?:AccountKey|SharedAccessKey)[\"']?\s{0,2}[=:]\s{0,2}[\"']?[A-Za-z0-9+/]{43}(?:[A-Za-z0-9+/]{43})?={1,2}",
            "AccountKey=" + _R40 + _R40 + "q7Zt2L==", shown=11, bad="AccountKey=..."),
     _token("azure-client-secret", "secret of an Azure application",
            r"\b[a-zA-Z0-9_~.-]{3}[0-9]Q~[a-zA-Z0-9_~.-]{31,34}",
@@ -53,7 +53,7 @@ SECRETS: Final = (
            r"\b(?:gh[pousr]_[0-9A-Za-z]{36,}|github_pat_[0-9A-Za-z]{22}_[0-9A-Za-z]{59})",
            "ghp_" + _R40[:36], bad="ghp_" + "x" * 36),
     _token("gitlab-token", "GitLab token",
-           r"\bgl(?:pat|ptt|dt|rt|cbt|ft|soat|agent|oas|imt|ffct)-[0-9A-Za-z_-]{20,64}",
+           r"\b(?:gl(?:pat|ptt|dt|rt|rtr|cbt|ft|soat|agent|oas|imt|ffct)-|GR1348941)[0-9A-Za-z_-]{20,64}",
            "glpat-" + _R40[:20], shown=6, bad="glpat-" + "x" * 20),
     _token("slack-token", "Slack token",
            r"\b(?:xox[abceoprs](?:\.xox[bp])?-(?:[0-9A-Za-z]{1,20}-){1,5}[0-9A-Za-z]{16,}"
@@ -111,18 +111,42 @@ SECRETS: Final = (
            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9." + _R40, check="jwt", shown=3,
            bad="eyJhbGciOiJub25lIn0.eyJzdWIiOiI0MiJ9." + _R40),
     _token("private-key", "private key in PEM: RSA, EC, DSA, PKCS 8, OpenSSH, PGP",
-           r"-----BEGIN (?:(?:RSA|EC|DSA|ENCRYPTED|OPENSSH|SSH2 ENCRYPTED|ANY) )?(?:PRIVATE KEY|PGP PRIVATE KEY BLOCK)"
-           r"(?: BLOCK)?-----[^-]{40,}", "-----BEGIN RSA PRIVATE KEY-----\n" + _R40 + "\n" + _R40 + "\n-----END",
+           r"----[- ]BEGIN (?:[A-Z0-9]{2,10} ){0,2}PRIVATE KEY(?: BLOCK)?[- ]----(?:-?[^-]){40,}",
+           "-----BEGIN RSA PRIVATE KEY-----\n" + _R40 + "\n" + _R40 + "\n-----END",
            check="private_key", shown=0, bad="-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----"),
     _token("putty-key", "private key of PuTTY", r"\bPuTTY-User-Key-File-[23]: [a-z0-9-]{5,40}",
            "PuTTY-User-Key-File-3: ssh-rsa",
            check="", shown=0),
+    _token("private-key-value", "private key as a value: JSON web key, RSAKeyValue, WireGuard",
+           r"\bPrivateKey\s{0,3}=\s{0,3}[A-Za-z0-9+/]{43}=|<D>[A-Za-z0-9+/=\s]{100,}</D>"
+           r"|\"d\"\s{0,3}:\s{0,3}\"[A-Za-z0-9_-]{40,}\"", '{"kty":"RSA","d":"' + _R40 + _R40 + '"}', level="",
+           evidence="kty|rsakeyvalue|[interface]|[peer]", shown=0, window=2000, bad='"d": "' + _R40 + _R40 + '"'),
+    _token("authorization", "what an Authorization field of HTTP sends",
+           r"(?i)\bAuthorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:Bearer|Basic|Token)\s{1,3}[A-Za-z0-9+/_=.~-]{20,}",
+           "Authorization: Bearer " + _R40, level="medium", near="medium", shown=0,
+           bad="Authorization: Bearer your_token_goes_here_1"),
+    _token("service-token", "token of another service that begins as only those do: of hosts, stores, models, trackers",
+           r"\b(?:gsk_[0-9A-Za-z]{52}|xai-[0-9A-Za-z]{60,}|pplx-[0-9A-Za-z]{40,60}|sk-or-v1-[0-9a-f]{64}"
+           r"|r8_[0-9A-Za-z]{37}|lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}|atlasv1\.[0-9A-Za-z_=-]{60,70}"
+           r"|HRKU-[0-9A-Za-z_-]{36,70}|lin_api_[0-9A-Za-z]{40}|ntn_[0-9A-Za-z]{40,50}|figd_[0-9A-Za-z_-]{40}"
+           r"|PMAK-[0-9a-f]{24}-[0-9a-f]{34}|pat[0-9A-Za-z]{14}\.[0-9a-f]{64}|sbp_[0-9a-f]{40}|sb_secret_[0-9A-Za-z_-]{31}"
+           r"|pscale_(?:tkn|pw|oauth)_[0-9A-Za-z_.-]{32,64}|dp\.(?:pt|st|ct|sa|scim|audit)\.[0-9A-Za-z.]{40,60}"
+           r"|fm[12][ar]?_[0-9A-Za-z+/=_-]{60,}|nfp_[0-9A-Za-z]{36}|sntrys_[0-9A-Za-z+/=_]{60,}|sntryu_[0-9a-f]{64}"
+           r"|x(?:key|smtp)sib-[0-9a-f]{64}-[0-9A-Za-z]{16}|ATCTT3[0-9A-Za-z_=-]{60,}|ATBB[0-9A-Za-z]{32}\b"
+           r"|AKCp[0-9A-Za-z]{69}|cmVmdGtuOj[0-9A-Za-z]{54}|sq[pua]_[0-9a-f]{40}|oy2[0-9a-z]{43}\b"
+           r"|pat-(?:na|eu)[0-9]-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|sk\.eyJ1[0-9A-Za-z_-]{40,}\.[0-9A-Za-z_-]{22}"
+           r"|tskey-[a-z]{3,8}-[0-9A-Za-z]{8,20}-[0-9A-Za-z]{28,40}|ops_eyJ[0-9A-Za-z_-]{60,}|ABSK[0-9A-Za-z+/]{100,}={0,2}"
+           r"|ya29\.[0-9A-Za-z_-]{60,}|[MNO][0-9A-Za-z_-]{23,27}\.[0-9A-Za-z_-]{6}\.[0-9A-Za-z_-]{38}\b"
+           r"|access_token\$production\$[0-9a-z]{16}\$[0-9a-f]{32}|xoxd-[0-9A-Za-z%+/=_-]{60,}"
+           r"|webhook\.office\.com/webhookb2/[0-9a-f-]{36}@[0-9a-f-]{36}/IncomingWebhook/[0-9a-f]{32}"
+           r"|sv=20[0-9]{2}-[0-9]{2}-[0-9]{2}&[^\s\"'<>]{10,}&sig=[0-9A-Za-z%+/]{43,60})",
+           "gsk_" + _R40 + _R40[:12], bad="gsk_" + "x" * 52),
     _token("url-password", "password in a URL", r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s:@/\"'<>]{1,}:[^\s@/\"'<>]{3,}@"
            r"[a-z0-9.-]{3,}", "postgres://app:" + "t0pS3cr3tPw@db.example.net/x", check="userinfo", shown=8,
            near="high",
            bad="https://user:password@example.com/"),
     _token("password", "what stands behind password=",
-           r"(?i)\b(?:password|passwd|passwort|kennwort|pwd|mot de passe|senha"
+           r"(?i)(?:\b|_)(?:password|passwd|passwort|kennwort|pwd|mot de passe|senha"
            r"|contrasena|wachtwoord|haslo|api[_-]?key|secret[_-]?key|client[_-]?secret|auth[_-]?token)[\"']?\s{0,3}[:=]\s{0,3}"
            r"[\"']?[^\s\"',;<>]{6,}", "password = Tr0ub4dor&3", level="low", near="low", check="password", shown=0,
            bad="password: required"),

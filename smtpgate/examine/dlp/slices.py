@@ -7,16 +7,19 @@ slice, in octets that are letters one for one.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from smtpgate.examine.dlp.alone import ALNUM, borders, word_from
 from smtpgate.examine.dlp.checks import IBAN_LENGTHS, OF_DIGITS, iban
 from smtpgate.examine.dlp.detector import LEVELS, Detector
 from smtpgate.examine.dlp.fold import octets_of
-from smtpgate.examine.dlp.tally import PATTERNS, Tally
+from smtpgate.examine.dlp.tally import LISTS, PATTERNS, Tally
 from smtpgate.examine.dlp.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -28,14 +31,17 @@ MARGIN: Final = 2048
 _LABEL: Final = 32
 _CLOSE: Final = 64
 _HEAD_LETTERS: Final = 2000
+_HEAD_LINES: Final = 12
+_QUOTED: Final = re.compile(rb'"[^"]*"')
 #: Candidates of a slice whose checks are remembered.
 _REMEMBERED: Final = 10_000
 _CLASS: Final = bytes(
     57 if 48 <= one <= 57 else 65 if 65 <= one <= 90 or 97 <= one <= 122 else one for one in range(256)
 )
 _SEPARATORS: Final = bytes(one for one in range(256) if not chr(one).isascii() or not chr(one).isalnum())
-_ALNUM: Final = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_JOINS: Final = frozenset(b".-/+")
+_GROUP: Final = re.compile(rb"[9A]+")
+#: Detectors whose pattern takes along what may be another of them.
+_GREEDY: Final = frozenset({"iban", "eu-vat"})
 _DELIMITERS: Final = ("\t", ";", "|", ",")
 
 
@@ -50,14 +56,23 @@ class Found:
 
 
 class Head:
-    """The first line of a table: the names of its columns are evidence for what stands in them."""
+    """The line of a table that names its columns: the names are evidence for what stands in them."""
 
     def __init__(self, text: str) -> None:
-        line = text[:_HEAD_LETTERS].lstrip("\r\n \ufeff").partition("\n")[0].rstrip("\r")
+        lines = [line.rstrip("\r") for line in text[:_HEAD_LETTERS].lstrip("\r\n \ufeff").split("\n")[:_HEAD_LINES]]
+        # Titles and dates stand before: a line whose cells go on in the next one is surer than the first.
+        line = next((one for one, after in pairwise(lines) if '"' not in one and _is_head(one, after)), lines[0])
         best = max(_DELIMITERS, key=line.count)
         is_table = line.count(best) >= 1 and "\n" in text and sum(one.isdigit() for one in line) < 8
         self.delimiter = best.encode() if is_table else b""
         self.cells = [octets_of(cell).lower() for cell in line.split(best)] if is_table else []
+
+
+def _is_head(line: str, after: str) -> bool:
+    best = max(_DELIMITERS, key=line.count)
+    count = line.count(best)
+    cells = _QUOTED.sub(b"", octets_of(after)).count(best.encode())
+    return count >= (2 if best == "," else 1) and cells == count and sum(map(str.isdigit, line)) < 8
 
 
 class Slice:
@@ -73,10 +88,13 @@ class Slice:
         self._last = min(last, len(text))
         self._octets = octets_of(text)
         self._folded = self._octets.lower()
+        #: An underscore is a letter to RE2, and none to those who write numbers.
+        self._parted = self._octets.replace(b"_", b"\x7f")
         self._classes = self._octets.translate(_CLASS)
         self._head = head
         #: Values of candidates with what their checks said.
         self._held: dict[bytes, tuple[str, list[tuple[Wanted, int]]]] = {}
+        self._beside: dict[tuple[int, bool, bytes], bool] = {}
         self._present = searcher.words(self._folded)
         if head.cells:
             self._present |= searcher.words(b"\n".join(head.cells))
@@ -97,15 +115,21 @@ class Slice:
         if shape is None:
             return
         rows: dict[bytes, list[tuple[Wanted, int]]] = {}
-        for found in shape.finditer(self._octets, self._first):
+        octets = self._parted
+        forms = shape.finditer(octets, self._first)
+        while (found := next(forms, None)) is not None:
             start, end = found.span()
-            if start >= self._last:
+            if start >= self._last or "numbers" in tally.cut:
                 return
             mask = self._classes[start:end]
             row = self._row(mask, rows, tally)
-            made = self._of_row(row, start, end) if row else []
+            made = self._of_row(row, start, end, tally) if row else []
             if not made and not mask.isalnum():
                 made = self._inside(mask, start, rows, tally)
+                group = _GROUP.match(mask)
+                if group is not None and not tally.cut:
+                    # What it took along may be the beginning of another.
+                    forms = shape.finditer(octets, max((one.end for one in made), default=start + group.end()))
             yield from made
 
     def _row(self, mask: bytes, rows: dict[bytes, list[tuple[Wanted, int]]], tally: Tally) -> list[tuple[Wanted, int]]:
@@ -125,12 +149,12 @@ class Slice:
         """What is in groups that together are nothing: shorter forms, from each group on."""
         for first, last in self._s.inner(mask):
             row = self._row(mask[first:last], rows, tally)
-            made = self._of_row(row, start + first, start + last) if row else []
+            made = self._of_row(row, start + first, start + last, tally) if row else []
             if made:
                 return made
         return []
 
-    def _of_row(self, row: Sequence[tuple[Wanted, int]], start: int, end: int) -> list[Found]:
+    def _of_row(self, row: Sequence[tuple[Wanted, int]], start: int, end: int, tally: Tally) -> list[Found]:
         shown = self._octets[start:end]
         held = self._held.get(shown)
         if held is None:
@@ -139,10 +163,40 @@ class Slice:
             if len(self._held) < _REMEMBERED:
                 self._held[shown] = held
         value, holding = held
-        if not holding or not self._stands_alone(start, end):
+        sides = borders(self._octets, start, end) if holding else None
+        if sides is None:
             return []
+        if sides != (-1, -1):
+            holding = [(one, level) for one, level in holding if self._is_listed(one, *sides, tally)]
         made = (Found(start, end, one, *self._level(one, start, end, level), value) for one, level in holding)
         return [one for one in made if one.level >= 0]
+
+    def _is_listed(self, one: Wanted, before: int, behind: int, tally: Tally) -> bool:
+        """Whether others of the same kind stand there, each beyond what joins them; -1 for where there is nothing."""
+        if not tally.look("lists", LISTS):
+            return False
+        return (before < 0 or self._is_beside(one, before, is_before=True)) and (
+            behind < 0 or self._is_beside(one, behind, is_before=False)
+        )
+
+    def _is_beside(self, one: Wanted, at: int, *, is_before: bool) -> bool:
+        octets, size = self._octets, len(self._octets)
+        key = one.number, is_before, octets[max(0, at - _LABEL) : at] if is_before else octets[at : at + _LABEL]
+        found = self._beside.get(key)
+        if found is None:
+            found = False
+            for length, masks in self._s.own_masks[one.number].items():
+                start, end = (at - length, at) if is_before else (at, at + length)
+                if start < 0 or self._classes[start:end] not in masks:
+                    continue
+                if start and octets[start - 1] in ALNUM or end < size and octets[end] in ALNUM:
+                    continue
+                if one.check(octets[start:end].translate(None, _SEPARATORS).decode("ascii").upper()):
+                    found = True
+                    break
+            if len(self._beside) < _REMEMBERED:
+                self._beside[key] = found
+        return found
 
     def _tokens(self, tally: Tally) -> Iterator[Found]:
         searcher = self._s
@@ -158,12 +212,18 @@ class Slice:
         for one, pattern in self._s.patterns:
             if not one.detector.level and one.number not in self._present:
                 continue
-            for found in pattern.finditer(self._octets, self._first):
+            is_greedy = one.detector.name in _GREEDY
+            octets = self._parted if is_greedy else self._octets
+            places = pattern.finditer(octets, self._first)
+            while (found := next(places, None)) is not None:
                 start, end = found.span()
                 if start >= self._last or not tally.look(one.detector.name, PATTERNS):
                     break
                 made = [*self._pattern(one, start, end, tally)]
-                if not made and (inner := pattern.search(self._octets, start + 2, end)) is not None:
+                if is_greedy:
+                    stop = made[0].end if made else start + 2
+                    places = pattern.finditer(octets, stop) if stop < end else places
+                elif not made and (inner := pattern.search(self._octets, start + 2, end)) is not None:
                     # What was none may hold another that begins later in it.
                     start, end = inner.span()
                     made = [*self._pattern(one, start, end, tally)]
@@ -219,24 +279,32 @@ class Slice:
     def _level(self, one: Wanted, start: int, end: int, level: int) -> tuple[int, int]:
         """How sure, below 0 for nothing, and how far off the evidence is: 0 beside it to 3 for nowhere."""
         folded, against = self._folded, one.against
-        evidence = one.evidence if one.number in self._present else None
+        is_present = one.number in self._present
+        evidence = one.evidence if is_present else None
         first = max(0, start - _LABEL)
         # What is before on its line and in its sentence.
         label = max(folded.rfind(b"\n", first, start) + 1, folded.rfind(b". ", first, start) + 1, first)
-        label = _word(folded, label)
+        label = word_from(folded, label)
         is_doubted = against is not None and against.search(folded, label, start) is not None
         cell = self._cell(start)
+        if is_present and one.label is not None:
+            # On the line before too, as over a field of a form.
+            beside = one.label.search(folded[word_from(folded, first) : start]) is not None
+            if beside or cell and one.label.search(cell.strip(b"\"' ")) is not None:
+                return max(level, one.near), 0
         if evidence is not None:
             if evidence.search(folded, label, start) is not None or cell and evidence.search(cell) is not None:
                 return max(level, one.near), 0
             for far, reach in ((1, _CLOSE), (2, one.detector.window)):
-                from_, to = _word(folded, max(0, start - reach)), min(len(folded), end + reach)
+                from_, to = word_from(folded, max(0, start - reach)), min(len(folded), end + reach)
                 if reach <= one.detector.window and evidence.search(folded, from_, to) is not None:
+                    # A word beside a link says nothing of the numbers in it.
+                    is_doubted = is_doubted or bool(one.detector.forms) and self._is_in_address(start)
                     return max(level, one.near) - is_doubted, far
         if not is_doubted and against is not None:
             is_doubted = cell != b"" and against.search(cell) is not None
             if not is_doubted:
-                is_doubted = against.search(folded, _word(folded, max(0, start - _CLOSE)), start) is not None
+                is_doubted = against.search(folded, word_from(folded, max(0, start - _CLOSE)), start) is not None
         return level - (is_doubted or bool(one.detector.forms) and self._is_in_address(start)), 3
 
     def _cell(self, start: int) -> bytes:
@@ -247,67 +315,14 @@ class Slice:
         line = self._octets.rfind(b"\n", max(0, start - MARGIN), start)
         if line < 0:
             return b""
-        place = self._octets.count(head.delimiter, line, start)
+        row = self._octets[line:start]
+        place = (_QUOTED.sub(b"", row) if b'"' in row else row).count(head.delimiter)
         return head.cells[place] if place < len(head.cells) else b""
 
     def _is_in_address(self, start: int) -> bool:
         """In a URL, where numbers name pages."""
         before = self._octets[max(0, start - 200) : start]
         return before.rfind(b"://") > max(before.rfind(b" "), before.rfind(b"\n"), before.rfind(b"\t"))
-
-    def _stands_alone(self, start: int, end: int) -> bool:
-        """Whether it is no piece of something longer: of a number, a date, a version, an identifier with dashes."""
-        octets, size = self._octets, len(self._octets)
-        if start and octets[start - 1] in b"$":
-            return False
-        if start > 1 and octets[start - 1] in _JOINS:
-            if _has_digit(octets[_back(octets, start - 1) : start - 1]):
-                return False
-        if end + 1 < size and octets[end] in _JOINS and octets[end] != 43:
-            behind = octets[end + 1 : _ahead(octets, end + 1)]
-            # A date of expiry is written behind a stroke, and the end of a sentence behind a point.
-            if _has_digit(behind) and not (octets[end] == 47 and len(behind) <= 4 and end - start > 14):
-                return False
-        shown = octets[start:end]
-        if b" " in shown:
-            groups = shown.split(b" ")
-            if start and octets[start - 1] == 32:
-                before = octets[_back(octets, start - 1) : start - 1]
-                if before.isdigit() and len(before) == len(groups[0]):
-                    return False
-            if end < size and octets[end] == 32:
-                behind = octets[end + 1 : _ahead(octets, end + 1)]
-                if behind.isdigit() and len(behind) == len(groups[-1]):
-                    return False
-        return True
-
-
-def _word(folded: bytes, at: int) -> int:
-    """Where the next word begins, so that no word is cut in two."""
-    if at == 0 or folded[at - 1] not in _ALNUM:
-        return at
-    end = min(at + 24, len(folded))
-    while at < end and folded[at] in _ALNUM:
-        at += 1
-    return at
-
-
-def _back(octets: bytes, end: int) -> int:
-    first = max(0, end - 24)
-    while end > first and octets[end - 1] in _ALNUM:
-        end -= 1
-    return end
-
-
-def _ahead(octets: bytes, start: int) -> int:
-    last = min(len(octets), start + 24)
-    while start < last and octets[start] in _ALNUM:
-        start += 1
-    return start
-
-
-def _has_digit(octets: bytes) -> bool:
-    return any(48 <= one <= 57 for one in octets)
 
 
 def _apart(found: Iterable[Found]) -> Iterator[Found]:
@@ -341,9 +356,9 @@ def _iban(octets: bytes, start: int, end: int) -> Iterator[tuple[int, str]]:
         return
     at, left = start, length
     while left:
-        left -= octets[at] in _ALNUM
+        left -= octets[at] in ALNUM
         at += 1
-    if at == len(octets) or octets[at] not in _ALNUM:
+    if at == len(octets) or octets[at] not in ALNUM:
         yield at, value
 
 

@@ -24,6 +24,8 @@ _SAMPLE_LETTERS: Final = 80
 LOOKS: Final = 300_000
 #: Of one pattern, whose check may cost more.
 PATTERNS: Final = 150_000
+#: Of those that hold and stand beside something, whose neighbours are looked at too.
+LISTS: Final = 100_000
 
 
 @attrs.define

@@ -43,6 +43,12 @@ def evidence_pattern(words: Sequence[str]) -> str:
     return "|".join(parts)
 
 
+#: What may stand between a label and its number.
+_FOLLOWED: Final = (
+    r"[^0-9a-z]{0,6}(?:(?:no|nr|num|numero|number|nummer|nro|code|card|id|is|ist|es|er)\b[^0-9a-z]{0,4}){0,2}\z"
+)
+
+
 @attrs.frozen(eq=False)
 class Wanted:
     """A detector made ready."""
@@ -51,6 +57,7 @@ class Wanted:
     number: int
     check: Check
     evidence: Any
+    label: Any
     against: Any
     near: int
 
@@ -71,6 +78,7 @@ def make_wanted(detector: Detector, number: int, *, is_own: bool) -> Wanted:
         number,
         guarded(check) if is_own else check,
         compiled(evidence_pattern(detector.evidence)) if detector.evidence else None,
+        compiled(f"(?:{evidence_pattern(detector.labels)}){_FOLLOWED}") if detector.labels else None,
         _against(detector.against),
         LEVELS.index(detector.near),
     )

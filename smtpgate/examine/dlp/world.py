@@ -27,7 +27,7 @@ WORLD: Final = (
     Detector(
         "us-ein", "tax", "US employer number", "US",
         {"99-9999999": "", "999999999": ""}, check="ein", weight=1,
-        evidence=words("ein|fein|employer identification|federal tax id"), against=NOT_MONEY,
+        evidence=words("employer identification|federal tax id"), labels=words("ein|fein"), against=NOT_MONEY,
         good=("EIN 91-1144442",), bad=("EIN 07-1144442", "91-1144442"),
     ),
     Detector(
@@ -49,7 +49,7 @@ WORLD: Final = (
     Detector(
         "ca-sin", "identity", "Canadian social insurance number", "CA",
         {"999-999-999": "low", "999 999 999": "low", "999999999": ""}, check="ca.sin", weight=2,
-        evidence=words("sin|social insurance|assurance sociale|nas|sin#"), against=NOT_MONEY,
+        evidence=words("social insurance|assurance sociale|sin#"), labels=words("sin|nas"), against=NOT_MONEY,
         good=("SIN 123-456-782",), bad=("SIN 123-456-783",),
     ),
     Detector(
@@ -71,14 +71,15 @@ WORLD: Final = (
     ),
     Detector(
         "in-aadhaar", "identity", "Indian identity number (Aadhaar)", "IN",
-        {"9999 9999 9999": "low", "9999-9999-9999": "low", "999999999999": ""}, check="in_.aadhaar", weight=3,
+        {"9999 9999 9999": "low", "9999-9999-9999": "low", "999999999999": ""}, check="aadhaar", weight=3,
         evidence=words("aadhaar|aadhar|adhar|uidai|uid no|आधार"), against=NOT_MONEY,
         good=("Aadhaar 2341 2341 2346",), bad=("Aadhaar 2341 2341 2347",),
     ),
     Detector(
         "in-pan", "tax", "Indian tax number (PAN)", "IN",
         {"AAAAA9999A": "low"}, check="pan_in", weight=2,
-        evidence=words("permanent account|pan card|pan no|pan number|pan:|pan|income tax"), against=NOT_MONEY,
+        evidence=words("permanent account|pan card|pan no|pan number|income tax"), labels=words("pan"),
+        against=NOT_MONEY,
         good=("PAN: ACUPA7085R",), bad=("PAN: ACUQA7085R",),
     ),
     Detector(
@@ -100,7 +101,8 @@ WORLD: Final = (
     Detector(
         "cl-rut", "tax", "Chilean tax number (RUT)", "CL",
         {"99.999.999-X": "medium", "9.999.999-X": "medium", "99999999-X": "low"}, check="cl.rut", weight=3,
-        evidence=words("rut|run|rol unico"), against=NOT_MONEY, good=("RUT 12.531.909-2",), bad=("RUT 12.531.909-3",),
+        evidence=words("rol unico"), labels=words("rut|run"),
+        against=NOT_MONEY, good=("RUT 12.531.909-2",), bad=("RUT 12.531.909-3",),
     ),
     Detector(
         "mx-curp", "identity", "Mexican population code (CURP)", "MX",
@@ -110,14 +112,15 @@ WORLD: Final = (
     Detector(
         "mx-rfc", "tax", "Mexican tax number (RFC)", "MX",
         {"AAAA999999XXX": "medium", "AAAA 999999 XXX": "medium", "AAA999999XXX": ""}, check="mx.rfc", weight=3,
-        evidence=words("rfc|contribuyente|sat"), against=NOT_MONEY,
+        evidence=words("rfc|contribuyente"), labels=words("sat"), against=NOT_MONEY,
         good=("RFC GODE561231GR8",), bad=("RFC GODE561331GR8",),
     ),
     Detector(
         "za-id", "identity", "South African identity number", "ZA",
         {"9999999999999": "low", "999999 9999 999": "medium", "999999 9999 99 9": "medium"}, check="za.idnr",
         weight=4,
-        evidence=words("id number|identity number|id no|said|south african id|rsa id"), against=NOT_MONEY,
+        evidence=words("identity number|south african id|rsa id"),
+        labels=words("id number|id no|said"), against=NOT_MONEY,
         good=("ID number 7503305044089",), bad=("ID number 7503305044088",),
     ),
     Detector(
@@ -128,7 +131,8 @@ WORLD: Final = (
     Detector(
         "il-id", "identity", "Israeli identity number", "IL",
         {"999999999": "", "9-9999999-9": ""}, check="il.idnr", weight=2,
-        evidence=words("teudat|zehut|תעודת זהות|מספר זהות|israeli id|id number|ת.ז"), against=NOT_MONEY,
+        evidence=words("teudat|zehut|תעודת זהות|מספר זהות|israeli id|ת.ז"), labels=words("id number"),
+        against=NOT_MONEY,
         good=("Teudat Zehut 039337423",), bad=("Teudat Zehut 039337422", "039337423"),
     ),
     Detector(
