@@ -105,6 +105,7 @@ MATRIX = {
     "POST /rules/try": "test:run",
     "GET /api/v1/tls-reports": "stats:read",
     "GET /api/v1/registered": "config:read",
+    "POST /api/v1/registered/<kind>/<name>": "config:write",
     "DELETE /api/v1/registered/<kind>/<name>": "config:write",
     "POST /api/v1/limits/simulate": "test:run",
     "POST /api/v1/limits/<name>/free": "runtime:write",

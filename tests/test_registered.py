@@ -198,6 +198,9 @@ class RegisteredApiTests(ApiCase):
         self.store.put("table", "customers", b'{"rows": 3, "columns": ["a"], "least": 1, "window": 300}\n')
         one = self.get("/registered")["items"][0]
         self.assertEqual((one["kind"], one["name"], one["rows"], one["columns"]), ("table", "customers", 3, ["a"]))
+        self.post("/registered/table/custom", {}, 404)
+        self.post("/registered/table/customers", {})
+        self.assertEqual(self.desk.users.rows[-1]["action"], "registered.add")
         send = lambda path: self.desk.ask("DELETE", f"/api/v1/registered/{path}", token=self.owner)  # noqa: E731
         self.assertEqual(send("fingerprint/customers").status, 404)
         self.assertEqual(send("table/customers").status, 200)

@@ -71,6 +71,9 @@ WRONG = (
 
 #: What who knows another language first would write, and a piece of the hint that leads to what is right.
 FOREIGN = (
+    ("links.exists(l, links.filter(o, o.host == l.host).size() > 1)", "write .exists(x, ...)"),
+    ("links.map(l, recipients.map(r, r + l.host)).size() > 1", "write .exists(x, ...)"),
+    ("links.all(l, authors.exists(a, recipients.filter(r, r == a).size() > 0))", "write .exists(x, ...)"),
     ("subject.lowerAscii() == 'x'", "(?i)"),
     ("lower(subject) == 'x'", "(?i)"),
     ("subject.toLower() == 'x'", ".contains('x')"),
@@ -171,6 +174,7 @@ RIGHT = (
     "fingerprints.exists(a, a.name == 'Plan') && attachments.exists(a, a.name == 'plan.pdf')",
     "attachments.exists(a, a.name == 'plan.pdf') && fingerprints.exists(a, a.name == 'Plan')",
     "recipients.exists(direction, direction == 'a@x.test')",
+    "links.filter(l, l.host == 'a').exists(l, l.source == 'qr') && links.map(l, l.host).size() > 1",
     "authors.exists(a, recipients.exists(r, r == a)) && header('X').exists(a, a == 'X')",
 )
 

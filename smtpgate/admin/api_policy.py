@@ -78,6 +78,14 @@ async def forget_registered(ask: Ask) -> Answer:
     return answer_of(m.Done(is_audited=is_audited))
 
 
+async def tell_registered(ask: Ask) -> Answer:
+    """Somebody registered one, in the state folder itself: it comes into the audit."""
+    kind, name = ask.args["kind"], ask.args["name"]
+    await ask.office.control.policy.check(kind, name)
+    is_audited = await ask.office.accounts.note(ask.who.actor, "registered.add", name, kind)
+    return answer_of(m.Done(is_audited=is_audited))
+
+
 async def rules(ask: Ask) -> Answer:
     """All rules, and how often each was true."""
     views = ask.office.control.policy.rules()
@@ -131,6 +139,15 @@ ROUTES = (
         registered,
         summary="Registered documents and tables",
         answer=RegisteredList,
+    ),
+    Route(
+        "POST",
+        "/api/v1/registered/<kind>/<name>",
+        "config:write",
+        tell_registered,
+        summary="Tell that a document or table was registered, for the audit",
+        body=m.Nothing,
+        answer=m.Done,
     ),
     Route(
         "DELETE",

@@ -6,7 +6,7 @@ The text of an unexpected error goes to the log and never to the browser.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
@@ -47,6 +47,10 @@ def refusal_of(error: BaseException) -> Refusal:
     return Refusal("internal", 500, "something went wrong here; the log has it under the request id")
 
 
+#: Pages behind links that recipients and senders have; they see no others.
+FOR_STRANGERS: Final = (b"/held/", b"/why/")
+
+
 def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseException, kind: str) -> Answer:
     """The answer to a request that is not served."""
     refusal = refusal_of(error)
@@ -55,7 +59,8 @@ def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseExce
         headers["Retry-After"] = str(int(refusal.seconds) + 1)
     title = TITLES.get(refusal.slug, "Refused")
     if kind == "page":
-        text = office.templates.error(caller, request.id, refusal.status, title, refusal.detail)
+        is_stranger = request.path.startswith(FOR_STRANGERS)
+        text = office.templates.error(is_stranger, request.id, refusal.status, title, refusal.detail)
         answer = html(text, refusal.status)
     else:
         value: dict[str, Any] = {

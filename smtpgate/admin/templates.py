@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from smtpgate import __version__
 from smtpgate.admin import explain, text
-from smtpgate.admin.guard import Caller
 from smtpgate.admin.permission import Principal
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.wire import Answer, html
@@ -75,9 +74,13 @@ class Templates:
         text = await self._office.in_thread(lambda: self.render(name, ask.principal, **values))
         return html(text, status)
 
-    def error(self, caller: Caller, request_id: str, status: int, title: str, detail: str) -> str:
-        """What went wrong, for people."""
-        return self.render("error.html", None, status=status, title=title, detail=detail, request_id=request_id)
+    def error(self, is_stranger: bool, request_id: str, status: int, title: str, detail: str) -> str:
+        """What went wrong, for people.
+
+        :param is_stranger: somebody who reaches no other page
+        """
+        values = {"status": status, "title": title, "detail": detail, "request_id": request_id}
+        return self.render("error.html", None, is_stranger=is_stranger, **values)
 
 
 def _harmless(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Commands that register documents and rows of tables: only hashes are kept, and rules ask for them.
 
 What is added is read and hashed here, as the owner of the state folder, whether a gateway runs or not; a running one
-finds it within seconds. Lists and removals are the gateway's where one runs, so that they are in its audit.
+finds it within seconds, and is told of it for its audit. Lists and removals are the gateway's where one runs.
 """
 
 from __future__ import annotations
@@ -113,10 +113,16 @@ def _add(args: argparse.Namespace, kind: str, made: Callable[[bytes], bytes], co
         raise
     except (StateError, StoreFailed, OSError, ValueError) as error:
         raise Failed(str(error)) from None
+    try:
+        told = Gateway(args.config).ask("POST", f"/registered/{kind}/{quote(args.name, safe='')}", {})
+    except Unreachable:
+        # No gateway runs, and none has an audit to write it in.
+        told = {"is_audited": True}
     if args.json:
         say_json({"done": True, "kind": kind, "name": args.name, "octets": len(content)})
     else:
         say(f"{kind} {args.name} registered, {len(content)} octets; rules that ask for it find it within seconds")
+    tell_unaudited(told)
 
 
 def listing(args: argparse.Namespace) -> None:

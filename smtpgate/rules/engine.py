@@ -22,6 +22,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from smtpgate.rules.hints import told
 from smtpgate.rules.literals import loose_patterns, never_true
+from smtpgate.rules.loops import lists_in_loops
 from smtpgate.rules.vocabulary import EXAMINED, FACTS, HEADER, RECORDS, REGISTERED, SEARCHED, STEPS, Fact, known_at
 
 _NOTHING: Final[Mapping[str, list[str]]] = MappingProxyType({})
@@ -264,7 +265,7 @@ def check(text: str) -> None:
         raise BadExpression(1, 1, f"the condition is {said}, not true or false", "compare it with something")
     for line, column, message, hint in _patterns(text):
         raise BadExpression(line, column, f"no pattern: {message}", hint)
-    for token, message, hint in (*loose_patterns(text), *never_true(text)):
+    for token, message, hint in (*loose_patterns(text), *never_true(text), *lists_in_loops(text)):
         line = text.count("\n", 0, token.at) + 1
         raise BadExpression(line, token.at - text.rfind("\n", 0, token.at), message, hint)
 
