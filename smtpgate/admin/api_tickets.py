@@ -14,7 +14,7 @@ from smtpgate.admin.params import OneOf, Whole
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.text import moment
-from smtpgate.admin.wire import Answer, html, redirect
+from smtpgate.admin.wire import Answer, redirect
 from smtpgate.control.views import Actor, Refused, Unknown
 from smtpgate.policy.ticket import STATES, Ticket
 
@@ -149,7 +149,7 @@ async def _ticket(ask: Ask) -> Ticket:
 def _why(ask: Ask, ticket: Ticket, trouble: str, status: int = 200) -> Answer:
     token, cookie = ask.office.form_keys.issue(ask.caller)
     values: dict[str, Any] = {"csrf": token, "ticket": ticket, "trouble": trouble, "place": f"/why/{ticket.id}"}
-    answer = html(ask.office.templates.render("why.html", None, **values), status)
+    answer = ask.office.templates.bare(ask.caller, "why.html", status, **values)
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
 
 

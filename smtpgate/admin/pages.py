@@ -241,6 +241,7 @@ ROUTES = (
     *(_page(f"/assets/<digest>/{name}", "public", public_asset) for name in sorted(PUBLIC)),
     _page("/assets/<digest>/<name>", "self", asset),
     _page("/logout", "self", entry.log_out, "POST"),
+    _page("/theme", "self", entry.choose_theme, "POST"),
     _page("/", "stats:read", overview),
     _page("/sessions", "traffic:read", sessions),
     _page("/sessions/<id>", "messages:read", session),

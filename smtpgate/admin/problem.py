@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
-from smtpgate.admin.wire import Answer, WebRequest, as_json, html
+from smtpgate.admin.wire import Answer, WebRequest, as_json
 from smtpgate.control.views import Invalid, Refused, Unknown
 
 TITLES = {
@@ -60,8 +60,7 @@ def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseExce
     title = TITLES.get(refusal.slug, "Refused")
     if kind == "page":
         is_stranger = request.path.startswith(FOR_STRANGERS)
-        text = office.templates.error(is_stranger, request.id, refusal.status, title, refusal.detail)
-        answer = html(text, refusal.status)
+        answer = office.templates.error(caller, is_stranger, request.id, refusal.status, title, refusal.detail)
     else:
         value: dict[str, Any] = {
             "type": f"/problems/{refusal.slug}",
