@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from typing import Any
 from urllib.parse import urlencode
@@ -496,6 +497,11 @@ class RequestTests(EntryCase):
         public = self.desk.ask("GET", assets.place("app.css"))
         self.assertEqual((public.status, public.header("content-type")), (200, "text/css; charset=utf-8"))
         self.assertIn("immutable", public.header("cache-control"))
+        packed = self.desk.ask("GET", assets.place("app.css"), headers={"Accept-Encoding": "br, gzip;q=0.8"})
+        self.assertEqual((packed.header("content-encoding"), packed.header("vary")), ("gzip", "Accept-Encoding"))
+        self.assertEqual(gzip.decompress(packed.body), public.body)
+        never = self.desk.ask("GET", assets.place("app.css"), headers={"Accept-Encoding": "gzip;q=0, *"})
+        self.assertEqual(never.body, public.body)
         self.assertEqual(self.desk.ask("GET", assets.place("live.js")).status, 303)
         self.assertEqual(self.desk.ask("GET", assets.place("live.js"), role="helpdesk").status, 200)
         for path in ("/assets/x/app.css", "/assets/x/..%2f..%2fsite.py", "/assets/" + "0" * 16 + "/live.js"):

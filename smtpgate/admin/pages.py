@@ -5,6 +5,7 @@ Each reads well and does its forms without scripts; scripts refresh what is mark
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,8 @@ from smtpgate.config.model import Settings
 
 #: Lengths of a drain that a form offers, minutes.
 DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 * 60, "for a day"))
+#: A coding that is not wanted (RFC 9110 section 12.4.2).
+_NEVER = re.compile(r";q=0(\.0*)?$")
 #: Rows of one list on a page.
 ROWS = 100
 
@@ -220,7 +223,9 @@ async def asset(ask: Ask) -> Answer:
 
 
 def _asset(ask: Ask, name: str, is_public: bool) -> Answer:
-    answer: Answer = ask.office.assets.serve(ask.args["digest"], name, is_public)
+    accepted = ask.request.header("accept-encoding").replace(" ", "").split(",")
+    is_packed = any(part.partition(";")[0] == "gzip" and not _NEVER.search(part) for part in accepted)
+    answer: Answer = ask.office.assets.serve(ask.args["digest"], name, is_public, is_packed)
     return answer
 
 
