@@ -140,6 +140,7 @@ ROUTES = (
         "/api/v1/rules/try",
         "test:run",
         try_rules,
+        is_question=True,
         summary="Try rules on a message, a held one or the history",
         body=RuleTrial,
         answer=RuleTrialModel,

@@ -75,7 +75,7 @@ async def decide(ask: Ask, verb: str) -> bool:
     """Grant or deny the one that the path names; whether it is in the audit."""
     control = ask.office.control.tickets
     ticket = await control.by_message(ask.args["message"])
-    is_audited: bool = await ask.office.accounts.note(ask.who.actor, f"ticket.{verb}", ticket.message, ticket.rule)
+    is_audited = await ask.change(f"ticket.{verb}", ticket.message, ticket.rule)
     await (control.grant if verb == "grant" else control.deny)(ticket, ask.who.actor)
     return is_audited
 

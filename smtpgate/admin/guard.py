@@ -52,6 +52,8 @@ class Refusal(Exception):
         self.seconds = seconds
         self.headers: dict[str, str] = {}
         self.errors: list[dict[str, str]] = []
+        #: What else the problem says.
+        self.more: dict[str, Any] = {}
 
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")

@@ -25,6 +25,10 @@ TITLES = {
     "parameter": "Wrong parameter",
     "misdirected": "Unknown host name",
     "validation": "Not valid",
+    "precondition-required": "Version wanted",
+    "version-mismatch": "Changed meanwhile",
+    "idempotency": "Key in use",
+    "too-large": "Too large",
     "rate-limited": "Too many requests",
     "overload": "Too busy",
     "audit": "Audit cannot be written",
@@ -71,5 +75,6 @@ def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseExce
         }
         if refusal.errors:
             value["errors"] = refusal.errors
+        value |= refusal.more
         answer = as_json(value, refusal.status, "application/problem+json")
     return Answer(answer.body, answer.status, answer.content_type, {**answer.headers, **headers})
