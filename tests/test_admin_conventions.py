@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from html import escape
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import smtpgate.admin
 from smtpgate.admin import versions
 from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.guard import Refusal
+from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.site import ROUTES
 from smtpgate.admin.wire import as_json
 from tests.admin_kit import PASSWORD, Answer, ApiCase
@@ -151,6 +156,24 @@ class RepeatTests(ApiCase):
         """A refusal did nothing: it is not kept, and the right request may follow under the same key."""
         self.assertEqual(self.order({"minutes": 5}, "k1").status, 422)
         self.assertEqual(self.order({"key": "192.0.2.9", "minutes": 5, "reason": "rude"}, "k1").status, 201)
+
+
+class ProblemTests(ApiCase):
+    """Kinds of refusals."""
+
+    def test_each_kind_has_its_page(self) -> None:
+        """Whatever the office refuses is of a kind that has a page and its status; an unknown kind has none."""
+        used = set()
+        for path in Path(smtpgate.admin.__file__).parent.glob("*.py"):
+            used |= set(re.findall(r'Refusal\(\s*"([a-z-]+)",\s*(\d{3})', path.read_text("utf-8")))
+            used |= {(two, one) for one, two in re.findall(r'_refuse\((\d{3}), "([a-z-]+)"', path.read_text("utf-8"))}
+        self.assertGreater(len(used), 15)
+        self.assertEqual(used, {(slug, str(problem.status)) for slug, problem in PROBLEMS.items()})
+        for slug, problem in PROBLEMS.items():
+            page = self.desk.ask("GET", f"/problems/{slug}", role="helpdesk")
+            self.assertEqual(page.status, 200)
+            self.assertIn(escape(problem.title), page.text)
+        self.assertEqual(self.desk.ask("GET", "/problems/x", role="helpdesk").status, 404)
 
 
 class CursorTests(SynchronousTestCase):

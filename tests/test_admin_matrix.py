@@ -150,6 +150,7 @@ MATRIX = {
     "POST /config/validate": "config:write",
     "POST /config/reload": "config:write",
     "GET /help": "self",
+    "GET /problems/<slug>": "self",
 }
 
 

@@ -14,6 +14,7 @@ from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_session, recent_messages, recent_sessions
 from smtpgate.admin.plot import draw
+from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.wire import Answer, redirect
 from smtpgate.config.model import Settings
@@ -171,6 +172,15 @@ async def help_page(ask: Ask) -> Answer:
     return await ask.office.templates.page(ask, "help.html", here="help")
 
 
+async def problem(ask: Ask) -> Answer:
+    """What a kind of refusal means, and what to do: the address in the `type` of a problem."""
+    slug = ask.args["slug"]
+    found = PROBLEMS.get(slug)
+    if found is None:
+        raise Refusal("not-found", 404, "there is no such problem")
+    return await ask.office.templates.page(ask, "problem.html", here="help", problem=found, slug=slug)
+
+
 # Do
 
 
@@ -264,4 +274,5 @@ ROUTES = (
     _page("/config/validate", "config:write", validate, "POST"),
     _page("/config/reload", "config:write", reload, "POST"),
     _page("/help", "self", help_page),
+    _page("/problems/<slug>", "self", problem),
 )
