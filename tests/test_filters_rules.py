@@ -162,6 +162,18 @@ class RulesTests(SynchronousTestCase):
                 [("filter-failed", "defer"), ("filter-failed", "note"), ("program", "reject"), ("size", "reject")],
             )
 
+    def test_what_could_not_be_found_out_is_never_not_true(self) -> None:
+        """Also where rules are looked at together and none of the others holds."""
+
+        def broken() -> Deferred[Any]:
+            return fail(ChildFailed("died", "killed"))
+
+        for name, when in (("found", "rows.size() > 0"), ("answer", "attachments.size() > 0")):
+            services = Services()
+            setattr(services, name, broken)
+            text = self.rule("one", when) + self.rule("large", "size > 1000000")
+            self.assertEqual(self.run_rules(text, services=services), [("end", "filter-failed", "defer")])
+
     def test_who_accepts_ends_the_rules_behind(self) -> None:
         """At later steps too, and not those before it; in shadow only those in shadow; for one recipient only there."""
         text = (

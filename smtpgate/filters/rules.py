@@ -166,7 +166,7 @@ class _Message:
         self._end = len(parent.rules)
         self._asked_about: Recipient | None = None
         #: Why the content could not be examined, why what is registered could not be looked for, and why its texts
-        #: could not be searched.
+        #: could not be searched: then no condition that needs it may be taken for one that is not true.
         self._unexamined = self._unregistered = self._unsearched = ""
         self._matches: tuple[Match, ...] = ()
 
@@ -321,22 +321,30 @@ class _Message:
         facts = {**self._known, **(more or {})}
         known = Known(step, {name: facts[name] for name in facts if name in spoken_of}, self._fields or {})
         found: list[Finding] = []
+        is_all_known = not (self._unexamined or self._unregistered or self._unsearched)
         for bundle, members in groups:
-            if bundle is not None and not (self._unexamined or self._unsearched) and not bundle.may_hold(known):
+            if bundle is not None and is_all_known and not bundle.may_hold(known):
                 continue
             for place, rule in members:
                 if place < self._end and place in self._asked and is_for(rule, self._asked_about):
                     found += self._ask(rule, place, step, known)
         return found or None
 
+    def _unknown(self, rule: Rule) -> str:
+        """Why what a rule speaks of could not be found out; "" where all of it is known."""
+        condition = rule.condition
+        return (
+            (condition.needs_content and self._unexamined)
+            or (condition.needs_registered and self._unregistered)
+            or (condition.needs_search and self._unsearched)
+            or ""
+        )
+
     def _ask(self, rule: Rule, place: int, step: str, known: Known) -> list[Finding]:
         try:
-            if self._unexamined and rule.condition.needs_content:
-                raise ExpressionFailed(self._unexamined)
-            if self._unregistered and rule.condition.needs_registered:
-                raise ExpressionFailed(self._unregistered)
-            if self._unsearched and rule.condition.needs_search:
-                raise ExpressionFailed(self._unsearched)
+            why = self._unknown(rule)
+            if why:
+                raise ExpressionFailed(why)
             if not rule.condition.holds(known):
                 return []
         except ExpressionFailed as error:
