@@ -95,14 +95,14 @@ async def rules(ask: Ask) -> Answer:
 class TLSReportModel(View):
     """What TLS to the servers of one domain was on one day.
 
-    :ivar wanted_at: where the domain wants its reports; none where it wants none
+    :ivar wanted_at: where the domain wants its reports; none where it wants none; null where the DNS did not say
     :ivar report: the report itself (RFC 8460 section 4.4)
     """
 
     domain: str
     successes: int
     failures: int
-    wanted_at: tuple[str, ...]
+    wanted_at: tuple[str, ...] | None
     report: dict[str, Any]
 
 

@@ -129,5 +129,5 @@ def tls_report(args: argparse.Namespace) -> None:
         say_json([one["report"] for one in found["items"]])
         return
     for one in found["items"]:
-        one["wanted_at"] = " ".join(one["wanted_at"])
+        one["wanted_at"] = "not known" if one["wanted_at"] is None else " ".join(one["wanted_at"])
     say_list(found, _REPORTS, False)
