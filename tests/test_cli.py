@@ -561,6 +561,11 @@ class SocketTests(TestCase):
         (report,) = json.loads((await self.ask("tls-report", "--json"))[1])
         self.assertEqual(report["policies"][0]["policy"]["policy-domain"], "a.example")
         self.assertEqual((await self.ask("tls-report", "--date", "2020-01-01"))[1], "none\n")
+        for number in range(600):
+            watch.succeeded(f"b{number}.example", Published("sts"))
+        found = json.loads((await self.ask("tls-report", "--json"))[1])
+        self.assertEqual(len({one["policies"][0]["policy"]["policy-domain"] for one in found}), 601)
+        self.assertEqual(len((await self.ask("tls-report"))[1].splitlines()), 602)
 
     async def test_a_limit_is_tried(self) -> None:
         """By a file with one limit, on the history; one with a fault is refused with its line."""

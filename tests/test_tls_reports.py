@@ -186,3 +186,8 @@ class ApiTests(ApiCase):
         self.assertEqual(one["report"]["policies"][0]["failure-details"][0]["result-type"], "starttls-not-supported")
         self.assertEqual(self.get(f"/tls-reports?date={day}"), found)
         self.assertEqual(self.get("/tls-reports?date=2020-01-01")["items"], [])
+        for number in range(600):
+            watch.succeeded(f"b{number:03}.example", STS)
+        pages = [self.get(f"/tls-reports?date={day}&after={after}")["items"] for after in ("", "b498.example")]
+        self.assertEqual([len(page) for page in pages], [500, 101])
+        self.assertEqual(len({one["domain"] for page in pages for one in page}), 601)

@@ -9,7 +9,7 @@ import attrs
 from smtpgate.admin import models as m
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.models_traffic import plain
-from smtpgate.admin.params import Day
+from smtpgate.admin.params import Day, Free
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.wire import Answer
@@ -107,7 +107,7 @@ class TLSReportModel(View):
 
 
 class TLSReportList(View):
-    """All of a day, by domain, and the days of which something is known."""
+    """Those of a day, by domain, 500 at a time, and the days of which something is known."""
 
     days: list[str]
     items: list[TLSReportModel]
@@ -116,7 +116,7 @@ class TLSReportList(View):
 async def tls_reports(ask: Ask) -> Answer:
     """Reports on TLS to servers that the DNS names."""
     watch = ask.office.control.tls
-    views = await watch.day(ask.params["date"])
+    views = await watch.day(ask.params["date"], ask.params["after"])
     items = [TLSReportModel.model_validate(attrs.asdict(view, recurse=False)) for view in views]
     return answer_of(TLSReportList(days=watch.reports.days, items=items))
 
@@ -130,7 +130,10 @@ ROUTES = (
         tls_reports,
         summary="How TLS to the servers of each domain fared on a day",
         answer=TLSReportList,
-        query={"date": Day("which day, in UTC; without it the last of which something is known")},
+        query={
+            "date": Day("which day, in UTC; without it the last of which something is known"),
+            "after": Free("only domains behind this one: the last of the page before"),
+        },
     ),
     Route(
         "GET",
