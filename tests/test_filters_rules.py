@@ -192,6 +192,12 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(self.run_rules(text), [("mail", "accept", "note")])
         text = self.rule("accept", "recipient == 'b@example.net'", "accept") + self.rule("last", "recipient != ''")
         self.assertEqual(self.run_rules(text), [("rcpt", "accept", "note"), ("rcpt", "last", "reject")])
+        text = self.rule("accept", "recipient == 'b@example.net'", "accept") + self.rule("last", "size > 1")
+        self.assertEqual(self.run_rules(text), [("rcpt", "accept", "note"), ("end", "last", "reject")])
+        text = self.rule("accept", "recipients.all(r, r.endsWith('@example.net'))", "accept") + self.rule(
+            "z", "size > 1"
+        )
+        self.assertEqual(self.run_rules(text), [("data", "accept", "note")])
 
     def test_many(self) -> None:
         """Those that hold, and those that cannot be judged, are found among hundreds, in their order."""
