@@ -28,7 +28,7 @@ _WORDS = {
     421: "the Host header is not one of ours",
     422: "the body has faults; `errors` lists them all",
     429: "too many; Retry-After says when",
-    503: "it cannot be done now, for example because the audit cannot be written",
+    503: "what it takes is not to be had now: a store cannot be read, or the audit cannot be written",
 }
 _PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -111,9 +111,9 @@ def _operation(route: Route) -> dict[str, Any]:
         for name, param in route.query.items()
     ]
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    statuses = [400, 401, 403, 404, 421, 429]
+    statuses = [400, 401, 403, 404, 421, 429, 503]
     if route.method != "GET":
-        statuses += [409, 413, 415, 422, 503]
+        statuses += [409, 413, 415, 422]
     operation: dict[str, Any] = {
         "operationId": route.serve.__name__,
         "summary": route.summary,

@@ -11,7 +11,7 @@ from typing import Any, Final
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import Answer, WebRequest, as_json, html
-from smtpgate.control.views import Invalid, Refused, Unknown
+from smtpgate.control.views import Invalid, Refused, Unavailable, Unknown
 
 TITLES = {
     "unauthenticated": "Log in first",
@@ -27,6 +27,7 @@ TITLES = {
     "validation": "Not valid",
     "rate-limited": "Too many requests",
     "overload": "Too busy",
+    "unavailable": "Not to be had now",
     "audit": "Audit cannot be written",
     "internal": "Internal error",
 }
@@ -42,6 +43,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal("not-found", 404, str(error))
     if isinstance(error, Invalid):
         return Refusal("validation", 422, str(error))
+    if isinstance(error, Unavailable):
+        return Refusal("unavailable", 503, str(error))
     if isinstance(error, Refused):
         return Refusal("conflict", 409, str(error))
     return Refusal("internal", 500, "something went wrong here; the log has it under the request id")
