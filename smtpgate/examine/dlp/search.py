@@ -24,6 +24,8 @@ from smtpgate.examine.reading import Limits, read
 
 #: Sets of detectors that a child keeps compiled: that of a revision, of the one before, and of filters.
 _KEPT: Final = 4
+#: Letters of a subject that are looked through: some times what is kept of it.
+_SUBJECT: Final = 8000
 
 
 @attrs.frozen(eq=False)
@@ -54,16 +56,22 @@ def search(content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     reading = read(whole(content), Limits.of(request))
     tally = Tally()
     terms = TermTally(ready.terms) if ready.terms is not None else None
-    for piece in reading.pieces:
-        if ready.searcher is not None:
-            ready.searcher.search(piece.text, piece.path, tally)
-        if terms is not None:
-            terms.search(piece.text, piece.path, piece.source)
+    subject = next((one.text[:_SUBJECT] for one in reading.pieces if one.source == "subject" and not one.path), "")
     unread = [[one.path, one.why] for one in reading.unread]
+    pieces = list(reversed(reading.pieces))
+    del reading
+    while pieces:
+        piece = pieces.pop()
+        path, held = piece.path, [piece.text]
+        if terms is not None:
+            terms.search(piece.text, path, piece.source)
+        del piece
+        if ready.searcher is not None:
+            # Nobody but the search has the text now, so that it is gone when it has been folded.
+            ready.searcher.search(held.pop(), path, tally)
     if tally.cut:
         unread.append(["", "too-many"])
     matches = tally.matches() + (terms.matches() if terms is not None else [])
-    subject = next((one.text for one in reading.pieces if one.source == "subject" and not one.path), "")
     told = [subject, *(path for one in matches for path in one["paths"]), *(path for path, _ in unread)]
     cover = Cover(told, tally.values()).texts
     for one in matches:
