@@ -113,6 +113,14 @@ class PlaceTests(SynchronousTestCase):
         text = "".join(one.text for one in read_file(content, "a.pdf", Limits()).pieces)
         self.assertEqual(text.count(CARD), 1)
 
+    def test_places_without_end(self) -> None:
+        """Blanks that would stand between letters far apart are no text, and nothing else is lost for them."""
+        far = b"".join(b"BT /F1 12 Tf %d 700 Td (a) Tj ET " % (10**7 - 10**4 * at) for at in range(900))
+        found = read_file(pdf(shown=far + SHOWN), "a.pdf", Limits())
+        self.assertEqual(found.unread, ())
+        self.assertLess(sum(len(one.text) for one in found.pieces), 20_000)
+        self.assertTrue(any(SECRET in one.text for one in found.pieces))
+
     def test_walks_end(self) -> None:
         """In a circle they do, and where nothing is what it should be."""
         for content in (
