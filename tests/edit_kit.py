@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +46,10 @@ class Workshop:
     def edits(self, transaction: Transaction) -> EditList:
         """Those of the transaction."""
         return EditList() if self._is_shadow else transaction.edits
+
+    def once(self, transaction: Transaction, key: Any, make: Callable[[], Any]) -> Deferred[Any]:
+        """What is made, each time anew."""
+        return ensureDeferred(make())
 
     def in_child(self, job: str, transaction: Transaction, request: Mapping[str, Any]) -> Deferred[Any]:
         """Run a job on the content."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from smtpgate.control.quarantine import MANY
 from smtpgate.policy.held import Addressee, Held
 from smtpgate.state.bodies import Bodies
-from smtpgate.state.database import Database
+from smtpgate.state.database import Database, DatabaseClosed
 from smtpgate.state.vault import Vault
 from smtpgate.testing.vault import NoOutbox
 from tests.admin_kit import CONFIG, HOSTILE, ApiCase, Desk
@@ -27,13 +27,18 @@ class Inline:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.look_now = database.look_now
+        self.is_closed = False
 
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         """Write."""
+        if self.is_closed:
+            return fail(DatabaseClosed("the gateway is about to stop"))
         return maybeDeferred(self.database.now, function, *args)
 
     def read(self, function: Any, *args: Any) -> Deferred[Any]:
         """Look."""
+        if self.is_closed:
+            return fail(DatabaseClosed("the gateway is about to stop"))
         return succeed(self.database.look_now(function, *args))
 
 
@@ -50,7 +55,8 @@ class QuarantineCase(ApiCase):
         self.addCleanup(self.database.close)
         engine = self.desk.control.engine
         engine.in_thread = maybeDeferred
-        self.vault = engine.vault = Vault(Inline(self.database), Bodies(self.folder), maybeDeferred, engine.wall)  # type: ignore[arg-type]
+        self.inline = Inline(self.database)
+        self.vault = engine.vault = Vault(self.inline, Bodies(self.folder), maybeDeferred, engine.wall)  # type: ignore[arg-type]
         engine.outbox = NoOutbox()
 
     def hold(self, *names: str, held_as: str = "spam", **more: Any) -> str:
@@ -151,6 +157,23 @@ class LookTests(QuarantineCase):
         helpdesk = self.desk.token("helpdesk")
         self.assertEqual(self.asked(f"/quarantine/{id}/content", helpdesk).status, 403)
         self.assertEqual(self.asked(f"/quarantine/{id}", helpdesk).status, 200)
+
+
+class FailingTests(QuarantineCase):
+    """A database that is closed."""
+
+    def test_it_is_said_that_it_may_be_later(self) -> None:
+        """By lists, by single messages and by what is to be done."""
+        id = self.hold("b")
+        self.inline.is_closed = True
+        answers = [self.asked("/quarantine"), self.asked(f"/quarantine/{id}")]
+        answers += [self.desk.post_json(f"/api/v1/quarantine/{id}/delete", {}, token=self.owner)]
+        for answer in answers:
+            problem = answer.json()
+            self.assertEqual((answer.status, problem["title"]), (503, "Not to be had now"))
+            self.assertIn(
+                "the quarantine cannot be read or written now: the gateway is about to stop", problem["detail"]
+            )
 
 
 class DoTests(QuarantineCase):

@@ -347,6 +347,22 @@ class OwnerTests(SynchronousTestCase):
         self.assertIn(f"belongs to uid {self.SERVICE}, who may not read {self.secret}", err)
         self.assertEqual((self.owners(), os.geteuid()), ({}, 0))
 
+    def test_another_user(self) -> None:
+        """Who may write nothing there is told who may."""
+        self.give_away()
+        letter = self.place.folder / "letter"
+        letter.write_text("word " * 200)
+        self.var.chmod(0o700)
+        os.seteuid(self.SERVICE - 1)
+        self.addCleanup(os.seteuid, 0)
+        for words, why in (
+            (("add", "plan", str(letter)), f"belongs to uid {self.SERVICE}; run this as that user, or as root"),
+            (("remove", "plan"), "only root and the gateway's own user may"),
+        ):
+            code, out, err = run(*self.place.config, "fingerprint", *words)
+            self.assertEqual((code, out), (1, ""))
+            self.assertIn(why, err)
+
     def test_files_that_root_has_left(self) -> None:
         """The owner hears whose they are, and what mends it."""
         self.give_away()
@@ -561,6 +577,11 @@ class SocketTests(TestCase):
         (report,) = json.loads((await self.ask("tls-report", "--json"))[1])
         self.assertEqual(report["policies"][0]["policy"]["policy-domain"], "a.example")
         self.assertEqual((await self.ask("tls-report", "--date", "2020-01-01"))[1], "none\n")
+        for number in range(600):
+            watch.succeeded(f"b{number}.example", Published("sts"))
+        found = json.loads((await self.ask("tls-report", "--json"))[1])
+        self.assertEqual(len({one["policies"][0]["policy"]["policy-domain"] for one in found}), 601)
+        self.assertEqual(len((await self.ask("tls-report"))[1].splitlines()), 602)
 
     async def test_a_limit_is_tried(self) -> None:
         """By a file with one limit, on the history; one with a fault is refused with its line."""

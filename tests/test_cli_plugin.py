@@ -367,6 +367,10 @@ class TestTests(PluginCase):
             code, out, err = run("plugin", "test", self.folder / path)
             self.assertEqual((code, out), (2, ""))
             self.assertIn(f"{self.folder / path} {why}", err)
+        name = "x" * 300
+        code, out, err = run("plugin", "test", self.folder / name)
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn(f"{name}: cannot be read: ", err)
         for words in (("plugin",), ("plugin", "test"), ("plugin", "new"), ("plugin", "old", "x")):
             code, _, err = run(*words)
             self.assertEqual(code, 2)

@@ -73,6 +73,14 @@ class StateDirTests(SynchronousTestCase):
         """The check may run as another user than the gateway, on another machine even."""
         self.assertEqual(self.severities(Folder(exists=False, reason="this user may not write in /")), ["warning"])
 
+    def test_what_only_another_user_may_write(self) -> None:
+        """It is said who should run it, not that the file is wrong."""
+        why = Folder(reason="this user may not write /x")
+        (folder,) = checks.state_dir_is_usable(tree(), Surroundings(NOW, state_dir=why))
+        (log,) = checks.log_file_is_usable(tree(), Surroundings(NOW, log_file=why))
+        self.assertIn("run this as that user", folder.hint)
+        self.assertIn("run this as the gateway's user", log.hint)
+
 
 class LimitTests(SynchronousTestCase):
     """Limits and times."""

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.internet.task import Clock
 
 from smtpgate.config.loader import loads
 from smtpgate.control import SYSTEM
 from smtpgate.edits.plan import from_answer, plan
 from smtpgate.edits.wanted import Change, Target, to_plain
+from smtpgate.examine.registered import Registered, RowMatch
+from smtpgate.interfaces import ChildFailed
 from smtpgate.net.children import Children
 from smtpgate.policy import event as told
 from smtpgate.policy.record import plain
@@ -392,6 +394,39 @@ class RemovalTests(EditCase):
             self.assertEqual((self.workshop.asked, backend.messages), (["examine"], []))
 
         return self.talk(STRIP, script)
+
+    @inlineCallbacks
+    def test_parts_by_what_else_is_in_it(self) -> Any:
+        """What only `parts` speaks of is looked for too; where it cannot be, nothing is let through."""
+        content = message(multi("mixed", text("us-ascii", "7bit") + b" 4111 1111 1111 1111\r\n", PROGRAM))
+        kind = "attachment.kind == 'executable'"
+        board = '[groups.board]\naddresses = ["b@example.net"]\n'
+        yes, no = Registered(rows=(RowMatch("customers", 5, ("iban",)),)), Registered()
+        cases: list[tuple[str, Any, str, bytes, bool]] = [
+            ("rows.exists(r, r.rows >= 5)", lambda: succeed(yes), "", b"250", True),
+            ("rows.exists(r, r.rows >= 5)", lambda: succeed(no), "", b"250", False),
+            ("rows.exists(r, r.rows >= 5)", lambda: fail(ChildFailed("died", "killed")), "", b"451", False),
+            ("matches.exists(m, m.detector == 'card')", None, "", b"250", True),
+            ("matches.exists(m, m.detector == 'iban')", None, "", b"250", False),
+            ("matches.exists(m, m.detector == 'card')", None, "search", b"451", False),
+            ("'board' in groups_of_recipients", None, "", b"250", True),
+        ]
+        for when, known, fails, code, is_gone in cases:
+
+            def script(
+                gateway: TestGateway,
+                backend: Backend,
+                known: Any = known,
+                fails: str = fails,
+                expected: Any = (code, is_gone),
+            ) -> None:
+                self.workshop.fails.add(fails)
+                self.workshop.known = lambda transaction: known()  # type: ignore[attr-defined]
+                reply = self.send(gateway, content)[:3]
+                is_gone = bool(backend.messages) and b"run.exe" not in backend.messages[0]
+                self.assertEqual((reply, is_gone), expected, self.workshop.told)
+
+            yield self.talk(f'{board}[[rules]]\nname = "no"\naction = "strip"\nparts = "{kind} && {when}"\n', script)
 
     def test_a_message_that_is_refused_is_not_edited(self) -> Deferred[Any]:
         """Nobody plans what nobody gets."""

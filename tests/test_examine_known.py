@@ -72,6 +72,33 @@ class FingerprintTests(Case):
         self.assertTrue(0.33 < found[0]["share"] < 0.37, found)
         self.assertTrue(570 < found[0]["longest"] <= 600, found)
 
+    def test_what_other_documents_have_too(self) -> None:
+        """Does not count where it is said to be such, whatever stands around it."""
+        footer = prose(21, 60)
+        text = " ".join([*prose(22, 50), *footer, *prose(23, 50), *footer])
+        letter = mail(("a.txt", " ".join([*prose(24, 200), *footer]).encode()))
+        for without, is_found in ((), True), ((("footer.docx", FORMATS["a.docx"](" ".join(footer))),), False):
+            path = self.put(fingerprint_of("plan", [("a.txt", text.encode())], KEY, without))
+            found = self.ask(letter, fingerprints=[path])["fingerprints"]
+            self.assertEqual([one["share"] > 0.2 and one["longest"] > 40 for one in found], [True] * is_found)
+            (whole,) = self.ask(mail(("a.txt", text.encode())), fingerprints=[path])["fingerprints"]
+            self.assertEqual(whole["share"], 1.0)
+            (body,) = self.ask(mail(text=" ".join(prose(23, 50))), fingerprints=[path])["fingerprints"]
+            self.assertGreater(body["share"], 0.2)
+        with self.assertRaisesRegex(ValueError, "beside those of --without"):
+            fingerprint_of("plan", [("a.txt", text.encode())], KEY, [("b.txt", text.encode())])
+
+    def test_paragraphs_in_another_order(self) -> None:
+        """Most of each is found, in other capitals and with words cut at the ends of lines."""
+        pieces = [" ".join(self.words[at : at + 100]) for at in range(0, 2000, 100)]
+        self.assertGreater(self.shares("\n\n".join(reversed(pieces)).title())["plan"], 0.85)
+        cut = " ".join(
+            f"{one[:3]}-\n{one[3:]}" if at % 10 == 0 and len(one) > 4 else one for at, one in enumerate(self.words)
+        )
+        self.assertGreater(self.shares(cut)["plan"], 0.99)
+        others = " ".join("x" if at % 5 == 0 else one for at, one in enumerate(self.words))
+        self.assertEqual(self.shares(others), {})
+
     def test_what_has_nothing_to_do_with_it(self) -> None:
         """Another text of the same kind of words, and one that has the same words in another order."""
         self.assertEqual(self.shares(" ".join(prose(4, 2000))), {})
@@ -167,6 +194,22 @@ class RowTests(Case):
             ("Anna Smith; Bob ONeil 5500000000000004", 2, {"first", "last", "card"}),
         ):
             self.assertEqual(self.rows(text, path), (count, columns), text)
+
+    def test_letters_in_other_ways(self) -> None:
+        """Without accents, with accents of their own, in a script that sets no blanks; not without any of it."""
+        rows = [("José", "Müller-Łódź", "1980-03-02"), ("小明", "王", "13912345678"), ("Sören", "Größe", "x")]
+        path = self.register(rows, ("first", "last", "number"))
+        for text, count in (
+            ("JOSE, Muller-Lodz", 1), ("Jose\u0301 Mu\u0308ller\u2010Łódź", 1), ("josé 19800302", 1),
+            ("Jos\u00ade 1980-03-02", 1), ("小明139 1234 5678", 1), ("小明，13912345678", 1), ("GROSSE Soren", 1),
+            ("Josh Muller-Lodz", 0), ("Josefine 1980-03-02", 0),
+        ):  # fmt: skip
+            self.assertEqual(self.rows(text, path)[0], count, text)
+        # A table of before was hashed with its accents, and is searched so.
+        old = Path(path).read_bytes().replace(b'"fold": 2', b'"fold": 1')
+        self.assertEqual(self.rows("Josefine 1980-03-02", self.put(old))[0], 0)
+        with self.assertRaises(Damaged):
+            self.rows("x y", self.put(old.replace(b'"fold": 1', b'"fold": 9')))
 
     def test_one_value_is_no_row(self) -> None:
         """Nor two of different rows, nor two of one that stand far from each other."""

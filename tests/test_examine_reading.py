@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.examine.gathering import SOURCES, WHYS
 from smtpgate.examine.reading import Limits, Reading, Unread, read, read_file
-from tests.files_kit import compound, docx, numbered, overlapping, packed, rar4, rar5, stream
+from tests.files_kit import compound, docx, mapi, numbered, overlapping, packed, rar4, rar5, stream, tnef
 from tests.reading_kit import (
     CARD,
     CONTAINERS,
@@ -198,6 +198,48 @@ class DocumentTests(SynchronousTestCase):
         for wanted in (CARD, "378282246310005", "1234567", "11\t0.22\n", "sheet-1", "note-1", "label-1"):
             self.assertIn(wanted, text)
         self.assertEqual(found.unread, ())
+
+    def test_what_stands_beside_cells_of_old_workbooks(self) -> None:
+        """A box whose text takes several records, choices of a cell, links."""
+        long = b"y" * 8000 + b" box"
+        head = bytes(10) + struct.pack("<HH", len(long) + len(SECRET), 16) + bytes(4)
+        box = record(0x1B6, head) + record(0x3C, b"\0" + long) + record(0x3C, b"\1" + SECRET.encode("utf-16-le"))
+        box += record(0x3C, b"\0runsruns")
+        more = [record(kind, bytes(9) + f"seen-{kind}".encode()) for kind in (0x18, 0x1BE, 0x100D)]
+        more.append(record(0x1B8, bytes(9) + "link-é-1".encode("utf-16-le") + bytes(2)))
+        found = read(mail(("a.xls", xls("x", box, *more))))
+        text = all_of(found)
+        for wanted in ("y box" + SECRET, "seen-24", "seen-446", "seen-4109", "link-é-1"):
+            self.assertIn(wanted, text)
+        self.assertNotIn("runsruns", text)
+        self.assertEqual(found.unread, ())
+
+    def test_properties_of_outlook(self) -> None:
+        """Of several values all, in both forms; a page is read as one; more of them than are read are told."""
+        held = compound(
+            {
+                "__properties_version1.0": bytes(32),
+                "__substg1.0_8001101F-00000000": "first".encode("utf-16-le"),
+                "__substg1.0_8001101F-00000001": "second".encode("utf-16-le"),
+                "__substg1.0_8002101E-00000001": b"third",
+                "__substg1.0_1013001F": f"<p>{SECRET[:9]}<b>{SECRET[9:]}</b></p>".encode("utf-16-le"),
+            }
+        )
+        text = all_of(read(mail(("a.msg", held))))
+        for wanted in ("first", "second", "third", SECRET):
+            self.assertIn(wanted, text)
+
+        def winmail(value: bytes) -> bytes:
+            return tnef() + struct.pack("<BII", 1, 0x00069003, len(value)) + value + bytes(2)
+
+        values = struct.pack("<IHHI", 1, 0x101F, 0x3A, 2)
+        for one in ("first", "second"):
+            raw = one.encode("utf-16-le")
+            values += struct.pack("<I", len(raw)) + raw + bytes(-len(raw) % 4)
+        text = all_of(read(mail(("winmail.dat", winmail(values)))))
+        self.assertIn("first\nsecond", text)
+        many = winmail(mapi(*[(0x1F, 0x3A, b"x\0")] * 2001, (0x1F, 0x1000, b"y\0")))
+        self.assertEqual(whys(read(mail(("winmail.dat", many)))), {"broken"})
 
     def test_documents_in_documents(self) -> None:
         """A workbook as an object in an old document, and a document embedded in a package."""

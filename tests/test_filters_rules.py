@@ -162,6 +162,18 @@ class RulesTests(SynchronousTestCase):
                 [("filter-failed", "defer"), ("filter-failed", "note"), ("program", "reject"), ("size", "reject")],
             )
 
+    def test_what_could_not_be_found_out_is_never_not_true(self) -> None:
+        """Also where rules are looked at together and none of the others holds."""
+
+        def broken() -> Deferred[Any]:
+            return fail(ChildFailed("died", "killed"))
+
+        for name, when in (("found", "rows.size() > 0"), ("answer", "attachments.size() > 0")):
+            services = Services()
+            setattr(services, name, broken)
+            text = self.rule("one", when) + self.rule("large", "size > 1000000")
+            self.assertEqual(self.run_rules(text, services=services), [("end", "filter-failed", "defer")])
+
     def test_who_accepts_ends_the_rules_behind(self) -> None:
         """At later steps too, and not those before it; in shadow only those in shadow; for one recipient only there."""
         text = (
@@ -180,6 +192,12 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(self.run_rules(text), [("mail", "accept", "note")])
         text = self.rule("accept", "recipient == 'b@example.net'", "accept") + self.rule("last", "recipient != ''")
         self.assertEqual(self.run_rules(text), [("rcpt", "accept", "note"), ("rcpt", "last", "reject")])
+        text = self.rule("accept", "recipient == 'b@example.net'", "accept") + self.rule("last", "size > 1")
+        self.assertEqual(self.run_rules(text), [("rcpt", "accept", "note"), ("end", "last", "reject")])
+        text = self.rule("accept", "recipients.all(r, r.endsWith('@example.net'))", "accept") + self.rule(
+            "z", "size > 1"
+        )
+        self.assertEqual(self.run_rules(text), [("data", "accept", "note")])
 
     def test_many(self) -> None:
         """Those that hold, and those that cannot be judged, are found among hundreds, in their order."""
@@ -314,6 +332,36 @@ action = "defer"
             self.assertEqual(found, ["subject"])
 
         return self.talk(text, script)
+
+    @inlineCallbacks
+    def test_what_cannot_be_judged_at_each_step(self) -> Any:
+        """By `when` or by `unless`: refused at that step, for whom it fails, or as if the rule were not there."""
+        groups = '[groups.g]\naddresses = ["in@example.net"]\n[groups.other]\naddresses = ["x@example.com"]\n'
+        served = [b"250 2.1.0", b"250 2.1.5", b"250 2.1.5", b"354 End d", b"250 2.0.0"]
+        #: Conditions that fail, their steps, and what is heard there.
+        steps = (
+            ("sender_groups[0] == '{}'", lambda code: [code, b"503 5.5.1", b"503 5.5.1"]),
+            ("recipient_groups[0] == '{}'", lambda code: [served[0], code, *served[2:]]),
+            ("recipients[2] == '{}'", lambda code: [*served[:3], code]),
+            ("header('x')[0] == '{}'", lambda code: [*served[:4], code]),
+            ("size > 1 && authors[3] == '{}'", lambda code: [*served[:4], code]),
+        )
+        codes = (("tempfail", b"451 4.3.0"), ("reject", b"550 5.3.0"), ("continue", b""))
+        for condition, heard in steps:
+            for policy, code in codes:
+                # For the second recipient, who is in a group, the rule is not true.
+                for keys in (f'when = "{condition}"'.format("other"), f'unless = "{condition}"'.format("g")):
+                    expected = heard(code) if code else served
+                    rule = f'[[rules]]\nname = "r"\naction = "reject"\n{keys}\non_error = "{policy}"\n'
+
+                    def script(gateway: TestGateway, backend: Backend, expected: list[bytes] = expected) -> None:
+                        self.assertEqual(self.send(gateway, b"b", b"in"), expected)
+                        self.assertTrue(gateway.idle())
+                        self.assertEqual(len(backend.messages), int(expected[-1][:3] == b"250"))
+                        (ended,) = gateway.told(told.TransactionEnded)
+                        self.assertEqual([one.reason for one in ended.transaction.findings], ["filter-failed"])
+
+                    yield self.talk(groups + rule, script)
 
     def tagged(self, rules: str, content: bytes, expected: bytes) -> Deferred[Any]:
         """What a message becomes."""

@@ -133,13 +133,17 @@ threshold = 4
             "detector": "card", "group": "payment", "country": "", "confidence": "low", "count": 1, "distinct": 1,
             "score": 0.0, "paths": ["1"], "samples": ["x"],
         }  # fmt: skip
-        self.assertEqual(parse({"status": "done", "matches": [good], "unread": [["a", "broken"]]}).unread[0][0], "a")
+        self.assertEqual(
+            parse({"status": "done", "matches": [good], "unread": [["a", "broken"]], "subject": ""}).unread[0][0], "a"
+        )
         for answer in (
             {}, {"status": "unknown"}, {"status": "done", "matches": [good]}, {"status": "done", "matches": 3,
             "unread": []},
-            {"status": "done", "matches": [good | {"count": "1"}], "unread": []},
-            {"status": "done", "matches": [good | {"paths": [1]}], "unread": []},
-            {"status": "done", "matches": [{}], "unread": []}, {"status": "done", "matches": [], "unread": [["a"]]},
+            {"status": "done", "matches": [good | {"count": "1"}], "unread": [], "subject": ""},
+            {"status": "done", "matches": [good | {"paths": [1]}], "unread": [], "subject": ""},
+            {"status": "done", "matches": [{}], "unread": [], "subject": ""},
+            {"status": "done", "matches": [], "unread": [["a"]], "subject": ""},
+            {"status": "done", "matches": [good], "unread": []},
         ):  # fmt: skip
             self.assertRaises(ChildFailed, parse, answer)
 

@@ -118,6 +118,18 @@ class CommandTests(SynchronousTestCase):
         found = self.find(mail(("a.docx", docx(body=runs(" ".join(self.words[:200]))))))
         self.assertEqual([one.name for one in found.fingerprints], ["plan"])
         self.assertTrue(0.4 < found.fingerprints[0].share < 0.6)
+        footer = self.place.folder / "footer.txt"
+        footer.write_text(" ".join(self.words[:200]))
+        self.assertEqual(self.run_it("fingerprint", "add", "plan", str(self.document), "--without", str(footer))[0], 0)
+        self.assertEqual(self.find(mail(text=" ".join(self.words[:200]))), Registered())
+        (whole,) = self.find(mail(text=" ".join(self.words[200:]))).fingerprints
+        self.assertGreater(whole.share, 0.9)
+        self.assertIn(
+            "gone.txt: cannot be read",
+            self.run_it(
+                "fingerprint", "add", "plan", str(self.document), "--without", str(self.place.folder / "gone.txt")
+            )[2],
+        )
         self.assertEqual(self.run_it("fingerprint", "remove", "plan")[0], 0)
         self.assertEqual(self.run_it("fingerprint", "remove", "plan")[0], 1)
         self.assertEqual(self.find(mail(text=" ".join(self.words))), Registered())

@@ -298,6 +298,23 @@ class JudgeTests(SynchronousTestCase):
         for text in ("size / size > 0", "recipients[0] == 'a'", "header('X')[0] == 'a'", "subject.matches(sender)"):
             self.assertRaises(ExpressionFailed, self.holds, text, sender="[")
 
+    def test_why_it_failed_has_nothing_of_the_mail(self) -> None:
+        """It comes into the log."""
+        for text in (
+            "{'a': 1}[subject] == 1",
+            "{'a': 1}[header('X')[0]] == 1",
+            "int(subject) > 5",
+            "double(subject) > 1.0",
+            "timestamp(subject) > timestamp('2020-01-01T00:00:00Z')",
+            "duration(subject) == duration('1s')",
+            "subject.matches(subject)",
+        ):
+            values = {"subject": 'my "secret" plan (', "fields": {"x": ['my "secret" plan (']}}
+            error = self.assertRaises(ExpressionFailed, self.holds, text, **values)
+            self.assertTrue(str(error), text)
+            for word in ("secret", "plan"):
+                self.assertNotIn(word, str(error), text)
+
     @given(st.lists(st.sampled_from(("size > 1", "size > 9", "size / (size - size) > 1", "score > 1.0")), min_size=1))
     def test_a_look_at_several_misses_none(self, texts: list[str]) -> None:
         """None that holds, and none that cannot be judged."""

@@ -157,6 +157,31 @@ class WireTests(SigningCase):
 
         return self.talk(self.key(), script, limits='spool_memory = "64 KiB"')
 
+    def test_lone_line_ends_and_other_odd_octets(self) -> Deferred[Any]:
+        """What is made of them is what is signed, whatever pieces they come in; NUL, 8 bits and long lines too."""
+        bodies = [b"a\rb", b"a\nb\n", b"\r", b"\n.\n", b"\r.\r", b"a \r b \n\t", b"a\0b", b"\0", b"caf\xe9 \xff"]
+        bodies += [b"x" * 70_000, b"x" * 900 + b" \t" * 600, b"\t\r\n\x0b\x0c "]
+        fields = [
+            b"Subject: a\rb",
+            b"Subject: a\nX-Y: c",
+            b"Subject: a\n b",
+            b"Subject: " + b"y" * 3000,
+            b"X: \r\n \r\n b",
+        ]
+        letters = [HEAD + b"\r\n" + one + b"\r\n" for one in bodies]
+        letters += [b"From: ann@example.org\r\n" + one + b"\r\n\r\nhi\r\n" for one in fields]
+
+        def script(gateway: TestGateway, backend: Backend) -> None:
+            for letter in letters:
+                for chunks in (0, 1 << 20, 7 if len(letter) < 5000 else 997):
+                    reply = self.send(gateway, letter, b" BODY=8BITMIME", chunks=chunks)
+                    self.assertEqual(reply[:3], b"250", (letter[-60:], chunks))
+                    octets = received(backend)
+                    self.assertEqual(good(octets), [b"example.org"], (letter[-60:], chunks))
+                    self.assertNotRegex(octets, rb"\r(?!\n)|(?<!\r)\n")
+
+        return self.talk(self.key(), script)
+
     def test_whose_mail_is_signed(self) -> Deferred[Any]:
         """The author's domain counts, not the envelope; one below only where that is said, and its own key first."""
         tables = self.key() + self.key("ed25519", "below.example.org", subdomains="true")
@@ -199,17 +224,21 @@ class WireTests(SigningCase):
         odd = b"From: ann@example.org\r\nno field\r\nTo: x\r\n\r\nhi\r\n"
         many = b"From: ann@example.org\r\n" + b"To: x\r\n" * 500 + b"\r\nhi\r\n"
 
+        nul = b"From: ann@example.org\r\nSubject: a\0b\r\n\r\nhi\r\n"
+
         def strict(gateway: TestGateway, backend: Backend) -> None:
-            for content in (odd, many):
+            for content in (odd, many, nul):
                 reply = self.send(gateway, content)
                 self.assertEqual(reply[:9], b"554 5.6.0")
                 self.assertEqual(backend.messages, [])
-            self.send(gateway, many.replace(b"To: x\r\n" * 20, b""))
-            self.assertEqual(good(received(backend)), [b"example.org"])
+            for content in (many.replace(b"To: x\r\n" * 20, b""), nul.replace(b"Subject", b"X-Odd")):
+                self.send(gateway, content)
+                self.assertEqual(good(received(backend)), [b"example.org"])
 
         def lax(gateway: TestGateway, backend: Backend) -> None:
-            self.assertEqual(self.send(gateway, odd)[:3], b"250")
-            self.assertNotIn(b"DKIM", received(backend))
+            for content in (odd, nul):
+                self.assertEqual(self.send(gateway, content)[:3], b"250")
+                self.assertNotIn(b"DKIM", received(backend))
 
         done = self.talk(self.key(), strict)
         return done.addCallback(lambda _: self.talk(self.key(required="false"), lax))

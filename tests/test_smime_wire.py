@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import email
 import email.policy
+import errno
 import subprocess
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -310,6 +312,32 @@ class EncryptTests(SMIMECase):
             found = folder.find([address], now)
             self.assertEqual((len(found.certificates), found.lacking), (1, ()), address)
         self.assertEqual(folder.find(["x@y.example"], now).certificates, ())
+
+    def test_a_file_that_can_be_read_later(self) -> None:
+        """One that the gateway may not read until its mode is mended, and one that it could not open just then: nothing
+        of the file changes, and it counts for the next message all the same."""
+        self.give("bob@example.net.pem", "bob@example.net")
+        folder, now = CertificateFolder(self.certificates), datetime.now(UTC)
+        path = self.certificates / "bob@example.net.pem"
+
+        def change_mode() -> None:
+            before = path.stat().st_ctime_ns
+            while path.stat().st_ctime_ns == before:
+                # The clock of a file system goes by some milliseconds.
+                path.chmod(0o640)
+
+        for error, mend in (
+            (PermissionError(errno.EACCES, "Permission denied"), change_mode),
+            (OSError(errno.EMFILE, "Too many open files"), lambda: None),
+        ):
+            change_mode()
+            with mock.patch.object(Path, "read_bytes", side_effect=error) as read:
+                self.assertEqual(folder.find(["bob@example.net"], now).certificates, ())
+                once = read.call_count
+                self.assertEqual(folder.find(["bob@example.net"], now).certificates, ())
+                self.assertEqual(read.call_count, once if isinstance(error, PermissionError) else 2 * once)
+            mend()
+            self.assertEqual(len(folder.find(["bob@example.net"], now).certificates), 1)
 
     def mail(self, gateway: TestGateway, content: bytes = LETTER) -> bytes:
         """To Bob."""

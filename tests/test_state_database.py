@@ -19,14 +19,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 import smtpgate.state
+from smtpgate.interfaces import StoreFailed
 from smtpgate.state import database as module
 from smtpgate.state.database import Database, DatabaseClosed, NewerSchema
 from smtpgate.state.folder import StateError
+from smtpgate.state.ledger_store import as_store_failure
 from smtpgate.state.offline import DATABASE
 from smtpgate.state.tables import ledger, metadata
 from smtpgate.state.users import InlineDatabase, Users
@@ -85,6 +89,9 @@ class DatabaseCase(SynchronousTestCase):
         made.close()
 
 
+_INSERT = sa.text("INSERT INTO users VALUES (:name, :role, :hash, :created)")
+
+
 def _write_rows(connection: sa.Connection) -> None:
     connection.execute(sa.text("INSERT INTO users VALUES ('anna', 'owner', 'hash', 1.0)"))
     _write_sessions(connection)
@@ -94,6 +101,23 @@ def _write_sessions(connection: sa.Connection) -> None:
     for number in range(200):
         values = {"id": f"s{number}", "record": b"x" * 2000}
         connection.execute(sa.text("INSERT OR IGNORE INTO sessions VALUES (:id, 1.0, :record)"), values)
+
+
+class ErrorTests(DatabaseCase):
+    """What is said where the database fails: it stands on pages and in the log."""
+
+    def test_no_value_is_told(self) -> None:
+        """Neither by what it refuses, nor by what cannot be written, nor by what the port makes of it."""
+        made = self.opened()
+        made.now(_write_rows)
+        again = self.assertRaises(SQLAlchemyError, made.now, _write_rows)
+        values = {"name": "carl", "role": object(), "hash": "secret", "created": 1.0}
+        wrong = self.assertRaises(SQLAlchemyError, made.now, lambda connection: connection.execute(_INSERT, values))
+        port = self.assertRaises(StoreFailed, as_store_failure, Failure(again))
+        self.assertIn("UNIQUE constraint failed: users.name", str(port))
+        for text in (str(again), repr(again), str(wrong), repr(wrong), str(port)):
+            for word in ("anna", "hash", "carl", "secret", "INSERT", "sqlalche.me"):
+                self.assertNotIn(word, text)
 
 
 class MigrationTests(DatabaseCase):

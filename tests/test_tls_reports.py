@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.policy.tls_report import FAULTS, addresses, day_of
 from smtpgate.proxy import tls_reports as module
 from smtpgate.proxy.guard import NOTHING, Published
-from smtpgate.proxy.tls_reports import KEPT_DAYS, TLSReports, wanted_at
+from smtpgate.proxy.tls_reports import ASKED, KEPT_DAYS, TLSReports, wanted_at
 from smtpgate.testing.resolver import FakeResolver
 from tests.admin_kit import ApiCase, Desk
 
@@ -142,12 +143,19 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(addresses(texts), wanted, texts)
 
     def test_all_at_once(self) -> None:
-        """A domain whose DNS fails wants none."""
+        """Of a domain whose DNS fails nothing is known; not more than some are asked for together."""
         resolver = FakeResolver(
             {"_smtp._tls.a.example": {"TXT": "v=TLSRPTv1; rua=mailto:a@x"}, "_smtp._tls.b.example": "servfail"}
         )
         found = self.successResultOf(ensureDeferred(wanted_at(resolver, ["a.example", "b.example", "c.example"])))
-        self.assertEqual(found, {"a.example": ("mailto:a@x",), "b.example": (), "c.example": ()})
+        self.assertEqual(found, {"a.example": ("mailto:a@x",), "b.example": None, "c.example": ()})
+        clock = Clock()
+        slow = FakeResolver({f"_smtp._tls.d{number}.example": {"TXT": "x", "delay": 1} for number in range(100)}, clock)
+        asked = ensureDeferred(wanted_at(slow, [f"d{number}.example" for number in range(100)]))
+        for waiting in (ASKED, ASKED, ASKED, 100 - 3 * ASKED):
+            self.assertEqual(slow.waiting, waiting)
+            clock.advance(1)
+        self.assertEqual(set(self.successResultOf(asked).values()), {()})
 
     def test_days(self) -> None:
         """A day is written in one way."""
@@ -172,7 +180,14 @@ class ApiTests(ApiCase):
         found = self.get("/tls-reports")
         (day,) = found["days"]
         (one,) = found["items"]
-        self.assertEqual((one["domain"], one["successes"], one["failures"], one["wanted_at"]), ("a.example", 1, 1, []))
+        self.assertEqual(
+            (one["domain"], one["successes"], one["failures"], one["wanted_at"]), ("a.example", 1, 1, None)
+        )
         self.assertEqual(one["report"]["policies"][0]["failure-details"][0]["result-type"], "starttls-not-supported")
         self.assertEqual(self.get(f"/tls-reports?date={day}"), found)
         self.assertEqual(self.get("/tls-reports?date=2020-01-01")["items"], [])
+        for number in range(600):
+            watch.succeeded(f"b{number:03}.example", STS)
+        pages = [self.get(f"/tls-reports?date={day}&after={after}")["items"] for after in ("", "b498.example")]
+        self.assertEqual([len(page) for page in pages], [500, 101])
+        self.assertEqual(len({one["domain"] for page in pages for one in page}), 601)

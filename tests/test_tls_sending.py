@@ -6,15 +6,17 @@ import email
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Thread
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail, inlineCallbacks, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.control.tls_sending import SPREAD_S, TLSSending, offset_s
+from smtpgate.control.tls_sending import AT_ONCE, SPREAD_S, TLSSending, offset_s
 from smtpgate.interfaces import HTTPFailed
 from smtpgate.net.http import Response
 from smtpgate.policy.protection import LENIENT, NO_NEED, Need
@@ -63,11 +65,17 @@ class SendingTests(NamedCase):
     """A gateway that counted yesterday."""
 
     def run_sending(
-        self, wanted: str, script: Callable[[VaultGateway, Any], Any], certificate: str = "right", http: Any = None
+        self,
+        wanted: str,
+        script: Callable[[VaultGateway, Any], Any],
+        certificate: str = "right",
+        http: Any = None,
+        others: Mapping[str, Any] = MappingProxyType({}),
     ) -> Deferred[Any]:
         """Run a script; `send(day)` sends the reports.
 
         :param wanted: the record of the domain that was mailed to
+        :param others: more domains that were mailed to, and what stands at their names
         """
         folder = Path(self.mktemp()).absolute()
         http = http or HTTP()
@@ -87,6 +95,7 @@ class SendingTests(NamedCase):
             "_mta-sts.reports.example": {"TXT": "v=STSv1; id=1;"},
         }
         policy = b"version: STSv1\nmode: enforce\nmx: other.example\nmax_age: 86400\n"
+        self.names = FakeResolver(zones | {f"_smtp._tls.{name}": what for name, what in others.items()})
         web = HTTP()
         web.answer = lambda *_: succeed(Response(200, {"content-type": "text/plain"}, policy))
 
@@ -94,6 +103,8 @@ class SendingTests(NamedCase):
             reports = gateway.control.tls.reports
             reports._wall = lambda: time.time() - DAY_S
             gateway.in_reactor(lambda: reports.succeeded("example.org", STS))
+            for other in others:
+                gateway.in_reactor(reports.succeeded, other, STS)
             gateway.in_reactor(lambda: reports.failed("example.org", STS, NAME, "certificate-expired"))
             reports._wall = time.time
             sending = TLSSending(gateway.control, lambda resolver: http, Clock(), self.table, ensureDeferred)
@@ -101,7 +112,7 @@ class SendingTests(NamedCase):
             return script(gateway, lambda: gateway.in_reactor(lambda: ensureDeferred(sending.send(day))))
 
         text = self.named(self.backend.port, KEYS)
-        return self.run_script(text, run, resolver=FakeResolver(zones), http=web)  # type: ignore[arg-type]
+        return self.run_script(text, run, resolver=self.names, http=web)  # type: ignore[arg-type]
 
     @inlineCallbacks
     def test_by_mail_whatever_is_wrong(self) -> Iterator[Deferred[Any]]:
@@ -159,6 +170,52 @@ class SendingTests(NamedCase):
             self.assertEqual(gateway.letters(), [])
 
         yield self.run_sending("v=TLSRPTv1; rua=https://reports.example/v1", script, http=http)
+
+    @inlineCallbacks
+    def test_one_domain_keeps_no_other_waiting(self) -> Iterator[Deferred[Any]]:
+        """An address that looks as if it were encoded, a DNS that does not answer, and receivers that do not: all
+        others have theirs, and who is not known of is asked again."""
+        http = HTTP()
+        silent: list[Deferred[Any]] = []
+
+        def answer(method: str, url: str, *_: Any) -> Deferred[Any]:
+            if "silent" in url:
+                silent.append(Deferred())
+                return silent[-1]
+            return succeed(Response(200, {}, b""))
+
+        http.answer = answer
+        hidden = "v=TLSRPTv1; rua=mailto:=%3Futf-8%3Fq%3Fa=0D=0ABccx%3F=@reports.example"
+        others: dict[str, Any] = {"a.example": {"TXT": hidden}, "b.example": "servfail"}
+        others |= {
+            f"c{place}.example": {"TXT": f"v=TLSRPTv1; rua=https://silent.example/{place}"} for place in range(50)
+        }
+        others["d.example"] = {"TXT": "v=TLSRPTv1; rua=https://good.example/"}
+
+        def script(gateway: VaultGateway, send: Callable[[], bool]) -> None:
+            def hang_up() -> None:
+                for one in silent:
+                    if not one.called:
+                        one.errback(HTTPFailed("no answer within 30 s"))
+
+            sending = Thread(target=lambda: said.append(send()))
+            said: list[bool] = []
+            sending.start()
+            self.assertTrue(gateway.until(lambda: len(silent) == AT_ONCE))
+            gateway.in_reactor(hang_up)
+            sending.join(15)
+            self.assertEqual(said, [False])
+            self.assertEqual([url for _, url, _, _ in http.requests if "silent" not in url], ["https://good.example/"])
+            self.assertEqual(len(silent), AT_ONCE)
+            self.assertTrue(gateway.posted())
+            to = {mail["To"] for mail in map(email.message_from_bytes, self.backend.messages)}
+            self.assertEqual(to, {"<=?utf-8?q?a=0D=0ABccx?=@reports.example>", "<tls@reports.example>"})
+            self.names.add({f"_smtp._tls.{name}": "nodata" for name in others if name[0] == "c"})
+            self.names.add({"_smtp._tls.b.example": {"TXT": "v=TLSRPTv1; rua=https://late.example/"}})
+            self.assertTrue(send())
+            self.assertEqual(http.requests[-1][1], "https://late.example/")
+
+        yield self.run_sending("v=TLSRPTv1; rua=mailto:tls@reports.example", script, http=http, others=others)
 
     @inlineCallbacks
     def test_not_wanted(self) -> Iterator[Deferred[Any]]:

@@ -9,7 +9,7 @@ import attrs
 from smtpgate.admin import models as m
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.models_traffic import plain
-from smtpgate.admin.params import Day
+from smtpgate.admin.params import Day, Free
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.wire import Answer
@@ -95,19 +95,19 @@ async def rules(ask: Ask) -> Answer:
 class TLSReportModel(View):
     """What TLS to the servers of one domain was on one day.
 
-    :ivar wanted_at: where the domain wants its reports; none where it wants none
+    :ivar wanted_at: where the domain wants its reports; none where it wants none; null where the DNS did not say
     :ivar report: the report itself (RFC 8460 section 4.4)
     """
 
     domain: str
     successes: int
     failures: int
-    wanted_at: tuple[str, ...]
+    wanted_at: tuple[str, ...] | None
     report: dict[str, Any]
 
 
 class TLSReportList(View):
-    """All of a day, by domain, and the days of which something is known."""
+    """Those of a day, by domain, 500 at a time, and the days of which something is known."""
 
     days: list[str]
     items: list[TLSReportModel]
@@ -116,7 +116,7 @@ class TLSReportList(View):
 async def tls_reports(ask: Ask) -> Answer:
     """Reports on TLS to servers that the DNS names."""
     watch = ask.office.control.tls
-    views = await watch.day(ask.params["date"])
+    views = await watch.day(ask.params["date"], ask.params["after"])
     items = [TLSReportModel.model_validate(attrs.asdict(view, recurse=False)) for view in views]
     return answer_of(TLSReportList(days=watch.reports.days, items=items))
 
@@ -130,7 +130,10 @@ ROUTES = (
         tls_reports,
         summary="How TLS to the servers of each domain fared on a day",
         answer=TLSReportList,
-        query={"date": Day("which day, in UTC; without it the last of which something is known")},
+        query={
+            "date": Day("which day, in UTC; without it the last of which something is known"),
+            "after": Free("only domains behind this one: the last of the page before"),
+        },
     ),
     Route(
         "GET",

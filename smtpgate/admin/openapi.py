@@ -30,7 +30,7 @@ _WORDS = {
     422: "the body has faults; `errors` lists them all",
     428: "If-Match is wanted: which version is changed",
     429: "too many; Retry-After says when",
-    503: "it cannot be done now, for example because the audit cannot be written",
+    503: "what it takes is not to be had now: a store cannot be read, or the audit cannot be written",
 }
 _PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -122,9 +122,9 @@ def _operation(route: Route, is_versioned: bool) -> dict[str, Any]:
         for name, param in route.parameters.items()
     ]
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    statuses = [400, 401, 403, 404, 421, 429]
+    statuses = [400, 401, 403, 404, 421, 429, 503]
     if route.method != "GET":
-        statuses += [409, 413, 415, 422, 503]
+        statuses += [409, 413, 415, 422]
     parameters += [
         {"name": name, "in": "header", "description": words, "schema": {"type": "string"}}
         for name, words in _headers(route, is_versioned)

@@ -15,7 +15,7 @@ import attrs
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import Answer, WebRequest, as_json
-from smtpgate.control.views import Invalid, Refused, Unknown
+from smtpgate.control.views import Invalid, Refused, Unavailable, Unknown
 
 
 @attrs.frozen
@@ -129,6 +129,12 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
         "busy": Problem(
             503, "Too busy", "As many large requests as are taken at a time are at work.", "Try again in a moment."
         ),
+        "unavailable": Problem(
+            503,
+            "Not to be had now",
+            "A store that this takes cannot be read or written.",
+            "Look at the disk of the state folder, and try again; mail goes on as its rules for that say.",
+        ),
         "audit": Problem(
             503,
             "Audit cannot be written",
@@ -149,6 +155,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal("not-found", 404, str(error))
     if isinstance(error, Invalid):
         return Refusal("validation", 422, str(error))
+    if isinstance(error, Unavailable):
+        return Refusal("unavailable", 503, str(error))
     if isinstance(error, Refused):
         return Refusal("conflict", 409, str(error))
     return Refusal("internal", 500, "something went wrong here; the log has it under the request id")

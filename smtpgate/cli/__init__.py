@@ -274,6 +274,10 @@ def _register(verbs: Any, verb: Any) -> None:
     one = verb("add", register.fingerprint_add, documents)
     one.add_argument("name", metavar="NAME", help="what rules call it")
     one.add_argument("file", type=Path, nargs="+", metavar="FILE", help="its files, in any format that is read in mail")
+    one.add_argument(
+        "--without", type=Path, action="append", default=[], metavar="FILE",
+        help="a file with words that do not count, as a footer that all letters have; may be given again",
+    )  # fmt: skip
     words = "Tables whose rows are found in mail, by hashes alone: add, list, remove."
     tables = _group(verbs, "table", words)
     one = verb("add", register.table_add, tables)

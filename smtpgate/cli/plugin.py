@@ -115,7 +115,11 @@ def test(args: argparse.Namespace) -> None:
 
 def _below(path: Path) -> Iterator[Path]:
     """The scripts and test files that a path stands for; raises Failed where there are none."""
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise Failed(f"{path}: cannot be read: {error.strerror}", EXIT_USAGE) from None
+    if is_folder:
         count = 0
         for place, folders, names in os.walk(path):
             # An environment has tests of others in it.
@@ -128,7 +132,7 @@ def _below(path: Path) -> Iterator[Path]:
                     yield Path(place, name)
         if not count:
             raise Failed(f"{path} has neither scripts (*{SCRIPT}) nor tests (test_*.py) in it", EXIT_USAGE)
-    elif not path.exists():
+    elif not is_there:
         raise Failed(f"{path} is not there", EXIT_USAGE)
     elif path.suffix == SCRIPT or _TESTS.fullmatch(path.name):
         yield path

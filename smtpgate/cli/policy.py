@@ -6,6 +6,7 @@ import argparse
 import base64
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 
@@ -124,10 +125,16 @@ _REPORTS = (("DOMAIN", "domain"), ("SUCCESSES", "successes"), ("FAILURES", "fail
 
 def tls_report(args: argparse.Namespace) -> None:
     """How TLS to the servers of each domain fared on a day; with --json the reports as RFC 8460 has them."""
-    found = Gateway(args.config).ask("GET", f"/tls-reports?date={args.date or ''}")
+    gateway = Gateway(args.config)
+    found = page = gateway.ask("GET", f"/tls-reports?date={args.date or ''}")
+    # A night between two pages would mix two days.
+    day = args.date or (found["days"] or [""])[-1]
+    while page["items"]:
+        page = gateway.ask("GET", f"/tls-reports?date={day}&after={quote(page['items'][-1]['domain'])}")
+        found["items"] += page["items"]
     if args.json:
         say_json([one["report"] for one in found["items"]])
         return
     for one in found["items"]:
-        one["wanted_at"] = " ".join(one["wanted_at"])
+        one["wanted_at"] = "not known" if one["wanted_at"] is None else " ".join(one["wanted_at"])
     say_list(found, _REPORTS, False)

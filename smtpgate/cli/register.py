@@ -38,22 +38,28 @@ def fingerprint_add(args: argparse.Namespace) -> None:
     from smtpgate.examine.apart import Died, apart
     from smtpgate.examine.known import fingerprint_of
 
+    files, without = _contents(args.file), _contents(args.without)
+
+    def made(key: bytes) -> bytes:
+        try:
+            return apart(lambda: fingerprint_of(args.name, files, key, without))
+        except Died as error:
+            raise Failed(f"{args.name}: the files could not be read: {error}") from None
+
+    _add(args, "fingerprint", made)
+
+
+def _contents(paths: Sequence[Path]) -> list[tuple[str, bytes]]:
+    """Name and content of each file. Raises Failed."""
     files = []
-    for path in args.file:
+    for path in paths:
         try:
             files.append((path.name, path.read_bytes()))
         except OSError as error:
             raise Failed(f"{path}: cannot be read: {error.strerror}") from None
         if sum(len(content) for _, content in files) > _OCTETS:
             raise Failed(f"more than {_OCTETS >> 20} MiB; register it in parts, each under a name of its own")
-
-    def made(key: bytes) -> bytes:
-        try:
-            return apart(lambda: fingerprint_of(args.name, files, key))
-        except Died as error:
-            raise Failed(f"{args.name}: the files could not be read: {error}") from None
-
-    _add(args, "fingerprint", made)
+    return files
 
 
 def table_add(args: argparse.Namespace) -> None:

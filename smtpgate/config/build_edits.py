@@ -117,6 +117,7 @@ def _look_at_parts(table: RuleTable, where: Where, faults: list[Fault]) -> None:
         return
     try:
         check(_about_one(table.parts))
+        compile(_about_one(table.parts))
     except BadExpression as error:
         # The condition begins in the second line of what was compiled.
         at = (max(error.line - 1, 1), error.column)

@@ -15,6 +15,7 @@ from smtpgate.config.surroundings import ReadFile
 from smtpgate.config.tables_policy import GroupTable, RuleTable, TLSPolicyTable
 from smtpgate.rules.asked import asked, grouped
 from smtpgate.rules.engine import BadExpression, check, compile
+from smtpgate.rules.literals import listeners
 
 _REPLY = re.compile(r"(?:([0-9]{3})(?: ([245]\.[0-9]{1,3}\.[0-9]{1,3}))?(?: |\Z))?(.*)", re.DOTALL)
 _CLASS = {"reject": "5", "defer": "4"}
@@ -52,6 +53,9 @@ def rule(number: int, table: RuleTable, faults: list[Fault], key: str = "rules")
         return None
     if not _fits(table, condition.step, where, faults):
         return None
+    parts = build_edits.parts(table)
+    texts = {"when": table.when, "unless": unless, "parts": table.parts}
+    is_searching = condition.needs_search or parts is not None and parts.needs_search
     return Rule(
         table.name,
         condition,
@@ -77,14 +81,15 @@ def rule(number: int, table: RuleTable, faults: list[Fault], key: str = "rules")
         table.tls_level or "",
         table.leg,
         build_edits.change(table),
-        build_edits.parts(table),
-        {"when": asked(table.when), **({"unless": asked(unless)} if unless else {})} if condition.needs_search else {},
+        parts,
+        {name: asked(text) for name, text in texts.items() if text} if is_searching else {},
         key,
         table.self_service or "",
         AddressList(table.sender),
         AddressList(table.recipient),
-        {name: found for name, text in (("when", table.when), ("unless", unless)) if (found := grouped(text))},
+        {name: found for name, text in texts.items() if (found := grouped(text))},
         table.on_missing or "refuse",
+        {name: found for name, text in texts.items() if (found := listeners(text))},
     )
 
 

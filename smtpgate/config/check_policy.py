@@ -45,8 +45,20 @@ def searches_have_names_of_their_own(tree: Settings) -> Iterator[Fault]:
 
 
 def rules_name_listeners(tree: Settings) -> Iterator[Fault]:
-    """A rule may only be about listeners that there are, and of its direction."""
+    """A rule may only be about listeners that there are, and of its direction; so may a condition, which would never be
+    true of others."""
     for rule in tree.rules:
+        for key, names in rule.listeners.items():
+            for one in names:
+                if one.name not in tree.listeners:
+                    yield Fault(
+                        (rule.table, rule.number, key),
+                        f"no listener {quoted(one.name)}",
+                        one_of(one.name, list(tree.listeners), f"write [listeners.{one.name}] and listen = [...]"),
+                        rests_on=(("listeners", one.name),),
+                        keys=(),
+                        within=(one.line, one.column) if rule.table == "rules" else None,
+                    )
         for place, name in enumerate(rule.listener):
             listener = tree.listeners.get(name)
             where = (rule.table, rule.number, "listener", place)

@@ -59,7 +59,7 @@ def state_dir_is_usable(tree: Settings, around: Surroundings) -> Iterator[Fault]
     folder = around.state_dir
     if not folder.reason:
         return
-    hint = f"make {tree.state_dir} a folder that the gateway's user owns"
+    hint = f"make {tree.state_dir} a folder that the gateway's user owns, and run this as that user"
     if folder.exists or "not a folder" in folder.reason:
         yield Fault(("state_dir",), folder.reason, hint)
     else:
@@ -70,6 +70,8 @@ def log_file_is_usable(tree: Settings, around: Surroundings) -> Iterator[Fault]:
     """A gateway whose log cannot be opened does not start."""
     if around.log_file.reason:
         hint = 'name a file in a folder that is there, or write file = "-"'
+        if "this user" in around.log_file.reason:
+            hint = "run this as the gateway's user, who must be able to write it"
         yield Fault(("log", "file"), around.log_file.reason, hint)
 
 

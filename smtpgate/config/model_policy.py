@@ -44,9 +44,9 @@ class Rule:
     :ivar parts: of `strip` and `replace`: holds for a message with the one attachment that is asked about
     :ivar self_service: reason, approval or ""
     :ivar on_missing: of `smime-sign` and `smime-encrypt`: refuse, defer or continue, without a certificate
-    :ivar asked: what `when` and `unless` ask for of what is found in texts
+    :ivar asked: what `when`, `unless` and `parts` ask for of what is found in texts
     :ivar sender: who must have sent it; `recipient`: for whom, and then it is about that recipient; empty: anybody
-    :ivar groups: what `when` and `unless` name of groups
+    :ivar groups: what `when`, `unless` and `parts` name of groups; `listeners`: of listeners
     :ivar table: rules, or packs for one that a pack stands for
     """
 
@@ -82,6 +82,7 @@ class Rule:
     recipient: AddressList = NO_ADDRESSES
     groups: Mapping[str, tuple[Name, ...]] = attrs.field(factory=dict)
     on_missing: str = "refuse"
+    listeners: Mapping[str, tuple[Name, ...]] = attrs.field(factory=dict)
 
 
 class Groups(dict[str, AddressList]):

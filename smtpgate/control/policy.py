@@ -9,7 +9,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from smtpgate.config.model_policy import RULES
-from smtpgate.control.views import Refused, Unknown
+from smtpgate.control.views import Refused, Unavailable, Unknown
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.transaction import Transaction
 from smtpgate.proxy.counters import Row
@@ -184,4 +184,4 @@ class Policy:
         try:
             return await self.in_thread(getattr(self.register, call), *values)
         except StoreFailed as error:
-            raise Refused(str(error)) from None
+            raise Unavailable(str(error)) from None

@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 from twisted.internet.defer import Deferred
 
-from smtpgate.control.views import Actor, Invalid, Refused, Unknown
+from smtpgate.control.views import Actor, Invalid, Refused, Unavailable, Unknown
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Addressee, Held, Letter
@@ -70,7 +70,7 @@ class Quarantine:
         try:
             return await asked
         except StoreFailed as error:
-            raise Refused(f"the quarantine cannot be read or written now: {error}") from error
+            raise Unavailable(f"the quarantine cannot be read or written now: {error}") from error
 
     # Look
 
@@ -191,7 +191,12 @@ class Quarantine:
             params={name: value for name, value in message.facts.get("params", {}).items() if name in _FORM},
             due=now,
         )
-        await self._ask(self._vault.post(letter, {}))
+        try:
+            await self._ask(self._vault.post(letter, {}))
+        except Unavailable:
+            if await self._ask(self._vault.get(id)) is None:
+                raise Refused(f"{id} is not held any more") from None
+            raise
         self._did(actor, "quarantine.forward", id, ", ".join(to))
         self._engine.outbox.wake()
         return letter

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from smtpgate.control.views import Actor, Refused, Unknown
+from smtpgate.control.views import Actor, Refused, Unavailable, Unknown
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.ticket import GRANTED_S, OPEN_S, SENDER, Ticket
 
@@ -28,7 +28,7 @@ class Tickets:
         try:
             return await asked
         except StoreFailed as error:
-            raise Refused(f"tickets cannot be read or written now: {error}") from error
+            raise Unavailable(f"tickets cannot be read or written now: {error}") from error
 
     @property
     def _there(self) -> Any:

@@ -18,14 +18,14 @@ MOST: Final = 500
 class ReportView:
     """The report for one domain and day.
 
-    :ivar wanted_at: addresses, mailto: or https:, by its own word; none: it wants none
+    :ivar wanted_at: addresses, mailto: or https:, by its own word; none: it wants none; None: the DNS does not say
     :ivar report: as RFC 8460 section 4.4 has it
     """
 
     domain: str
     successes: int
     failures: int
-    wanted_at: tuple[str, ...]
+    wanted_at: tuple[str, ...] | None
     report: dict[str, Any]
 
 
@@ -54,7 +54,7 @@ class TLSWatch:
                 domain,
                 sum(one["summary"]["total-successful-session-count"] for one in report["policies"]),
                 sum(one["summary"]["total-failure-session-count"] for one in report["policies"]),
-                wanted.get(domain, ()),
+                wanted.get(domain),
                 report,
             )
             for domain, report in zip(named, made, strict=True)

@@ -21,6 +21,10 @@ class Refused(Exception):
     """A request cannot be met; the text says why and what would be right."""
 
 
+class Unavailable(Refused):
+    """What it takes is not to be had now, as a database that is locked: later it may be."""
+
+
 class Invalid(Refused):
     """What was given means nothing here."""
 

@@ -93,11 +93,20 @@ def search(reading: Reading, request: Mapping[str, Any], check: Callable[[], Non
     return {"fingerprints": fingerprints, "rows": rows}
 
 
-def fingerprint_of(name: str, files: Sequence[tuple[str, bytes]], key: bytes) -> bytes:
+def fingerprint_of(
+    name: str, files: Sequence[tuple[str, bytes]], key: bytes, without: Sequence[tuple[str, bytes]] = ()
+) -> bytes:
     """The file of a registered document. Raises ValueError where one of its files has no text, or all have too little.
 
     :param files: name and content of each
+    :param without: the same of files with what other documents have too, which does not count
     """
+    own = _key(key, FINGERPRINT, "")
+    count, body = sketch(_texts_of(files), own, _texts_of(without))
+    return _file({"kind": FINGERPRINT, "name": name, "hashes": count, "files": len(files)}, body)
+
+
+def _texts_of(files: Sequence[tuple[str, bytes]]) -> list[str]:
     texts: list[str] = []
     for label, content in files:
         reading = read_file(content, label, Limits(time_s=60.0, file_s=60.0))
@@ -106,8 +115,7 @@ def fingerprint_of(name: str, files: Sequence[tuple[str, bytes]], key: bytes) ->
             why = reading.unread[0].why if reading.unread else "empty"
             raise ValueError(f"{label}: there is no text in it ({why})")
         texts += found
-    count, body = sketch(texts, _key(key, FINGERPRINT, ""))
-    return _file({"kind": FINGERPRINT, "name": name, "hashes": count, "files": len(files)}, body)
+    return texts
 
 
 def table_of(

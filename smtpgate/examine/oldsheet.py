@@ -7,6 +7,7 @@ go on over several of them, with their width told anew at each seam. Numbers are
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Final
@@ -17,6 +18,9 @@ from smtpgate.examine.gathering import Draft, Enough
 _FORMULA, _HEADER, _FOOTER, _NOTE, _FILEPASS, _CONTINUE = 0x06, 0x14, 0x15, 0x1C, 0x2F, 0x3C
 _SHEET, _MULRK, _RSTRING, _XF, _SST, _LABELSST, _TXO = 0x85, 0xBD, 0xD6, 0xE0, 0xFC, 0xFD, 0x1B6
 _NUMBER, _LABEL, _STRING, _RK, _FORMAT, _BOF = 0x203, 0x204, 0x207, 0x27E, 0x41E, 0x809
+#: Names, links, choices of cells and labels of charts, whose structure does not matter here.
+_BESIDE: Final = frozenset({0x18, 0x1B8, 0x1BE, 0x100D})
+_RUNS: Final = re.compile(rb"(?:[\x20-\x7e\xa0-\xff]\0){4,}|[\x20-\x7e]{4,}")
 #: Strings of one workbook: more than 64,000 rows of some columns have.
 _STRINGS: Final = 2_000_000
 
@@ -83,8 +87,10 @@ class _Book:
         elif kind == _SHEET:
             self._draft.aside(self._string(body, 6, 1))
         elif kind == _TXO and len(pieces) > 1:
-            # Its text goes on in the next record, and its runs of fonts in those behind.
-            self._draft.aside(_letters(pieces[1][1:], bool(pieces[1][0] & 1)) if pieces[1] else "")
+            self._draft.aside(_box(pieces))
+        elif kind in _BESIDE:
+            for run in _RUNS.findall(body):
+                self._draft.aside(_letters(run, run[1:2] == b"\0"))
         elif kind == _NOTE and not self._is_wide:
             self._draft.aside(body[6:].decode("cp1252", "replace"))
 
@@ -209,6 +215,20 @@ class _Pieces:
             out.append(_letters(got, is_wide))
         self.skip(4 * runs + extra)
         return "".join(out)
+
+
+def _box(pieces: list[bytes]) -> str:
+    """The text of a box or note: in the records behind, before the runs of fonts, each with its own width."""
+    left = int.from_bytes(pieces[0][10:12], "little")
+    out: list[str] = []
+    for piece in pieces[1:]:
+        if out and left <= 0 or not piece:
+            break
+        # The first is text whatever the count says.
+        text = _letters(piece[1:], bool(piece[0] & 1))
+        out.append(text[:left] if out else text)
+        left -= len(text)
+    return "".join(out)
 
 
 def _letters(octets: bytes, is_wide: bool) -> str:

@@ -197,8 +197,14 @@ def _properties(ole: Any, path: list[str], draft: Draft) -> None:
 
 
 def _outlook(octets: bytes, name: str, draft: Draft) -> None:
-    codec = _TEXTS.get(name[4:])
-    if codec is not None:
+    # Of several values each has a stream, with its number behind the type.
+    kind = name[4:] if len(name) == 8 else "0" + name[5:8]
+    codec = _TEXTS.get(kind)
+    if codec is not None and name[:4] == _HTML[:4]:
+        for one in tagless(octets.decode(codec, "replace") if codec != "cp1252" else raw_text(octets)):
+            draft.write(one)
+            draft.end_line()
+    elif codec is not None:
         draft.write((octets.decode(codec, "replace") if codec != "cp1252" else raw_text(octets)).rstrip("\0"))
         draft.end_line()
     elif name == _HTML:

@@ -120,6 +120,9 @@ class PackagePart:
         name = self._local(tag)
         if not self._root:
             self._begin(name)
+        if not attributes and self._mode == "sheet":
+            self._start_cell(name, attributes)
+            return
         if not attributes and name not in _ACTING or name == "t" and self._mode != "sheet":
             # Most elements; those of text in particular.
             self._open += name == "t"

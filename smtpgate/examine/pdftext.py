@@ -1,5 +1,7 @@
 """The text of PDF files: of all pages, of form fields, notes, bookmarks and properties; and the files inside.
 
+What stands beside the pages `pdfparts` finds.
+
 `reading` calls `read_pdf` with a draft. pypdf reads the structure within the limits that `pdf` sets for it; the draft
 is asked for time at every operation of a page, so that one page of a million strokes ends as a late one. A file that
 opens without a password is read, for others words of the message are tried. Pages that hold pictures and no letters
@@ -13,13 +15,27 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
+
+import attrs
 
 from smtpgate.examine.budget import TRIES_A_FILE, Member, hush
 from smtpgate.examine.gathering import Draft, Enough
 from smtpgate.examine.pdf import LIMITS
+from smtpgate.examine.pdfparts import (
+    Instead,
+    described,
+    hanging,
+    looks,
+    named_scripts,
+    patterns,
+    resolved,
+    scripts,
+    string,
+)
 from smtpgate.examine.plaintext import tagless
 
 #: Octets of the longest file that is read, as `pdf` has it: pypdf takes a second for some MB of objects.
@@ -39,7 +55,14 @@ _STREAM_OCTETS: Final = 4 << 20
 _SHOWN: Final = re.compile(rb"\(((?:[^()\\]|\\.){0,4096})\)|\b(?:T[dDm]|ET)\b|T\*", re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _SIGNS: Final = {b"n": b"\n", b"r": b"\n", b"t": b"\t", b"b": b"", b"f": b"\n", b"\n": b"", b"\r": b""}
-_NAMES_OF_TEXT: Final = ("/Contents", "/T", "/TU", "/V", "/DV", "/Subj")
+_NAMES_OF_TEXT: Final = ("/Contents", "/T", "/TU", "/V", "/DV", "/Subj", "/Opt")
+_RICH: Final = ("/RC", "/RV")
+#: Names that a button has for what it is set to.
+_SET: Final = frozenset({"/Off", "/On", "/Yes", "/No"})
+#: Operations of a page that is read a second time, by places: each may stand 10,000 blanks off the one before.
+_SMALL: Final = 5000
+#: Blanks between columns, and lines between paragraphs.
+_GAPS: Final = re.compile(r"[ \n]{3,}")
 
 
 def read_pdf(content: bytes, draft: Draft, words: Sequence[str]) -> Iterator[Member]:
@@ -87,12 +110,17 @@ def _salvage(content: bytes, draft: Draft) -> None:
         with suppress(zlib.error):
             body = zlib.decompressobj().decompress(body, _STREAM_OCTETS)
         draft.spend(len(body))
-        for found in _SHOWN.finditer(body):
-            if found[1] is not None:
-                draft.write(_ESCAPED.sub(_sign, found[1]).decode("cp1252", "replace"))
-            else:
-                draft.end_line()
-        draft.end_line()
+        _shown(body, draft)
+
+
+def _shown(body: bytes, draft: Draft) -> None:
+    """Write the strings of one stream."""
+    for found in _SHOWN.finditer(body):
+        if found[1] is not None:
+            draft.write(_ESCAPED.sub(_sign, found[1]).decode("cp1252", "replace"))
+        else:
+            draft.end_line()
+    draft.end_line()
 
 
 def _sign(found: re.Match[bytes]) -> bytes:
@@ -117,10 +145,13 @@ class _Work:
         self.has_no_pages = False
         self._reader = reader
         self._draft = draft
+        self._seen: set[int] = set()
+        #: Files that hang on something, given behind the others.
+        self._hanging: list[tuple[tuple[str, ...], Any]] = []
 
     def run(self) -> Iterator[Member]:
         """Read all."""
-        for step in (self._pages, self._fields, self._properties, self._bookmarks):
+        for step in (self._pages, self._fields, self._properties, self._bookmarks, self._structure):
             self._try(step)
         number = 0
         try:
@@ -128,11 +159,20 @@ class _Work:
                 self._draft.check()
                 if number >= _FILES:
                     raise Enough("too-many")
-                yield self._member(file)
+                stream = resolved(getattr(file, "_embedded_file", None))
+                self._seen.add(id(stream))
+                yield self._member((str(file.name),), partial(getattr, file, "content"))
         except Enough:
             raise
         except Exception:
             self.why = self.why or "broken"
+        for place, (names, stream) in enumerate(self._hanging, number):
+            self._draft.check()
+            if place >= _FILES:
+                raise Enough("too-many")
+            if id(stream) not in self._seen:
+                self._seen.add(id(stream))
+                yield self._member(names, stream.get_data)
 
     def _try(self, step: Any) -> None:
         """One thing of many: that it cannot be read keeps nothing else from being read."""
@@ -147,10 +187,10 @@ class _Work:
         except Exception:
             self.why = self.why or "broken"
 
-    def _member(self, file: Any) -> Member:
-        names = tuple(str(name) for name in (file.name,) if name)
+    def _member(self, names: tuple[str, ...], read: Callable[[], Any]) -> Member:
+        names = tuple(name for name in names if name)
         try:
-            content = bytes(file.content)
+            content = bytes(read())
         except Exception:
             return Member(names, None, 0, frozenset({"broken"}))
         self._draft.spend(len(content))
@@ -176,63 +216,116 @@ class _Work:
             self.why = self.why or "empty-scan"
 
     def _page(self, page: Any, letters: _Letters) -> None:
-        def ask(*_: Any) -> None:
+        instead = Instead(page)
+        order = _Order()
+
+        def ask(operator: Any = b"", operands: Any = (), *matrices: Any) -> None:
             self._draft.check()
+            instead.see(operator, operands)
+            order.see(operator, *matrices)
 
         text = str(page.extract_text(visitor_operand_before=ask))
         letters.count = len(text.strip())
         self._draft.write(text)
         self._draft.end_line()
+        self._draft.aside(instead.text())
+        if order.is_turned and order.count <= _SMALL:
+            text = str(page.extract_text(extraction_mode="layout"))
+            self._draft.aside(_GAPS.sub(lambda gap: "\n" if "\n" in gap[0] else "  ", text))
+        for pattern in patterns(page):
+            self._drawn(page, pattern)
+
+    def _drawn(self, page: Any, stream: Any) -> None:
+        """A stream that draws, beside those of the page; once."""
+        if id(stream) in self._seen:
+            return
+        self._seen.add(id(stream))
+        text = str(page.extract_xform_text(stream, visitor_operand_before=lambda *_: self._draft.check()))
+        if text.strip():
+            self._draft.aside(text)
+        elif "/Resources" not in stream:
+            # Its fonts are those of the form that it belongs to; figures and Latin letters are the same in all.
+            self._draft.end_line()
+            _shown(bytes(stream.get_data()), self._draft)
 
     def _notes(self, page: Any) -> None:
-        notes = _resolved(page.get("/Annots"))
+        self._hang(page)
+        for script in scripts(page):
+            self._draft.aside(script)
+        notes = resolved(page.get("/Annots"))
         for note in list(notes)[:_NOTES] if isinstance(notes, list) else ():
             self._draft.check()
-            note = _resolved(note)
+            note = resolved(note)
             if isinstance(note, dict):
-                self._say(note)
-                rich = note.get("/RC")
-                if rich is not None:
-                    self._draft.aside(tagless(_string(rich))[0])
-                action = _resolved(note.get("/A"))
-                if isinstance(action, dict) and "/URI" in action:
-                    self._draft.aside(_string(action["/URI"]))
+                self._try(lambda note=note: self._note(page, note))
+
+    def _note(self, page: Any, note: Any) -> None:
+        self._say(note)
+        self._hang(note)
+        for script in scripts(note):
+            self._draft.aside(script)
+        action = resolved(note.get("/A"))
+        if isinstance(action, dict) and "/URI" in action:
+            self._draft.aside(string(action["/URI"]))
+        for look in looks(note):
+            self._drawn(page, look)
+
+    def _hang(self, holder: Any) -> None:
+        """Files that hang on something."""
+        if len(self._hanging) <= _FILES:
+            self._hanging += hanging(holder)
 
     def _say(self, held: Any) -> None:
         for name in _NAMES_OF_TEXT:
-            value = _resolved(held.get(name))
+            value = resolved(held.get(name))
             for one in value if isinstance(value, list) else (value,):
-                if one is not None and _string(one)[:1] != "/":
-                    self._draft.aside(_string(one))
+                one = resolved(one)
+                # Of a choice what is sent and what is shown.
+                for text in map(string, one if isinstance(one, list) else (one,)):
+                    if text and text not in _SET:
+                        self._draft.aside(text)
+        for name in _RICH:
+            if name in held:
+                self._draft.aside(tagless(string(held[name]))[0])
 
     def _fields(self) -> None:
         """Fields of forms, those without a place on a page too."""
-        form = _resolved(self._reader.trailer["/Root"].get_object().get("/AcroForm"))
+        form = resolved(self._reader.trailer["/Root"].get_object().get("/AcroForm"))
         if not isinstance(form, dict):
             return
         queue = [form.get("/Fields")]
         seen = 0
         while queue and seen < _FIELDS:
             self._draft.check()
-            held = _resolved(queue.pop())
+            held = resolved(queue.pop())
             for field in held if isinstance(held, list) else ():
-                field = _resolved(field)
+                field = resolved(field)
                 seen += 1
                 if isinstance(field, dict) and seen < _FIELDS:
                     self._say(field)
                     queue.append(field.get("/Kids"))
-        xfa = _resolved(form.get("/XFA"))
-        for packet in xfa if isinstance(xfa, list) else (xfa,):
-            packet = _resolved(packet)
-            if hasattr(packet, "get_data"):
-                self._draft.aside(tagless(packet.get_data().decode("utf-8", "replace"))[0])
+        # Its packets are one document of XML.
+        xfa = resolved(form.get("/XFA"))
+        packets = [resolved(packet) for packet in (xfa if isinstance(xfa, list) else (xfa,))]
+        octets = b"".join(bytes(packet.get_data()) for packet in packets if hasattr(packet, "get_data"))
+        if octets:
+            self._hanging.insert(0, (("xfa.xml",), _Octets(octets)))
 
     def _properties(self) -> None:
         for value in (self._reader.metadata or {}).values():
-            self._draft.aside(_string(value))
-        metadata = _resolved(self._reader.trailer["/Root"].get_object().get("/Metadata"))
+            self._draft.aside(string(value))
+        metadata = resolved(self._reader.trailer["/Root"].get_object().get("/Metadata"))
         if hasattr(metadata, "get_data"):
             self._draft.aside(tagless(metadata.get_data().decode("utf-8", "replace"))[0])
+
+    def _structure(self) -> None:
+        """Descriptions, scripts and files of the whole."""
+        root = self._reader.trailer["/Root"].get_object()
+        self._hang(root)
+        for find in (lambda: scripts(root), lambda: named_scripts(root, self._draft.check),
+                     lambda: described(root, self._draft.check)):  # fmt: skip
+            for text in find():
+                self._draft.aside(text)
 
     def _bookmarks(self) -> None:
         queue = [self._reader.outline]
@@ -242,7 +335,7 @@ class _Work:
                 if isinstance(one, list):
                     queue.append(one)
                 else:
-                    self._draft.aside(_string(one.title))
+                    self._draft.aside(string(one.title))
 
 
 class _Letters:
@@ -252,23 +345,48 @@ class _Letters:
         self.count = 0
 
 
+@attrs.frozen
+class _Octets:
+    """A stream that is none of the file's."""
+
+    octets: bytes
+
+    def get_data(self) -> bytes:
+        """All of it."""
+        return self.octets
+
+
+class _Order:
+    """Whether a page draws its lines from left to right.
+
+    :ivar count: operations
+    :ivar is_turned: some line has what stands before another piece drawn after it
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.is_turned = False
+        self._last = (0.0, 0.0)
+
+    def see(self, operator: Any, page: Any = (), text: Any = ()) -> None:
+        """One operation, and the matrices at it."""
+        self.count += 1
+        if operator not in (b"Tj", b"TJ", b"'", b'"') or len(page) < 6 or len(text) < 6:
+            return
+        across = float(text[4] * page[0] + text[5] * page[2] + page[4])
+        down = float(text[4] * page[1] + text[5] * page[3] + page[5])
+        # A point is less than any letter is wide or high.
+        if abs(down - self._last[1]) < 1 and across < self._last[0] - 1:
+            self.is_turned = True
+        self._last = (across, down)
+
+
 def _has_picture(page: Any) -> bool:
     try:
-        resources = _resolved(page.get("/Resources"))
-        objects = _resolved(resources.get("/XObject")) if isinstance(resources, dict) else None
-        found = [_resolved(one) for one in list(objects.values())[:50]] if isinstance(objects, dict) else []
+        resources = resolved(page.get("/Resources"))
+        objects = resolved(resources.get("/XObject")) if isinstance(resources, dict) else None
+        found = [resolved(one) for one in list(objects.values())[:50]] if isinstance(objects, dict) else []
     except Exception:
         # What cannot be resolved has made the page broken before.
         return False
     return any(isinstance(one, dict) and one.get("/Subtype") in ("/Image", "/Form") for one in found)
-
-
-def _resolved(value: Any) -> Any:
-    return value.get_object() if hasattr(value, "get_object") else value
-
-
-def _string(value: Any) -> str:
-    value = _resolved(value)
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return str(value) if value is not None else ""

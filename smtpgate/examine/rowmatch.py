@@ -5,9 +5,11 @@ number of its row and column, and nothing else. A row is found where values of a
 within `window` letters of one text. A first name alone is in every mail; with the account number beside it, it is a
 customer.
 
-Cells are compared without case, blanks, dashes and points. A cell with a digit in it is looked for as one run of
-digits and letters, however these are grouped (4111-1111..., DE89 3704...); other cells word by word, by the hash of
-their first word. Values that stand in more than `COMMON` rows find no row by themselves, but support one.
+Cells are compared without case, accents, blanks, dashes and points, and end where a script begins that sets no blanks:
+many systems write Jose for José, and a number stands at once behind a word of Chinese. A cell with a digit in it is
+looked for as one run of digits and letters, however these are grouped (4111-1111..., DE89 3704...); other cells word by
+word, by the hash of their first word. Values that stand in more than `COMMON` rows find no row by themselves, but
+support one.
 
 Stored are four sorted arrays that a child process maps and searches by halving: 13 octets for each cell, so a million
 rows of four columns are 50 MiB in a file and nearly nothing in memory. A hash is HMAC-SHA256 cut to 8 octets: among
@@ -47,14 +49,31 @@ MOST: Final = 10_000
 NEAR: Final = 64
 #: Rows that are kept in sets, so that the same values need not be read again.
 _HELD: Final = 500_000
-_WORD: Final = re.compile(r"[^\W_]+")
+#: Kana, Han and Hangul.
+_SOLID: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_HAN: Final = re.compile(f"[{_SOLID}]")
+_MARKS: Final = "\u0300-\u036f\u00ad"
+#: How words are found and compared, by the number that a table has of it: one of before is searched as it was hashed.
+_WORDS: Final = {
+    1: re.compile(r"[^\W_]+"),
+    2: re.compile(rf"[{_SOLID}]+|[^\W_{_SOLID}](?:[^\W_{_SOLID}]|[{_MARKS}])*"),
+}
+_FOLD: Final = 2
+_MARK: Final = re.compile(f"[{_MARKS}]+")
+#: Letters with a stroke and double ones, which are none with a mark to Unicode.
+_LETTERS: Final = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
 #: Hashes of words that are kept while a text is read.
 _KNOWN: Final = 100_000
 _NONE: Final = (0, 0, 0)
 
 
-def _plain(text: str) -> str:
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+def _plain(text: str, fold: int = _FOLD) -> str:
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    if fold == 1:
+        return folded
+    return unicodedata.normalize("NFC", _MARK.sub("", unicodedata.normalize("NFKD", folded))).translate(_LETTERS)
 
 
 def _hash(text: str, key: bytes) -> int:
@@ -84,9 +103,10 @@ def build(rows: Iterable[Sequence[str]], key: bytes, columns: int) -> tuple[Mapp
         if number >= ROWS:
             raise ValueError(f"a table has at most {ROWS:,} rows")
         for column, cell in enumerate(row[:columns]):
-            words = _WORD.findall(_plain(cell))
+            words = _WORDS[_FOLD].findall(_plain(cell))
             whole = "".join(words)
-            if not SHORTEST <= len(whole) <= LONGEST:
+            # A name of two signs says as much as one of four letters.
+            if not SHORTEST - (_HAN.search(whole) is not None) <= len(whole) <= LONGEST:
                 continue
             if _is_code(words):
                 lengths.add(len(whole))
@@ -107,7 +127,9 @@ def build(rows: Iterable[Sequence[str]], key: bytes, columns: int) -> tuple[Mapp
     which = array("B", (one & 0xFF for one in cells))
     order = sorted(firsts)
     counts = array("B", (firsts[one] for one in order))
-    about = {"cells": len(cells), "rows": number + 1, "firsts": len(order), "lengths": sorted(lengths)}
+    about = {
+        "cells": len(cells), "rows": number + 1, "firsts": len(order), "lengths": sorted(lengths), "fold": _FOLD,
+    }  # fmt: skip
     body = hashes.tobytes() + array("Q", order).tobytes() + places.tobytes() + which.tobytes() + counts.tobytes()
     return about, body
 
@@ -155,6 +177,8 @@ class Table:
         self._names: tuple[str, ...] = tuple(about["columns"])
         self._least: int = about["least"]
         self._window: int = about["window"]
+        self._fold: int = about.get("fold", 1)
+        self._word = _WORDS[self._fold]
         self._key = key
         self._known: dict[str, tuple[int, int, int]] = {}
         self._pairs: dict[tuple[int, int], tuple[int, ...]] = {}
@@ -246,10 +270,10 @@ class Table:
     def _hits(self, text: str, check: Callable[[], None]) -> Iterator[_Hit]:
         """Values that the table has, in the order of the text."""
         words: list[tuple[str, int]] = []
-        for count, found in enumerate(_WORD.finditer(text)):
+        for count, found in enumerate(self._word.finditer(text)):
             if count % 4096 == 0:
                 check()
-            words.append((_plain(found[0]), found.start()))
+            words.append((_plain(found[0], self._fold), found.start()))
             if len(words) >= GROUPS:
                 yield from self._from(words)
                 del words[0]

@@ -130,9 +130,12 @@ def _attributes(content: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _properties(body: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(number, type, octets of the first value) of the properties. Raises struct.error or ValueError where cut off."""
+    """(number, type, octets of each value) of the properties; of numbers of the first. Raises struct.error or
+    ValueError where cut off, and behind the last that is read."""
     count, at = struct.unpack_from("<I", body)[0], 4
-    for _ in range(min(count, _PROPERTIES)):
+    for done in range(count):
+        if done >= _PROPERTIES:
+            raise ValueError("too many properties")
         kind, number = struct.unpack_from("<HH", body, at)
         at += 4
         if number >= 0x8000:
@@ -151,10 +154,9 @@ def _properties(body: bytes) -> Iterator[tuple[int, int, bytes]]:
             continue
         if kind not in _VARIABLE:
             raise ValueError(f"property type {kind:#x}")
-        for place in range(values):
+        for _ in range(values):
             length = struct.unpack_from("<I", body, at)[0]
-            if place == 0:
-                yield number, kind, body[at + 4 : at + 4 + length]
+            yield number, kind, body[at + 4 : at + 4 + length]
             at += 4 + _padded(length)
             if at > len(body) + 3:
                 raise ValueError("cut off")

@@ -65,10 +65,11 @@ def words(text: str, check: Callable[[], None]) -> Iterator[str]:
             yield from _WORD.findall(unicodedata.normalize("NFKC", piece).casefold())
 
 
-def marks(text: str, key: bytes, check: Callable[[], None]) -> Iterator[tuple[int, int]]:
+def marks(text: str, key: bytes, check: Callable[[], None], window: int = WINDOW) -> Iterator[tuple[int, int]]:
     """(hash, number of its first word) of what is kept of a text, in its order.
 
     :param key: 32 octets
+    :param window: hashes of which one is kept; 1 for all
     """
     base = int.from_bytes(blake2b(b"base", key=key, digest_size=8).digest(), "big") % _PRIME
     last = pow(base, RUN - 1, _PRIME)
@@ -94,9 +95,9 @@ def marks(text: str, key: bytes, check: Callable[[], None]) -> Iterator[tuple[in
         while least and least[-1][0] >= total:
             least.pop()
         least.append((total, place))
-        if least[0][1] <= place - WINDOW:
+        if least[0][1] <= place - window:
             least.popleft()
-        if place >= WINDOW - 1 and least[0][1] != told:
+        if place >= window - 1 and least[0][1] != told:
             told = least[0][1]
             yield _kept(least[0][0], key), told
 
@@ -106,22 +107,30 @@ def _kept(value: int, key: bytes) -> int:
     return int.from_bytes(blake2b(value.to_bytes(8, "big"), key=key, digest_size=HASH_OCTETS).digest(), "big")
 
 
-def sketch(texts: Iterable[str], key: bytes, check: Callable[[], None] = lambda: None) -> tuple[int, bytes]:
+def sketch(
+    texts: Iterable[str], key: bytes, without: Iterable[str] = (), check: Callable[[], None] = lambda: None
+) -> tuple[int, bytes]:
     """How many hashes a document has, and what is stored: hashes in their order, then their places.
 
     Raises ValueError for one that is too short.
+
+    :param without: texts that other documents have too; no run of words that stands in one of them is kept
     """
+    # All of them, since which are kept of a text rests on what stands around it.
+    passed = {value for text in without for value, _ in marks(text, key, check, 1)}
     found: dict[int, int] = {}
     first = 0
     for text in texts:
         count = 0
         for value, place in marks(text, key, check):
-            found.setdefault(value, first + place)
+            if value not in passed:
+                found.setdefault(value, first + place)
             count = place
         # Nothing runs from one text into the next.
         first += count + 2 * (RUN + WINDOW)
     if len(found) < LEAST_WORDS // WINDOW:
-        raise ValueError(f"it has fewer than {LEAST_WORDS} words, and so short a text has no fingerprint")
+        rest = " beside those of --without" if passed else ""
+        raise ValueError(f"it has fewer than {LEAST_WORDS} words{rest}, and so short a text has no fingerprint")
     order = sorted(found)
     return len(order), array("Q", order).tobytes() + array("I", (found[one] for one in order)).tobytes()
 

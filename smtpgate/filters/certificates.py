@@ -69,23 +69,28 @@ class CertificateFolder:
             for entry in entries:
                 if entry.name.lower().endswith(_SUFFIXES) and entry.is_file():
                     status = entry.stat()
-                    files.append((entry.name, status.st_mtime_ns, status.st_size))
+                    # Who may read a file, and which file has the name, shows in the time of its inode alone.
+                    files.append((entry.name, status.st_mtime_ns, status.st_size, status.st_ctime_ns))
                     if len(files) > MOST_FILES:
                         raise OSError(f"more than {MOST_FILES} certificates in {self.path}")
         stamp = tuple(sorted(files))
         if stamp != self._stamp:
             found: dict[str, list[Any]] = {}
-            for name, _, octets in stamp:
-                for address, certificate in self._read(name, octets):
+            is_whole = True
+            for name, _, octets, _ in stamp:
+                read = self._read(name, octets)
+                is_whole = is_whole and read is not None
+                for address, certificate in read or ():
                     found.setdefault(address, []).append(certificate)
             # Other threads may look at the same time: each has a whole index.
             self._by_address = found
-            self._stamp = stamp
+            self._stamp = stamp if is_whole else None
             return found
         return self._by_address
 
-    def _read(self, name: str, octets: int) -> list[tuple[str, Any]]:
-        """The first certificate of a file, under the address that names it, or else under those in it."""
+    def _read(self, name: str, octets: int) -> list[tuple[str, Any]] | None:
+        """The first certificate of a file, under the address that names it, or else under those in it; None where it
+        may be read the next time without a change of its own."""
         if octets > _FILE_OCTETS:
             return []
         try:
@@ -94,6 +99,8 @@ class CertificateFolder:
             certificate = read(content)
             stem = name.rpartition(".")[0]
             names = (stem,) if "@" in stem else addresses_of(certificate)
-        except (OSError, ValueError, UnsupportedAlgorithm):
+        except (PermissionError, ValueError, UnsupportedAlgorithm):
             return []
+        except OSError:
+            return None
         return [(normal_address(address), certificate) for address in names]

@@ -30,7 +30,7 @@ from smtpgate.policy.held import TAKING
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.rules import values
-from smtpgate.rules.engine import Bundle, ExpressionFailed, Known, may_speak_of, speaks_of
+from smtpgate.rules.engine import Bundle, Expression, ExpressionFailed, Known, may_speak_of, speaks_of
 from smtpgate.rules.searching import NO_SEARCH, Match, Search
 from smtpgate.rules.values import GroupsOf, IsLocal, LooksLike, like_none, no_groups, none_local
 from smtpgate.rules.vocabulary import GROUPED, HEADER, REMEMBERED
@@ -79,13 +79,15 @@ class Rules(Filter):
         own = [rule for rule in rules if rule.mode == mode or rule.mode == "enforce" and rule.action == "accept"]
         self.rules = tuple(own if any(rule.mode == mode for rule in own) else ())
         self.is_local = is_local
-        conditions = [one for rule in self.rules for one in (rule.condition, rule.parts) if one is not None]
+        # In shadow nothing is taken out.
+        made = [one for rule in self.rules for one in (rule.condition, rule.parts if mode == "enforce" else None)]
+        conditions = [one for one in made if one is not None]
         #: Facts that none speaks of are not looked for.
         self.spoken_of: frozenset[str] = frozenset().union(*map(may_speak_of, conditions))
-        asks = any(speaks_of(rule.condition, REMEMBERED) for rule in self.rules)
+        asks = any(speaks_of(one, REMEMBERED) for one in conditions)
         self.looks_like: LooksLike = services.senders.looks_like_correspondent if asks else like_none
         #: They are looked up only where a rule asks for them.
-        self.groups_of = groups if any(speaks_of(rule.condition, GROUPED) for rule in self.rules) else no_groups
+        self.groups_of = groups if any(speaks_of(one, GROUPED) for one in conditions) else no_groups
         self.stages = frozenset(rule.condition.step for rule in self.rules)
         #: Of each step the rules with their places, some together.
         self.groups: dict[str, list[Group]] = {}
@@ -112,8 +114,8 @@ class Rules(Filter):
             or any(rule.action == "require-tls" and rule.condition.step == "end" for rule in self.rules)
         )
         self.needs_facts = any(rule.condition.needs_content for rule in self.rules)
-        self.needs_registered = any(rule.condition.needs_registered for rule in self.rules)
-        self.needs_search = any(rule.condition.needs_search for rule in self.rules)
+        self.needs_registered = any(one.needs_registered for one in conditions)
+        self.needs_search = any(one.needs_search for one in conditions)
         #: Those whose refusals have a link, by name.
         self.served = {rule.name: rule for rule in self.rules if rule.self_service} if mode == "enforce" else {}
         self.needs_content = (
@@ -166,7 +168,7 @@ class _Message:
         self._end = len(parent.rules)
         self._asked_about: Recipient | None = None
         #: Why the content could not be examined, why what is registered could not be looked for, and why its texts
-        #: could not be searched.
+        #: could not be searched: then no condition that needs it may be taken for one that is not true.
         self._unexamined = self._unregistered = self._unsearched = ""
         self._matches: tuple[Match, ...] = ()
 
@@ -195,9 +197,7 @@ class _Message:
         self._all_recipients()
         self._take(section)
         said = self._judge("header")
-        if self._parent.tags_at == "header":
-            said = self._tag(section, said)
-        return said
+        return self._tag(section, said) if self._parent.tags_at == "header" else said
 
     def _take(self, section: HeaderSection) -> None:
         spoken_of = self._parent.spoken_of
@@ -274,9 +274,10 @@ class _Message:
         return found + made
 
     def _targets(self, rule: Rule, facts: Facts | None) -> tuple[Target, ...]:
-        if facts is None or rule.parts is None:
-            raise ExpressionFailed(self._unexamined)
         parts = rule.parts
+        why = self._unknown(parts) if parts is not None else ""
+        if facts is None or parts is None or why:
+            raise ExpressionFailed(why or self._unexamined)
 
         def holds(one: File) -> bool:
             known = {**self._known, "attachments": [values.attachment(one)]}
@@ -321,22 +322,29 @@ class _Message:
         facts = {**self._known, **(more or {})}
         known = Known(step, {name: facts[name] for name in facts if name in spoken_of}, self._fields or {})
         found: list[Finding] = []
+        is_all_known = not (self._unexamined or self._unregistered or self._unsearched)
         for bundle, members in groups:
-            if bundle is not None and not (self._unexamined or self._unsearched) and not bundle.may_hold(known):
+            if bundle is not None and is_all_known and not bundle.may_hold(known):
                 continue
             for place, rule in members:
                 if place < self._end and place in self._asked and is_for(rule, self._asked_about):
                     found += self._ask(rule, place, step, known)
         return found or None
 
+    def _unknown(self, condition: Expression) -> str:
+        """Why what a condition speaks of could not be found out; "" where all of it is known."""
+        return (
+            (condition.needs_content and self._unexamined)
+            or (condition.needs_registered and self._unregistered)
+            or (condition.needs_search and self._unsearched)
+            or ""
+        )
+
     def _ask(self, rule: Rule, place: int, step: str, known: Known) -> list[Finding]:
         try:
-            if self._unexamined and rule.condition.needs_content:
-                raise ExpressionFailed(self._unexamined)
-            if self._unregistered and rule.condition.needs_registered:
-                raise ExpressionFailed(self._unregistered)
-            if self._unsearched and rule.condition.needs_search:
-                raise ExpressionFailed(self._unsearched)
+            why = self._unknown(rule.condition)
+            if why:
+                raise ExpressionFailed(why)
             if not rule.condition.holds(known):
                 return []
         except ExpressionFailed as error:

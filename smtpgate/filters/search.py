@@ -18,6 +18,8 @@ from smtpgate.rules.searching import Match, Search, Searched
 #: Paths of a match that are told where it is told for people.
 _PATHS: Final = 3
 _PATH_LETTERS: Final = 60
+#: A subject in which two searches have found different things.
+_COVERED: Final = "****"
 _KINDS: Final[Mapping[str, type]] = {"count": int, "distinct": int, "score": float, "paths": list, "samples": list}
 
 
@@ -32,7 +34,12 @@ async def _search(services: Any, transaction: Transaction, search: Search) -> Se
     answer = await services.in_child("search", transaction, search.request)
     if answer.get("status") == "unknown":
         answer = await services.in_child("search", transaction, search.request | {"own": dict(search.own)})
-    return parse(answer)
+    found = parse(answer)
+    before = transaction.covered_subject
+    if found.subject and found.subject != before:
+        # Each search covers what it has found itself.
+        transaction.covered_subject = _COVERED if before else found.subject
+    return found
 
 
 def parse(answer: Mapping[str, Any]) -> Searched:
@@ -42,9 +49,10 @@ def parse(answer: Mapping[str, Any]) -> Searched:
             raise ValueError("not done")
         matches = tuple(map(_match, answer["matches"]))
         unread = tuple((_string(path), _string(why)) for path, why in answer["unread"])
+        subject = _string(answer["subject"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ChildFailed("lied", f"no answer of a search: {error}") from None
-    return Searched(matches, unread)
+    return Searched(matches, unread, subject)
 
 
 def _match(plain: Mapping[str, Any]) -> Match:

@@ -185,7 +185,7 @@ def _message(facts: Transaction, session_id: str, begun: float) -> list[Any]:
         facts.backend_tls,
         facts.octets,
         facts.message_id,
-        facts.subject,
+        facts.told_subject,
         facts.outcome,
         _reply(facts.reply),
         _verdict(facts.verdict) if facts.verdict is not None else None,

@@ -225,6 +225,7 @@ class Transaction:
         SMTP with PRDR (draft-hall-prdr-00)
     :ivar rerouted: name of the backend that a rule sends all of it to; "": where the routes say
     :ivar deeds: what rules want to be done beside the delivery (`config.model_policy.Rule`): copies and reports
+    :ivar covered_subject: its subject with what rules found in it masked; "": nothing was found there
     :ivar authenticated: names that are proved, as far as filters asked: "spf" and "dkim" domains, "name" of the client
     """
 
@@ -264,6 +265,7 @@ class Transaction:
         "put_off",
         "deeds",
         "rerouted",
+        "covered_subject",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
@@ -300,6 +302,7 @@ class Transaction:
         self.at_end: list[Callable[[], None]] = []
         self.deeds: list[Any] = []
         self.rerouted = ""
+        self.covered_subject = ""
         self.charges: list[Any] = []
         self.authenticated: dict[str, tuple[str, ...]] = {}
 
@@ -326,3 +329,8 @@ class Transaction:
     def subject(self) -> str:
         """The Subject field, raw."""
         return self.header.text("subject")[:500] if self.header is not None else ""
+
+    @property
+    def told_subject(self) -> str:
+        """The subject as it may be kept and shown: raw, or decoded and masked."""
+        return self.covered_subject[:500] or self.subject

@@ -45,7 +45,7 @@ def report(
     # It cannot stand in the message by chance, nor by intent: the id was not known when that was written.
     boundary = f"journal-{transaction.id}-{digest[:16]}"
     plain = base64.encodebytes(json.dumps(facts, separators=(",", ":")).encode()).decode().replace("\n", "\r\n")
-    words = f"Journal: {clean(decode(section.first('subject')))[:200]}"
+    words = f"Journal: {clean(transaction.covered_subject or decode(section.first('subject')))[:200]}"
     head = [
         f"From: <{settings.outbox.sender}>",
         f"To: {', '.join(f'<{one}>' for one in rule.to)}",
@@ -108,7 +108,7 @@ def _facts(
         "recipients": [str(one.path) for one in transaction.recipients if one.state == "accepted"],
         "taken": {str(one.path): one.state for one in transaction.recipients if one.state in TAKEN},
         "message_id": transaction.message_id,
-        "subject": clean(decode(section.first("subject")))[:500],
+        "subject": clean(transaction.covered_subject or decode(section.first("subject")))[:500],
         "octets": octets,
         "sha256": digest,
         "listener": session.listener,

@@ -290,7 +290,7 @@ class Keeping:
             client_ip=session.client_ip,
             sender=str(transaction.sender),
             recipients=(),
-            subject=clean(decode(section.first("subject")))[:_SHOWN],
+            subject=clean(transaction.covered_subject or decode(section.first("subject")))[:_SHOWN],
             author=clean(decode(section.first("from")))[:_SHOWN],
             message_id=transaction.message_id,
             octets=body.octets if body is not None else 0,

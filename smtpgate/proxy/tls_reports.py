@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import DeferredList, DeferredSemaphore
 
 from smtpgate.policy.names import Answer
 from smtpgate.policy.tls_report import Row, addresses, report
@@ -22,6 +22,8 @@ from smtpgate.proxy.guard import Published
 ROWS: Final = 20_000
 #: Faults and servers of one row.
 FAULTS: Final = 50
+#: Domains whose wishes are asked for at once: mail that waits for the DNS meanwhile finds places there.
+ASKED: Final = 32
 #: Days that are kept; reports are made of the day before, and asked for again for a few days.
 KEPT_DAYS: Final = 8
 _DAY_S: Final = 86_400
@@ -139,11 +141,12 @@ def _end(day: str) -> float:
     return float(calendar.timegm(time.strptime(day, "%Y-%m-%d"))) + (KEPT_DAYS + 1) * _DAY_S
 
 
-async def wanted_at(resolver: Any, domains: list[str]) -> dict[str, tuple[str, ...]]:
-    """Where domains want their reports; all are asked for at once."""
-    asked = [resolver.lookup(f"_smtp._tls.{domain}", "TXT") for domain in domains]
+async def wanted_at(resolver: Any, domains: list[str]) -> dict[str, tuple[str, ...] | None]:
+    """Where domains want their reports; None where the DNS does not answer, so that it is not known whether they do."""
+    turns = DeferredSemaphore(ASKED)
+    asked = [turns.run(resolver.lookup, f"_smtp._tls.{domain}", "TXT") for domain in domains]
     answers: list[tuple[bool, Answer]] = await DeferredList(asked, consumeErrors=True)
     return {
-        domain: addresses(answer.records) if is_there and answer.status == "ok" else ()
+        domain: None if not is_there or answer.is_temporary else addresses(answer.records)
         for domain, (is_there, answer) in zip(domains, answers, strict=True)
     }

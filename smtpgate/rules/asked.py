@@ -28,7 +28,7 @@ _TESTS: Final = _SOME | {"all"}
 
 @attrs.frozen
 class Name:
-    """A detector, dictionary or group that a condition names, with its place in the text, from 1."""
+    """A detector, dictionary, group or listener that a condition names, with its place in the text, from 1."""
 
     kind: str
     name: str
@@ -83,18 +83,19 @@ def grouped(text: str) -> tuple[Name, ...]:
         before, behind = tokens[max(place - 2, 0) : place], tokens[place + 1 : place + 6]
         words = [one.text for one in behind]
         if len(before) == 2 and before[1].text == "in":
-            found += [_name(token.text, before[0], text)] if is_plain(before[0].text) else []
+            found += [name_at(token.text, before[0], text)] if is_plain(before[0].text) else []
         elif words[:1] == ["."] and words[1] in _TESTS and words[2:3] == ["("] and words[4:] == [","]:
             inner = tokens[place + 1 :]
             inner = inner[5 : end_of(inner, 2)]
             for at in range(len(inner) - 2):
                 three = [one.text for one in inner[at : at + 3]]
                 if three[0] == words[3] and three[1] in ("==", "!=") and is_plain(three[2]):
-                    found.append(_name(token.text, inner[at + 2], text))
+                    found.append(name_at(token.text, inner[at + 2], text))
     return tuple(found)
 
 
-def _name(kind: str, token: Token, text: str) -> Name:
+def name_at(kind: str, token: Token, text: str) -> Name:
+    """The name that a text in quotes is."""
     line = text.count("\n", 0, token.at) + 1
     return Name(kind, token.text[1:-1], line, token.at - text.rfind("\n", 0, token.at))
 
@@ -112,7 +113,7 @@ def _of_test(tokens: Sequence[Token], text: str) -> Asked:
     found = _bound(tokens[5:end], words[3])
     if found is None:
         return Asked(is_all=True)
-    return Asked(tuple(_name(kind, token, text) for kind, token in found))
+    return Asked(tuple(name_at(kind, token, text) for kind, token in found))
 
 
 def end_of(tokens: Sequence[Token], start: int) -> int:

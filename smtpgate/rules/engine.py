@@ -222,11 +222,19 @@ class Expression:
             value = self._program.eval(known.activation)
         except RuntimeError as error:
             # So it says that a loop is too long.
-            said = "its loops are too long for this message" if _BUDGET in str(error) else str(error)[:500]
-            raise ExpressionFailed(said) from None
+            said = str(error)
+            raise ExpressionFailed(
+                "its loops are too long for this message" if _BUDGET in said else _without_values(said)
+            ) from None
         if value.type() != cel.Type.BOOL:
-            raise ExpressionFailed(str(value.value())[:500])
+            raise ExpressionFailed(_without_values(str(value.value())))
         return bool(value.value())
+
+
+def _without_values(said: str) -> str:
+    """What the library says without the values that it quotes, as a key that a map has not: they are of the mail, and
+    this comes into the log."""
+    return said.partition('"')[0].rstrip(" :")[:500]
 
 
 class Bundle:

@@ -13,7 +13,7 @@ from typing import Final
 from smtpgate.examine.dlp.detector import LEVELS
 from smtpgate.examine.facts import FLAGS, KINDS
 from smtpgate.policy.verdict import ACTIONS, CATEGORIES
-from smtpgate.rules.asked import Token, end_of, is_plain, tokens_of
+from smtpgate.rules.asked import Name, Token, end_of, is_plain, name_at, tokens_of
 from smtpgate.rules.vocabulary import FACTS
 
 _CLASSES: Final = ("trusted", "known", "unknown", "suspect")
@@ -47,6 +47,23 @@ def never_true(text: str) -> Iterator[tuple[Token, str, str]]:
 
     :param text: a condition that compiles
     """
+    for what, token, is_whole in _comparisons(text):
+        if what in _VALUES or what in _LOWER:
+            found = _wrong(what, token.text[1:-1], is_whole)
+            if found:
+                yield token, *found
+
+
+def listeners(text: str) -> tuple[Name, ...]:
+    """The listeners that a condition that compiles names."""
+    return tuple(
+        name_at(what, token, text) for what, token, is_whole in _comparisons(text) if what == "listener" and is_whole
+    )
+
+
+def _comparisons(text: str) -> Iterator[tuple[str, Token, bool]]:
+    """Facts, and fields of the entries of a list as `attachments.kind`, with each text that they are compared with and
+    whether it is all of it."""
     tokens = tokens_of(text)
     words = [one.text for one in tokens]
     loops: list[tuple[int, str, str]] = []
@@ -65,11 +82,8 @@ def never_true(text: str) -> Iterator[tuple[Token, str, str]]:
             # The entry of a list of records has fields, that of a list of texts has none.
             if words[behind : behind + 1] == ["."] and words[behind + 2 : behind + 3] != ["("]:
                 what, behind = f"{what}.{words[behind + 1]}", behind + 2
-        if what in _VALUES or what in _LOWER:
-            for token, is_whole in _compared(tokens, words, place, behind):
-                found = _wrong(what, token.text[1:-1], is_whole)
-                if found:
-                    yield token, *found
+        for token, is_whole in _compared(tokens, words, place, behind):
+            yield what, token, is_whole
 
 
 def loose_patterns(text: str) -> Iterator[tuple[Token, str, str]]:

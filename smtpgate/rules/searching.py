@@ -55,10 +55,12 @@ class Searched:
     """What was found in a message.
 
     :ivar unread: path and reason
+    :ivar subject: as it may be told where something that was found stands in it; else ""
     """
 
     matches: tuple[Match, ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
+    subject: str = ""
 
 
 @attrs.frozen(eq=False)

@@ -80,7 +80,7 @@ def signature(section: HeaderSection, body_hash: bytes, terms: Terms, now_s: int
 
     :param section: the header that leaves
     :param body_hash: SHA-256 of its body, relaxed
-    :raises Unsignable: where it has too many fields of these names
+    :raises Unsignable: where it has too many fields of these names, or a NUL in one
     """
     by_name: dict[str, list[Field]] = {}
     for field in section.fields:
@@ -94,6 +94,9 @@ def signature(section: HeaderSection, body_hash: bytes, terms: Terms, now_s: int
     tags += [*_folded(names), f"bh={base64.b64encode(body_hash).decode('ascii')};", "b="]
     head = "DKIM-Signature: " + "\r\n\t".join(tags)
     octets = b"".join(signed_fields(by_name, names, True))
+    if b"\0" in octets:
+        # libmilter hands fields over as texts that a NUL ends: OpenDKIM would judge half of it.
+        raise Unsignable("a field to sign has a NUL")
     octets += canonical_field(head.encode("ascii") + b"\r\n", True).removesuffix(b"\r\n")
     made = base64.b64encode(terms.key.sign(octets)).decode("ascii")
     lines = [made[: _LINE - 4], *(made[at : at + _LINE - 4] for at in range(_LINE - 4, len(made), _LINE - 4))]

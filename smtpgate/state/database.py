@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError, StatementError
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -262,7 +262,12 @@ def _put_rows(connection: sa.Connection, table: sa.Table, rows: list[dict[str, A
 
 
 def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False}, poolclass=sa.StaticPool)
+    engine = sa.create_engine(
+        f"sqlite:///{path}",
+        connect_args={"check_same_thread": False},
+        poolclass=sa.StaticPool,
+        hide_parameters=True,
+    )
 
     def connected(connection: Any, record: object) -> None:
         # The driver begins no transaction before a change of a table; so it begins none, and we begin each.
@@ -273,7 +278,15 @@ def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:
     def begun(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
+    def failed(context: sa.engine.ExceptionContext) -> None:
+        # Errors are shown and logged, and values are addresses, subjects and hashes of passwords: what the database
+        # says is all that there is to say.
+        error = context.sqlalchemy_exception
+        if isinstance(error, StatementError):
+            error.statement = error.params = error.code = None
+
     sa.event.listen(engine, "connect", connected)
+    sa.event.listen(engine, "handle_error", failed)
     sa.event.listen(engine, "begin", begun)
     return engine
 

@@ -46,7 +46,11 @@ def as_owner(folder: Path) -> Iterator[None]:
         found = folder.stat()
     except OSError:
         found = None
-    if found is None or os.geteuid() or not found.st_uid:
+    me = os.geteuid()
+    may = os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+    if found is not None and me not in (0, found.st_uid) and not may:
+        raise StateError(f"state_dir {folder} belongs to {_user(found.st_uid)}; run this as that user, or as root")
+    if found is None or me or not found.st_uid:
         yield
         return
     before = os.getegid(), os.getgroups()

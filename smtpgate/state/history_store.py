@@ -175,7 +175,7 @@ def _searchable(session: Session, message: Transaction) -> tuple[object, ...]:
         _clean(f"<{message.sender}>"),
         _clean(" ".join([f"<{one.path}>" for one in message.recipients[:SEARCHED]])),
         _clean(message.message_id),
-        _clean(message.subject),
+        _clean(message.told_subject),
         message.outcome,
     )
 

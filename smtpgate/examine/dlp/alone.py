@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-ALNUM: Final = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_ALNUM: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ALNUM: Final = frozenset(_ALNUM)
+_DIGIT: Final = re.compile(rb"[0-9]")
 #: Octets of the longest word that is looked at.
 _WORD: Final = 24
 _JOINS: Final = frozenset(b".-/+_")
@@ -52,25 +54,18 @@ def word_from(folded: bytes, at: int) -> int:
     """Where the next word begins, so that no word is cut in two."""
     if at == 0 or folded[at - 1] not in ALNUM:
         return at
-    end = min(at + _WORD, len(folded))
-    while at < end and folded[at] in ALNUM:
-        at += 1
-    return at
+    return _ahead(folded, at)
 
 
 def _back(octets: bytes, end: int) -> int:
     first = max(0, end - _WORD)
-    while end > first and octets[end - 1] in ALNUM:
-        end -= 1
-    return end
+    return first + len(octets[first:end].rstrip(_ALNUM))
 
 
 def _ahead(octets: bytes, start: int) -> int:
-    last = min(len(octets), start + _WORD)
-    while start < last and octets[start] in ALNUM:
-        start += 1
-    return start
+    word = octets[start : start + _WORD]
+    return start + len(word) - len(word.lstrip(_ALNUM))
 
 
 def _has_digit(octets: bytes) -> bool:
-    return any(48 <= one <= 57 for one in octets)
+    return _DIGIT.search(octets) is not None

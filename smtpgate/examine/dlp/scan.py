@@ -101,7 +101,11 @@ class Searcher:
 
     def search(self, text: str, path: str, tally: Tally) -> None:
         """All of a text."""
-        text = _BLANKS.sub(" ", _unwrapped(visible(text)))
+        # Step by step: each text is as large as the message, and is held no longer than it takes to make the next.
+        text = visible(text)
+        text = text.replace("\r\n", "\n")
+        text = _unwrapped(text)
+        text = _BLANKS.sub(" ", text)
         head = Head(text)
         for begin in range(0, len(text), SLICE):
             first = max(0, begin - MARGIN)
@@ -121,7 +125,7 @@ def _unwrapped(text: str) -> str:
             return found[0]
         return "" if before["dash"] else " "
 
-    return _WRAP.sub(join, text.replace("\r\n", "\n"))
+    return _WRAP.sub(join, text)
 
 
 def _shape(shapes: Iterable[str]) -> Any:

@@ -1,7 +1,7 @@
 """The job "search" of a child process: what detectors and dictionaries find in all texts of a message.
 
 What is searched for is told by names; what the configuration itself defines is sent once to each child and kept there
-under its digest. The answer holds counts and masked samples, never a value.
+under its digest. The answer holds counts and masked samples, never a value: paths have none either.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import attrs
 from smtpgate.examine.dlp.catalogue import CATALOGUE
 from smtpgate.examine.dlp.detector import Detector
 from smtpgate.examine.dlp.health import DICTIONARIES
+from smtpgate.examine.dlp.hiding import Cover
 from smtpgate.examine.dlp.scan import Searcher
 from smtpgate.examine.dlp.tally import Tally
 from smtpgate.examine.dlp.terms import Dictionary, Terms, TermTally
@@ -23,8 +24,8 @@ from smtpgate.examine.reading import Limits, read
 
 #: Sets of detectors that a child keeps compiled: that of a revision, of the one before, and of filters.
 _KEPT: Final = 4
-#: Texts that are in no file and no part.
-_HEADER: Final = "header"
+#: Letters of a subject that are looked through: some times what is kept of it.
+_SUBJECT: Final = 8000
 
 
 @attrs.frozen(eq=False)
@@ -46,7 +47,8 @@ def search(content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
 
     :param request: `names` of detectors and dictionaries that are wanted; `digest` of what the configuration defines,
         and that itself as `own` where the child asked for it; `limits`
-    :return: `status` "done" or "unknown" (say `own`); `matches`, `unread`
+    :return: `status` "done" or "unknown" (say `own`); `matches`, `unread`; `subject` as it may be told where something
+        that was found stands in it, else ""
     """
     ready = _made_ready(request)
     if ready is None:
@@ -54,16 +56,29 @@ def search(content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     reading = read(whole(content), Limits.of(request))
     tally = Tally()
     terms = TermTally(ready.terms) if ready.terms is not None else None
-    for piece in reading.pieces:
-        if ready.searcher is not None:
-            ready.searcher.search(piece.text, piece.path, tally)
-        if terms is not None:
-            terms.search(piece.text, piece.path, piece.source)
+    subject = next((one.text[:_SUBJECT] for one in reading.pieces if one.source == "subject" and not one.path), "")
     unread = [[one.path, one.why] for one in reading.unread]
+    pieces = list(reversed(reading.pieces))
+    del reading
+    while pieces:
+        piece = pieces.pop()
+        path, held = piece.path, [piece.text]
+        if terms is not None:
+            terms.search(piece.text, path, piece.source)
+        del piece
+        if ready.searcher is not None:
+            # Nobody but the search has the text now, so that it is gone when it has been folded.
+            ready.searcher.search(held.pop(), path, tally)
     if tally.cut:
         unread.append(["", "too-many"])
     matches = tally.matches() + (terms.matches() if terms is not None else [])
-    return {"status": "done", "matches": matches, "unread": unread}
+    told = [subject, *(path for one in matches for path in one["paths"]), *(path for path, _ in unread)]
+    cover = Cover(told, tally.values()).texts
+    for one in matches:
+        one["paths"] = list(dict.fromkeys(cover[path] for path in one["paths"]))
+    unread = [[cover[path], why] for path, why in unread]
+    is_bare = cover[subject] == subject
+    return {"status": "done", "matches": matches, "unread": unread, "subject": "" if is_bare else cover[subject]}
 
 
 def _made_ready(request: Mapping[str, Any]) -> _Ready | None:

@@ -6,7 +6,7 @@ Values stay here: what leaves is numbers and masked samples. A value is as sure 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -82,6 +82,11 @@ class Tally:
             if len(samples) < SAMPLES:
                 samples[masked(value, detector)] = None
 
+    def values(self) -> Iterator[str]:
+        """All that was found."""
+        for held in self._counts.values():
+            yield from held.values
+
     def matches(self) -> list[dict[str, Any]]:
         """For each detector and each level that something reached: what is at least so sure; the surest first."""
         rows = []
@@ -121,7 +126,7 @@ def masked(value: str, detector: Detector) -> str:
     if detector.name == "private-key":
         head = value.partition("-----")[2].partition("-----")[0]
         return f"-----{head}-----"[:_SAMPLE_LETTERS]
-    if first + last >= max(1, len(value) // 2 + 2):
+    if 2 * (first + last) > len(value):
         first, last = 0, min(2, len(value) // 4)
     shown = f"{value[:first]}****{value[len(value) - last :] if last else ''}"
     return "".join(one if one.isprintable() else "?" for one in shown)[:_SAMPLE_LETTERS]
