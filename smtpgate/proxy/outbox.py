@@ -26,7 +26,7 @@ from smtpgate.message.splice import Splice
 from smtpgate.policy import held
 from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import Happened
-from smtpgate.policy.held import Held, Letter
+from smtpgate.policy.held import DAMAGED, GATEWAY, Held, Letter
 from smtpgate.policy.protection import LENIENT, REQUIRETLS, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Finding
@@ -51,8 +51,8 @@ AT_ONCE = 4
 LOOK_S = 30.0
 #: Longest time between two tries; Postfix's maximal_backoff_time is 4000 s.
 LONGEST_S = 3600.0
-#: By whom mail is held that came back; it was judged when it came, and is not judged again.
-GATEWAY = "gateway"
+#: Letters that are no loss: a release is held still, and what the gateway wrote is written again.
+_NOT_KEPT = ("release", "digest", "tls-report")
 #: A store that fails is asked again after this time.
 _STORE_S = 60.0
 
@@ -104,7 +104,10 @@ class Outbox:
         started = self._engine.wall()
         try:
             for letter in await self._surely(self._vault.begin_anew, started):
-                await self._interrupted(letter, "the gateway was stopped before the server answered")
+                if letter.state == DAMAGED:
+                    await self._put_aside(letter)
+                else:
+                    await self._interrupted(letter, "the gateway was stopped before the server answered")
         except _Stopped:
             return
         if not self._is_closed:
@@ -129,6 +132,18 @@ class Outbox:
             self._engine.tell(Happened("outbox.repeated", "warning", *_said(letter, done.why + ", and is sent again")))
             again = attrs.evolve(letter, state="waiting", due=self._engine.wall(), told=done.why)
             await self._surely(self._vault.go_on, again, {})
+
+    async def _put_aside(self, letter: Letter) -> None:
+        """Its row cannot be read whole. Where it was the only copy it is held, for people to look at; a release is held
+        again, and where a server may have it, it says so."""
+        self._engine.tell(Happened("outbox.damaged", "error", *_said(letter, letter.told)))
+        done = _Try(letter, why=letter.told)
+        message: Held | None = await self._surely(self._vault.get, letter.held) if letter.held else None
+        for one in message.recipients if message is not None else ():
+            if one.state == "sending":
+                done.fates[one.address] = "unknown", letter.told
+        returned = [] if letter.kind in _NOT_KEPT else [self._returned(done, self._current().settings)]
+        await self._surely(self._vault.done, letter, done.fates, returned)
 
     async def _surely(self, call: Callable[..., Deferred[Any]], *args: Any) -> Any:
         """A call of the store, again until it is done: what is known now nobody will know later. Raises _Stopped."""
@@ -227,7 +242,8 @@ class Outbox:
 
     def _begin(self, letter: Letter) -> None:
         self._running.add(letter.id)
-        Task(self._send(letter), self._engine.keeper, partial(self._over, letter), partial(self._broke, letter)).start()
+        work = self._put_aside(letter) if letter.state == DAMAGED else self._send(letter)
+        Task(work, self._engine.keeper, partial(self._over, letter), partial(self._broke, letter)).start()
 
     def _broke(self, letter: Letter, error: BaseException) -> None:
         """A fault of ours, or of the store."""
@@ -255,7 +271,9 @@ class Outbox:
         there: Letter | None = await self._surely(self._vault.letter, letter.id)
         if there is None:
             return
-        if there.state == "committing":
+        if there.state == DAMAGED:
+            await self._put_aside(there)
+        elif there.state == "committing":
             await self._interrupted(there, "a fault of the gateway hid the server's answer")
         elif not isinstance(error, StoreFailed):
             why = f"a fault of the gateway: {type(error).__name__}: {error}"
@@ -293,6 +311,10 @@ class Outbox:
 
     async def _try(self, done: _Try, revision: Revision, content: Filed, message: Held | None) -> None:
         letter = done.letter
+        if message is not None and message.is_damaged:
+            # Nobody can tell any more what of it was judged already.
+            done.why, done.is_final = message.detail, True
+            return
         wanted = [one for one in letter.recipients if one.state == "waiting"]
         transaction = recall(letter.message or letter.id, letter.facts, letter.sender, letter.params, wanted)
         section = await content.header(revision.settings.limits.header_size_octets)
@@ -471,7 +493,7 @@ class Outbox:
                 self._mark(done, one.address, state, done.why)
             refused = refused or waiting
         returned: list[Held] = []
-        if refused and letter.kind not in ("release", "digest", "tls-report"):
+        if refused and letter.kind not in _NOT_KEPT:
             returned.append(self._returned(done, settings))
         await self._surely(self._vault.done, done.letter, done.fates, returned)
         if refused:
