@@ -225,6 +225,8 @@ class Transaction:
         SMTP with PRDR (draft-hall-prdr-00)
     :ivar rerouted: name of the backend that a rule sends all of it to; "": where the routes say
     :ivar deeds: what rules want to be done beside the delivery (`config.model_policy.Rule`): copies and reports
+    :ivar lifted: names of rules that a ticket of its sender has lifted for it
+    :ivar is_again: it was held, and is judged once more on its way out: nobody hears a reply
     :ivar authenticated: names that are proved, as far as filters asked: "spf" and "dkim" domains, "name" of the client
     """
 
@@ -264,6 +266,8 @@ class Transaction:
         "put_off",
         "deeds",
         "rerouted",
+        "lifted",
+        "is_again",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
@@ -300,6 +304,8 @@ class Transaction:
         self.at_end: list[Callable[[], None]] = []
         self.deeds: list[Any] = []
         self.rerouted = ""
+        self.lifted: set[str] = set()
+        self.is_again = False
         self.charges: list[Any] = []
         self.authenticated: dict[str, tuple[str, ...]] = {}
 

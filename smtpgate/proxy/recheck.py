@@ -2,7 +2,8 @@
 
 Who released it has judged what it was held for, and the guesses about its sender; so that is not heard again. Malware
 is looked for anew, with what scanners have learned meanwhile, and the other rules are judged as they are now: what they
-tag is tagged, what they refuse is not delivered. Copies and reports were made when it came.
+tag is tagged, what they refuse is not delivered, but where a ticket of its sender lifted that when it came. Copies and
+reports were made then.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ async def recheck(
     if chain is None:
         return None
     run = chain.transaction(transaction)
+    transaction.is_again = True
     transaction.header = section
     transaction.content = content
     transaction.octets = content.octets
