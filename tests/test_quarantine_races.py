@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, ensureDeferred, fail
 from smtpgate.control import SYSTEM
 from smtpgate.control.views import Unknown
 from smtpgate.interfaces import StoreFailed
-from smtpgate.proxy.outbox import Outbox
-from tests.script_kit import Backend, Client, without_trace
+from smtpgate.proxy.outbox import AT_ONCE, Outbox
+from tests.script_kit import STALL, Backend, Client, without_trace
 from tests.test_quarantine_wire import HOLD
 from tests.vault_kit import MAIL, VaultCase, VaultGateway
 
@@ -182,6 +182,40 @@ action = "copy"
             self.assertEqual((len(backend.messages), gateway.held()[0].state), (1, "released"))
 
         return self.talk(HOLD, script, backend)
+
+    def test_a_server_that_is_dead(self) -> Deferred[Any]:
+        """Letters to it are put off together once a few have found it so, and keep no others; what somebody wants
+        tried is tried."""
+        dead = Backend(greeting=STALL)
+        self.addCleanup(dead.close)
+        more = f"""
+[backends.dead]
+servers = ["127.0.0.1:{dead.port}"]
+tls = "off"
+[[rules]]
+name = "away"
+when = "subject == 'away'"
+action = "redirect"
+to = ["x@example.net"]
+backend = "dead"
+"""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            for _ in range(12):
+                self.send(gateway, b"b", subject=b"away")
+            self.send(gateway, b"b", subject=b"secret")
+            self.release(gateway, gateway.held()[0].id)
+            self.assertTrue(gateway.tried(12))
+            self.assertTrue(gateway.until(lambda: backend.messages and len(gateway.letters()) == 12))
+            self.assertLessEqual(len(dead.connections), AT_ONCE)
+            before = len(dead.connections)
+            letter = gateway.letters()[0]
+            gateway.in_reactor(lambda: gateway.control.quarantine.try_letter(letter.id, SYSTEM))
+            self.assertTrue(gateway.until(lambda: len(gateway.told_of("outbox.deferred")) == 13))
+            self.assertEqual(len(dead.connections), before + 1)
+            self.assertIn("4.4.1", gateway.letters()[0].told)
+
+        return self.talk(HOLD + more, script, timeouts="greeting = 1")
 
 
 class StoreTests(VaultCase):

@@ -220,7 +220,7 @@ class Quarantine:
         if not await self._ask(self._vault.hasten(id)):
             raise Unknown(f"no letter {id} that waits")
         self._did(actor, "outbox.try", id, "")
-        self._engine.outbox.wake()
+        self._engine.outbox.try_now()
 
     async def cancel(self, id: str, actor: Actor) -> None:
         """Take a letter back; a release is held again."""

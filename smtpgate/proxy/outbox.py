@@ -40,6 +40,7 @@ from smtpgate.proxy.recall import recall
 from smtpgate.proxy.recheck import recheck
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.proxy.signing import NotSigned, Signed, sign
+from smtpgate.proxy.silence import Silence
 from smtpgate.smtp import status
 from smtpgate.smtp.framing import Chunk
 from smtpgate.smtp.reply import Reply, printable
@@ -87,6 +88,7 @@ class Outbox:
         self._vault = vault
         self._current = current
         self._running: set[str] = set()
+        self._silence = Silence(engine.clock.seconds)
         self._timer: Any = None
         self._is_open = False
         self._is_closed = False
@@ -208,6 +210,11 @@ class Outbox:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._engine.clock.callLater(0, self._look)
+
+    def try_now(self) -> None:
+        """Somebody wants something tried: a backend that was silent may be back."""
+        self._silence.forget()
+        self.wake()
 
     def _look(self) -> None:
         self._timer = self._engine.clock.callLater(LOOK_S, self._look)
@@ -389,7 +396,13 @@ class Outbox:
                 by_pool.setdefault((pool, need), []).append(recipient)
         transaction.accepted = 0
         for (pool, need), group in by_pool.items():
-            for recipient, reply in zip(group, await delivery.rcpt(pool, group, "", need), strict=True):
+            said = self._silence.said(pool)
+            if said is None:
+                replies = await delivery.rcpt(pool, group, "", need)
+                self._silence.heard(pool, replies)
+            else:
+                replies = [said] * len(group)
+            for recipient, reply in zip(group, replies, strict=True):
                 recipient.reply = reply
                 if reply.is_positive:
                     recipient.state = "accepted"
