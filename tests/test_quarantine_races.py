@@ -14,6 +14,7 @@ from smtpgate.control.views import Unknown
 from smtpgate.interfaces import StoreFailed
 from smtpgate.proxy.outbox import AT_ONCE, Outbox
 from tests.script_kit import STALL, Backend, Client, without_trace
+from tests.test_quarantine_killed import REDIRECT
 from tests.test_quarantine_wire import HOLD
 from tests.vault_kit import MAIL, VaultCase, VaultGateway
 
@@ -305,6 +306,30 @@ to = ["x@example.net"]
             self.assertEqual(len(backend.messages), 2)
 
         return self.talk(rule, script)
+
+    def test_a_clock_that_is_stepped_back(self) -> Deferred[Any]:
+        """Letters that wait for a time that is years ahead now go all the same, and so do those that the gateway was
+        stopped before."""
+        backend = Backend(once=[(b"RCPT TO:<x@", b"450 4.2.0 later")])
+
+        def script(gateway: VaultGateway, _: Backend) -> None:
+            gateway.ahead_s = 10 * 365 * 86400.0
+            self.send(gateway, b"b", subject=b"away")
+            self.assertTrue(gateway.tried(1))
+            gateway.later(0.0)
+            self.assertTrue(gateway.posted())
+            self.assertEqual(len(backend.messages), 1)
+            gateway.ahead_s = 10 * 365 * 86400.0
+            gateway.in_reactor(setattr, gateway.vault, "settle", lambda *_, **more: fail(StoreFailed("no")))
+            self.send(gateway, b"b", subject=b"report")
+            self.assertEqual([one.state for one in gateway.letters()], ["pending"])
+
+        def again(gateway: VaultGateway, _: Backend) -> None:
+            self.assertTrue(gateway.posted())
+            self.assertEqual(len(backend.messages), 3)
+
+        done = self.talk(REDIRECT, script, backend)
+        return done.addCallback(lambda _: self.talk(REDIRECT, again, backend))
 
     def test_a_fault_that_stays(self) -> Deferred[Any]:
         """Not even the failure can be written down: no busy loop comes of it."""

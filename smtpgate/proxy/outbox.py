@@ -105,7 +105,7 @@ class Outbox:
         """Take up what an earlier process left; nothing is sent before that is done."""
         started = self._engine.wall()
         try:
-            for letter in await self._surely(self._vault.begin_anew, started):
+            for letter in await self._surely(self._vault.begin_anew, self._engine.undecided):
                 if letter.state == DAMAGED:
                     await self._put_aside(letter)
                 else:

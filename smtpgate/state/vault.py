@@ -8,7 +8,7 @@ other way round.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
 from twisted.internet.defer import Deferred
@@ -169,12 +169,12 @@ class Vault:
 
     # The start
 
-    def begin_anew(self, started: float) -> Deferred[list[Letter]]:
-        """After a stop or a kill: the letters whose server may have them (their state is `committing`).
+    def begin_anew(self, undecided: Collection[str]) -> Deferred[list[Letter]]:
+        """After a stop or a kill: pending letters go; the letters whose server may have them (`committing`).
 
-        :param started: when the gateway started; what came since then is no business of this
+        :param undecided: ids of letters that this process has written for messages that it has not decided yet
         """
-        return self._database.run(rows.interrupted, started).addErrback(as_store_failure)
+        return self._database.run(rows.interrupted, self._wall(), frozenset(undecided)).addErrback(as_store_failure)
 
     def sweep(self, started: float) -> Deferred[int]:
         """Put files aside that nothing names; how many."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -16,6 +16,8 @@ from smtpgate.state.vault_values import clean, letter_of, message_of, row_of
 
 #: Rows that go at once; whoever waits for the database waits no longer.
 SLICE: Final = 500
+#: No letter waits so long for its next try (`proxy.outbox.LONGEST_S`): the clock was stepped back since.
+AHEAD_S: Final = 2 * 3600.0
 _ALPHABET: Final = "0123456789abcdefghijkmnpqrstuvwxyz"
 #: By address of a recipient of a held message: its state, and what was said of it last.
 Fates = Mapping[str, tuple[str, str]]
@@ -282,7 +284,8 @@ def one_letter(connection: sa.Connection, id: str) -> Letter | None:
 
 def due_letters(connection: sa.Connection, now: float, limit: int) -> list[Letter]:
     """Letters to be tried."""
-    query = sa.select(letters).where(letters.c.state == "waiting", letters.c.due <= now)
+    due = (letters.c.due <= now) | (letters.c.due > now + AHEAD_S)
+    query = sa.select(letters).where(letters.c.state == "waiting", due)
     return [letter_of(row) for row in connection.execute(query.order_by(letters.c.due).limit(limit)).mappings()]
 
 
@@ -316,13 +319,16 @@ def cancel(connection: sa.Connection, id: str) -> tuple[Letter | None, list[str]
     return letter, done(connection, letter, fates)
 
 
-def interrupted(connection: sa.Connection, started: float) -> list[Letter]:
+def interrupted(connection: sa.Connection, now: float, undecided: Collection[str]) -> list[Letter]:
     """After a stop: pending letters go; those that a server may have.
 
-    :param started: what came since then belongs to messages that are not decided yet
+    :param undecided: ids of those whose messages this process is about; no time says which they are, since clocks step
     """
     # Their message may have been delivered or not, and nobody knows any more: a copy too many can be mended.
-    where = (letters.c.state == "pending") & (letters.c.at < started)
-    connection.execute(sa.update(letters).where(where).values(state="waiting", due=started))
+    pending = connection.execute(sa.select(letters.c.id).where(letters.c.state == "pending")).scalars().all()
+    left = [id for id in pending if id not in undecided]
+    for at in range(0, len(left), SLICE):
+        where = letters.c.id.in_(left[at : at + SLICE])
+        connection.execute(sa.update(letters).where(where).values(state="waiting", due=now))
     query = sa.select(letters).where(letters.c.state == "committing")
     return [letter_of(row) for row in connection.execute(query).mappings()]
