@@ -146,6 +146,7 @@ class Gateway(Service):
         )
         self.metrics = Metrics(__version__)
         self._is_stopping = False
+        self._is_halting = False
         self._parts: list[Any] = []
         self._listener_at: dict[Acceptor, str] = {}
 
@@ -578,6 +579,9 @@ class Gateway(Service):
             self.reactor.callLater(seconds, reception.kill_all)
 
     def _halt(self) -> None:
+        if self._is_halting:
+            return
+        self._is_halting = True
         self.control.reception.on_idle = None
         # Last replies may still be queued to slow readers for the lingering close; a turn is enough for the rest.
         self.reactor.callLater(0, self._stop_reactor)
