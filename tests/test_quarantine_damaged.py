@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 
 from smtpgate.control import SYSTEM
-from smtpgate.control.views import Unknown
+from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.held import DAMAGED
 from smtpgate.policy.ticket import Ticket
 from smtpgate.state.ticket_store import TicketStore
@@ -69,6 +69,10 @@ class DamagedTests(VaultCase):
                 self.assertEqual(found[well.id], well)
                 self.assertTrue(found[bad.id].is_damaged, (column, value[:40]))
                 self.assertIn(column, found[bad.id].detail)
+                with self.assertRaises(Refused):
+                    gateway.in_reactor(
+                        lambda id=bad.id: gateway.control.quarantine.forward(id, ["x@example.net"], SYSTEM)
+                    )
                 self.assertEqual([one.done for one in self.release(gateway, bad.id, well.id)], [False, True])
                 self.assertTrue(gateway.posted())
                 self.assertEqual(len(backend.messages), before + 1)

@@ -331,6 +331,39 @@ to = ["x@example.net"]
         done = self.talk(REDIRECT, script, backend)
         return done.addCallback(lambda _: self.talk(REDIRECT, again, backend))
 
+    def test_a_listener_that_is_gone(self) -> Deferred[Any]:
+        """What came by it is judged and routed as by another of its role; where there is none it stays held."""
+        backend = Backend()
+        self.addCleanup(backend.close)
+
+        def hold(gateway: VaultGateway) -> None:
+            for subject in (b"secret one", b"secret never"):
+                self.send(gateway, b"b", subject=subject)
+
+        def release(gateway: VaultGateway) -> None:
+            ids = [one.id for one in gateway.held(state="held")]
+            gateway.in_reactor(lambda: gateway.control.quarantine.release(ids, SYSTEM))
+            self.assertTrue(gateway.posted())
+
+        def nobody(gateway: VaultGateway) -> None:
+            release(gateway)
+            self.assertEqual((backend.messages, [one.state for one in gateway.held()]), ([], ["held", "held"]))
+            self.assertIn("no listener of role mx", gateway.held()[0].recipients[0].reply)
+
+        def renamed(gateway: VaultGateway) -> None:
+            release(gateway)
+            self.assertEqual([one.state for one in gateway.held()], ["held", "released"])
+            self.assertIn("rules: no", gateway.held()[0].recipients[0].reply)
+
+        text = self.config(backend.port) + HOLD
+        no = '[[rules]]\nname = "no"\nwhen = "subject.contains(\'never\')"\naction = "reject"\n'
+        # The login of a listener for users comes from its backend.
+        other = text.replace('role = "mx"', 'role = "submission"\nauth = "off"\nrelay_from = ["127.0.0.1/32"]')
+        done = self.run_script(text, hold, self.rules(text))
+        done.addCallback(lambda _: self.run_script(other, nobody, self.rules(other)))
+        new = text.replace("[listeners.front]", "[listeners.gate]") + no
+        return done.addCallback(lambda _: self.run_script(new, renamed, self.rules(new)))
+
     def test_a_fault_that_stays(self) -> Deferred[Any]:
         """Not even the failure can be written down: no busy loop comes of it."""
 

@@ -136,9 +136,12 @@ class VaultCase(GatewayCase):
         behind = backend or Backend()
         self.addCleanup(behind.close)
         text = self.config(behind.port, **config) + rules
-        settings = loads(text, "/nowhere/gate.toml")
-        made: Any = rules_of(settings, Services(), Services(is_shadow=True))  # type: ignore[arg-type]
-        return self.run_script(text, lambda gateway: script(gateway, behind), [*uses, *made])
+        return self.run_script(text, lambda gateway: script(gateway, behind), [*uses, *self.rules(text)])
+
+    def rules(self, text: str) -> list[Use]:
+        """Those of a configuration."""
+        made: Any = rules_of(loads(text, "/nowhere/gate.toml"), Services(), Services(is_shadow=True))  # type: ignore[arg-type]
+        return list(made)
 
     def send(
         self,

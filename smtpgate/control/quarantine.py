@@ -175,6 +175,9 @@ class Quarantine:
                 raise Invalid(str(error)) from None
         if not to:
             raise Invalid("say who is to get it")
+        if message.is_damaged:
+            # What it asks of its way is not known any more.
+            raise Refused("its row in the index is damaged; download it, and send it as what it is")
         settings = self._current().settings
         now = self._engine.wall()
         letter = Letter(

@@ -324,8 +324,14 @@ class Outbox:
             return
         wanted = [one for one in letter.recipients if one.state == "waiting"]
         transaction = recall(letter.message or letter.id, letter.facts, letter.sender, letter.params, wanted)
+        session = transaction.session
+        session.listener = revision.settings.listener_of(session.listener, session.role)
         section = await content.header(revision.settings.limits.header_size_octets)
         if message is not None and message.filter != GATEWAY:
+            if not session.listener:
+                # Nobody would judge it, and no route is for it.
+                done.why, done.is_final = f"there is no listener of role {session.role} any more", True
+                return
             judged = (message.filter, message.reason, message.detail)
             finding = await recheck(self._engine, revision, transaction, section, content, judged)
             if finding is not None:
@@ -529,7 +535,7 @@ class Outbox:
             sender=letter.sender,
             recipients=tuple(attrs.evolve(one, state="held") for one in letter.recipients if one.state == "refused"),
             filter=GATEWAY,
-            reason=letter.kind,
+            reason=DAMAGED if letter.state == DAMAGED else letter.kind,
             detail=f"{letter.kind} by rule {letter.facts.get('rule', '')} could not be delivered: {done.why}"[:1000],
             octets=letter.octets,
             body=letter.body,

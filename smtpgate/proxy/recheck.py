@@ -77,9 +77,6 @@ def _chain(engine: Any, revision: Revision, transaction: Transaction) -> Chain |
     session = transaction.session
     door = revision.doors.get(session.listener)
     if door is None:
-        # Its listener is gone: another of its role judges alike.
-        door = next((one for one in revision.doors.values() if one.listener.role == session.role), None)
-    if door is None:
         return None
     uses = [one for one in door.chain.uses if one.mode == "enforce" and (one.category == "malware" or one.is_judge)]
     return Chain(uses, session.role, engine.clock, engine.tell) if uses else None
