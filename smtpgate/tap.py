@@ -645,7 +645,7 @@ class Gateway(Service):
         self.counter_store = CounterStore(self.database)
         self.memory_store = MemoryStore(self.database, self.reactor, time.time, self.tell)
         self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
-        self.vault = Vault(self.database, Bodies(self.state.path), self.in_thread)
+        self.vault = Vault(self.database, Bodies(self.state.path), self.in_thread, tell=self._tell_later)
         self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)
         self.users = Users(self.database, self.in_thread)
 

@@ -364,6 +364,24 @@ to = ["x@example.net"]
         new = text.replace("[listeners.front]", "[listeners.gate]") + no
         return done.addCallback(lambda _: self.run_script(new, renamed, self.rules(new)))
 
+    def test_a_file_that_cannot_be_removed(self) -> Deferred[Any]:
+        """What was asked for is done and said so; the file is told of, and the others go."""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            for number in range(3):
+                self.send(gateway, b"b", subject=b"secret %d" % number)
+            held = gateway.held()
+            path = self.folder / "held" / held[1].body[-2:] / held[1].body
+            path.unlink()
+            path.mkdir()
+            ids = [one.id for one in held]
+            found = gateway.in_reactor(lambda: gateway.control.quarantine.delete(ids, SYSTEM))
+            self.assertEqual([one.done for one in found], [True, True, True])
+            self.assertEqual((gateway.held(), gateway.files()), ([], []))
+            self.assertEqual(len(gateway.told_of("quarantine.failed")), 1)
+
+        return self.talk(HOLD, script)
+
     def test_a_fault_that_stays(self) -> Deferred[Any]:
         """Not even the failure can be written down: no busy loop comes of it."""
 

@@ -60,7 +60,7 @@ class VaultGateway(TestGateway):
         self.database = Database(self.folder / "smtpgate.sqlite")
         self.database.open()
         self.database.start(reactor)
-        self.vault = Vault(self.database, Bodies(self.folder), deferToThread, lambda: self.engine.wall())
+        self.vault = Vault(self.database, Bodies(self.folder), deferToThread, lambda: self.engine.wall(), self.tell)
         self.engine.vault = self.vault
         self.outbox = self.engine.outbox = Outbox(self.engine, self.vault, self.control.current)
         await super().start()

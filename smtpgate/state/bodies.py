@@ -51,9 +51,15 @@ class Bodies:
         return self._path(name).open("rb")
 
     def remove(self, names: Collection[str]) -> None:
-        """Take files away; one that is gone is no fault."""
+        """Take files away; one that is gone is no fault. Raises the first OSError, once all were tried."""
+        failed: OSError | None = None
         for name in names:
-            self._path(name).unlink(missing_ok=True)
+            try:
+                self._path(name).unlink(missing_ok=True)
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def names(self) -> Iterator[str]:
         """All that are there."""

@@ -12,9 +12,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smtpgate.interfaces import IVault
+from smtpgate.interfaces import IVault, StoreFailed
+from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Held, Letter
 from smtpgate.state import vault_rows as rows
 from smtpgate.state.bodies import Bodies, Body
@@ -36,11 +38,16 @@ class Vault:
         bodies: Bodies,
         in_thread: Callable[..., Deferred[Any]],
         wall: Callable[[], float] = time.time,
+        tell: Callable[[object], None] = lambda event: None,
     ) -> None:
+        """
+        :param tell: of files that cannot be removed
+        """
         self._database = database
         self._bodies = bodies
         self._in_thread = in_thread
         self._wall = wall
+        self._tell = tell
 
     # Files
 
@@ -81,7 +88,12 @@ class Vault:
         return done.addCallback(lambda found: self._remove(found[1]).addCallback(lambda _: found[0]))
 
     def _remove(self, bodies: Sequence[str]) -> Deferred[Any]:
-        return self._file(self._bodies.remove, bodies)
+        return self._file(self._bodies.remove, bodies).addErrback(self._stays)
+
+    def _stays(self, failure: Failure) -> None:
+        """The rows are gone, and that is what was asked for; the next start puts the files aside."""
+        failure.trap(StoreFailed)
+        self._tell(Happened("quarantine.failed", "error", f"files stay that nothing names: {failure.value}"))
 
     def get(self, id: str) -> Deferred[Held | None]:
         """One held message."""
