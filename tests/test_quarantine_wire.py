@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
+from smtpgate.control.views import Actor
 from smtpgate.filters.loop import factory as loop
 from smtpgate.policy import event as told
 from smtpgate.proxy.use import Use
@@ -695,6 +696,10 @@ direction = "in"
 name = "big"
 when = "subject.contains('never')"
 action = "quarantine"
+[[rules]]
+name = "bigger"
+when = "subject.contains('never')"
+action = "quarantine"
 """
         )
 
@@ -707,7 +712,17 @@ action = "quarantine"
             (held,) = gateway.held()
             self.assertEqual(held.state, "held")
             self.assertIn("rules: big", held.recipients[0].reply)
-            self.assertEqual(backend.messages, [])
+            self.assertIn("again", held.recipients[0].reply)
+            link = Actor("link", "b@example.net")
+            gateway.in_reactor(lambda: gateway.control.quarantine.release([held.id], link))
+            self.assertTrue(gateway.posted())
+            self.assertEqual((gateway.held()[0].state, backend.messages), ("held", []))
+            self.release(gateway, held.id)
+            self.assertTrue(gateway.posted())
+            self.assertIn("rules: bigger", gateway.held()[0].recipients[0].reply)
+            self.release(gateway, held.id)
+            self.assertTrue(gateway.posted())
+            self.assertEqual((gateway.held()[0].state, len(backend.messages)), ("released", 1))
 
         return self.talk(rules, script)
 

@@ -20,6 +20,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from smtpgate.config.model import Settings
+from smtpgate.config.model_policy import RULES
 from smtpgate.config.model_signing import DKIMKey
 from smtpgate.interfaces import StoreFailed
 from smtpgate.message.splice import Splice
@@ -333,10 +334,15 @@ class Outbox:
                 done.why, done.is_final = f"there is no listener of role {session.role} any more", True
                 return
             judged = (message.filter, message.reason, message.detail)
-            finding = await recheck(self._engine, revision, transaction, section, content, judged)
+            finding = await recheck(
+                self._engine, revision, transaction, section, content, judged, letter.facts.get("holds", ())
+            )
             if finding is not None:
                 done.why = _refusal(finding)
                 done.is_final = finding.action != "defer"
+                if finding.filter == RULES and finding.action == "quarantine":
+                    done.why = f"{done.why} (a manager who releases it again has judged that too)"
+                    done.letter = attrs.evolve(letter, facts=dict(letter.facts) | {"held_by": finding.reason})
                 return
         transaction.header = section
         for field in _fields(letter):

@@ -8,8 +8,10 @@ reports were made then.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from smtpgate.config.model_policy import RULES
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy.held import TAKING
 from smtpgate.policy.transaction import Transaction
@@ -26,10 +28,12 @@ async def recheck(
     section: HeaderSection,
     content: Filed,
     judged: tuple[str, str, str],
+    holds: Collection[str] = (),
 ) -> Finding | None:
     """The finding that keeps it here; None where it may go. Tags of rules are in `transaction.edits`.
 
     :param judged: what it was held for: filter, reason, and of malware the detail, which says which one
+    :param holds: names of rules that have held an earlier release of it, and were judged by whom released it now
     """
     chain = _chain(engine, revision, transaction)
     if chain is None:
@@ -51,7 +55,7 @@ async def recheck(
             async for piece in content.pieces():
                 run.feed(piece)
         await run.run("end", seconds=revision.settings.timeouts.verdict_for(transaction.session.role))
-        found = [one for one in run.findings if not _is_judged(one, judged)]
+        found = [one for one in run.findings if not _is_judged(one, judged) and not _is_hold(one, holds)]
     finally:
         run.close()
         for call in transaction.at_end:
@@ -70,6 +74,10 @@ def _is_judged(finding: Finding, judged: tuple[str, str, str]) -> bool:
         return False
     # Another virus than the one that was seen was not judged by anybody.
     return finding.category != "malware" or finding.detail[:1000] == detail
+
+
+def _is_hold(finding: Finding, holds: Collection[str]) -> bool:
+    return finding.filter == RULES and finding.action == "quarantine" and finding.reason in holds
 
 
 def _chain(engine: Any, revision: Revision, transaction: Transaction) -> Chain | None:

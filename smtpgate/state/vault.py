@@ -147,16 +147,18 @@ class Vault:
         """One letter."""
         return self._database.run(rows.one_letter, id).addErrback(as_store_failure)
 
-    def release(self, id: str, addresses: Sequence[str] | None, again: bool, expires: float) -> Deferred[Letter | None]:
+    def release(
+        self, id: str, addresses: Sequence[str] | None, again: bool, expires: float, *, is_manager: bool = False
+    ) -> Deferred[Letter | None]:
         """A held message goes to recipients for whom it waits; the letter, or None where it waits for none of them.
 
         :param addresses: None for all
         :param again: also to those who may have it, or have it
         :param expires: when the delivery is given up
+        :param is_manager: whoever does it knows which rules have held it before on its way out, and has judged that
         """
-        return self._database.run(rows.release, id, addresses, again, self._wall(), expires).addErrback(
-            as_store_failure
-        )
+        done = self._database.run(rows.release, id, addresses, again, self._wall(), expires, is_manager)
+        return done.addErrback(as_store_failure)
 
     def due(self, now: float, limit: int) -> Deferred[list[Letter]]:
         """The letters to try now, those that waited longest first."""

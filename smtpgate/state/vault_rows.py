@@ -183,8 +183,11 @@ def expired(connection: sa.Connection, now: float) -> list[str]:
     return list(connection.execute(sa.select(held.c.id).where(where).limit(SLICE)).scalars())
 
 
-def _change(connection: sa.Connection, id: str, fates: Fates) -> None:
-    """What became of some recipients of a held message; another letter may be about others of them."""
+def _change(connection: sa.Connection, id: str, fates: Fates, held_by: str = "") -> None:
+    """What became of some recipients of a held message; another letter may be about others of them.
+
+    :param held_by: name of a rule that has held its release
+    """
     message = one(connection, id) if id and fates else None
     if message is None:
         return
@@ -201,6 +204,9 @@ def _change(connection: sa.Connection, id: str, fates: Fates) -> None:
     )
     row = row_of(attrs.evolve(message, recipients=recipients))
     changed = {"recipients": row["recipients"], "state": row["state"]}
+    if held_by:
+        holds = sorted({*message.facts.get("holds", ()), held_by})
+        changed["facts"] = row_of(attrs.evolve(message, facts=dict(message.facts) | {"holds": holds}))["facts"]
     if row["state"] == "released":
         changed |= {"asked": 0.0, "asked_by": ""}
     connection.execute(sa.update(held).where(held.c.id == id).values(changed))
@@ -212,7 +218,13 @@ _AGAIN: Final = _WAITING | {"unknown", "released"}
 
 
 def release(
-    connection: sa.Connection, id: str, addresses: Sequence[str] | None, again: bool, now: float, expires: float
+    connection: sa.Connection,
+    id: str,
+    addresses: Sequence[str] | None,
+    again: bool,
+    now: float,
+    expires: float,
+    is_manager: bool,
 ) -> Letter | None:
     """A letter to those for whom a held message waits."""
     message = one(connection, id)
@@ -236,7 +248,7 @@ def release(
         recipients=tuple(attrs.evolve(one, state="waiting", reply="") for one in chosen),
         held=message.id,
         message=message.message,
-        facts=message.facts,
+        facts={name: value for name, value in message.facts.items() if is_manager or name != "holds"},
         params=message.facts.get("params", {}),
         backend=str(message.facts.get("backend", "")),
         due=now,
@@ -296,7 +308,7 @@ def done(connection: sa.Connection, letter: Letter, fates: Fates, returned: Sequ
     """
     if connection.execute(sa.delete(letters).where(letters.c.id == letter.id)).rowcount:
         keep(connection, returned, [])
-        _change(connection, letter.held, fates)
+        _change(connection, letter.held, fates, str(letter.facts.get("held_by", "")))
     return _unnamed(connection, [letter.body])
 
 
