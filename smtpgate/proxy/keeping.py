@@ -347,10 +347,10 @@ class Keeping:
     ) -> None:
         """A report with the message in it, as a file of its own."""
         body = await self._begin()
-        head, tail = report(
-            self._transaction, section, rule, self._settings, self._engine.wall(), spool.octets, digest, is_ascii
-        )
-        await body.write(hops_of(self._transaction, section, trace, self._settings.hostname) + head + trace)
+        transaction, settings, seal = self._transaction, self._settings, self._engine.ledger.seal
+        octets, now = spool.octets, self._engine.wall()
+        head, tail = report(transaction, section, rule, settings, now, octets, digest, is_ascii, seal)
+        await body.write(hops_of(transaction, section, trace, settings.hostname, seal) + head + trace)
         last = b""
         async for piece in spool.pieces():
             await body.write(piece)
