@@ -73,7 +73,9 @@ class DamagedTests(VaultCase):
                     gateway.in_reactor(
                         lambda id=bad.id: gateway.control.quarantine.forward(id, ["x@example.net"], SYSTEM)
                     )
-                self.assertEqual([one.done for one in self.release(gateway, bad.id, well.id)], [False, True])
+                outcomes = self.release(gateway, bad.id, well.id)
+                self.assertEqual([one.done for one in outcomes], [False, True])
+                self.assertIn("damaged", outcomes[0].why)
                 self.assertTrue(gateway.posted())
                 self.assertEqual(len(backend.messages), before + 1)
                 gone = gateway.in_reactor(lambda: gateway.control.quarantine.delete([well.id, bad.id], SYSTEM))

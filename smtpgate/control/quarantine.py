@@ -256,6 +256,8 @@ def _why_not(message: Held | None, recipients: Sequence[str] | None) -> str:
     """Why there was nothing to release."""
     if message is None:
         return "there is no such message"
+    if message.is_damaged:
+        return message.detail
     wanted = None if recipients is None else {one.lower() for one in recipients}
     chosen = [one for one in message.recipients if wanted is None or one.address.lower() in wanted]
     if not chosen:
