@@ -364,6 +364,34 @@ to = ["x@example.net"]
         new = text.replace("[listeners.front]", "[listeners.gate]") + no
         return done.addCallback(lambda _: self.run_script(new, renamed, self.rules(new)))
 
+    def test_a_backend_that_is_gone(self) -> Deferred[Any]:
+        """From the configuration: its letters wait, and go when it is there again."""
+        behind, other = Backend(), Backend(once=[(b"RCPT", b"450 4.2.0 later")])
+        self.addCleanup(behind.close)
+        self.addCleanup(other.close)
+        bare = self.config(behind.port) + REDIRECT
+        named = bare.replace('action = "redirect"', 'action = "redirect"\nbackend = "other"')
+        named += f'[backends.other]\nservers = ["127.0.0.1:{other.port}"]\ntls = "off"\n'
+
+        def begin(gateway: VaultGateway) -> None:
+            self.send(gateway, b"b", subject=b"away")
+            self.assertTrue(gateway.tried(1))
+
+        def without(gateway: VaultGateway) -> None:
+            gateway.later(1000.0)
+            self.assertTrue(gateway.tried(1))
+            self.assertIn("no backend other", gateway.letters()[0].told)
+            self.assertEqual((gateway.held(), behind.messages), ([], []))
+
+        def back(gateway: VaultGateway) -> None:
+            gateway.later(10_000.0)
+            self.assertTrue(gateway.posted())
+            self.assertEqual((len(other.messages), behind.messages), (1, []))
+
+        done = self.run_script(named, begin, self.rules(named))
+        done.addCallback(lambda _: self.run_script(bare, without, self.rules(bare)))
+        return done.addCallback(lambda _: self.run_script(named, back, self.rules(named)))
+
     def test_a_file_that_cannot_be_removed(self) -> Deferred[Any]:
         """What was asked for is done and said so; the file is told of, and the others go."""
 

@@ -468,7 +468,8 @@ class Outbox:
         destinations = revision.destinations.get(name)
         if destinations is not None:
             return await destinations.pool(recipient.path.domain)
-        return revision.pools.get(name) or _NOWHERE
+        # A configuration without that backend may be a slip, and is no refusal.
+        return revision.pools.get(name) or (_gone(name) if name else _NOWHERE)
 
     def _note(self, done: _Try, recipient: Recipient, reply: Reply) -> None:
         """What a server, or we for it, said of one."""
@@ -570,6 +571,10 @@ def _said(letter: Letter, why: str) -> tuple[str, tuple[tuple[str, object], ...]
 
 #: No route leads to a recipient of a letter.
 _NOWHERE = Reply(550, "5.1.2", ("No route to this recipient",))
+
+
+def _gone(name: str) -> Reply:
+    return Reply(451, "4.3.5", (f"There is no backend {name} in the configuration",))
 
 
 def need_of(letter: Letter, revision: Revision, transaction: Transaction, recipient: Recipient, pool: Pool) -> Need:
