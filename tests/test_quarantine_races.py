@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.internet.threads import deferToThread
 
 from smtpgate.control import SYSTEM
 from smtpgate.control.views import Unknown
 from smtpgate.interfaces import StoreFailed
 from smtpgate.proxy.outbox import AT_ONCE, Outbox
+from smtpgate.state.bodies import Bodies
+from smtpgate.state.vault import Vault
 from tests.script_kit import STALL, Backend, Client, without_trace
 from tests.test_quarantine_killed import REDIRECT
 from tests.test_quarantine_wire import HOLD
@@ -391,6 +395,24 @@ to = ["x@example.net"]
         done = self.run_script(named, begin, self.rules(named))
         done.addCallback(lambda _: self.run_script(bare, without, self.rules(bare)))
         return done.addCallback(lambda _: self.run_script(named, back, self.rules(named)))
+
+    def test_a_clock_that_is_stepped_back_at_the_start(self) -> Deferred[Any]:
+        """By years: what is written while the files are swept is as old as what a dead process left, and stays."""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            old = gateway.in_reactor(gateway.vault.begin)
+            gateway.in_reactor(old.finish)
+            vault = Vault(gateway.database, Bodies(self.folder), deferToThread)
+            half, whole = gateway.in_reactor(vault.begin), gateway.in_reactor(vault.begin)
+            gateway.in_reactor(whole.finish)
+            self.assertEqual(gateway.in_reactor(vault.sweep, time.time() + 10 * 365 * 86400.0), 1)
+            gateway.in_reactor(half.finish)
+            for one in (half, whole):
+                gateway.in_reactor(vault.open, one.name).close()
+            with self.assertRaises(StoreFailed):
+                gateway.in_reactor(vault.open, old.name)
+
+        return self.talk(HOLD, script)
 
     def test_a_file_that_cannot_be_removed(self) -> Deferred[Any]:
         """What was asked for is done and said so; the file is told of, and the others go."""

@@ -48,6 +48,9 @@ class Vault:
         self._in_thread = in_thread
         self._wall = wall
         self._tell = tell
+        #: Names of files that are younger than this object; None once the files were swept. No time says which they
+        #: are, since clocks step.
+        self._young: set[str] | None = set()
 
     # Files
 
@@ -58,6 +61,8 @@ class Vault:
     def begin(self) -> Deferred[Writer]:
         """A file to be written."""
         name = self.fresh_id()
+        if self._young is not None:
+            self._young.add(name)
         return self._file(self._bodies.begin, name).addCallback(lambda body: Writer(self, name, body))
 
     def _file(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
@@ -191,12 +196,17 @@ class Vault:
         return self._database.run(rows.interrupted, self._wall(), frozenset(undecided)).addErrback(as_store_failure)
 
     def sweep(self, started: float) -> Deferred[int]:
-        """Put files aside that nothing names; how many."""
+        """Put files aside that nothing names; how many. Once, at the start."""
+        young = self._young if self._young is not None else set()
 
         def known(name: str) -> bool:
-            return self._database.look_now(rows.is_named, name)
+            return name in young or self._database.look_now(rows.is_named, name)
 
-        return self._file(self._bodies.sweep, known, started)
+        def swept(result: Any) -> Any:
+            self._young = None
+            return result
+
+        return self._file(self._bodies.sweep, known, started).addBoth(swept)
 
 
 class Writer:
