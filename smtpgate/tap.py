@@ -146,6 +146,7 @@ class Gateway(Service):
         )
         self.metrics = Metrics(__version__)
         self._is_stopping = False
+        self._is_halting = False
         self._parts: list[Any] = []
         self._listener_at: dict[Acceptor, str] = {}
 
@@ -578,6 +579,9 @@ class Gateway(Service):
             self.reactor.callLater(seconds, reception.kill_all)
 
     def _halt(self) -> None:
+        if self._is_halting:
+            return
+        self._is_halting = True
         self.control.reception.on_idle = None
         # Last replies may still be queued to slow readers for the lingering close; a turn is enough for the rest.
         self.reactor.callLater(0, self._stop_reactor)
@@ -641,7 +645,7 @@ class Gateway(Service):
         self.counter_store = CounterStore(self.database)
         self.memory_store = MemoryStore(self.database, self.reactor, time.time, self.tell)
         self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
-        self.vault = Vault(self.database, Bodies(self.state.path), self.in_thread)
+        self.vault = Vault(self.database, Bodies(self.state.path), self.in_thread, tell=self._tell_later)
         self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)
         self.users = Users(self.database, self.in_thread)
 

@@ -63,7 +63,7 @@ class DigestCase(QuarantineCase):
 
     def send(self, since: float = 0.0) -> dict[str, Message]:
         """Digests of all since then: by address."""
-        self.successResultOf(ensureDeferred(self.digests.send(since, self.now())))
+        self.successResultOf(ensureDeferred(self.digests.send(since, self.now() + 1, self.now())))
         found = {}
         for letter in self.successResultOf(self.vault.letters(100)):
             file = self.successResultOf(self.vault.open(letter.body))
@@ -149,7 +149,7 @@ class DigestTests(DigestCase):
             return begin() if left[0] != 0 else fail(StoreFailed("no room"))
 
         self.vault.begin = begun  # type: ignore[method-assign]
-        self.failureResultOf(ensureDeferred(self.digests.send(0.0, self.now())), StoreFailed)
+        self.failureResultOf(ensureDeferred(self.digests.send(0.0, self.now() + 1, self.now())), StoreFailed)
         self.assertEqual(len(self.successResultOf(self.vault.letters(100))), 1)
         self.send()
         letters = self.successResultOf(self.vault.letters(100))
@@ -157,8 +157,8 @@ class DigestTests(DigestCase):
         self.assertEqual(whom, ["b@example.net", "c@example.net", "d@example.net"])
 
     def test_when(self) -> None:
-        """At each of the times once; what was before the first start is not announced, and hours that were missed are
-        not made up for."""
+        """At each of the times once; what was before the first start is not announced, and what was held in hours that
+        were missed is announced with the next."""
         clock, control = self.desk.clock, self.desk.control
         self.hold("b")
         self.digests.open()
@@ -180,7 +180,60 @@ class DigestTests(DigestCase):
         self.hold("d")
         clock.advance(20 * 3600)
         self.assertEqual(len(self.successResultOf(self.vault.letters(99))), 1)
+        clock.advance(9 * 3600)
+        found = self.successResultOf(self.vault.letters(99))
+        self.assertEqual([one.recipients[0].address for one in found], ["d@example.net", "c@example.net"])
         self.assertTrue(control.settings.digests.at)
+
+    def morning(self) -> float:
+        """Open the digests, and go to eight o'clock, when they are due."""
+        self.digests.open()
+        self.addCleanup(self.digests.close)
+        self.desk.clock.advance(31)
+        local = time.localtime(self.now())
+        eight = time.mktime((local.tm_year, local.tm_mon, local.tm_mday + 1, 8, 0, 0, 0, 0, -1))
+        self.desk.clock.advance(eight - self.now() - 600)
+        return eight
+
+    def test_what_comes_meanwhile(self) -> None:
+        """While digests are written, and before a failure of theirs is over: it is in the next, and in no other."""
+        eight = self.morning()
+        self.hold("b", "c", subject="early")
+        begin, tries = self.vault.begin, [0]
+
+        def begun() -> Any:
+            tries[0] += 1
+            if tries[0] == 2:
+                return fail(StoreFailed("no room"))
+            return begin()
+
+        self.vault.begin = begun  # type: ignore[method-assign]
+        self.desk.clock.advance(eight - self.now() + 5)
+        self.assertEqual(tries, [2])
+        for _ in range(4):
+            self.vault.begin = begin  # type: ignore[method-assign]
+            self.hold("b", "c", subject="late")
+            self.vault.begin = begun  # type: ignore[method-assign]
+            self.desk.clock.advance(31)
+        self.desk.clock.advance(eight + 8.5 * 3600 + 31 - self.now())
+        counts: dict[str, int] = {}
+        for letter in self.successResultOf(self.vault.letters(99)):
+            file = self.successResultOf(self.vault.open(letter.body))
+            text = self.text(message_from_bytes(file.read()))
+            file.close()
+            for word in ("early", "late"):
+                place = f"{word} {letter.recipients[0].address[0]}"
+                counts[place] = counts.get(place, 0) + text.count(word)
+        self.assertEqual(counts, {"early b": 1, "early c": 1, "late b": 4, "late c": 4})
+
+    def test_a_clock_that_is_stepped_back(self) -> None:
+        """From a year ahead: digests do not wait until that comes."""
+        eight = self.morning()
+        self.digests._table.value = eight + 365 * 86400.0
+        self.desk.clock.advance(31)
+        self.hold("b")
+        self.desk.clock.advance(eight - self.now() + 31)
+        self.assertEqual(len(self.successResultOf(self.vault.letters(9))), 1)
 
     def test_the_time_that_has_come(self) -> None:
         """Of today, or of yesterday."""

@@ -289,7 +289,32 @@ class ProcessTests(VaultCase):
             self.assertEqual(len(backend.messages), 1)
             backend.release.set()
             self.assertIsNone(self.tool(config, "quarantine", "release", id))
-            process.terminate()
-            self.assertEqual(process.wait(), 0)
+            self.stopped(process, config, backend)
 
         return deferToThread(script)
+
+    def stopped(self, process: subprocess.Popen[bytes], config: Path, backend: Backend) -> None:
+        """Stopped in order, with an idle client and a release behind the dot: it ends, without a fault in the log, and
+        the next start says that nobody knows."""
+        backend.release.clear()
+        listed = self.tool(config, "quarantine", "list") or ""
+        id = listed.splitlines()[1].split()[0]
+        self.assertIn("done", self.tool(config, "quarantine", "release", id, "--again") or "")
+        end = time.monotonic() + 30
+        while len(backend.messages) < 2 and time.monotonic() < end:
+            os.sched_yield()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(30)
+            client.connect(str(self.folder / "front"))
+            self.assertEqual(client.recv(3), b"220")
+            process.terminate()
+            self.assertEqual(process.wait(), 0)
+        log = (self.folder / "log").read_text()
+        self.assertIn("outbox.interrupted", log)
+        self.assertNotIn("Traceback", log)
+        process = self.start(config)
+        self.assertIn(": unknown, class dlp", self.tool(config, "quarantine", "show", id) or "")
+        self.assertEqual(len(backend.messages), 2)
+        backend.release.set()
+        process.terminate()
+        self.assertEqual(process.wait(), 0)

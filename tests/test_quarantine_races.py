@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.internet.threads import deferToThread
 
 from smtpgate.control import SYSTEM
 from smtpgate.control.views import Unknown
 from smtpgate.interfaces import StoreFailed
-from smtpgate.proxy.outbox import Outbox
-from tests.script_kit import Backend, Client, without_trace
+from smtpgate.proxy.outbox import AT_ONCE, Outbox
+from smtpgate.state.bodies import Bodies
+from smtpgate.state.vault import Vault
+from tests.script_kit import STALL, Backend, Client, without_trace
+from tests.test_quarantine_killed import REDIRECT
 from tests.test_quarantine_wire import HOLD
 from tests.vault_kit import MAIL, VaultCase, VaultGateway
 
@@ -183,6 +188,40 @@ action = "copy"
 
         return self.talk(HOLD, script, backend)
 
+    def test_a_server_that_is_dead(self) -> Deferred[Any]:
+        """Letters to it are put off together once a few have found it so, and keep no others; what somebody wants
+        tried is tried."""
+        dead = Backend(greeting=STALL)
+        self.addCleanup(dead.close)
+        more = f"""
+[backends.dead]
+servers = ["127.0.0.1:{dead.port}"]
+tls = "off"
+[[rules]]
+name = "away"
+when = "subject == 'away'"
+action = "redirect"
+to = ["x@example.net"]
+backend = "dead"
+"""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            for _ in range(12):
+                self.send(gateway, b"b", subject=b"away")
+            self.send(gateway, b"b", subject=b"secret")
+            self.release(gateway, gateway.held()[0].id)
+            self.assertTrue(gateway.tried(12))
+            self.assertTrue(gateway.until(lambda: backend.messages and len(gateway.letters()) == 12))
+            self.assertLessEqual(len(dead.connections), AT_ONCE)
+            before = len(dead.connections)
+            letter = gateway.letters()[0]
+            gateway.in_reactor(lambda: gateway.control.quarantine.try_letter(letter.id, SYSTEM))
+            self.assertTrue(gateway.until(lambda: len(gateway.told_of("outbox.deferred")) == 13))
+            self.assertEqual(len(dead.connections), before + 1)
+            self.assertIn("4.4.1", gateway.letters()[0].told)
+
+        return self.talk(HOLD + more, script, timeouts="greeting = 1")
+
 
 class StoreTests(VaultCase):
     """The index cannot be written for a while, or a letter is never well."""
@@ -271,6 +310,127 @@ to = ["x@example.net"]
             self.assertEqual(len(backend.messages), 2)
 
         return self.talk(rule, script)
+
+    def test_a_clock_that_is_stepped_back(self) -> Deferred[Any]:
+        """Letters that wait for a time that is years ahead now go all the same, and so do those that the gateway was
+        stopped before."""
+        backend = Backend(once=[(b"RCPT TO:<x@", b"450 4.2.0 later")])
+
+        def script(gateway: VaultGateway, _: Backend) -> None:
+            gateway.ahead_s = 10 * 365 * 86400.0
+            self.send(gateway, b"b", subject=b"away")
+            self.assertTrue(gateway.tried(1))
+            gateway.later(0.0)
+            self.assertTrue(gateway.posted())
+            self.assertEqual(len(backend.messages), 1)
+            gateway.ahead_s = 10 * 365 * 86400.0
+            gateway.in_reactor(setattr, gateway.vault, "settle", lambda *_, **more: fail(StoreFailed("no")))
+            self.send(gateway, b"b", subject=b"report")
+            self.assertEqual([one.state for one in gateway.letters()], ["pending"])
+
+        def again(gateway: VaultGateway, _: Backend) -> None:
+            self.assertTrue(gateway.posted())
+            self.assertEqual(len(backend.messages), 3)
+
+        done = self.talk(REDIRECT, script, backend)
+        return done.addCallback(lambda _: self.talk(REDIRECT, again, backend))
+
+    def test_a_listener_that_is_gone(self) -> Deferred[Any]:
+        """What came by it is judged and routed as by another of its role; where there is none it stays held."""
+        backend = Backend()
+        self.addCleanup(backend.close)
+
+        def hold(gateway: VaultGateway) -> None:
+            for subject in (b"secret one", b"secret never"):
+                self.send(gateway, b"b", subject=subject)
+
+        def release(gateway: VaultGateway) -> None:
+            ids = [one.id for one in gateway.held(state="held")]
+            gateway.in_reactor(lambda: gateway.control.quarantine.release(ids, SYSTEM))
+            self.assertTrue(gateway.posted())
+
+        def nobody(gateway: VaultGateway) -> None:
+            release(gateway)
+            self.assertEqual((backend.messages, [one.state for one in gateway.held()]), ([], ["held", "held"]))
+            self.assertIn("no listener of role mx", gateway.held()[0].recipients[0].reply)
+
+        def renamed(gateway: VaultGateway) -> None:
+            release(gateway)
+            self.assertEqual([one.state for one in gateway.held()], ["held", "released"])
+            self.assertIn("rules: no", gateway.held()[0].recipients[0].reply)
+
+        text = self.config(backend.port) + HOLD
+        no = '[[rules]]\nname = "no"\nwhen = "subject.contains(\'never\')"\naction = "reject"\n'
+        # The login of a listener for users comes from its backend.
+        other = text.replace('role = "mx"', 'role = "submission"\nauth = "off"\nrelay_from = ["127.0.0.1/32"]')
+        done = self.run_script(text, hold, self.rules(text))
+        done.addCallback(lambda _: self.run_script(other, nobody, self.rules(other)))
+        new = text.replace("[listeners.front]", "[listeners.gate]") + no
+        return done.addCallback(lambda _: self.run_script(new, renamed, self.rules(new)))
+
+    def test_a_backend_that_is_gone(self) -> Deferred[Any]:
+        """From the configuration: its letters wait, and go when it is there again."""
+        behind, other = Backend(), Backend(once=[(b"RCPT", b"450 4.2.0 later")])
+        self.addCleanup(behind.close)
+        self.addCleanup(other.close)
+        bare = self.config(behind.port) + REDIRECT
+        named = bare.replace('action = "redirect"', 'action = "redirect"\nbackend = "other"')
+        named += f'[backends.other]\nservers = ["127.0.0.1:{other.port}"]\ntls = "off"\n'
+
+        def begin(gateway: VaultGateway) -> None:
+            self.send(gateway, b"b", subject=b"away")
+            self.assertTrue(gateway.tried(1))
+
+        def without(gateway: VaultGateway) -> None:
+            gateway.later(1000.0)
+            self.assertTrue(gateway.tried(1))
+            self.assertIn("no backend other", gateway.letters()[0].told)
+            self.assertEqual((gateway.held(), behind.messages), ([], []))
+
+        def back(gateway: VaultGateway) -> None:
+            gateway.later(10_000.0)
+            self.assertTrue(gateway.posted())
+            self.assertEqual((len(other.messages), behind.messages), (1, []))
+
+        done = self.run_script(named, begin, self.rules(named))
+        done.addCallback(lambda _: self.run_script(bare, without, self.rules(bare)))
+        return done.addCallback(lambda _: self.run_script(named, back, self.rules(named)))
+
+    def test_a_clock_that_is_stepped_back_at_the_start(self) -> Deferred[Any]:
+        """By years: what is written while the files are swept is as old as what a dead process left, and stays."""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            old = gateway.in_reactor(gateway.vault.begin)
+            gateway.in_reactor(old.finish)
+            vault = Vault(gateway.database, Bodies(self.folder), deferToThread)
+            half, whole = gateway.in_reactor(vault.begin), gateway.in_reactor(vault.begin)
+            gateway.in_reactor(whole.finish)
+            self.assertEqual(gateway.in_reactor(vault.sweep, time.time() + 10 * 365 * 86400.0), 1)
+            gateway.in_reactor(half.finish)
+            for one in (half, whole):
+                gateway.in_reactor(vault.open, one.name).close()
+            with self.assertRaises(StoreFailed):
+                gateway.in_reactor(vault.open, old.name)
+
+        return self.talk(HOLD, script)
+
+    def test_a_file_that_cannot_be_removed(self) -> Deferred[Any]:
+        """What was asked for is done and said so; the file is told of, and the others go."""
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            for number in range(3):
+                self.send(gateway, b"b", subject=b"secret %d" % number)
+            held = gateway.held()
+            path = self.folder / "held" / held[1].body[-2:] / held[1].body
+            path.unlink()
+            path.mkdir()
+            ids = [one.id for one in held]
+            found = gateway.in_reactor(lambda: gateway.control.quarantine.delete(ids, SYSTEM))
+            self.assertEqual([one.done for one in found], [True, True, True])
+            self.assertEqual((gateway.held(), gateway.files()), ([], []))
+            self.assertEqual(len(gateway.told_of("quarantine.failed")), 1)
+
+        return self.talk(HOLD, script)
 
     def test_a_fault_that_stays(self) -> Deferred[Any]:
         """Not even the failure can be written down: no busy loop comes of it."""

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
+from smtpgate.control.views import Actor
 from smtpgate.filters.loop import factory as loop
 from smtpgate.policy import event as told
 from smtpgate.proxy.use import Use
@@ -422,6 +423,15 @@ to = ["other@example.net"]
                 self.assertTrue(gateway.posted())
             self.assertIn(b"loop", replies[-1])
             self.assertLess(len(replies), 7)
+            # What a stranger marks so is no report of ours, and no trace that it shows comes into one.
+            key = re.search(rb"X-Smtpgate-Journal: .*; key=(\w{32})\r\n", reports[0])
+            assert key is not None
+            for mark in (b"1; rule=report", b"1; rule=report; key=" + b"0" * 32, b"1; rule=report; key=" + key[1]):
+                forged = b"Received: from x by gate.example.com id 1; now\r\n" * 3
+                forged += b"X-Smtpgate-Journal: " + mark + b"\r\n" + MAIL % b"x"
+                self.assertEqual(self.send(gateway, b"b", sender=b"", content=forged)[:3], b"250")
+                self.assertTrue(gateway.posted())
+                self.assertIsNone(message_from_bytes(backend.messages[-1])["Received"])
 
         options = loop.options(received_hops=100, own_hops=3, hostname="gate.example.com")
         guard = Use.of(loop, "loop", loop.build(options, None), None, "enforce", None, may_hold=False)
@@ -695,6 +705,10 @@ direction = "in"
 name = "big"
 when = "subject.contains('never')"
 action = "quarantine"
+[[rules]]
+name = "bigger"
+when = "subject.contains('never')"
+action = "quarantine"
 """
         )
 
@@ -707,7 +721,17 @@ action = "quarantine"
             (held,) = gateway.held()
             self.assertEqual(held.state, "held")
             self.assertIn("rules: big", held.recipients[0].reply)
-            self.assertEqual(backend.messages, [])
+            self.assertIn("again", held.recipients[0].reply)
+            link = Actor("link", "b@example.net")
+            gateway.in_reactor(lambda: gateway.control.quarantine.release([held.id], link))
+            self.assertTrue(gateway.posted())
+            self.assertEqual((gateway.held()[0].state, backend.messages), ("held", []))
+            self.release(gateway, held.id)
+            self.assertTrue(gateway.posted())
+            self.assertIn("rules: bigger", gateway.held()[0].recipients[0].reply)
+            self.release(gateway, held.id)
+            self.assertTrue(gateway.posted())
+            self.assertEqual((gateway.held()[0].state, len(backend.messages)), ("released", 1))
 
         return self.talk(rules, script)
 

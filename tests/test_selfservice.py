@@ -157,6 +157,36 @@ class WireTests(VaultCase):
 
         return self.run_mode("reason", script, backend)
 
+    def test_a_release(self) -> Deferred[Any]:
+        """What a ticket let pass and another rule holds is released without another one; what the rule never let pass
+        stays held, and no release makes a ticket or uses one up."""
+        more = '[[rules]]\nname = "hold"\nwhen = "subject.contains(\'wait\')"\naction = "quarantine"\n'
+
+        def script(gateway: VaultGateway, backend: Backend) -> None:
+            control, content = gateway.control.tickets, mail("The secret plan.", Subject="secret, wait")
+            asked = self.send(gateway, b"b", b"c", content=content).split(b"/why/")[1].split()[0].decode()
+            gateway.in_reactor(lambda: control.say(asked, "the board wants it", SYSTEM))
+            self.assertEqual(self.send(gateway, b"b", b"c", content=content)[:3], b"250")
+            self.assertTrue(gateway.until(lambda: gateway.in_reactor(lambda: control.ticket(asked)).state == "used"))
+            (held,) = gateway.held()
+            tickets = gateway.in_reactor(lambda: control.recent((), 9))
+            for address in ("b@example.net", "c@example.net"):
+                gateway.in_reactor(lambda to=address: gateway.control.quarantine.release([held.id], SYSTEM, [to]))
+                self.assertTrue(gateway.posted())
+            self.assertEqual(len(backend.messages), 2)
+            bare = {name: value for name, value in held.facts.items() if name != "lifted"}
+            other = attrs.evolve(held, id=gateway.vault.fresh_id(), key="", facts=bare)
+            gateway.in_reactor(gateway.vault.keep, [other], [])
+            gateway.in_reactor(lambda: gateway.control.quarantine.release([other.id], SYSTEM))
+            self.assertTrue(gateway.posted())
+            self.assertEqual(len(backend.messages), 2)
+            found = gateway.in_reactor(gateway.vault.get, other.id)
+            self.assertEqual({one.state for one in found.recipients}, {"held"})
+            self.assertNotIn("/why/", found.recipients[0].reply)
+            self.assertEqual(gateway.in_reactor(lambda: control.recent((), 9)), tickets)
+
+        return self.run_mode("reason", script, more=more)
+
     def test_approval(self) -> Deferred[Any]:
         """It passes when somebody has said so, and not before; what was denied says so; other rules stand."""
         more = '[[rules]]\nname = "never"\nwhen = "sender == \'x@example.org\'"\naction = "reject"\n'

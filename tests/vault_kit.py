@@ -60,7 +60,7 @@ class VaultGateway(TestGateway):
         self.database = Database(self.folder / "smtpgate.sqlite")
         self.database.open()
         self.database.start(reactor)
-        self.vault = Vault(self.database, Bodies(self.folder), deferToThread, lambda: self.engine.wall())
+        self.vault = Vault(self.database, Bodies(self.folder), deferToThread, lambda: self.engine.wall(), self.tell)
         self.engine.vault = self.vault
         self.outbox = self.engine.outbox = Outbox(self.engine, self.vault, self.control.current)
         await super().start()
@@ -136,9 +136,12 @@ class VaultCase(GatewayCase):
         behind = backend or Backend()
         self.addCleanup(behind.close)
         text = self.config(behind.port, **config) + rules
-        settings = loads(text, "/nowhere/gate.toml")
-        made: Any = rules_of(settings, Services(), Services(is_shadow=True))  # type: ignore[arg-type]
-        return self.run_script(text, lambda gateway: script(gateway, behind), [*uses, *made])
+        return self.run_script(text, lambda gateway: script(gateway, behind), [*uses, *self.rules(text)])
+
+    def rules(self, text: str) -> list[Use]:
+        """Those of a configuration."""
+        made: Any = rules_of(loads(text, "/nowhere/gate.toml"), Services(), Services(is_shadow=True))  # type: ignore[arg-type]
+        return list(made)
 
     def send(
         self,

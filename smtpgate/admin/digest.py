@@ -1,8 +1,10 @@
 """Digests: one mail to each recipient about what came to be held for them since the last, with links to release it or
 ask for it.
 
-At each time of the day that the configuration names, all that is held since the last digest is gone through; a gateway
-that was down then makes up for it for some hours. Who gets mail about what is what the classes say (`users`).
+At each time of the day that the configuration names, all that is held since the last digest is gone through, up to that
+time and no further: what comes meanwhile is for the next, whatever is tried again. A gateway that was down then makes
+up for it for some hours; after that all of it is in the next digest. Who gets mail about what is what the classes say
+(`users`).
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ MOST: Final = 200_000
 _PAGE: Final = 500
 _LOOK_S: Final = 30.0
 _DAY_S: Final = 86400.0
-#: Under which the time of the last digest is remembered.
+#: A row may be written so long after its id was made; what is younger is for the next digest.
+_WRITTEN_S: Final = 60.0
+#: Under which is remembered up to what time the last digest went.
 LAST: Final = "last"
 
 
@@ -88,19 +92,22 @@ class Digests:
         now = self._control.engine.wall()
         last = await self._table.get(LAST)
         due = due_at(self._control.settings.digests.at, now)
+        until = due - _WRITTEN_S
         if last is None:
             # What was held before anybody wanted digests is not announced.
             await self._table.put(LAST, now, 400 * _DAY_S)
-        elif due > last:
-            if now - due <= MISSED_S:
-                await self.send(float(last), now)
-            await self._table.put(LAST, now, 400 * _DAY_S)
+        elif last > now + MISSED_S:
+            # The clock was stepped back: that time would not come for as long.
+            await self._table.put(LAST, until, 400 * _DAY_S)
+        elif until > last and now - due <= MISSED_S:
+            await self.send(float(last), until, now)
+            await self._table.put(LAST, until, 400 * _DAY_S)
             self._told.clear()
         self._is_at_work = False
 
-    async def send(self, since: float, now: float) -> int:
-        """Digests of what came to be held since then; how many were sent."""
-        by_address = await self._gather(since)
+    async def send(self, since: float, until: float, now: float) -> int:
+        """Digests of what came to be held between these times; how many were sent."""
+        by_address = await self._gather(since, until)
         try:
             for place, (address, messages) in by_address.items():
                 if place in self._told:
@@ -116,13 +123,13 @@ class Digests:
             self._control.engine.tell(Happened("digest.sent", "info", f"{count} digests", (("count", count),)))
         return count
 
-    async def _gather(self, since: float) -> dict[str, tuple[str, list[Held]]]:
+    async def _gather(self, since: float, until: float) -> dict[str, tuple[str, list[Held]]]:
         """By address in lower case: the address as it was written last, and its messages, the newest first."""
         settings = self._control.settings
         found: dict[str, tuple[str, list[Held]]] = {}
         seen, before = 0, ""
         while seen < MOST:
-            wanted = {"direction": "in", "since": since}
+            wanted = {"direction": "in", "since": since, "until": until}
             page = await self._control.quarantine.search(wanted, _PAGE, before)
             for message in page:
                 if settings.quarantine.of(message.held_as).users == "nothing":

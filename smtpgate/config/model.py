@@ -370,3 +370,10 @@ class Settings:
     path: Path | None = None
     digest: str = ""
     warnings: tuple[Problem, ...] = ()
+
+    def listener_of(self, name: str, role: str) -> str:
+        """The listener of that name, or where that is gone the first of its role; "" for none."""
+        there = self.listeners.get(name)
+        if there is not None and there.role == role:
+            return name
+        return next((other for other, one in self.listeners.items() if one.role == role), "")

@@ -125,9 +125,13 @@ class Quarantine:
         :param again: also to those who have it, or may have it
         """
         expires = self._engine.wall() + self._current().settings.outbox.keep_s
+        # A recipient with a link sees no reasons, and has no say in what other rules hold.
+        is_manager = actor.kind != "link"
         out = []
         for id in ids:
-            letter: Letter | None = await self._ask(self._vault.release(id, recipients, again, expires))
+            letter: Letter | None = await self._ask(
+                self._vault.release(id, recipients, again, expires, is_manager=is_manager)
+            )
             if letter is not None:
                 whom = ", ".join(one.address for one in letter.recipients)
                 self._did(actor, "quarantine.release", id, whom)
@@ -175,6 +179,9 @@ class Quarantine:
                 raise Invalid(str(error)) from None
         if not to:
             raise Invalid("say who is to get it")
+        if message.is_damaged:
+            # What it asks of its way is not known any more.
+            raise Refused("its row in the index is damaged; download it, and send it as what it is")
         settings = self._current().settings
         now = self._engine.wall()
         letter = Letter(
@@ -225,7 +232,7 @@ class Quarantine:
         if not await self._ask(self._vault.hasten(id)):
             raise Unknown(f"no letter {id} that waits")
         self._did(actor, "outbox.try", id, "")
-        self._engine.outbox.wake()
+        self._engine.outbox.try_now()
 
     async def cancel(self, id: str, actor: Actor) -> None:
         """Take a letter back; a release is held again."""
@@ -254,6 +261,8 @@ def _why_not(message: Held | None, recipients: Sequence[str] | None) -> str:
     """Why there was nothing to release."""
     if message is None:
         return "there is no such message"
+    if message.is_damaged:
+        return message.detail
     wanted = None if recipients is None else {one.lower() for one in recipients}
     chosen = [one for one in message.recipients if wanted is None or one.address.lower() in wanted]
     if not chosen:

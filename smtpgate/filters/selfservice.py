@@ -3,8 +3,8 @@
 A rule with `self_service` refuses, and its reply has a link to a page where the sender says why the message must go, or
 asks somebody to let it pass. What is the same message comes again then, as a person would say (`examine.sameness`), and
 passes that rule once: until it was delivered, so that a server that defers it, or whose answer is lost, costs nobody
-the ticket. Other rules, and
-filters, have their word as ever.
+the ticket. Other rules, and filters, have their word as ever; where one of them holds it, its release passes the rule
+too, without another ticket.
 
 Where tickets cannot be read or written, or the message not be looked at, it is refused without a link: the rule itself
 stands.
@@ -40,6 +40,9 @@ async def settle(
     """
     if not any(_is_about(one, rules) for one in said):
         return list(said)
+    if transaction.is_again:
+        # Nobody would see a link, and its ticket was used when it came; what that lifted stays lifted.
+        return [_lifted(one) if _is_about(one, rules) and one.reason in transaction.lifted else one for one in said]
     try:
         answer = await services.in_child("sameness", transaction, {})
         digest = str(answer["digest"]) if answer["is_whole"] else ""
@@ -60,6 +63,10 @@ async def settle(
 
 def _is_about(finding: Finding, rules: Mapping[str, Rule]) -> bool:
     return finding.action == "reject" and finding.reason in rules
+
+
+def _lifted(finding: Finding) -> Finding:
+    return Finding(finding.reason, "note", detail=f"rule {finding.reason} let it pass when it came")
 
 
 def _without(services: Any, transaction: Transaction, said: Sequence[Finding], why: str) -> list[Finding]:
@@ -85,6 +92,7 @@ async def _ask(services: Any, transaction: Transaction, finding: Finding, rule: 
         transaction.at_end.append(partial(_went, services, transaction, found))
         said = f"rule {rule.name} lets it pass once: {found.decided_by or 'its sender'}: {found.reason}"
         transaction.note(f"ticket:{found.message}")
+        transaction.lifted.add(rule.name)
         return Finding(rule.name, "note", detail=said[:1000])
     if found is None or found.state == "used":
         now = services.wall()

@@ -275,6 +275,9 @@ _ROWS: Final = (
     LogEvent("outbox.unknown", "warning", "a letter may have been delivered: the answer was lost", _LETTER),
     LogEvent("outbox.repeated", "warning", "a letter that may have been delivered is sent again", _LETTER),
     LogEvent("outbox.broke", "error", "a letter was stopped by a fault of ours, and is tried again", _LETTER),
+    LogEvent(
+        "outbox.damaged", "error", "the row of a letter cannot be read whole: it is not sent, and put aside", _LETTER
+    ),
     LogEvent("outbox.failing", "error", "the store of letters cannot be read: they wait"),
     LogEvent("outbox.interrupted", "warning", "the gateway stopped with a letter on its way"),
     LogEvent(

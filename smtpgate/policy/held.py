@@ -42,6 +42,11 @@ TAKEN: Final = frozenset(TAKING.values())
 #: gateway's own mail (RFC 5321 section 4.5.5: null sender).
 KINDS: Final = ("release", "redirect", "bcc", "journal", "forward", "digest", "notice", "tls-report")
 
+#: By whom mail is held that came back; it was judged when it came, and is not judged again.
+GATEWAY: Final = "gateway"
+#: Of a row of the index that cannot be read whole: the state of a letter, and why a message is held.
+DAMAGED: Final = "damaged"
+
 
 @attrs.frozen
 class Addressee:
@@ -98,6 +103,11 @@ class Held:
     asked_by: str = ""
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether its row could not be read whole: nobody knows for whom it is."""
+        return self.filter == GATEWAY and self.reason == DAMAGED
+
+    @property
     def state(self) -> str:
         """What is to be said of all its recipients together: the state that most needs a look."""
         found = {one.state for one in self.recipients}
@@ -113,7 +123,7 @@ class Letter:
     :ivar kind: one of KINDS
     :ivar held: id of the held message that it releases; "" for none
     :ivar state: pending: the message that it belongs to is not decided yet; waiting; committing: a server has been
-        given the end of data
+        given the end of data; damaged: its row could not be read whole
     :ivar facts: of session and envelope (`proxy.recall`)
     :ivar params: of MAIL, as text
     :ivar backend: where all of it goes; "": where the routes say

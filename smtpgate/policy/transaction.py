@@ -226,6 +226,8 @@ class Transaction:
     :ivar rerouted: name of the backend that a rule sends all of it to; "": where the routes say
     :ivar deeds: what rules want to be done beside the delivery (`config.model_policy.Rule`): copies and reports
     :ivar covered_subject: its subject with what rules found in it masked; "": nothing was found there
+    :ivar lifted: names of rules that a ticket of its sender has lifted for it
+    :ivar is_again: it was held, and is judged once more on its way out: nobody hears a reply
     :ivar authenticated: names that are proved, as far as filters asked: "spf" and "dkim" domains, "name" of the client
     """
 
@@ -266,6 +268,8 @@ class Transaction:
         "deeds",
         "rerouted",
         "covered_subject",
+        "lifted",
+        "is_again",
     )
 
     def __init__(self, id: str, session: Session, sender: Path, params: Mapping[str, bytes | None]) -> None:
@@ -303,6 +307,8 @@ class Transaction:
         self.deeds: list[Any] = []
         self.rerouted = ""
         self.covered_subject = ""
+        self.lifted: set[str] = set()
+        self.is_again = False
         self.charges: list[Any] = []
         self.authenticated: dict[str, tuple[str, ...]] = {}
 

@@ -8,8 +8,9 @@ it. The report says both, in words and, for a program, as JSON; the message foll
 from __future__ import annotations
 
 import base64
+import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from email.header import Header
 from email.utils import format_datetime
@@ -36,10 +37,12 @@ def report(
     octets: int,
     digest: str,
     is_ascii: bool,
+    seal: Callable[[str], str],
 ) -> tuple[bytes, bytes]:
     """What stands before the message and what stands behind it.
 
     :param is_ascii: there is no 8-bit octet in the message
+    :param seal: makes a keyed digest (`proxy.ledger.Ledger.seal`)
     """
     facts = _facts(transaction, section, rule, settings, now, octets, digest)
     # It cannot stand in the message by chance, nor by intent: the id was not known when that was written.
@@ -54,7 +57,7 @@ def report(
         # Of each rule's report its own: archives leave out what they have by that id already.
         f"Message-ID: <journal.{transaction.id}.{crc32(rule.name.encode()):08x}@{settings.hostname}>",
         "Auto-Submitted: auto-generated",
-        f"{MARK}: {transaction.id}; rule={rule.name}",
+        f"{MARK}: {_sealed(f'{transaction.id}; rule={rule.name}', seal)}",
         "MIME-Version: 1.0",
         f'Content-Type: multipart/mixed; boundary="{boundary}"',
         "",
@@ -77,11 +80,20 @@ def report(
     return "\r\n".join(head).encode("ascii"), f"\r\n--{boundary}--\r\n".encode("ascii")
 
 
-def hops_of(transaction: Transaction, section: HeaderSection, trace: bytes, hostname: str) -> bytes:
+def _sealed(said: str, seal: Callable[[str], str]) -> str:
+    return f"{said}; key={seal(said)}"
+
+
+def hops_of(
+    transaction: Transaction, section: HeaderSection, trace: bytes, hostname: str, seal: Callable[[str], str]
+) -> bytes:
     """Trace fields of a report: none, but where the message is a report itself, and comes through us on its way to the
     archive. Then it has ours and those of its forerunners, so that a journal that reports its own reports ends as any
-    loop does (`filters.loop`). Nobody's report is spoilt so who does not send from the null sender."""
-    if not transaction.sender.is_null or not section.first(MARK.lower()):
+    loop does (`filters.loop`). A report that this gateway did not write is mail as any other, and nobody can have a
+    report about it refused with trace fields of their own making."""
+    value = section.first(MARK.lower()).decode("ascii", "replace").strip()
+    said = value.rpartition("; key=")[0]
+    if not transaction.sender.is_null or not hmac.compare_digest(value.encode(), _sealed(said, seal).encode()):
         return b""
     by = b"by " + hostname.lower().encode() + b" "
     own = [field.raw for field in section.named("received") if field.raw.isascii() and by in field.raw.lower()]

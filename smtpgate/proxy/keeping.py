@@ -53,6 +53,11 @@ class _Made:
     letters: list[Letter] = attrs.field(factory=list)
     bodies: list[Any] = attrs.field(factory=list)
 
+    @property
+    def ids(self) -> list[str]:
+        """Of all rows."""
+        return [one.id for one in self.held] + [one.id for one in self.letters]
+
 
 class Keeping:
     """One message that is kept, for some of its recipients or besides."""
@@ -120,7 +125,7 @@ class Keeping:
 
     async def _give_up(self) -> None:
         made, self._made = self._made, _Made()
-        self._engine.undecided.difference_update(one.id for one in made.held)
+        self._engine.undecided.difference_update(made.ids)
         for body in made.bodies:
             try:
                 await body.abandon()
@@ -138,7 +143,7 @@ class Keeping:
             if letters:
                 await self._vault.settle(letters, is_taken=False)
         except StoreFailed as error:
-            self._engine.undecided.difference_update(held_ids)
+            self._engine.undecided.difference_update((*held_ids, *letters))
             self._engine.tell(
                 Happened("quarantine.failed", "error", f"a message may be held of which nobody was told: {error}")
             )
@@ -166,6 +171,7 @@ class Keeping:
         self._engine.undecided.difference_update(ids)
         if letters:
             await self._write(self._vault.settle, letters, is_taken=is_taken)
+            self._engine.undecided.difference_update(letters)
         if is_taken and letters:
             self._engine.outbox.wake()
 
@@ -231,7 +237,7 @@ class Keeping:
                 self._made.letters.append(self._letter("bcc", rule, base.body, base.octets))
             else:
                 await self._journal(rule, section, spool, trace, digest.hexdigest(), is_ascii)
-        self._engine.undecided.update(one.id for one in self._made.held)
+        self._engine.undecided.update(self._made.ids)
         await self._vault.keep(self._made.held, self._made.letters)
 
     async def _begin(self) -> Any:
@@ -341,10 +347,10 @@ class Keeping:
     ) -> None:
         """A report with the message in it, as a file of its own."""
         body = await self._begin()
-        head, tail = report(
-            self._transaction, section, rule, self._settings, self._engine.wall(), spool.octets, digest, is_ascii
-        )
-        await body.write(hops_of(self._transaction, section, trace, self._settings.hostname) + head + trace)
+        transaction, settings, seal = self._transaction, self._settings, self._engine.ledger.seal
+        octets, now = spool.octets, self._engine.wall()
+        head, tail = report(transaction, section, rule, settings, now, octets, digest, is_ascii, seal)
+        await body.write(hops_of(transaction, section, trace, settings.hostname, seal) + head + trace)
         last = b""
         async for piece in spool.pieces():
             await body.write(piece)

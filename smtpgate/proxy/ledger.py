@@ -231,6 +231,10 @@ class Ledger:
 
     # Messages that wait without a client
 
+    def seal(self, said: str) -> str:
+        """By which we know again what we have said ourselves: a keyed digest, 32 letters."""
+        return self._digest([b"seal", said.encode()])
+
     def wait(self, transaction: Transaction, key: str, recipients: Iterable[str]) -> None:
         """The client has left, and the backend's answer is still to come."""
         for recipient in recipients:

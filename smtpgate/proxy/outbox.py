@@ -20,13 +20,14 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from smtpgate.config.model import Settings
+from smtpgate.config.model_policy import RULES
 from smtpgate.config.model_signing import DKIMKey
 from smtpgate.interfaces import StoreFailed
 from smtpgate.message.splice import Splice
 from smtpgate.policy import held
 from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import Happened
-from smtpgate.policy.held import Held, Letter
+from smtpgate.policy.held import DAMAGED, GATEWAY, Held, Letter
 from smtpgate.policy.protection import LENIENT, REQUIRETLS, Need
 from smtpgate.policy.transaction import Recipient, Transaction
 from smtpgate.policy.verdict import Finding
@@ -40,6 +41,7 @@ from smtpgate.proxy.recall import recall
 from smtpgate.proxy.recheck import recheck
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.proxy.signing import NotSigned, Signed, sign
+from smtpgate.proxy.silence import Silence
 from smtpgate.smtp import status
 from smtpgate.smtp.framing import Chunk
 from smtpgate.smtp.reply import Reply, printable
@@ -51,8 +53,8 @@ AT_ONCE = 4
 LOOK_S = 30.0
 #: Longest time between two tries; Postfix's maximal_backoff_time is 4000 s.
 LONGEST_S = 3600.0
-#: By whom mail is held that came back; it was judged when it came, and is not judged again.
-GATEWAY = "gateway"
+#: Letters that are no loss: a release is held still, and what the gateway wrote is written again.
+_NOT_KEPT = ("release", "digest", "tls-report")
 #: A store that fails is asked again after this time.
 _STORE_S = 60.0
 
@@ -87,6 +89,7 @@ class Outbox:
         self._vault = vault
         self._current = current
         self._running: set[str] = set()
+        self._silence = Silence(engine.clock.seconds)
         self._timer: Any = None
         self._is_open = False
         self._is_closed = False
@@ -103,8 +106,11 @@ class Outbox:
         """Take up what an earlier process left; nothing is sent before that is done."""
         started = self._engine.wall()
         try:
-            for letter in await self._surely(self._vault.begin_anew, started):
-                await self._interrupted(letter, "the gateway was stopped before the server answered")
+            for letter in await self._surely(self._vault.begin_anew, self._engine.undecided):
+                if letter.state == DAMAGED:
+                    await self._put_aside(letter)
+                else:
+                    await self._interrupted(letter, "the gateway was stopped before the server answered")
         except _Stopped:
             return
         if not self._is_closed:
@@ -129,6 +135,18 @@ class Outbox:
             self._engine.tell(Happened("outbox.repeated", "warning", *_said(letter, done.why + ", and is sent again")))
             again = attrs.evolve(letter, state="waiting", due=self._engine.wall(), told=done.why)
             await self._surely(self._vault.go_on, again, {})
+
+    async def _put_aside(self, letter: Letter) -> None:
+        """Its row cannot be read whole. Where it was the only copy it is held, for people to look at; a release is held
+        again, and where a server may have it, it says so."""
+        self._engine.tell(Happened("outbox.damaged", "error", *_said(letter, letter.told)))
+        done = _Try(letter, why=letter.told)
+        message: Held | None = await self._surely(self._vault.get, letter.held) if letter.held else None
+        for one in message.recipients if message is not None else ():
+            if one.state == "sending":
+                done.fates[one.address] = "unknown", letter.told
+        returned = [] if letter.kind in _NOT_KEPT else [self._returned(done, self._current().settings)]
+        await self._surely(self._vault.done, letter, done.fates, returned)
 
     async def _surely(self, call: Callable[..., Deferred[Any]], *args: Any) -> Any:
         """A call of the store, again until it is done: what is known now nobody will know later. Raises _Stopped."""
@@ -194,6 +212,11 @@ class Outbox:
             self._timer.cancel()
         self._timer = self._engine.clock.callLater(0, self._look)
 
+    def try_now(self) -> None:
+        """Somebody wants something tried: a backend that was silent may be back."""
+        self._silence.forget()
+        self.wake()
+
     def _look(self) -> None:
         self._timer = self._engine.clock.callLater(LOOK_S, self._look)
         if self._is_looking:
@@ -227,7 +250,8 @@ class Outbox:
 
     def _begin(self, letter: Letter) -> None:
         self._running.add(letter.id)
-        Task(self._send(letter), self._engine.keeper, partial(self._over, letter), partial(self._broke, letter)).start()
+        work = self._put_aside(letter) if letter.state == DAMAGED else self._send(letter)
+        Task(work, self._engine.keeper, partial(self._over, letter), partial(self._broke, letter)).start()
 
     def _broke(self, letter: Letter, error: BaseException) -> None:
         """A fault of ours, or of the store."""
@@ -255,7 +279,9 @@ class Outbox:
         there: Letter | None = await self._surely(self._vault.letter, letter.id)
         if there is None:
             return
-        if there.state == "committing":
+        if there.state == DAMAGED:
+            await self._put_aside(there)
+        elif there.state == "committing":
             await self._interrupted(there, "a fault of the gateway hid the server's answer")
         elif not isinstance(error, StoreFailed):
             why = f"a fault of the gateway: {type(error).__name__}: {error}"
@@ -293,15 +319,30 @@ class Outbox:
 
     async def _try(self, done: _Try, revision: Revision, content: Filed, message: Held | None) -> None:
         letter = done.letter
+        if message is not None and message.is_damaged:
+            # Nobody can tell any more what of it was judged already.
+            done.why, done.is_final = message.detail, True
+            return
         wanted = [one for one in letter.recipients if one.state == "waiting"]
         transaction = recall(letter.message or letter.id, letter.facts, letter.sender, letter.params, wanted)
+        session = transaction.session
+        session.listener = revision.settings.listener_of(session.listener, session.role)
         section = await content.header(revision.settings.limits.header_size_octets)
         if message is not None and message.filter != GATEWAY:
+            if not session.listener:
+                # Nobody would judge it, and no route is for it.
+                done.why, done.is_final = f"there is no listener of role {session.role} any more", True
+                return
             judged = (message.filter, message.reason, message.detail)
-            finding = await recheck(self._engine, revision, transaction, section, content, judged)
+            finding = await recheck(
+                self._engine, revision, transaction, section, content, judged, letter.facts.get("holds", ())
+            )
             if finding is not None:
                 done.why = _refusal(finding)
                 done.is_final = finding.action != "defer"
+                if finding.filter == RULES and finding.action == "quarantine":
+                    done.why = f"{done.why} (a manager who releases it again has judged that too)"
+                    done.letter = attrs.evolve(letter, facts=dict(letter.facts) | {"held_by": finding.reason})
                 return
         transaction.header = section
         for field in _fields(letter):
@@ -367,7 +408,13 @@ class Outbox:
                 by_pool.setdefault((pool, need), []).append(recipient)
         transaction.accepted = 0
         for (pool, need), group in by_pool.items():
-            for recipient, reply in zip(group, await delivery.rcpt(pool, group, "", need), strict=True):
+            said = self._silence.said(pool)
+            if said is None:
+                replies = await delivery.rcpt(pool, group, "", need)
+                self._silence.heard(pool, replies)
+            else:
+                replies = [said] * len(group)
+            for recipient, reply in zip(group, replies, strict=True):
                 recipient.reply = reply
                 if reply.is_positive:
                     recipient.state = "accepted"
@@ -421,7 +468,8 @@ class Outbox:
         destinations = revision.destinations.get(name)
         if destinations is not None:
             return await destinations.pool(recipient.path.domain)
-        return revision.pools.get(name) or _NOWHERE
+        # A configuration without that backend may be a slip, and is no refusal.
+        return revision.pools.get(name) or (_gone(name) if name else _NOWHERE)
 
     def _note(self, done: _Try, recipient: Recipient, reply: Reply) -> None:
         """What a server, or we for it, said of one."""
@@ -471,7 +519,7 @@ class Outbox:
                 self._mark(done, one.address, state, done.why)
             refused = refused or waiting
         returned: list[Held] = []
-        if refused and letter.kind not in ("release", "digest", "tls-report"):
+        if refused and letter.kind not in _NOT_KEPT:
             returned.append(self._returned(done, settings))
         await self._surely(self._vault.done, done.letter, done.fates, returned)
         if refused:
@@ -494,7 +542,7 @@ class Outbox:
             sender=letter.sender,
             recipients=tuple(attrs.evolve(one, state="held") for one in letter.recipients if one.state == "refused"),
             filter=GATEWAY,
-            reason=letter.kind,
+            reason=DAMAGED if letter.state == DAMAGED else letter.kind,
             detail=f"{letter.kind} by rule {letter.facts.get('rule', '')} could not be delivered: {done.why}"[:1000],
             octets=letter.octets,
             body=letter.body,
@@ -523,6 +571,10 @@ def _said(letter: Letter, why: str) -> tuple[str, tuple[tuple[str, object], ...]
 
 #: No route leads to a recipient of a letter.
 _NOWHERE = Reply(550, "5.1.2", ("No route to this recipient",))
+
+
+def _gone(name: str) -> Reply:
+    return Reply(451, "4.3.5", (f"There is no backend {name} in the configuration",))
 
 
 def need_of(letter: Letter, revision: Revision, transaction: Transaction, recipient: Recipient, pool: Pool) -> Need:

@@ -40,6 +40,8 @@ def facts_of(transaction: Transaction) -> dict[str, Any]:
     facts: dict[str, Any] = {name: getattr(session, name) for name in _SESSION}
     if session.tls is not None:
         facts["tls"] = attrs.asdict(session.tls)
+    if transaction.lifted:
+        facts["lifted"] = sorted(transaction.lifted)
     facts["params"] = {name: as_text(value) for name, value in transaction.params.items() if name not in _PASSING}
     return facts
 
@@ -78,6 +80,7 @@ def recall(
     session.traffic_class = "unknown"
     transaction = Transaction(id, session, path_of(sender), _octets(params))
     transaction.hears_each = True
+    transaction.lifted = set(map(str, facts.get("lifted", ())))
     session.transaction = transaction
     for one in recipients:
         transaction.recipients.append(Recipient(path_of(one.address), _octets(one.params)))

@@ -138,7 +138,7 @@ class Engine:
     :ivar memory: what bodies may hold together
     :ivar vault: an `interfaces.IVault`; None where nothing can be held
     :ivar outbox: its letters; None where there is no vault
-    :ivar undecided: ids of held messages that are withdrawn where their message is not delivered
+    :ivar undecided: ids of held messages and letters that are withdrawn where their message is not delivered
     """
 
     clock: Clock

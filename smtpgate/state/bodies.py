@@ -51,9 +51,15 @@ class Bodies:
         return self._path(name).open("rb")
 
     def remove(self, names: Collection[str]) -> None:
-        """Take files away; one that is gone is no fault."""
+        """Take files away; one that is gone is no fault. Raises the first OSError, once all were tried."""
+        failed: OSError | None = None
         for name in names:
-            self._path(name).unlink(missing_ok=True)
+            try:
+                self._path(name).unlink(missing_ok=True)
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def names(self) -> Iterator[str]:
         """All that are there."""
@@ -62,12 +68,13 @@ class Bodies:
                 yield from os.listdir(folder.path)
 
     def sweep(self, is_known: Callable[[str], bool], started: float) -> int:
-        """Put aside what no index names, and forget what lies there long enough; how many files were put aside.
+        """Put aside what is not known, and forget what lies there long enough; how many files were put aside.
 
+        :param is_known: whether the index names a file, or this process has begun it
         :param started: seconds since the epoch: what came later may be about to be named
         """
         for entry in list(os.scandir(self._folder / _NEW)):
-            if _is_older(entry, started):
+            if _is_older(entry, started) and not is_known(entry.name):
                 os.unlink(entry.path)
         for entry in list(os.scandir(self._folder / _ASIDE)):
             if _is_older(entry, started - ASIDE_S):

@@ -272,6 +272,7 @@ def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:
     def connected(connection: Any, record: object) -> None:
         # The driver begins no transaction before a change of a table; so it begins none, and we begin each.
         connection.isolation_level = None
+        connection.text_factory = _text
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
@@ -289,6 +290,11 @@ def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:
     sa.event.listen(engine, "handle_error", failed)
     sa.event.listen(engine, "begin", begun)
     return engine
+
+
+def _text(octets: bytes) -> str:
+    """A text that is damaged is shown so, and hides no other row of what was asked for."""
+    return octets.decode("utf-8", "backslashreplace")
 
 
 def _reason(error: SQLAlchemyError) -> str:

@@ -87,7 +87,12 @@ def _clean(text: str) -> str:
 
 
 def _ticket(row: sa.RowMapping) -> Ticket:
-    return Ticket(**(dict(row) | {"recipients": tuple(json.loads(row["recipients"]))}))
+    try:
+        recipients = tuple(map(str, json.loads(row["recipients"])))
+    except (TypeError, ValueError, RecursionError) as error:
+        # They are for people to read; the message is known by the key.
+        recipients = (f"(the row is damaged: {error})",)
+    return Ticket(**(dict(row) | {"recipients": recipients}))
 
 
 def _find(connection: sa.Connection, key: str, now: float) -> Ticket | None:

@@ -8,13 +8,15 @@ other way round.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smtpgate.interfaces import IVault
+from smtpgate.interfaces import IVault, StoreFailed
+from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Held, Letter
 from smtpgate.state import vault_rows as rows
 from smtpgate.state.bodies import Bodies, Body
@@ -36,11 +38,19 @@ class Vault:
         bodies: Bodies,
         in_thread: Callable[..., Deferred[Any]],
         wall: Callable[[], float] = time.time,
+        tell: Callable[[object], None] = lambda event: None,
     ) -> None:
+        """
+        :param tell: of files that cannot be removed
+        """
         self._database = database
         self._bodies = bodies
         self._in_thread = in_thread
         self._wall = wall
+        self._tell = tell
+        #: Names of files that are younger than this object; None once the files were swept. No time says which they
+        #: are, since clocks step.
+        self._young: set[str] | None = set()
 
     # Files
 
@@ -51,6 +61,8 @@ class Vault:
     def begin(self) -> Deferred[Writer]:
         """A file to be written."""
         name = self.fresh_id()
+        if self._young is not None:
+            self._young.add(name)
         return self._file(self._bodies.begin, name).addCallback(lambda body: Writer(self, name, body))
 
     def _file(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
@@ -81,7 +93,12 @@ class Vault:
         return done.addCallback(lambda found: self._remove(found[1]).addCallback(lambda _: found[0]))
 
     def _remove(self, bodies: Sequence[str]) -> Deferred[Any]:
-        return self._file(self._bodies.remove, bodies)
+        return self._file(self._bodies.remove, bodies).addErrback(self._stays)
+
+    def _stays(self, failure: Failure) -> None:
+        """The rows are gone, and that is what was asked for; the next start puts the files aside."""
+        failure.trap(StoreFailed)
+        self._tell(Happened("quarantine.failed", "error", f"files stay that nothing names: {failure.value}"))
 
     def get(self, id: str) -> Deferred[Held | None]:
         """One held message."""
@@ -135,16 +152,18 @@ class Vault:
         """One letter."""
         return self._database.run(rows.one_letter, id).addErrback(as_store_failure)
 
-    def release(self, id: str, addresses: Sequence[str] | None, again: bool, expires: float) -> Deferred[Letter | None]:
+    def release(
+        self, id: str, addresses: Sequence[str] | None, again: bool, expires: float, *, is_manager: bool = False
+    ) -> Deferred[Letter | None]:
         """A held message goes to recipients for whom it waits; the letter, or None where it waits for none of them.
 
         :param addresses: None for all
         :param again: also to those who may have it, or have it
         :param expires: when the delivery is given up
+        :param is_manager: whoever does it knows which rules have held it before on its way out, and has judged that
         """
-        return self._database.run(rows.release, id, addresses, again, self._wall(), expires).addErrback(
-            as_store_failure
-        )
+        done = self._database.run(rows.release, id, addresses, again, self._wall(), expires, is_manager)
+        return done.addErrback(as_store_failure)
 
     def due(self, now: float, limit: int) -> Deferred[list[Letter]]:
         """The letters to try now, those that waited longest first."""
@@ -169,20 +188,25 @@ class Vault:
 
     # The start
 
-    def begin_anew(self, started: float) -> Deferred[list[Letter]]:
-        """After a stop or a kill: the letters whose server may have them (their state is `committing`).
+    def begin_anew(self, undecided: Collection[str]) -> Deferred[list[Letter]]:
+        """After a stop or a kill: pending letters go; the letters whose server may have them (`committing`).
 
-        :param started: when the gateway started; what came since then is no business of this
+        :param undecided: ids of letters that this process has written for messages that it has not decided yet
         """
-        return self._database.run(rows.interrupted, started).addErrback(as_store_failure)
+        return self._database.run(rows.interrupted, self._wall(), frozenset(undecided)).addErrback(as_store_failure)
 
     def sweep(self, started: float) -> Deferred[int]:
-        """Put files aside that nothing names; how many."""
+        """Put files aside that nothing names; how many. Once, at the start."""
+        young = self._young if self._young is not None else set()
 
         def known(name: str) -> bool:
-            return self._database.look_now(rows.is_named, name)
+            return name in young or self._database.look_now(rows.is_named, name)
 
-        return self._file(self._bodies.sweep, known, started)
+        def swept(result: Any) -> Any:
+            self._young = None
+            return result
+
+        return self._file(self._bodies.sweep, known, started).addBoth(swept)
 
 
 class Writer:

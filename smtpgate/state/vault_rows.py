@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 import sqlalchemy as sa
 
 from smtpgate.interfaces import StoreFailed
-from smtpgate.policy.held import Addressee, Held, Letter
+from smtpgate.policy.held import DAMAGED, Addressee, Held, Letter
 from smtpgate.state.tables import held, held_recipients, held_totals, letters
+from smtpgate.state.vault_values import clean, letter_of, message_of, row_of
 
 #: Rows that go at once; whoever waits for the database waits no longer.
 SLICE: Final = 500
+#: No letter waits so long for its next try (`proxy.outbox.LONGEST_S`): the clock was stepped back since.
+AHEAD_S: Final = 2 * 3600.0
 _ALPHABET: Final = "0123456789abcdefghijkmnpqrstuvwxyz"
 #: By address of a recipient of a held message: its state, and what was said of it last.
 Fates = Mapping[str, tuple[str, str]]
-_PARSED: Final = ("recipients", "facts", "params")
 
 
 def fresh_id(now: float) -> str:
@@ -31,60 +32,24 @@ def fresh_id(now: float) -> str:
     return out + "".join(_ALPHABET[one % 32] for one in os.urandom(8))
 
 
-# Rows and values
-
-
-def _row(value: Held | Letter) -> dict[str, Any]:
-    row = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
-    row["recipients"] = [attrs.asdict(one) for one in value.recipients]
-    for name in _PARSED:
-        if name in row:
-            row[name] = json.dumps(row[name], separators=(",", ":"), default=dict)
-    row["state"] = value.state
-    return {name: _clean(held) if isinstance(held, str) else held for name, held in row.items()}
-
-
-def _clean(text: str) -> str:
-    """As the database takes it: half a surrogate pair is no text to it."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _parsed(row: sa.RowMapping) -> dict[str, Any]:
-    made = dict(row)
-    for name in _PARSED:
-        if name in made:
-            made[name] = json.loads(made[name])
-    made["recipients"] = tuple(Addressee(**one) for one in made["recipients"])
-    return made
-
-
-def _message(row: sa.RowMapping) -> Held:
-    made = _parsed(row)
-    del made["state"]
-    return Held(**made)
-
-
-def _letter(row: sa.RowMapping) -> Letter:
-    return Letter(**_parsed(row))
-
-
 def keep(connection: sa.Connection, messages: Sequence[Held], given: Sequence[Letter]) -> None:
     """Put rows in."""
     if messages:
-        connection.execute(sa.insert(held), [_row(one) for one in messages])
+        connection.execute(sa.insert(held), [row_of(one) for one in messages])
         pairs = {(who.address.lower(), one.id) for one in messages for who in one.recipients}
-        connection.execute(
-            sa.insert(held_recipients), [{"address": _clean(address), "id": id} for address, id in sorted(pairs)]
-        )
+        if pairs:
+            connection.execute(
+                sa.insert(held_recipients), [{"address": clean(address), "id": id} for address, id in sorted(pairs)]
+            )
     if given:
-        connection.execute(sa.insert(letters), [_row(one) for one in given])
+        connection.execute(sa.insert(letters), [row_of(one) for one in given])
 
 
 def known(connection: sa.Connection, key: str, since: float) -> Held | None:
     """The message that was held for the same try."""
     query = sa.select(held).where(held.c.key == key, held.c.at >= since).order_by(held.c.id).limit(1)
     found = connection.execute(query).mappings().first()
-    return _message(found) if found is not None else None
+    return message_of(found) if found is not None else None
 
 
 def settle(connection: sa.Connection, ids: Sequence[str], is_taken: bool, now: float) -> list[str]:
@@ -129,8 +94,8 @@ def withdraw(connection: sa.Connection, ids: Sequence[str]) -> tuple[list[str], 
 
 def one(connection: sa.Connection, id: str) -> Held | None:
     """One held message."""
-    found = connection.execute(sa.select(held).where(held.c.id == _clean(id))).mappings().first()
-    return _message(found) if found is not None else None
+    found = connection.execute(sa.select(held).where(held.c.id == clean(id))).mappings().first()
+    return message_of(found) if found is not None else None
 
 
 _EXACT: Final = ("held_as", "state", "listener", "direction", "message")
@@ -141,19 +106,19 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
     """Ids of those that fit. What most look for is in indexes: no row is read to find one."""
     if "recipient" in wanted:
         ids = held_recipients.c.id
-        query = sa.select(ids).where(held_recipients.c.address == _clean(wanted["recipient"].lower()))
+        query = sa.select(ids).where(held_recipients.c.address == clean(wanted["recipient"].lower()))
         if wanted.keys() - {"recipient", "since", "until"}:
             query = query.join(held, held.c.id == ids)
     else:
         ids = held.c.id
         query = sa.select(ids)
     if before:
-        query = query.where(ids < _clean(before))
+        query = query.where(ids < clean(before))
     for name, value in wanted.items():
         if name in _EXACT:
-            query = query.where(held.c[name] == _clean(value))
+            query = query.where(held.c[name] == clean(value))
         elif name in _PART:
-            query = query.where(held.c[name].contains(_clean(value), autoescape=True))
+            query = query.where(held.c[name].contains(clean(value), autoescape=True))
         elif name == "asked":
             query = query.where(held.c.asked > 0)
         elif name == "since":
@@ -172,7 +137,7 @@ def search(connection: sa.Connection, wanted: Mapping[str, Any], limit: int, bef
     query, ids = _ids(wanted, before)
     some = query.order_by(ids.desc()).limit(limit)
     rows = connection.execute(sa.select(held).where(held.c.id.in_(some)).order_by(held.c.id.desc()))
-    return [_message(row) for row in rows.mappings()]
+    return [message_of(row) for row in rows.mappings()]
 
 
 def count(connection: sa.Connection, wanted: Mapping[str, Any]) -> int:
@@ -182,7 +147,7 @@ def count(connection: sa.Connection, wanted: Mapping[str, Any]) -> int:
         columns = held_totals.c
         query = sa.select(sa.func.coalesce(sa.func.sum(columns.count), 0))
         for name, value in exact.items():
-            query = query.where(columns[name] == _clean(value))
+            query = query.where(columns[name] == clean(value))
     else:
         query = sa.select(sa.func.count()).select_from(_ids(wanted)[0].subquery())
     return int(connection.execute(query).scalar() or 0)
@@ -208,7 +173,7 @@ def oldest(connection: sa.Connection, held_as: str, octets: int) -> list[str]:
 
 def ask(connection: sa.Connection, id: str, who: str, now: float) -> bool:
     """Note a wish, or that it was turned down."""
-    changed = sa.update(held).where(held.c.id == _clean(id)).values(asked=now, asked_by=_clean(who))
+    changed = sa.update(held).where(held.c.id == clean(id)).values(asked=now, asked_by=clean(who))
     return bool(connection.execute(changed).rowcount)
 
 
@@ -218,10 +183,18 @@ def expired(connection: sa.Connection, now: float) -> list[str]:
     return list(connection.execute(sa.select(held.c.id).where(where).limit(SLICE)).scalars())
 
 
-def _change(connection: sa.Connection, id: str, fates: Fates) -> None:
-    """What became of some recipients of a held message; another letter may be about others of them."""
+def _change(connection: sa.Connection, id: str, fates: Fates, held_by: str = "") -> None:
+    """What became of some recipients of a held message; another letter may be about others of them.
+
+    :param held_by: name of a rule that has held its release
+    """
     message = one(connection, id) if id and fates else None
     if message is None:
+        return
+    if message.is_damaged:
+        # Its recipients stay as they were written; the state must not say for ever that it is on its way.
+        state = attrs.evolve(message, recipients=tuple(Addressee(who, state=fates[who][0]) for who in fates)).state
+        connection.execute(sa.update(held).where(held.c.id == id).values(state=state))
         return
     recipients = tuple(
         attrs.evolve(one, state=fates[one.address][0], reply=fates[one.address][1][:500])
@@ -229,8 +202,11 @@ def _change(connection: sa.Connection, id: str, fates: Fates) -> None:
         else one
         for one in message.recipients
     )
-    row = _row(attrs.evolve(message, recipients=recipients))
+    row = row_of(attrs.evolve(message, recipients=recipients))
     changed = {"recipients": row["recipients"], "state": row["state"]}
+    if held_by:
+        holds = sorted({*message.facts.get("holds", ()), held_by})
+        changed["facts"] = row_of(attrs.evolve(message, facts=dict(message.facts) | {"holds": holds}))["facts"]
     if row["state"] == "released":
         changed |= {"asked": 0.0, "asked_by": ""}
     connection.execute(sa.update(held).where(held.c.id == id).values(changed))
@@ -242,7 +218,13 @@ _AGAIN: Final = _WAITING | {"unknown", "released"}
 
 
 def release(
-    connection: sa.Connection, id: str, addresses: Sequence[str] | None, again: bool, now: float, expires: float
+    connection: sa.Connection,
+    id: str,
+    addresses: Sequence[str] | None,
+    again: bool,
+    now: float,
+    expires: float,
+    is_manager: bool,
 ) -> Letter | None:
     """A letter to those for whom a held message waits."""
     message = one(connection, id)
@@ -266,7 +248,7 @@ def release(
         recipients=tuple(attrs.evolve(one, state="waiting", reply="") for one in chosen),
         held=message.id,
         message=message.message,
-        facts=message.facts,
+        facts={name: value for name, value in message.facts.items() if is_manager or name != "holds"},
         params=message.facts.get("params", {}),
         backend=str(message.facts.get("backend", "")),
         due=now,
@@ -282,7 +264,7 @@ def post(connection: sa.Connection, letter: Letter, fates: Fates) -> None:
     """
     if letter.kind == "forward" and not is_named(connection, letter.body):
         raise StoreFailed("the message is not held any more")
-    row = _row(letter)
+    row = row_of(letter)
     there = connection.execute(sa.select(sa.literal(1)).where(letters.c.id == letter.id)).scalar()
     if there:
         connection.execute(sa.update(letters).where(letters.c.id == letter.id).values(row))
@@ -293,7 +275,7 @@ def post(connection: sa.Connection, letter: Letter, fates: Fates) -> None:
 
 def go_on(connection: sa.Connection, letter: Letter, fates: Fates) -> bool:
     """Write a letter anew that is there still, as `post`; False where it was taken back meanwhile."""
-    changed = sa.update(letters).where(letters.c.id == letter.id).values(_row(letter))
+    changed = sa.update(letters).where(letters.c.id == letter.id).values(row_of(letter))
     if not connection.execute(changed).rowcount:
         return False
     _change(connection, letter.held, fates)
@@ -302,20 +284,21 @@ def go_on(connection: sa.Connection, letter: Letter, fates: Fates) -> bool:
 
 def hasten(connection: sa.Connection, id: str, now: float) -> bool:
     """A letter that waits is due now. Nothing else of it is written: it may be on its way at this moment."""
-    where = (letters.c.id == _clean(id)) & (letters.c.state == "waiting")
+    where = (letters.c.id == clean(id)) & (letters.c.state == "waiting")
     return bool(connection.execute(sa.update(letters).where(where).values(due=now)).rowcount)
 
 
 def one_letter(connection: sa.Connection, id: str) -> Letter | None:
     """One letter."""
-    found = connection.execute(sa.select(letters).where(letters.c.id == _clean(id))).mappings().first()
-    return _letter(found) if found is not None else None
+    found = connection.execute(sa.select(letters).where(letters.c.id == clean(id))).mappings().first()
+    return letter_of(found) if found is not None else None
 
 
 def due_letters(connection: sa.Connection, now: float, limit: int) -> list[Letter]:
     """Letters to be tried."""
-    query = sa.select(letters).where(letters.c.state == "waiting", letters.c.due <= now)
-    return [_letter(row) for row in connection.execute(query.order_by(letters.c.due).limit(limit)).mappings()]
+    due = (letters.c.due <= now) | (letters.c.due > now + AHEAD_S)
+    query = sa.select(letters).where(letters.c.state == "waiting", due)
+    return [letter_of(row) for row in connection.execute(query.order_by(letters.c.due).limit(limit)).mappings()]
 
 
 def done(connection: sa.Connection, letter: Letter, fates: Fates, returned: Sequence[Held] = ()) -> list[str]:
@@ -325,7 +308,7 @@ def done(connection: sa.Connection, letter: Letter, fates: Fates, returned: Sequ
     """
     if connection.execute(sa.delete(letters).where(letters.c.id == letter.id)).rowcount:
         keep(connection, returned, [])
-        _change(connection, letter.held, fates)
+        _change(connection, letter.held, fates, str(letter.facts.get("held_by", "")))
     return _unnamed(connection, [letter.body])
 
 
@@ -333,28 +316,31 @@ def all_letters(connection: sa.Connection, limit: int, before: str) -> list[Lett
     """All letters, the newest first."""
     query = sa.select(letters).order_by(letters.c.id.desc()).limit(limit)
     if before:
-        query = query.where(letters.c.id < _clean(before))
-    return [_letter(row) for row in connection.execute(query).mappings()]
+        query = query.where(letters.c.id < clean(before))
+    return [letter_of(row) for row in connection.execute(query).mappings()]
 
 
 def cancel(connection: sa.Connection, id: str) -> tuple[Letter | None, list[str]]:
-    """Delete a letter that waits; its held message waits again."""
-    where = (letters.c.id == _clean(id)) & (letters.c.state == "waiting")
+    """Delete a letter that waits; its held message waits again. One that is damaged is put aside by the outbox."""
+    where = (letters.c.id == clean(id)) & (letters.c.state == "waiting")
     found = connection.execute(sa.select(letters).where(where)).mappings().first()
-    if found is None:
+    letter = letter_of(found) if found is not None else None
+    if letter is None or letter.state == DAMAGED:
         return None, []
-    letter = _letter(found)
     fates = {one.address: ("held", one.reply) for one in letter.recipients if one.state == "waiting"}
     return letter, done(connection, letter, fates)
 
 
-def interrupted(connection: sa.Connection, started: float) -> list[Letter]:
+def interrupted(connection: sa.Connection, now: float, undecided: Collection[str]) -> list[Letter]:
     """After a stop: pending letters go; those that a server may have.
 
-    :param started: what came since then belongs to messages that are not decided yet
+    :param undecided: ids of those whose messages this process is about; no time says which they are, since clocks step
     """
     # Their message may have been delivered or not, and nobody knows any more: a copy too many can be mended.
-    where = (letters.c.state == "pending") & (letters.c.at < started)
-    connection.execute(sa.update(letters).where(where).values(state="waiting", due=started))
+    pending = connection.execute(sa.select(letters.c.id).where(letters.c.state == "pending")).scalars().all()
+    left = [id for id in pending if id not in undecided]
+    for at in range(0, len(left), SLICE):
+        where = letters.c.id.in_(left[at : at + SLICE])
+        connection.execute(sa.update(letters).where(where).values(state="waiting", due=now))
     query = sa.select(letters).where(letters.c.state == "committing")
-    return [_letter(row) for row in connection.execute(query).mappings()]
+    return [letter_of(row) for row in connection.execute(query).mappings()]

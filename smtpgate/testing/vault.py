@@ -134,5 +134,8 @@ class NoOutbox:
     def wake(self) -> None:
         """Nothing."""
 
+    def try_now(self) -> None:
+        """Nothing."""
+
     def insist(self, call: Callable[[], Deferred[Any]]) -> None:
         """Nothing: what is in memory does not fail."""
