@@ -491,6 +491,22 @@ class RequestTests(EntryCase):
         for back in ("//evil.example/", "https://evil.example/", "/\\evil.example"):
             self.assertEqual(choose("light", back).header("location"), "/")
 
+    def test_under_a_path_of_a_proxy(self) -> None:
+        """Links, forms and redirects lead under it, whether the proxy takes it off or not; foreign text stays."""
+        desk = Desk(CONFIG.replace("[admin]", '[admin]\npublic_url = "https://admin.example.com/gate"'))
+        for prefix in ("", "/gate"):
+            moved = desk.ask("GET", f"{prefix}/messages", host="admin.example.com")
+            desk.users.add_user("ann", "owner", PASSWORD)
+            self.assertIn(moved.header("location"), ("/gate/setup", "/gate/login?next=%2Fmessages"))
+            page = desk.ask("GET", f'{prefix}/messages?q=%22%20href=%22/evil"', host="admin.example.com", role="owner")
+            self.assertEqual(page.status, 200)
+            places = re.findall(r'\s(?:href|src|action|hx-get|data-base)="(/[^"]*)"', page.text)
+            self.assertGreater(len(places), 20)
+            self.assertEqual([place for place in places if not place.startswith("/gate/")], [])
+            self.assertIn("/evil", page.text)
+            self.assertNotIn("/gate/evil", page.text)
+        self.assertEqual(desk.ask("GET", "/gatex/messages", role="owner").status, 404)
+
     def test_assets_are_kept_and_the_private_ones_are_private(self) -> None:
         """The login page's files are for all; the rest wants a login."""
         assets = self.desk.office.assets

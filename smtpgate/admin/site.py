@@ -129,7 +129,8 @@ class Office:
 
     def site(self, door: str = "web") -> WebSite:
         """A factory for an endpoint: "web", "local" or "health"."""
-        return WebSite(_Front(self, door).app.resource(), self.clock, door, self._most_octets)
+        resource = _Front(self, door).app.resource()
+        return WebSite(resource, self.clock, door, self._most_octets, lambda: self.control.settings.admin.path)
 
     def _most_octets(self, verb: bytes, path: bytes) -> int:
         if (verb, path) not in _LARGE:

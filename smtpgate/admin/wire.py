@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -87,6 +88,25 @@ def as_json(value: object, status: int = 200, content_type: str = "application/j
     """A JSON value."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Answer(text.encode("utf-8", "replace"), status, content_type)
+
+
+#: Where a page leads: what our templates write, never foreign text, in which a quotation mark is escaped.
+_LINKS = re.compile(rb'(\s(?:href|src|action|formaction|hx-get|hx-post|data-series|data-from|data-base)=")/(?!/)')
+
+
+def _under(prefix: str, answer: Answer) -> Answer:
+    """An answer whose links lead to where a proxy has these pages.
+
+    :param prefix: "/gate"; "" where they are at the root
+    """
+    if not prefix:
+        return answer
+    headers, body = dict(answer.headers), answer.body
+    if headers.get("Location", "").startswith("/"):
+        headers["Location"] = prefix + headers["Location"]
+    if answer.content_type.startswith("text/html"):
+        body = _LINKS.sub(rb"\1" + prefix.encode() + b"/", body)
+    return attrs.evolve(answer, headers=headers, body=body)
 
 
 def redirect(place: str, cookies: tuple[str, ...] = (), headers: Mapping[str, str] | None = None) -> Answer:
@@ -187,13 +207,27 @@ class WebRequest(Request):
         except UnicodeDecodeError:
             is_path = False
         if is_path:
+            self._leave_prefix()
             super().process()
         else:
             self.write(self.send(plain("malformed path", 400)))
             self.finish()
 
+    def _leave_prefix(self) -> None:
+        """Some proxies take the path off under which they have us, and some do not."""
+        prefix = self._prefix.encode()
+        if prefix and self.path.startswith(prefix + b"/"):
+            self.path = self.path[len(prefix) :]
+            self.uri = self.uri[len(prefix) :]
+
+    @property
+    def _prefix(self) -> str:
+        channel: Any = self.channel
+        return str(channel.site.prefix())
+
     def send(self, answer: Answer) -> bytes:
         """Set status and headers; the body for klein to write."""
+        answer = _under(self._prefix, answer)
         self.setResponseCode(answer.status)
         headers = self.responseHeaders
         headers.removeHeader("Server")
@@ -294,14 +328,21 @@ class WebSite(Site):
     displayTracebacks = False
 
     def __init__(
-        self, resource: IResource, clock: Any, door: str, large: Callable[[bytes, bytes], int] = lambda verb, path: 0
+        self,
+        resource: IResource,
+        clock: Any,
+        door: str,
+        large: Callable[[bytes, bytes], int] = lambda verb, path: 0,
+        prefix: Callable[[], str] = str,
     ) -> None:
         """
+        :param prefix: the path under which a proxy has the site, "" where it is at the root
         :param large: the most octets that a body may have, by method and path; 0 where that is as for all
         """
         super().__init__(resource, reactor=clock, timeout=IDLE_S, parsePOSTFormSubmission=False)
         self.door = door
         self._large = large
+        self.prefix = prefix
         self._has_room = True
         self._by_address: dict[str, int] = {}
         self._open = 0
@@ -311,7 +352,7 @@ class WebSite(Site):
 
     def most_octets(self, verb: bytes, path: bytes) -> int:
         """The largest body that a route takes."""
-        return max(self._large(verb, path), BODY_OCTETS)
+        return max(self._large(verb, path.removeprefix(self.prefix().encode())), BODY_OCTETS)
 
     def take_room(self) -> Callable[[], None] | None:
         """Room for one body over BODY_OCTETS, and how it is given back; None where another has it."""
