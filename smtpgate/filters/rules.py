@@ -19,7 +19,7 @@ from smtpgate.examine.facts import Facts, File
 from smtpgate.filters import editing, selfservice
 from smtpgate.filters.base import Filter
 from smtpgate.filters.rule_findings import finding, tls_finding
-from smtpgate.filters.rule_scopes import is_about, is_for
+from smtpgate.filters.rule_scopes import Scopes, is_for
 from smtpgate.filters.sealing import Sealing
 from smtpgate.filters.search import searched
 from smtpgate.interfaces import ServiceFailed
@@ -135,12 +135,13 @@ class Rules(Filter):
         ]
         #: Some hold messages, or keep copies: what is streamed is kept until that is known, at the header or the end.
         self.may_hold = mode == "enforce" and bool(keeping)
+        self._scopes = Scopes(self.rules)
         self.holds_late = any(rule.condition.step == "end" or rule.change is not None for rule in keeping)
 
     def transaction(self, transaction: Transaction) -> _Message | None:
         """Those that are about this message."""
         direction = "in" if transaction.session.role == "mx" else "out"
-        asked = frozenset(place for place, rule in enumerate(self.rules) if is_about(rule, transaction))
+        asked = self._scopes.places(transaction)
         return _Message(self, transaction, asked) if asked or self.owned and direction == "in" else None
 
 
