@@ -12,11 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import smtpgate.admin
 from smtpgate.admin import versions
+from smtpgate.admin.answer import as_json
 from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.site import ROUTES
-from smtpgate.admin.wire import as_json
 from tests.admin_kit import PASSWORD, Answer, ApiCase
 
 BAN = "/api/v1/bans"

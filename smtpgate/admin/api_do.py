@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from smtpgate.admin import models as m
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.text import moment
-from smtpgate.admin.wire import Answer
 from smtpgate.control.views import Unknown, lasting
 
 

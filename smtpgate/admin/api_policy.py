@@ -7,12 +7,12 @@ from typing import Any
 import attrs
 
 from smtpgate.admin import models as m
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.models_traffic import plain
 from smtpgate.admin.params import Day, Free
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer
 
 
 class RuleModel(View):

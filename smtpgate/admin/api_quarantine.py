@@ -11,12 +11,12 @@ from typing import Any
 
 from smtpgate.admin import models as m
 from smtpgate.admin import models_quarantine as q
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.params import Free, OneOf, Param, Whole
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.text import visible
-from smtpgate.admin.wire import Answer
 from smtpgate.control.quarantine import Outcome
 from smtpgate.control.views import Invalid
 from smtpgate.policy.held import STATES

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models import Done, Nothing
@@ -14,7 +15,6 @@ from smtpgate.admin.params import OneOf, Whole
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.text import moment
-from smtpgate.admin.wire import Answer, redirect
 from smtpgate.control.views import Actor, Refused, Unknown
 from smtpgate.policy.ticket import STATES, Ticket
 

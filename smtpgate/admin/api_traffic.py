@@ -9,11 +9,11 @@ from typing import Any
 
 from smtpgate.admin import models as m
 from smtpgate.admin import models_traffic as t
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.params import Free, Whole
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.dryrun import DryRun
 from smtpgate.control.views import lasting

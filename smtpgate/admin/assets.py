@@ -13,8 +13,8 @@ from pathlib import Path
 
 import attrs
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.wire import Answer
 
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 #: What the login page needs; all else is for those who are logged in.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import THEME_COOKIE, THEMES, Refusal
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.throttle import TooMany
-from smtpgate.admin.wire import Answer, WebRequest, redirect
+from smtpgate.admin.wire import WebRequest
 
 _OWN_PLACE = re.compile(r"/[A-Za-z0-9._~/?=&%+-]*")
 

@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 from smtpgate.admin import api_do, entry, explain, text
+from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_session, recent_messages, recent_sessions
 from smtpgate.admin.plot import draw
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer, redirect
 from smtpgate.config.model import Settings
 
 #: Lengths of a drain that a form offers, minutes.

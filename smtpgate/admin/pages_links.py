@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.links import Link
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer
 from smtpgate.control.views import Actor, Refused, Unknown
 from smtpgate.policy.held import Held
 

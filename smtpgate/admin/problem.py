@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import attrs
 
+from smtpgate.admin.answer import Answer, as_json
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
-from smtpgate.admin.wire import Answer, WebRequest, as_json
+from smtpgate.admin.wire import WebRequest
 from smtpgate.control.views import Invalid, Refused, Unavailable, Unknown
 
 

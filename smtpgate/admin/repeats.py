@@ -11,8 +11,8 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.wire import Answer
 
 #: draft-ietf-httpapi-idempotency-key-header leaves it open; those who take the header keep it for a day.
 KEEP_S: Final = 86400.0

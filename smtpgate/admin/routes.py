@@ -12,10 +12,11 @@ from typing import Any, Final, Literal
 import attrs
 from pydantic import BaseModel, ConfigDict
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Caller
 from smtpgate.admin.params import OneOf, Param
 from smtpgate.admin.permission import PERMISSIONS, Principal
-from smtpgate.admin.wire import Answer, WebRequest
+from smtpgate.admin.wire import WebRequest
 
 
 class Order(BaseModel):

@@ -39,6 +39,7 @@ from smtpgate.admin import (
     versions,
 )
 from smtpgate.admin.accounts import Accounts
+from smtpgate.admin.answer import Answer, as_json, redirect
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
@@ -51,7 +52,7 @@ from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany
-from smtpgate.admin.wire import BODY_OCTETS, Answer, WebRequest, WebSite, as_json, redirect
+from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
 

@@ -16,11 +16,11 @@ from markupsafe import Markup
 
 from smtpgate import __version__
 from smtpgate.admin import explain, text
+from smtpgate.admin.answer import Answer, content_policy, html
 from smtpgate.admin.guard import Caller
 from smtpgate.admin.permission import ROLES, Principal
 from smtpgate.admin.places import GROUPS
 from smtpgate.admin.routes import Ask
-from smtpgate.admin.wire import Answer, content_policy, html
 
 
 class Templates:

@@ -13,8 +13,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.wire import Answer
 
 _TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e]*")')
 

@@ -1,5 +1,4 @@
-"""HTTP as we take it: bodies, headers and connections with caps, answers with the headers that keep
-browsers safe.
+"""HTTP as we take it: bodies, headers and connections with caps.
 
 twisted.web writes a request's body to a temporary file before anyone is asked; here a body over its cap is
 refused by its Content-Length, or while its chunks come, and never touches a disk. The rest of the room sees
@@ -10,18 +9,18 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+
+from smtpgate.admin.answer import SAFE_HEADERS, Answer, plain, under
 
 #: Largest request body, but for the few routes that take messages: one such body at a time, of a length that is said
 #: before it comes.
@@ -37,81 +36,6 @@ HEADER_OCTETS = 16384
 #: Open connections of all browsers together, and of one address.
 CONNECTIONS = 512
 CONNECTIONS_PER_ADDRESS = 64
-
-_CSP = (
-    "default-src 'none'; script-src {script}; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types {types}"
-)
-CSP = _CSP.format(script="'self'", types="'none'")
-#: Sent with every answer.
-SAFE_HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": CSP,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Cache-Control": "no-store",
-}
-
-
-def content_policy(nonce: str) -> dict[str, str]:
-    """The policy of a page with scripts: files of ours only, and of these htmx alone may make markup of text. It heeds
-    its attributes only where they bear the page's nonce, so markup that somebody got into a page moves nothing."""
-    return {"Content-Security-Policy": _CSP.format(script=f"'self' 'nonce-{nonce}'", types="htmx")}
-
-
-@attrs.frozen
-class Answer:
-    """What a route gives back."""
-
-    body: bytes = b""
-    status: int = 200
-    content_type: str = "text/html; charset=utf-8"
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    cookies: tuple[str, ...] = ()
-
-
-def html(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """A page."""
-    return Answer(text.encode("utf-8", "replace"), status, headers=headers or {})
-
-
-def plain(text: str, status: int = 200) -> Answer:
-    """One word, or a few lines."""
-    return Answer(f"{text}\n".encode(), status, "text/plain; charset=utf-8")
-
-
-def as_json(value: object, status: int = 200, content_type: str = "application/json") -> Answer:
-    """A JSON value."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Answer(text.encode("utf-8", "replace"), status, content_type)
-
-
-#: Where a page leads: what our templates write, never foreign text, in which a quotation mark is escaped.
-_LINKS = re.compile(rb'(\s(?:href|src|action|formaction|hx-get|hx-post|data-series|data-from|data-base)=")/(?!/)')
-
-
-def _under(prefix: str, answer: Answer) -> Answer:
-    """An answer whose links lead to where a proxy has these pages.
-
-    :param prefix: "/gate"; "" where they are at the root
-    """
-    if not prefix:
-        return answer
-    headers, body = dict(answer.headers), answer.body
-    if headers.get("Location", "").startswith("/"):
-        headers["Location"] = prefix + headers["Location"]
-    if answer.content_type.startswith("text/html"):
-        body = _LINKS.sub(rb"\1" + prefix.encode() + b"/", body)
-    return attrs.evolve(answer, headers=headers, body=body)
-
-
-def redirect(place: str, cookies: tuple[str, ...] = (), headers: Mapping[str, str] | None = None) -> Answer:
-    """Go there and look (303): the answer to a form."""
-    return Answer(b"", 303, headers={"Location": place, **(headers or {})}, cookies=cookies)
 
 
 class WebRequest(Request):
@@ -227,7 +151,7 @@ class WebRequest(Request):
 
     def send(self, answer: Answer) -> bytes:
         """Set status and headers; the body for klein to write."""
-        answer = _under(self._prefix, answer)
+        answer = under(self._prefix, answer)
         self.setResponseCode(answer.status)
         headers = self.responseHeaders
         headers.removeHeader("Server")
