@@ -659,7 +659,14 @@ class Gateway(Service):
 
         secret = self.state.secret("links")
         self.office = Office(
-            self.control, self.users, self.metrics, self.reactor, self.in_thread, self._say_code, secret
+            self.control,
+            self.users,
+            self.metrics,
+            self.reactor,
+            self.in_thread,
+            self._say_code,
+            self.memory_store.table("repeats"),
+            secret,
         )
         table = self.memory_store.table("digest")
         self.digests = Digests(

@@ -39,6 +39,7 @@ from smtpgate.proxy.router import Router
 from smtpgate.smtp.address import parse_path
 from smtpgate.smtp.reply import Reply
 from smtpgate.tasks import Timekeeper
+from smtpgate.testing.ports import Table
 
 CONFIG = """
 hostname = "gate.example.com"
@@ -255,7 +256,9 @@ class Desk:
         self.control = make_control(self.clock, text, self.history)
         self.said: list[str] = []
         self.sites: dict[str, Any] = {}
-        self.office = Office(self.control, self.users, None, self.clock, maybeDeferred, self.said.append)
+        self.office = Office(
+            self.control, self.users, None, self.clock, maybeDeferred, self.said.append, Table(self.clock.seconds)
+        )
 
     def token(self, role: str) -> str:
         """A token's text."""

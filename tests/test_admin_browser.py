@@ -210,6 +210,7 @@ class BrowserTests(TestCase):
         self.shoot(page, "error")
         self.drains(page)
         self.rules(page)
+        page.click(".who summary")
         page.click("text=Log out")
         page.wait_for_url(f"{self.base}/login")
         self.shoot(page, "login")

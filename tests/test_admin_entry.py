@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from typing import Any
 from urllib.parse import urlencode
@@ -450,13 +451,74 @@ class RequestTests(EntryCase):
             self.assertEqual(answer.header("server"), "")
             self.assertNotIn("0.1.0", self.desk.ask("GET", "/login").text)
 
+    def test_scripts_are_ours_and_htmx_heeds_what_bears_the_page_s_nonce(self) -> None:
+        """Each page has its own nonce, in the policy and on what htmx may heed; a page for strangers has no script."""
+        stranger = self.desk.ask("GET", "/login")
+        self.assertIn("script-src 'self';", stranger.header("content-security-policy"))
+        self.assertIn("trusted-types 'none'", stranger.header("content-security-policy"))
+        self.assertNotIn("<script", stranger.text)
+        nonces = set()
+        for _ in range(2):
+            page = self.desk.ask("GET", "/backends", role="owner")
+            found = re.search(r"script-src 'self' 'nonce-([\w-]{22,})';", page.header("content-security-policy"))
+            assert found is not None
+            self.assertIn("trusted-types htmx", page.header("content-security-policy"))
+            self.assertIn(f'hx-nonce="{found[1]}"', page.text)
+            self.assertEqual(set(re.findall(r'nonce="([^"]*)"', page.text)), {found[1]})
+            nonces.add(found[1])
+        self.assertEqual(len(nonces), 2)
+
+    def test_colours_are_chosen_and_kept(self) -> None:
+        """Light, dark or as the system; the way back leads to no other site."""
+
+        def choose(theme: str, back: str) -> Answer:
+            body = urlencode({"theme": theme, "back": back}).encode()
+            return self.desk.ask("POST", "/theme", body=body, headers=FORM, role="helpdesk")
+
+        chosen = choose("dark", "/messages?q=a")
+        self.assertEqual((chosen.status, chosen.header("location")), (303, "/messages?q=a"))
+        cookie = chosen.header("set-cookie")
+        self.assertIn("sg-theme=dark; Path=/; HttpOnly; SameSite=Strict", cookie)
+        for page in ("/help", "/login"):
+            with_cookie = self.desk.ask(
+                "GET", page, headers={"Cookie": "sg-theme=dark"}, role="owner" * (page == "/help")
+            )
+            self.assertIn('data-theme="dark"', with_cookie.text)
+        foreign = self.desk.ask("GET", "/help", headers={"Cookie": 'sg-theme="><script>'}, role="owner")
+        self.assertNotIn("data-theme", foreign.text)
+        self.assertIn("Max-Age=0", choose("", "/").header("set-cookie"))
+        self.assertEqual(choose("pink", "/").status, 400)
+        for back in ("//evil.example/", "https://evil.example/", "/\\evil.example"):
+            self.assertEqual(choose("light", back).header("location"), "/")
+
+    def test_under_a_path_of_a_proxy(self) -> None:
+        """Links, forms and redirects lead under it, whether the proxy takes it off or not; foreign text stays."""
+        desk = Desk(CONFIG.replace("[admin]", '[admin]\npublic_url = "https://admin.example.com/gate"'))
+        for prefix in ("", "/gate"):
+            moved = desk.ask("GET", f"{prefix}/messages", host="admin.example.com")
+            desk.users.add_user("ann", "owner", PASSWORD)
+            self.assertIn(moved.header("location"), ("/gate/setup", "/gate/login?next=%2Fmessages"))
+            page = desk.ask("GET", f'{prefix}/messages?q=%22%20href=%22/evil"', host="admin.example.com", role="owner")
+            self.assertEqual(page.status, 200)
+            places = re.findall(r'\s(?:href|src|action|hx-get|data-base)="(/[^"]*)"', page.text)
+            self.assertGreater(len(places), 20)
+            self.assertEqual([place for place in places if not place.startswith("/gate/")], [])
+            self.assertIn("/evil", page.text)
+            self.assertNotIn("/gate/evil", page.text)
+        self.assertEqual(desk.ask("GET", "/gatex/messages", role="owner").status, 404)
+
     def test_assets_are_kept_and_the_private_ones_are_private(self) -> None:
         """The login page's files are for all; the rest wants a login."""
         assets = self.desk.office.assets
         public = self.desk.ask("GET", assets.place("app.css"))
         self.assertEqual((public.status, public.header("content-type")), (200, "text/css; charset=utf-8"))
         self.assertIn("immutable", public.header("cache-control"))
-        self.assertEqual(self.desk.ask("GET", assets.place("app.js")).status, 303)
-        self.assertEqual(self.desk.ask("GET", assets.place("app.js"), role="helpdesk").status, 200)
-        for path in ("/assets/x/app.css", "/assets/x/..%2f..%2fsite.py", "/assets/" + "0" * 16 + "/app.js"):
+        packed = self.desk.ask("GET", assets.place("app.css"), headers={"Accept-Encoding": "br, gzip;q=0.8"})
+        self.assertEqual((packed.header("content-encoding"), packed.header("vary")), ("gzip", "Accept-Encoding"))
+        self.assertEqual(gzip.decompress(packed.body), public.body)
+        never = self.desk.ask("GET", assets.place("app.css"), headers={"Accept-Encoding": "gzip;q=0, *"})
+        self.assertEqual(never.body, public.body)
+        self.assertEqual(self.desk.ask("GET", assets.place("live.js")).status, 303)
+        self.assertEqual(self.desk.ask("GET", assets.place("live.js"), role="helpdesk").status, 200)
+        for path in ("/assets/x/app.css", "/assets/x/..%2f..%2fsite.py", "/assets/" + "0" * 16 + "/live.js"):
             self.assertEqual(self.desk.ask("GET", path, role="owner").status, 404, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import Any
 
 from twisted.internet import reactor
@@ -10,6 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import blockingCallFromThread
 
 from smtpgate.admin.site import Office
+from smtpgate.testing.ports import Table
 from tests.admin_kit import Desk, MemoryHistory, MemoryUsers
 from tests.gateway_kit import GatewayCase, TestGateway
 
@@ -31,8 +33,9 @@ class LiveTests(GatewayCase):
         def ask(method: str, path: str, **more: Any) -> Any:
             return blockingCallFromThread(reactor, desk.ask, method, path, token=token, **more)
 
+        table, say = Table(time.time), lambda code: None
         desk.office = blockingCallFromThread(
-            reactor, Office, gateway.control, desk.users, None, reactor, maybeDeferred, lambda code: None
+            reactor, Office, gateway.control, desk.users, None, reactor, maybeDeferred, say, table
         )
         with socket.create_connection(("127.0.0.1", gateway.port()), 5) as client:
             client.settimeout(10)

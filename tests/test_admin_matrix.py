@@ -121,8 +121,10 @@ MATRIX = {
     "POST /setup": "public",
     "GET /assets/<digest>/app.css": "public",
     "GET /assets/<digest>/logo.svg": "public",
+    "GET /assets/<digest>/pico.min.css": "public",
     "GET /assets/<digest>/<name>": "self",
     "POST /logout": "self",
+    "POST /theme": "self",
     "GET /": "stats:read",
     "GET /sessions": "traffic:read",
     "GET /sessions/<id>": "messages:read",
@@ -148,6 +150,7 @@ MATRIX = {
     "POST /config/validate": "config:write",
     "POST /config/reload": "config:write",
     "GET /help": "self",
+    "GET /problems/<slug>": "self",
 }
 
 

@@ -12,7 +12,8 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -33,6 +34,8 @@ IDLE_S = 1800.0
 LIFE_S = 12 * 3600.0
 #: Sessions of one user; the oldest makes room.
 SESSIONS_PER_USER = 20
+#: Writes a change down: its action, target and detail.
+Change = Callable[[str, str, str], Awaitable[None]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
@@ -189,29 +192,31 @@ class Accounts:
         check_new(name, password)
         # Spent before the hashing begins: a second request must not use it too.
         self._code, self._code_until = "", 0.0
-        await self.add_user(Actor("user", name), name, "owner", password)
+        await self.add_user(partial(self.audit, Actor("user", name)), name, "owner", password)
         self._has_owner = True
         return await self._enter(caller, name, "owner")
 
-    # Changes
+    # Changes. Each is given what writes it down (`routes.Ask.guarded_change`), and calls that when all is checked.
 
-    async def add_user(self, actor: Actor, name: str, role: str, password: str) -> None:
+    async def add_user(self, change: Change, name: str, role: str, password: str) -> None:
         """A new user; raises Refusal where name, role or password will not do."""
         check_new(name, password)
         check_role(role)
         if any(one.name == name for one in await self.users.users()):
             raise Refusal("conflict", 409, f"there is a user {name} already")
-        await self.audit(actor, "user.add", name, f"role {role}")
+        await change("user.add", name, f"role {role}")
         await self._gate.run(self.users.add_user, name, role, password)
 
-    async def set_password(self, actor: Actor, name: str, password: str, but: str = "") -> None:
+    async def set_password(self, change: Change, name: str, password: str, but: str = "") -> None:
         """A new password; other sessions of that user end."""
         check_new(name, password)
-        await self.audit(actor, "user.password", name)
+        if not any(one.name == name for one in await self.users.users()):
+            raise Refusal("not-found", 404, f"no user {name}")
+        await change("user.password", name, "")
         await self._gate.run(self.users.set_password, name, password)
         self.end_sessions(name, but)
 
-    async def remove_user(self, actor: Actor, name: str) -> None:
+    async def remove_user(self, change: Change, name: str) -> None:
         """A user goes; the last owner cannot."""
         users = await self.users.users()
         user = next((one for one in users if one.name == name), None)
@@ -219,24 +224,24 @@ class Accounts:
             raise Refusal("not-found", 404, f"no user {name}")
         if user.role == "owner" and sum(one.role == "owner" for one in users) == 1:
             raise Refusal("conflict", 409, "the last owner cannot be removed; add another owner first")
-        await self.audit(actor, "user.remove", name)
+        await change("user.remove", name, f"role {user.role}")
         await self.users.remove_user(name)
         self.end_sessions(name)
 
-    async def add_token(self, actor: Actor, name: str, role: str, days: int | None) -> Any:
+    async def add_token(self, change: Change, name: str, role: str, days: int | None) -> Any:
         """A new token; the text is in the answer and nowhere else."""
         if _NAME.fullmatch(name) is None:
             raise Refusal("validation", 422, "a name has letters, digits and . _ - @, at most 64 characters")
         check_role(role)
         expires = self._wall() + days * 86400 if days is not None else 0.0
-        await self.audit(actor, "token.add", name, f"role {role}")
+        await change("token.add", name, f"role {role}")
         return await self.users.add_token(name, role, expires)
 
-    async def revoke_token(self, actor: Actor, id: str) -> None:
+    async def revoke_token(self, change: Change, id: str) -> None:
         """A token holds no more."""
         if not any(one.id == id for one in await self.users.tokens()):
             raise Refusal("not-found", 404, f"no token {id}")
-        await self.audit(actor, "token.revoke", id)
+        await change("token.revoke", id, "")
         await self.users.revoke_token(id)
         self._ended()
 

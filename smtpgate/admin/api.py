@@ -147,6 +147,7 @@ ROUTES = (
         f"{_BASE}/config/validate",
         "config:write",
         look.validate,
+        is_question=True,
         summary="Check a configuration",
         body=m.ConfigText,
         answer=m.Verdict,
@@ -165,6 +166,7 @@ ROUTES = (
         f"{_BASE}/routes/explain",
         "config:read",
         look.explain,
+        is_question=True,
         summary="Which way mail would go",
         body=RouteQuestion,
         answer=RouteAnswer,
@@ -206,6 +208,7 @@ ROUTES = (
         summary="A new token",
         body=m.NewToken,
         answer=m.FreshToken,
+        is_secret=True,
         status=201,
     ),
     Route(

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from smtpgate.admin import models as m
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.text import moment
-from smtpgate.admin.wire import Answer
 from smtpgate.control.views import Unknown, lasting
 
 
@@ -24,7 +24,7 @@ async def kill(ask: Ask, id: str) -> bool:
     """The same for a page; whether it is in the audit."""
     if ask.office.control.session(id) is None:
         raise Unknown(f"no live session {id}")
-    is_audited: bool = await ask.office.accounts.note(ask.who.actor, "session.kill", id)
+    is_audited = await ask.change("session.kill", id)
     ask.office.control.kill_session(id, ask.who.actor)
     return is_audited
 
@@ -35,7 +35,7 @@ async def server_verb(ask: Ask, verb: str, reason: str = "", minutes: int = 0) -
     if not any(view.backend == pool and view.name == name for view in control.servers()):
         raise Unknown(f"no server {name} in backend {pool}")
     detail = lasting(reason, minutes)
-    is_audited: bool = await ask.office.accounts.note(ask.who.actor, f"server.{verb}", f"{pool}/{name}", detail)
+    is_audited = await ask.change(f"server.{verb}", f"{pool}/{name}", detail)
     if verb == "drain":
         control.drain_server(pool, name, ask.who.actor, reason, minutes)
     elif verb == "ready":
@@ -74,13 +74,13 @@ async def reload(ask: Ask) -> Answer:
 
 async def reload_file(ask: Ask) -> tuple[Any, bool]:
     """The same for a page: the problems, and whether it is in the audit."""
-    is_audited = await ask.office.accounts.note(ask.who.actor, "config.reload", str(ask.office.control.path))
+    is_audited = await ask.change("config.reload", str(ask.office.control.path))
     return await ask.office.control.reload(ask.who.actor), is_audited
 
 
 async def stop(ask: Ask) -> Answer:
     """Drain and stop the gateway."""
-    is_audited = await ask.office.accounts.note(ask.who.actor, "stop", "gateway")
+    is_audited = await ask.change("stop", "gateway")
     # After the answer has left: stopping closes this connection too.
     ask.office.clock.callLater(0.1, ask.office.control.shut_down, ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited), 202)
@@ -96,19 +96,19 @@ async def users(ask: Ask) -> Answer:
 async def add_user(ask: Ask) -> Answer:
     """A new user."""
     body = ask.body
-    await ask.office.accounts.add_user(ask.who.actor, body.name, body.role, body.password)
+    await ask.office.accounts.add_user(ask.guarded_change, body.name, body.role, body.password)
     return answer_of(m.Done(), 201)
 
 
 async def set_password(ask: Ask) -> Answer:
     """Another password; other sessions of that user end."""
-    await ask.office.accounts.set_password(ask.who.actor, ask.args["name"], ask.body.password, but=ask.who.id)
+    await ask.office.accounts.set_password(ask.guarded_change, ask.args["name"], ask.body.password, but=ask.who.id)
     return answer_of(m.Done())
 
 
 async def remove_user(ask: Ask) -> Answer:
     """A user goes."""
-    await ask.office.accounts.remove_user(ask.who.actor, ask.args["name"])
+    await ask.office.accounts.remove_user(ask.guarded_change, ask.args["name"])
     return answer_of(m.Done())
 
 
@@ -131,13 +131,13 @@ async def tokens(ask: Ask) -> Answer:
 async def add_token(ask: Ask) -> Answer:
     """A new token. Its text is in this answer and nowhere else."""
     body = ask.body
-    text = await ask.office.accounts.add_token(ask.who.actor, body.name, body.role, body.days)
+    text = await ask.office.accounts.add_token(ask.guarded_change, body.name, body.role, body.days)
     return answer_of(m.FreshToken(token=text), 201)
 
 
 async def revoke_token(ask: Ask) -> Answer:
     """A token holds no more."""
-    await ask.office.accounts.revoke_token(ask.who.actor, ask.args["id"])
+    await ask.office.accounts.revoke_token(ask.guarded_change, ask.args["id"])
     return answer_of(m.Done())
 
 

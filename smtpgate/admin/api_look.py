@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from smtpgate.admin import models as m
 from smtpgate.admin import shown
+from smtpgate.admin.answer import Answer, as_json
 from smtpgate.admin.explain import find_reference, of_message
 from smtpgate.admin.lookup import find_message, find_session, recent_messages
 from smtpgate.admin.permission import ROLES
@@ -11,7 +12,7 @@ from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Stream
 from smtpgate.admin.text import moment
 from smtpgate.admin.ways import RouteAnswer, question_of, way_model
-from smtpgate.admin.wire import Answer, WebRequest, as_json
+from smtpgate.admin.wire import WebRequest
 from smtpgate.control.views import Unknown
 
 #: Most items of one list.

@@ -7,12 +7,12 @@ from typing import Any
 import attrs
 
 from smtpgate.admin import models as m
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.models_traffic import plain
 from smtpgate.admin.params import Day, Free
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer
 
 
 class RuleModel(View):
@@ -73,7 +73,7 @@ async def forget_registered(ask: Ask) -> Answer:
     kind, name = ask.args["kind"], ask.args["name"]
     policy = ask.office.control.policy
     await policy.check(kind, name)
-    is_audited = await ask.office.accounts.note(ask.who.actor, "registered.forget", name, kind)
+    is_audited = await ask.change("registered.forget", name, kind)
     await policy.forget(kind, name)
     return answer_of(m.Done(is_audited=is_audited))
 
@@ -82,7 +82,7 @@ async def tell_registered(ask: Ask) -> Answer:
     """Somebody registered one, in the state folder itself: it comes into the audit."""
     kind, name = ask.args["kind"], ask.args["name"]
     await ask.office.control.policy.check(kind, name)
-    is_audited = await ask.office.accounts.note(ask.who.actor, "registered.add", name, kind)
+    is_audited = await ask.change("registered.add", name, kind)
     return answer_of(m.Done(is_audited=is_audited))
 
 

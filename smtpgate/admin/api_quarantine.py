@@ -11,12 +11,12 @@ from typing import Any
 
 from smtpgate.admin import models as m
 from smtpgate.admin import models_quarantine as q
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.params import Free, OneOf, Param, Whole
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.text import visible
-from smtpgate.admin.wire import Answer
 from smtpgate.control.quarantine import Outcome
 from smtpgate.control.views import Invalid
 from smtpgate.policy.held import STATES
@@ -107,7 +107,7 @@ async def order(
         raise Refusal("forbidden", 403, f"your role has no permission {needed}")
     target = ids[0] if len(ids) == 1 else f"{len(ids)} messages"
     detail = " ".join(ids)[:4000] if len(ids) > 1 else ", ".join(recipients or ())
-    is_audited = await ask.office.accounts.note(actor, f"quarantine.{action}", target, detail)
+    is_audited = await ask.change(f"quarantine.{action}", target, detail)
     if action == "release":
         return await quarantine.release(ids, actor, recipients, again), is_audited
     if action == "delete":
@@ -145,7 +145,7 @@ async def forward_held(ask: Ask) -> Answer:
     if not ask.who.may("content:read"):
         raise Refusal("forbidden", 403, "your role has no permission content:read, and whoever gets it reads it")
     await ask.office.control.quarantine.message(id)
-    is_audited = await ask.office.accounts.note(ask.who.actor, "quarantine.forward", id, ", ".join(to)[:4000])
+    is_audited = await ask.change("quarantine.forward", id, ", ".join(to)[:4000])
     await ask.office.control.quarantine.forward(id, to, ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited))
 
@@ -170,14 +170,14 @@ async def decide_many(ask: Ask) -> Answer:
 
 async def try_letter(ask: Ask) -> Answer:
     """Try a letter now."""
-    is_audited = await ask.office.accounts.note(ask.who.actor, "outbox.try", ask.args["id"])
+    is_audited = await ask.change("outbox.try", ask.args["id"])
     await ask.office.control.quarantine.try_letter(ask.args["id"], ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited))
 
 
 async def cancel_letter(ask: Ask) -> Answer:
     """Take a letter back; a release is held again."""
-    is_audited = await ask.office.accounts.note(ask.who.actor, "outbox.cancel", ask.args["id"])
+    is_audited = await ask.change("outbox.cancel", ask.args["id"])
     await ask.office.control.quarantine.cancel(ask.args["id"], ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited))
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models_traffic import plain
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Order, Route, largest_message
-from smtpgate.admin.wire import Answer
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.rule_trials import MOST, Envelope
 from smtpgate.policy.tried import Past, Said
@@ -140,6 +140,7 @@ ROUTES = (
         "/api/v1/rules/try",
         "test:run",
         try_rules,
+        is_question=True,
         summary="Try rules on a message, a held one or the history",
         body=RuleTrial,
         answer=RuleTrialModel,

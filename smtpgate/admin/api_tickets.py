@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models import Done, Nothing
@@ -14,7 +15,6 @@ from smtpgate.admin.params import OneOf, Whole
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.text import moment
-from smtpgate.admin.wire import Answer, html, redirect
 from smtpgate.control.views import Actor, Refused, Unknown
 from smtpgate.policy.ticket import STATES, Ticket
 
@@ -75,7 +75,7 @@ async def decide(ask: Ask, verb: str) -> bool:
     """Grant or deny the one that the path names; whether it is in the audit."""
     control = ask.office.control.tickets
     ticket = await control.by_message(ask.args["message"])
-    is_audited: bool = await ask.office.accounts.note(ask.who.actor, f"ticket.{verb}", ticket.message, ticket.rule)
+    is_audited = await ask.change(f"ticket.{verb}", ticket.message, ticket.rule)
     await (control.grant if verb == "grant" else control.deny)(ticket, ask.who.actor)
     return is_audited
 
@@ -149,7 +149,7 @@ async def _ticket(ask: Ask) -> Ticket:
 def _why(ask: Ask, ticket: Ticket, trouble: str, status: int = 200) -> Answer:
     token, cookie = ask.office.form_keys.issue(ask.caller)
     values: dict[str, Any] = {"csrf": token, "ticket": ticket, "trouble": trouble, "place": f"/why/{ticket.id}"}
-    answer = html(ask.office.templates.render("why.html", None, **values), status)
+    answer = ask.office.templates.bare(ask.caller, "why.html", status, **values)
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from smtpgate.admin import models as m
 from smtpgate.admin import models_traffic as t
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.params import Free, Whole
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.dryrun import DryRun
 from smtpgate.control.views import lasting
@@ -92,7 +92,7 @@ async def set_ban(ask: Ask, key: str, reason: str, minutes: int) -> tuple[Any, b
     traffic = ask.office.control.traffic
     key = traffic.check_ban(key, minutes * 60.0)
     detail = lasting(reason or "by hand", minutes)
-    is_audited = await ask.office.accounts.note(ask.who.actor, "ban.set", key, detail)
+    is_audited = await ask.change("ban.set", key, detail)
     return traffic.ban(key, reason, minutes * 60.0, ask.who.actor), is_audited
 
 
@@ -105,7 +105,7 @@ async def lift_ban(ask: Ask, key: str) -> bool:
     """The same for a page; whether it is in the audit."""
     traffic = ask.office.control.traffic
     key = traffic.check_lift(key)
-    is_audited: bool = await ask.office.accounts.note(ask.who.actor, "ban.lift", key)
+    is_audited = await ask.change("ban.lift", key)
     traffic.lift(key, ask.who.actor)
     return is_audited
 
@@ -119,7 +119,7 @@ async def free_key(ask: Ask, name: str, key: str) -> bool:
     """The same for a page; whether it is in the audit."""
     traffic = ask.office.control.traffic
     traffic.rate_of(name, key)
-    is_audited: bool = await ask.office.accounts.note(ask.who.actor, "limit.free", name, key)
+    is_audited = await ask.change("limit.free", name, key)
     traffic.free(name, key, ask.who.actor)
     return is_audited
 
@@ -133,7 +133,7 @@ async def forget_sender(ask: Ask, key: str) -> bool:
     """The same for a page; whether it is in the audit."""
     traffic = ask.office.control.traffic
     key = traffic.check_sender(key)
-    is_audited: bool = await ask.office.accounts.note(ask.who.actor, "sender.forget", key)
+    is_audited = await ask.change("sender.forget", key)
     traffic.forget(key, ask.who.actor)
     return is_audited
 
@@ -148,6 +148,7 @@ ROUTES = (
         f"{_BASE}/limits/simulate",
         "test:run",
         simulate,
+        is_question=True,
         summary="Try a limit on the history",
         body=t.Trial,
         answer=t.TrialModel,

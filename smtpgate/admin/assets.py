@@ -6,18 +6,19 @@ old one. `assets/SHA256SUMS` is the hash list; a file that does not match it is 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from importlib import resources
 from pathlib import Path
 
 import attrs
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.wire import Answer
 
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 #: What the login page needs; all else is for those who are logged in.
-PUBLIC = frozenset({"app.css", "logo.svg"})
+PUBLIC = frozenset({"app.css", "pico.min.css", "logo.svg"})
 
 
 @attrs.frozen
@@ -27,6 +28,7 @@ class Asset:
     name: str
     digest: str
     content: bytes
+    packed: bytes
     content_type: str
 
 
@@ -44,20 +46,27 @@ class Assets:
             content = (folder / name).read_bytes()
             if hashlib.sha256(content).hexdigest() != digest:
                 raise RuntimeError(f"asset {name} is not what SHA256SUMS says")
-            self._files[name] = Asset(name, digest[:16], content, _TYPES[kind])
+            packed = gzip.compress(content, mtime=0)
+            self._files[name] = Asset(name, digest[:16], content, packed, _TYPES[kind])
 
     def place(self, name: str) -> str:
         """The address of a file."""
         return f"/assets/{self._files[name].digest}/{name}"
 
-    def serve(self, digest: str, name: str, is_public: bool) -> Answer:
-        """The file; raises Refusal for what there is not."""
+    def serve(self, digest: str, name: str, is_public: bool, is_packed: bool) -> Answer:
+        """The file; raises Refusal for what there is not.
+
+        :param is_packed: as gzip packs it. Pages are not packed: they have secrets beside what strangers wrote, and
+            their length would tell of them (BREACH).
+        """
         asset = self._files.get(name)
         if asset is None or asset.digest != digest:
             raise Refusal("not-found", 404, "there is nothing here")
         scope = "public" if is_public else "private"
-        headers = {"Cache-Control": f"{scope}, max-age=31536000, immutable"}
-        return Answer(asset.content, 200, asset.content_type, headers)
+        headers = {"Cache-Control": f"{scope}, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+        if not is_packed:
+            return Answer(asset.content, 200, asset.content_type, headers)
+        return Answer(asset.packed, 200, asset.content_type, {**headers, "Content-Encoding": "gzip"})
 
 
 def write_sums() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from smtpgate.admin.guard import Refusal
+from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.guard import THEME_COOKIE, THEMES, Refusal
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.throttle import TooMany
-from smtpgate.admin.wire import Answer, WebRequest, html, redirect
+from smtpgate.admin.wire import WebRequest
 
 _OWN_PLACE = re.compile(r"/[A-Za-z0-9._~/?=&%+-]*")
 
@@ -35,8 +36,8 @@ async def login_page(ask: Ask) -> Answer:
 
 def _login(ask: Ask, wanted: str, trouble: str, status: int = 200) -> Answer:
     token, cookie = ask.office.form_keys.issue(ask.caller)
-    page = ask.office.templates.render("login.html", None, csrf=token, wanted=own_place(wanted), trouble=trouble)
-    answer = html(page, status)
+    values = {"csrf": token, "wanted": own_place(wanted), "trouble": trouble}
+    answer = ask.office.templates.bare(ask.caller, "login.html", status, **values)
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
 
 
@@ -62,6 +63,16 @@ async def log_out(ask: Ask) -> Answer:
     return redirect("/login", (cookie,), {"Clear-Site-Data": '"cache", "storage"'})
 
 
+async def choose_theme(ask: Ask) -> Answer:
+    """Light, dark, or as the system: kept by the browser for a year."""
+    chosen = ask.form.get("theme", "")
+    if chosen and chosen not in THEMES:
+        raise Refusal("parameter", 400, f"the colours are {', '.join(THEMES)}, or none for those of the system")
+    return redirect(
+        own_place(ask.form.get("back", "/")), (ask.caller.cookie(THEME_COOKIE, chosen, 365 * 86400 if chosen else 0),)
+    )
+
+
 async def setup_page(ask: Ask) -> Answer:
     """The first visit: the code from the log makes an owner."""
     if not await ask.office.accounts.needs_setup():
@@ -72,7 +83,7 @@ async def setup_page(ask: Ask) -> Answer:
 
 def _setup(ask: Ask, name: str, trouble: str, status: int = 200) -> Answer:
     token, cookie = ask.office.form_keys.issue(ask.caller)
-    answer = html(ask.office.templates.render("setup.html", None, csrf=token, name=name, trouble=trouble), status)
+    answer = ask.office.templates.bare(ask.caller, "setup.html", status, csrf=token, name=name, trouble=trouble)
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
 
 

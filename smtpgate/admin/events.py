@@ -16,11 +16,12 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from smtpgate.admin.accounts import Accounts
+from smtpgate.admin.answer import SAFE_HEADERS
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.permission import Principal
 from smtpgate.admin.record import of_facts
 from smtpgate.admin.text import moment, visible
-from smtpgate.admin.wire import SAFE_HEADERS, WebRequest
+from smtpgate.admin.wire import WebRequest
 from smtpgate.control import Control
 from smtpgate.policy import event as told
 

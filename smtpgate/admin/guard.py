@@ -27,6 +27,9 @@ SECURE_COOKIE = "__Host-sg"
 LOCAL_COOKIE = "sg-local"
 #: Binds a login or setup form to the browser that fetched it.
 FORM_COOKIE = "sg-form"
+#: The colours that somebody chose; "" and anything else: those of the system.
+THEME_COOKIE = "sg-theme"
+THEMES: Final = ("light", "dark")
 #: How a browser sends a form with files.
 MULTIPART: Final = "multipart/form-data"
 #: RFC 2046 section 5.1.1; browsers make letters and digits.
@@ -49,6 +52,8 @@ class Refusal(Exception):
         self.seconds = seconds
         self.headers: dict[str, str] = {}
         self.errors: list[dict[str, str]] = []
+        #: What else the problem says.
+        self.more: dict[str, Any] = {}
 
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
@@ -150,6 +155,12 @@ class Caller:
                 if equals and key == name:
                     found.append(value)
         return found[0] if len(found) == 1 else ""
+
+    @property
+    def theme(self) -> str:
+        """The colours that this browser's user chose; "" for those of the system."""
+        chosen = self.sent_cookie(THEME_COOKIE)
+        return chosen if chosen in THEMES else ""
 
     @property
     def bearer(self) -> str:

@@ -7,8 +7,8 @@ does not make the gateway unready: the sender gets an explained 451, and a refus
 
 from __future__ import annotations
 
+from smtpgate.admin.answer import Answer, plain
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer, plain
 
 _EVERYWHERE = frozenset({"web", "local", "health"})
 

@@ -23,10 +23,12 @@ _WORDS = {
     403: "the role has no such permission, or the request was made by another site's page",
     404: "there is no such thing, or not any more",
     409: "it cannot be done now",
+    412: "somebody changed it meanwhile; `current` is how it is now",
     413: "the body is over 1 MiB",
     415: "the body is not application/json",
     421: "the Host header is not one of ours",
     422: "the body has faults; `errors` lists them all",
+    428: "If-Match is wanted: which version is changed",
     429: "too many; Retry-After says when",
     503: "what it takes is not to be had now: a store cannot be read, or the audit cannot be written",
 }
@@ -59,11 +61,12 @@ _PROBLEM: dict[str, Any] = {
 def build(routes: Iterable[Route]) -> dict[str, Any]:
     """The document over all routes of kind "api"."""
     told = [route for route in routes if route.kind == "api"]
+    shown = {route.path for route in told if route.method == "GET"}
     schemas = _schemas(told)
     paths: dict[str, dict[str, Any]] = {}
     for route in told:
         path = _VARIABLE.sub(r"{\1}", route.path)
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, route.path in shown)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -101,19 +104,33 @@ def _schemas(routes: list[Route]) -> dict[str, Any]:
     return found
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _headers(route: Route, is_versioned: bool) -> list[tuple[str, str]]:
+    if route.method == "GET":
+        return [("If-None-Match", "the ETag of an answer: 304 where it is the same still")]
+    if route.method == "POST":
+        return [("Idempotency-Key", "given again within a day, the first answer comes, and nothing is done")]
+    return [("If-Match", "the ETag of what is changed, from its GET, or *")] if is_versioned else []
+
+
+def _operation(route: Route, is_versioned: bool) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _VARIABLE.findall(route.path)
     ]
     parameters += [
         {"name": name, "in": "query", "description": param.meaning, **param.schema()}
-        for name, param in route.query.items()
+        for name, param in route.parameters.items()
     ]
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     statuses = [400, 401, 403, 404, 421, 429, 503]
     if route.method != "GET":
         statuses += [409, 413, 415, 422]
+    parameters += [
+        {"name": name, "in": "header", "description": words, "schema": {"type": "string"}}
+        for name, words in _headers(route, is_versioned)
+    ]
+    if is_versioned and route.method in ("PUT", "PATCH", "DELETE"):
+        statuses += [412, 428]
     operation: dict[str, Any] = {
         "operationId": route.serve.__name__,
         "summary": route.summary,

@@ -5,20 +5,24 @@ Each reads well and does its forms without scripts; scripts refresh what is mark
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
 from smtpgate.admin import api_do, entry, explain, text
+from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_session, recent_messages, recent_sessions
 from smtpgate.admin.plot import draw
+from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer, redirect
 from smtpgate.config.model import Settings
 
 #: Lengths of a drain that a form offers, minutes.
 DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 * 60, "for a day"))
+#: A coding that is not wanted (RFC 9110 section 12.4.2).
+_NEVER = re.compile(r";q=0(\.0*)?$")
 #: Rows of one list on a page.
 ROWS = 100
 
@@ -168,6 +172,15 @@ async def help_page(ask: Ask) -> Answer:
     return await ask.office.templates.page(ask, "help.html", here="help")
 
 
+async def problem(ask: Ask) -> Answer:
+    """What a kind of refusal means, and what to do: the address in the `type` of a problem."""
+    slug = ask.args["slug"]
+    found = PROBLEMS.get(slug)
+    if found is None:
+        raise Refusal("not-found", 404, "there is no such problem")
+    return await ask.office.templates.page(ask, "problem.html", here="help", problem=found, slug=slug)
+
+
 # Do
 
 
@@ -220,7 +233,9 @@ async def asset(ask: Ask) -> Answer:
 
 
 def _asset(ask: Ask, name: str, is_public: bool) -> Answer:
-    answer: Answer = ask.office.assets.serve(ask.args["digest"], name, is_public)
+    accepted = ask.request.header("accept-encoding").replace(" ", "").split(",")
+    is_packed = any(part.partition(";")[0] == "gzip" and not _NEVER.search(part) for part in accepted)
+    answer: Answer = ask.office.assets.serve(ask.args["digest"], name, is_public, is_packed)
     return answer
 
 
@@ -241,6 +256,7 @@ ROUTES = (
     *(_page(f"/assets/<digest>/{name}", "public", public_asset) for name in sorted(PUBLIC)),
     _page("/assets/<digest>/<name>", "self", asset),
     _page("/logout", "self", entry.log_out, "POST"),
+    _page("/theme", "self", entry.choose_theme, "POST"),
     _page("/", "stats:read", overview),
     _page("/sessions", "traffic:read", sessions),
     _page("/sessions/<id>", "messages:read", session),
@@ -258,4 +274,5 @@ ROUTES = (
     _page("/config/validate", "config:write", validate, "POST"),
     _page("/config/reload", "config:write", reload, "POST"),
     _page("/help", "self", help_page),
+    _page("/problems/<slug>", "self", problem),
 )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.links import Link
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer, html
 from smtpgate.control.views import Actor, Refused, Unknown
 from smtpgate.policy.held import Held
 
@@ -89,9 +89,10 @@ def _state(link: Link, message: Held) -> str:
 def _page(ask: Ask, title: str, words: str, status: int = 200, **more: Any) -> Answer:
     link, message = more.get("link"), more.get("message")
     token, cookie = ask.office.form_keys.issue(ask.caller)
-    text = ask.office.templates.render(
+    answer = ask.office.templates.bare(
+        ask.caller,
         "link.html",
-        None,
+        status,
         csrf=token,
         title=title,
         words=words,
@@ -100,7 +101,6 @@ def _page(ask: Ask, title: str, words: str, status: int = 200, **more: Any) -> A
         button=more.get("button", ""),
         place=f"/held/{ask.args['token']}",
     )
-    answer = html(text, status)
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
 
 

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from smtpgate.admin import api_quarantine as do
 from smtpgate.admin import models_quarantine as q
+from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer, redirect
 from smtpgate.policy.held import STATES
 
 #: Messages on a page.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_rules import check_size
 from smtpgate.admin.routes import Ask, Route, largest_message
-from smtpgate.admin.wire import Answer
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.rule_trials import Envelope
 from smtpgate.control.views import Refused

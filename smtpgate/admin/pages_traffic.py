@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from smtpgate.admin import api_traffic as do
+from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.wire import Answer, redirect
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.views import Refused, Unknown
 

@@ -6,31 +6,144 @@ The text of an unexpected error goes to the log and never to the browser.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
+import attrs
+
+from smtpgate.admin.answer import Answer, as_json
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
-from smtpgate.admin.wire import Answer, WebRequest, as_json, html
+from smtpgate.admin.wire import WebRequest
 from smtpgate.control.views import Invalid, Refused, Unavailable, Unknown
 
-TITLES = {
-    "unauthenticated": "Log in first",
-    "forbidden": "Not permitted",
-    "csrf": "Request from elsewhere",
-    "not-found": "Not found",
-    "method": "Method not allowed",
-    "conflict": "Conflict",
-    "media-type": "Wrong content type",
-    "malformed": "Malformed request",
-    "parameter": "Wrong parameter",
-    "misdirected": "Unknown host name",
-    "validation": "Not valid",
-    "rate-limited": "Too many requests",
-    "overload": "Too busy",
-    "unavailable": "Not to be had now",
-    "audit": "Audit cannot be written",
-    "internal": "Internal error",
-}
+
+@attrs.frozen
+class Problem:
+    """A kind of refusal: what its page (`/problems/<slug>`) says of it."""
+
+    status: int
+    title: str
+    meaning: str
+    remedy: str
+
+
+PROBLEMS: Mapping[str, Problem] = MappingProxyType(
+    {
+        "malformed": Problem(
+            400,
+            "Malformed request",
+            "The body, a form or a header cannot be read.",
+            "Send what the API document describes; `detail` says what is wrong.",
+        ),
+        "parameter": Problem(
+            400,
+            "Wrong parameter",
+            "A parameter of the query is unknown, given twice, or has a value that cannot be meant.",
+            "Mend what `errors` names; nothing is guessed, so that no other list comes than the one asked for.",
+        ),
+        "unauthenticated": Problem(
+            401,
+            "Log in first",
+            "Nobody is logged in, the session is over, or the token is unknown, expired or revoked.",
+            "Log in, or send a token as `Authorization: Bearer`.",
+        ),
+        "forbidden": Problem(
+            403,
+            "Not permitted",
+            "The role has no such permission.",
+            "Ask an owner for another role; the help page says what each may do.",
+        ),
+        "csrf": Problem(
+            403,
+            "Request from elsewhere",
+            "The request was made by another site's page, or lacks the token of the form.",
+            "Load the page anew and send the form again; programs use tokens, which need none.",
+        ),
+        "not-found": Problem(
+            404,
+            "Not found",
+            "There is no such thing, not any more, or not for you.",
+            "Look for it in the list that it should be in; the page of a message goes with the history.",
+        ),
+        "method": Problem(
+            405,
+            "Method not allowed",
+            "The path does not take this method; nothing is changed by GET.",
+            "Use one of those that the Allow header names.",
+        ),
+        "conflict": Problem(
+            409,
+            "Conflict",
+            "It cannot be done as things stand.",
+            "`detail` says what is in the way.",
+        ),
+        "version-mismatch": Problem(
+            412,
+            "Changed meanwhile",
+            "Somebody changed it after you looked.",
+            "Look at `current`, make your change in that, and send it with the new ETag.",
+        ),
+        "too-large": Problem(
+            413, "Too large", "The body is over what is taken here.", "`detail` says how much is taken."
+        ),
+        "media-type": Problem(
+            415,
+            "Wrong content type",
+            "The body is not of the type that is taken here: JSON for the API, a form for pages.",
+            "Send `Content-Type: application/json` to the API.",
+        ),
+        "misdirected": Problem(
+            421,
+            "Unknown host name",
+            "The Host header is not one of this gateway's.",
+            "Use its own name, or put the name that you use into admin.trusted_hosts.",
+        ),
+        "validation": Problem(
+            422,
+            "Not valid",
+            "The body is JSON, but not what is wanted.",
+            "`errors` lists all that is wrong, and where.",
+        ),
+        "idempotency": Problem(
+            422,
+            "Key in use",
+            "The Idempotency-Key was used within a day for another request.",
+            "Take a fresh key for each order.",
+        ),
+        "precondition-required": Problem(
+            428,
+            "Version wanted",
+            "What can be changed by several people is changed only by naming the version that is meant.",
+            "Send If-Match with the ETag of its GET.",
+        ),
+        "rate-limited": Problem(
+            429, "Too many requests", "Too many requests or tries.", "Wait as long as Retry-After says."
+        ),
+        "internal": Problem(
+            500,
+            "Internal error",
+            "Something went wrong in the gateway; mail is not touched by it.",
+            "The log has it under the request id; report it with that.",
+        ),
+        "busy": Problem(
+            503, "Too busy", "As many large requests as are taken at a time are at work.", "Try again in a moment."
+        ),
+        "unavailable": Problem(
+            503,
+            "Not to be had now",
+            "A store that this takes cannot be read or written.",
+            "Look at the disk of the state folder, and try again; mail goes on as its rules for that say.",
+        ),
+        "audit": Problem(
+            503,
+            "Audit cannot be written",
+            "What changes who may do what is not done where it cannot be written down.",
+            "Make room on the disk of the state folder; mail goes on meanwhile.",
+        ),
+    }
+)
 
 
 def refusal_of(error: BaseException) -> Refusal:
@@ -60,11 +173,10 @@ def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseExce
     headers = dict(refusal.headers)
     if refusal.seconds:
         headers["Retry-After"] = str(int(refusal.seconds) + 1)
-    title = TITLES.get(refusal.slug, "Refused")
+    title = PROBLEMS[refusal.slug].title
     if kind == "page":
         is_stranger = request.path.startswith(FOR_STRANGERS)
-        text = office.templates.error(is_stranger, request.id, refusal.status, title, refusal.detail)
-        answer = html(text, refusal.status)
+        answer = office.templates.error(caller, is_stranger, request.id, refusal.status, title, refusal.detail)
     else:
         value: dict[str, Any] = {
             "type": f"/problems/{refusal.slug}",
@@ -75,5 +187,6 @@ def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseExce
         }
         if refusal.errors:
             value["errors"] = refusal.errors
+        value |= refusal.more
         answer = as_json(value, refusal.status, "application/problem+json")
     return Answer(answer.body, answer.status, answer.content_type, {**answer.headers, **headers})

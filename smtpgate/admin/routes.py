@@ -12,10 +12,11 @@ from typing import Any, Final, Literal
 import attrs
 from pydantic import BaseModel, ConfigDict
 
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Caller
-from smtpgate.admin.params import Param
+from smtpgate.admin.params import OneOf, Param
 from smtpgate.admin.permission import PERMISSIONS, Principal
-from smtpgate.admin.wire import Answer, WebRequest
+from smtpgate.admin.wire import WebRequest
 
 
 class Order(BaseModel):
@@ -24,9 +25,23 @@ class Order(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+class Planned(Exception):
+    """A dry run came to the change that it would have made. All checks were passed.
+
+    :ivar effect: what would have been done, as JSON
+    """
+
+    def __init__(self, effect: Mapping[str, Any]) -> None:
+        super().__init__(str(effect.get("action", "")))
+        self.effect = effect
+
+
 @attrs.define
 class Ask:
     """One request on its way through a route.
+
+    A verb checks all it can, then awaits `change`, then acts. So each change is in the audit before it is done, and
+    a dry run, which ends at `change`, checks what the change checks.
 
     :ivar principal: who asks; None on public routes for a stranger
     :ivar args: what the path names
@@ -46,6 +61,25 @@ class Ask:
     body: Any = None
     params: Mapping[str, Any] = attrs.field(factory=dict)
     files: Mapping[str, bytes] = attrs.field(factory=dict)
+
+    async def change(self, action: str, target: str, detail: str = "") -> bool:
+        """Something is about to be changed that keeps mail flowing: write it down; whether it is in the audit. Where
+        that cannot be written it goes on all the same, and the log has it. Raises Planned in a dry run.
+        """
+        self._plan(action, target, detail)
+        is_audited: bool = await self.office.accounts.note(self.who.actor, action, target, detail)
+        return is_audited
+
+    async def guarded_change(self, action: str, target: str, detail: str = "") -> None:
+        """Something is about to be changed that decides who may do what: write it down. Raises Refusal where that
+        cannot be written, and Planned in a dry run.
+        """
+        self._plan(action, target, detail)
+        await self.office.accounts.audit(self.who.actor, action, target, detail)
+
+    def _plan(self, action: str, target: str, detail: str) -> None:
+        if self.params.get("dry_run"):
+            raise Planned({"action": action, "target": target, "detail": detail})
 
     @property
     def who(self) -> Principal:
@@ -70,6 +104,9 @@ def largest_body(message_size_octets: int) -> int:
     return largest_message(message_size_octets) * 4 // 3 + _BESIDE_OCTETS
 
 
+#: Every verb takes it.
+DRY_RUN: Final = OneOf("1: check it all and say what would be done, and do nothing", ("1",))
+
 Serve = Callable[[Ask], Awaitable[Any]]
 
 
@@ -85,11 +122,14 @@ class Route:
     :ivar kind: how it answers where it refuses: "page", "api" or "word"
     :ivar doors: where it is served: "web", "local", "health"
     :ivar answer: the model of a good answer
+    :ivar is_question: it changes nothing, though it is a POST: what is asked is too long for a query
+    :ivar is_secret: its answer is shown once and kept nowhere
+    :ivar unversioned: fields of its answer that change by themselves, and are no other version
     :ivar is_large: its body may hold a message (`LARGE_OCTETS`)
     :ivar query: the parameters that its query may have; another one is refused where it is of kind "api"
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     permission: str = attrs.field(validator=_known)
     serve: Serve
@@ -101,6 +141,19 @@ class Route:
     query: Mapping[str, Param] = attrs.field(factory=dict)
     doors: frozenset[str] = frozenset({"web", "local"})
     is_large: bool = False
+    is_question: bool = False
+    is_secret: bool = False
+    unversioned: frozenset[str] = frozenset()
+
+    @property
+    def changes(self) -> bool:
+        """A call of the API that changes something, unless it is asked for a dry run."""
+        return self.kind == "api" and self.method != "GET" and not self.is_question
+
+    @property
+    def parameters(self) -> Mapping[str, Param]:
+        """All that its query may have."""
+        return {**self.query, "dry_run": DRY_RUN} if self.changes else self.query
 
     @property
     def is_form(self) -> bool:

@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+import attrs
 from klein import Klein
 from pydantic import ValidationError
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
@@ -35,19 +36,23 @@ from smtpgate.admin import (
     pages_rules,
     pages_traffic,
     params,
+    versions,
 )
 from smtpgate.admin.accounts import Accounts
+from smtpgate.admin.answer import Answer, as_json, redirect
 from smtpgate.admin.assets import Assets
+from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
 from smtpgate.admin.events import Streams
 from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
 from smtpgate.admin.problem import as_problem
-from smtpgate.admin.routes import Ask, Route, Stream, largest_body
+from smtpgate.admin.repeats import Repeats
+from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany
-from smtpgate.admin.wire import BODY_OCTETS, Answer, WebRequest, WebSite, redirect
+from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
 
@@ -66,6 +71,9 @@ ROUTES: tuple[Route, ...] = (
     *pages_quarantine.ROUTES,
     *pages_links.ROUTES,
 )
+#: What shows a thing that a call of the same path changes.
+_LOOKS = {route.path: route for route in ROUTES if route.method == "GET" and route.kind == "api"}
+_VERSIONED = frozenset({"PUT", "PATCH", "DELETE"})
 #: Methods and paths of those that take messages; none has a variable in its path.
 _LARGE = frozenset((route.method.encode(), route.path.encode()) for route in ROUTES if route.is_large)
 
@@ -83,6 +91,7 @@ class Office:
         clock: Any,
         in_thread: Callable[..., Any],
         say: Callable[[str], None],
+        repeats: Any,
         secret: bytes = b"",
     ) -> None:
         """
@@ -91,6 +100,7 @@ class Office:
         :param clock: IReactorTime
         :param in_thread: runs a blocking call elsewhere and gives a Deferred
         :param say: tells the person at the log the one-time setup code
+        :param repeats: `interfaces.ITable`: answers to orders that may be given twice
         :param secret: signs the links of digests; without one they hold until the next start
         """
         self.control = control
@@ -105,7 +115,10 @@ class Office:
         self.numbers = Numbers(control, metrics)
         self.assets = Assets()
         self.templates = Templates(self)
-        self.links = Links(secret or secrets.token_bytes(32))
+        secret = secret or secrets.token_bytes(32)
+        self.links = Links(secret)
+        self.cursors = Cursors(secret)
+        self.repeats = Repeats(repeats)
 
     def open(self) -> Deferred[None]:
         """Where nobody can log in yet, say the setup code."""
@@ -117,7 +130,8 @@ class Office:
 
     def site(self, door: str = "web") -> WebSite:
         """A factory for an endpoint: "web", "local" or "health"."""
-        return WebSite(_Front(self, door).app.resource(), self.clock, door, self._most_octets)
+        resource = _Front(self, door).app.resource()
+        return WebSite(resource, self.clock, door, self._most_octets, lambda: self.control.settings.admin.path)
 
     def _most_octets(self, verb: bytes, path: bytes) -> int:
         if (verb, path) not in _LARGE:
@@ -127,18 +141,6 @@ class Office:
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
         return ROUTES
-
-
-def make_site(
-    control: Control,
-    users: Any,
-    metrics: Any,
-    clock: Any,
-    in_thread: Callable[..., Any],
-    say: Callable[[str], None] = lambda code: None,
-) -> WebSite:
-    """The site for browsers alone, where nothing else of the office is wanted."""
-    return Office(control, users, metrics, clock, in_thread, say).site()
 
 
 class _Front:
@@ -166,9 +168,34 @@ class _Front:
     async def _serve(self, route: Route, request: WebRequest, args: dict[str, str]) -> bytes | None:
         async def work(caller: Caller) -> Any:
             ask = await self._admit(route, request, caller, args)
-            return await route.serve(ask) if isinstance(ask, Ask) else ask
+            if not isinstance(ask, Ask):
+                return ask
+            return await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
 
         return await self._answer(request, work, route.kind)
+
+    async def _serve_api(self, route: Route, ask: Ask) -> Any:
+        """What holds for all of the API: versions of what is looked at and changed, and the same order given twice."""
+        header = ask.request.header
+        if route.method == "GET":
+            answer = await route.serve(ask)
+            if not isinstance(answer, Answer) or answer.status != 200:
+                return answer
+            tag = versions.tag_of(answer, route.unversioned)
+            if header("if-none-match") and versions.is_named(tag, header("if-none-match")):
+                return Answer(b"", 304, headers={**answer.headers, "ETag": tag})
+            return attrs.evolve(answer, headers={**answer.headers, "ETag": tag})
+        look = _LOOKS.get(route.path)
+        if look is not None and route.method in _VERSIONED:
+            current = await look.serve(attrs.evolve(ask, params=params.read(look.query, {})))
+            versions.check(header("if-match"), versions.tag_of(current, look.unversioned), current)
+        key = header("idempotency-key")
+        if not key or route.method != "POST" or not route.changes or ask.params.get("dry_run"):
+            return await route.serve(ask)
+        who = f"{ask.who.kind} {ask.who.id or ask.who.name}"
+        place = ask.request.path.decode("latin-1")
+        repeats = ask.office.repeats
+        return await repeats.once(who, place, key, ask.request.body, route.is_secret, lambda: route.serve(ask))
 
     def _unrouted(self, request: WebRequest, failure: Any) -> Deferred[Any]:
         error = failure.value
@@ -193,6 +220,8 @@ class _Front:
             if self._door != "health":
                 caller.check()
             answer = await work(caller)
+        except Planned as planned:
+            answer = as_json({"is_dry_run": True, "would": planned.effect})
         except (Refusal, TooMany, Unknown, Refused) as error:
             answer = as_problem(office, request, caller, error, kind)
         except (CancelledError, GeneratorExit):
@@ -225,7 +254,7 @@ class _Front:
             for name, values in (request.args or {}).items()
         }
         query = {name: values[0] for name, values in given.items()}
-        checked = params.read(route.query, given) if route.kind == "api" else {}
+        checked = params.read(route.parameters, given) if route.kind == "api" else {}
         body = (await apart(_body, route, request)) if route.body is not None else None
         return Ask(self._office, request, caller, principal, args, query, form or {}, body, checked, files)
 
@@ -273,4 +302,4 @@ def _body(route: Route, request: WebRequest) -> Any:
         raise refusal from None
 
 
-__all__ = ["ROUTES", "Office", "make_site"]
+__all__ = ["ROUTES", "Office"]

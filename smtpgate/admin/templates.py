@@ -6,17 +6,21 @@ No page marks foreign text as safe, and no template has a style or a script of i
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from smtpgate import __version__
 from smtpgate.admin import explain, text
-from smtpgate.admin.permission import Principal
+from smtpgate.admin.answer import Answer, content_policy, html
+from smtpgate.admin.guard import Caller
+from smtpgate.admin.permission import ROLES, Principal
+from smtpgate.admin.places import GROUPS
 from smtpgate.admin.routes import Ask
-from smtpgate.admin.wire import Answer, html
 
 
 class Templates:
@@ -46,10 +50,12 @@ class Templates:
             "asset": office.assets.place,
             "version": __version__,
             "banner_of": explain.of_message,
+            "places": GROUPS,
+            "live": _live,
         }
 
     def render(self, template: str, principal: Principal | None, **values: Any) -> str:
-        """A page as text."""
+        """A page as text; `page` and `bare` make answers of it."""
         control = self._office.control
         common: dict[str, Any] = {
             "me": principal,
@@ -59,8 +65,12 @@ class Templates:
             "has_problems": bool(control.problems),
             "is_open": control.settings.admin.insecure,
             "now": self._office.wall(),
+            "permissions": ROLES.get(principal.role, frozenset()) if principal is not None else frozenset(),
             "here": "",
             "q": "",
+            "theme": "",
+            "nonce": "",
+            "at": "/",
         }
         return self._environment.get_template(template).render(**{**common, **values})
 
@@ -71,16 +81,36 @@ class Templates:
     async def page(self, ask: Ask, name: str, status: int = 200, **values: Any) -> Answer:
         """A page as the answer to a request. A long one takes 50 ms to write, so that is done in a thread; all that
         goes into it are frozen values."""
-        text = await self._office.in_thread(lambda: self.render(name, ask.principal, **values))
-        return html(text, status)
+        nonce = secrets.token_urlsafe(16)
+        known = {"nonce": nonce, "theme": ask.caller.theme, "at": ask.request.uri.decode("latin-1"), **values}
+        text = await self._office.in_thread(lambda: self.render(name, ask.principal, **known))
+        return html(text, status, content_policy(nonce))
 
-    def error(self, is_stranger: bool, request_id: str, status: int, title: str, detail: str) -> str:
+    def bare(self, caller: Caller, template: str, status: int = 200, **values: Any) -> Answer:
+        """A page for somebody who is not logged in: it has no scripts."""
+        return html(self.render(template, None, theme=caller.theme, **values), status)
+
+    def error(self, caller: Caller, is_stranger: bool, request_id: str, status: int, title: str, detail: str) -> Answer:
         """What went wrong, for people.
 
         :param is_stranger: somebody who reaches no other page
         """
-        values = {"status": status, "title": title, "detail": detail, "request_id": request_id}
-        return self.render("error.html", None, is_stranger=is_stranger, **values)
+        values = {"title": title, "detail": detail, "request_id": request_id, "code": status}
+        return self.bare(caller, "error.html", status, is_stranger=is_stranger, **values)
+
+
+@pass_context
+def _live(context: Context, id: str, seconds: int, events: str = "") -> Markup:
+    """The attributes of a part that is kept fresh: `live.js` triggers `refresh`, htmx fetches the page that it stands
+    on and takes the part of that id out of it.
+
+    :param events: the topics of the event stream that make it fetch at once
+    """
+    wake = Markup(' data-events="{}"').format(events) if events else ""
+    return Markup(
+        'id="{id}" data-live="{seconds}"{wake} hx-get="" hx-trigger="refresh" hx-select="#{id}" hx-target="this" '
+        'hx-swap="outerMorph" hx-nonce="{nonce}"'
+    ).format(id=id, seconds=seconds, wake=wake, nonce=context["nonce"])
 
 
 def _harmless(value: Any) -> Any:

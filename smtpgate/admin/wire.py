@@ -1,5 +1,4 @@
-"""HTTP as we take it: bodies, headers and connections with caps, answers with the headers that keep
-browsers safe.
+"""HTTP as we take it: bodies, headers and connections with caps.
 
 twisted.web writes a request's body to a temporary file before anyone is asked; here a body over its cap is
 refused by its Content-Length, or while its chunks come, and never touches a disk. The rest of the room sees
@@ -11,16 +10,17 @@ from __future__ import annotations
 import io
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+
+from smtpgate.admin.answer import SAFE_HEADERS, Answer, plain, under
 
 #: Largest request body, but for the few routes that take messages: one such body at a time, of a length that is said
 #: before it comes.
@@ -36,55 +36,6 @@ HEADER_OCTETS = 16384
 #: Open connections of all browsers together, and of one address.
 CONNECTIONS = 512
 CONNECTIONS_PER_ADDRESS = 64
-
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
-    "trusted-types 'none'"
-)
-#: Sent with every answer.
-SAFE_HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": CSP,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Cache-Control": "no-store",
-}
-
-
-@attrs.frozen
-class Answer:
-    """What a route gives back."""
-
-    body: bytes = b""
-    status: int = 200
-    content_type: str = "text/html; charset=utf-8"
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    cookies: tuple[str, ...] = ()
-
-
-def html(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """A page."""
-    return Answer(text.encode("utf-8", "replace"), status, headers=headers or {})
-
-
-def plain(text: str, status: int = 200) -> Answer:
-    """One word, or a few lines."""
-    return Answer(f"{text}\n".encode(), status, "text/plain; charset=utf-8")
-
-
-def as_json(value: object, status: int = 200, content_type: str = "application/json") -> Answer:
-    """A JSON value."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Answer(text.encode("utf-8", "replace"), status, content_type)
-
-
-def redirect(place: str, cookies: tuple[str, ...] = (), headers: Mapping[str, str] | None = None) -> Answer:
-    """Go there and look (303): the answer to a form."""
-    return Answer(b"", 303, headers={"Location": place, **(headers or {})}, cookies=cookies)
 
 
 class WebRequest(Request):
@@ -180,13 +131,27 @@ class WebRequest(Request):
         except UnicodeDecodeError:
             is_path = False
         if is_path:
+            self._leave_prefix()
             super().process()
         else:
             self.write(self.send(plain("malformed path", 400)))
             self.finish()
 
+    def _leave_prefix(self) -> None:
+        """Some proxies take the path off under which they have us, and some do not."""
+        prefix = self._prefix.encode()
+        if prefix and self.path.startswith(prefix + b"/"):
+            self.path = self.path[len(prefix) :]
+            self.uri = self.uri[len(prefix) :]
+
+    @property
+    def _prefix(self) -> str:
+        channel: Any = self.channel
+        return str(channel.site.prefix())
+
     def send(self, answer: Answer) -> bytes:
         """Set status and headers; the body for klein to write."""
+        answer = under(self._prefix, answer)
         self.setResponseCode(answer.status)
         headers = self.responseHeaders
         headers.removeHeader("Server")
@@ -287,14 +252,21 @@ class WebSite(Site):
     displayTracebacks = False
 
     def __init__(
-        self, resource: IResource, clock: Any, door: str, large: Callable[[bytes, bytes], int] = lambda verb, path: 0
+        self,
+        resource: IResource,
+        clock: Any,
+        door: str,
+        large: Callable[[bytes, bytes], int] = lambda verb, path: 0,
+        prefix: Callable[[], str] = str,
     ) -> None:
         """
+        :param prefix: the path under which a proxy has the site, "" where it is at the root
         :param large: the most octets that a body may have, by method and path; 0 where that is as for all
         """
         super().__init__(resource, reactor=clock, timeout=IDLE_S, parsePOSTFormSubmission=False)
         self.door = door
         self._large = large
+        self.prefix = prefix
         self._has_room = True
         self._by_address: dict[str, int] = {}
         self._open = 0
@@ -304,7 +276,7 @@ class WebSite(Site):
 
     def most_octets(self, verb: bytes, path: bytes) -> int:
         """The largest body that a route takes."""
-        return max(self._large(verb, path), BODY_OCTETS)
+        return max(self._large(verb, path.removeprefix(self.prefix().encode())), BODY_OCTETS)
 
     def take_room(self) -> Callable[[], None] | None:
         """Room for one body over BODY_OCTETS, and how it is given back; None where another has it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from smtpgate.config.model import Settings
@@ -184,7 +185,8 @@ def digests_have_links(tree: Settings) -> Iterator[Fault]:
             keys=(),
         )
     url = tree.admin.public_url
-    name = url.partition("://")[2].rpartition(":")[0] or url.partition("://")[2]
+    place = url.partition("://")[2].partition("/")[0]
+    name = re.sub(r":[0-9]+$", "", place)
     if url and name.lower() not in (*tree.admin.trusted_hosts, "localhost", "127.0.0.1", "[::1]"):
         yield Fault(
             ("admin", "public_url"),

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -94,6 +95,11 @@ class Admin:
     insecure: bool = False
     trusted_hosts: tuple[str, ...] = ()
     public_url: str = ""
+
+    @property
+    def path(self) -> str:
+        """The path under which a proxy has the pages, "" where they are at the root."""
+        return urlsplit(self.public_url).path
 
 
 @attrs.frozen

@@ -76,8 +76,8 @@ class AdminTable(Table):
     )
     public_url: PublicURL | None = key(
         None,
-        "Where recipients of digests reach the pages of their links; it needs TLS in front, and its name in "
-        "trusted_hosts.",
+        "Where browsers reach the pages, through a proxy with TLS whose name is in trusted_hosts; links in mail begin "
+        "with it. It may have a path.",
         example='"https://gate.example.com"',
     )
 

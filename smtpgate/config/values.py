@@ -112,7 +112,10 @@ def _mail_address(text: str) -> str:
 
 
 def _public_url(text: str) -> str:
-    found = re.fullmatch(r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?/?", text)
+    found = re.fullmatch(
+        r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?((?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)/?",
+        text,
+    )
     if found is None or int(found[3] or 1) > 65535:
         raise BadValue(f"{quoted(text)} is no address of these pages", 'write it as "https://gate.example.com"')
     return text.removesuffix("/")

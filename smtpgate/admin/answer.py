@@ -1,0 +1,86 @@
+"""What a route gives back, and what every answer bears: the headers that keep browsers safe, and links that lead to
+where a proxy has these pages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+import attrs
+
+_CSP = (
+    "default-src 'none'; script-src {script}; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types {types}"
+)
+CSP = _CSP.format(script="'self'", types="'none'")
+#: Sent with every answer.
+SAFE_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cache-Control": "no-store",
+}
+
+
+def content_policy(nonce: str) -> dict[str, str]:
+    """The policy of a page with scripts: files of ours only, and of these htmx alone may make markup of text. It heeds
+    its attributes only where they bear the page's nonce, so markup that somebody got into a page moves nothing."""
+    return {"Content-Security-Policy": _CSP.format(script=f"'self' 'nonce-{nonce}'", types="htmx")}
+
+
+@attrs.frozen
+class Answer:
+    """What a route gives back."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: str = "text/html; charset=utf-8"
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    cookies: tuple[str, ...] = ()
+
+
+def html(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """A page."""
+    return Answer(text.encode("utf-8", "replace"), status, headers=headers or {})
+
+
+def plain(text: str, status: int = 200) -> Answer:
+    """One word, or a few lines."""
+    return Answer(f"{text}\n".encode(), status, "text/plain; charset=utf-8")
+
+
+def as_json(value: object, status: int = 200, content_type: str = "application/json") -> Answer:
+    """A JSON value."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Answer(text.encode("utf-8", "replace"), status, content_type)
+
+
+#: Where a page leads: what our templates write, never foreign text, in which a quotation mark is escaped.
+_LINKS = re.compile(rb'(\s(?:href|src|action|formaction|hx-get|hx-post|data-series|data-from|data-base)=")/(?!/)')
+
+
+def under(prefix: str, answer: Answer) -> Answer:
+    """An answer whose links lead to where a proxy has these pages.
+
+    :param prefix: "/gate"; "" where they are at the root
+    """
+    if not prefix:
+        return answer
+    headers, body = dict(answer.headers), answer.body
+    if headers.get("Location", "").startswith("/"):
+        headers["Location"] = prefix + headers["Location"]
+    if answer.content_type.startswith("text/html"):
+        body = _LINKS.sub(rb"\1" + prefix.encode() + b"/", body)
+    return attrs.evolve(answer, headers=headers, body=body)
+
+
+def redirect(place: str, cookies: tuple[str, ...] = (), headers: Mapping[str, str] | None = None) -> Answer:
+    """Go there and look (303): the answer to a form."""
+    return Answer(b"", 303, headers={"Location": place, **(headers or {})}, cookies=cookies)

@@ -1,0 +1,78 @@
+// Keeps what is marked with data-live fresh. Pages read well and do their forms without it.
+// Each such part says to htmx what it is fetched from (templates.py, `live`); here it is only said when: at its
+// pace, at once when the event stream tells of something it waits for, and not while nobody looks or somebody is
+// in the middle of typing, choosing or marking text in it.
+"use strict";
+(() => {
+  const MISSES = 3;
+  const stale = document.getElementById("stale");
+  const parts = () => [...document.querySelectorAll("[data-live]")];
+  let misses = 0, last = Date.now();
+
+  function isTouched(part) {
+    const active = document.activeElement;
+    const chosen = document.getSelection();
+    return (part.contains(active) && active.matches("input, select, button, textarea, summary")) ||
+      (chosen && !chosen.isCollapsed && part.contains(chosen.anchorNode)) ||
+      [...part.querySelectorAll("input:not([type=hidden])")].some((field) =>
+        field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue);
+  }
+
+  // The answer to a form stands at the form's address: what is fetched again, and marked, is the page itself.
+  const home = parts().map((part) => part.dataset.from).find(Boolean);
+  if (home && location.pathname !== home) history.replaceState(null, "", home);
+
+  function refresh() {
+    if (document.hidden) return;
+    for (const part of parts()) {
+      if (!part.classList.contains("htmx-request") && !isTouched(part)) part.dispatchEvent(new Event("refresh"));
+    }
+  }
+
+  function answered() {
+    misses = 0;
+    last = Date.now();
+    if (!stale) return;
+    document.body.classList.remove("is-stale");
+    stale.textContent = `as of ${new Date().toISOString().slice(0, 19).replace("T", " ")} UTC`;
+  }
+
+  function missed() {
+    misses += 1;
+    if (misses < MISSES || !stale) return;
+    document.body.classList.add("is-stale");
+    stale.textContent = `no answer for ${Math.round((Date.now() - last) / 1000)} s: what you see is old`;
+  }
+
+  document.addEventListener("htmx:before:response", (event) => {
+    const answer = event.detail.ctx.response;
+    // Logged out meanwhile: the login page is no part of this one.
+    if (answer.raw.redirected && new URL(answer.raw.url).pathname !== location.pathname) {
+      event.preventDefault();
+      location.reload();
+    }
+  });
+  document.addEventListener("htmx:after:swap", answered);
+  document.addEventListener("htmx:error", missed);
+  document.addEventListener("htmx:response:error", missed);
+
+  let timer = 0;
+  function beat() {
+    clearTimeout(timer);
+    const live = parts();
+    if (!live.length) return;
+    const pace = Math.min(...live.map((part) => Number(part.dataset.live))) * 1000;
+    timer = setTimeout(() => { refresh(); beat(); }, Math.min(pace * 2 ** Math.max(0, misses - MISSES + 1), 60000));
+  }
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) { refresh(); beat(); } });
+
+  const topics = [...new Set(parts().flatMap((part) => (part.dataset.events || "").split(" ")).filter(Boolean))];
+  if (topics.length && window.EventSource) {
+    let soon = 0;
+    const source = new EventSource(`${document.documentElement.dataset.base}api/v1/events?topics=${topics.join(",")}`);
+    const wake = () => { if (!soon) soon = setTimeout(() => { soon = 0; refresh(); }, 300); };
+    for (const name of ["session.opened", "session.ended", "backend.changed", "dropped", "gap"]) source.addEventListener(name, wake);
+    addEventListener("pagehide", () => source.close());
+  }
+  beat();
+})();
