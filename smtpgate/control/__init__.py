@@ -18,6 +18,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.dryrun import Trials
+from smtpgate.control.live import Live
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
@@ -37,7 +38,6 @@ from smtpgate.control.views import (
     Unknown,
     Way,
 )
-from smtpgate.control.watch import Watch
 from smtpgate.policy import event as told
 from smtpgate.policy.question import Question
 from smtpgate.policy.transaction import Session as Facts
@@ -94,7 +94,7 @@ class Control:
         self._failed_plugins = failed_plugins
         self._build = build
         self._bind = bind
-        self._watches: list[Watch] = []
+        self._watches: list[Callable[[Any], None]] = []
         self._is_reloading = False
         #: Revisions that sessions are still at work with.
         self._retired: list[Revision] = []
@@ -104,6 +104,7 @@ class Control:
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
         self.tls = TLSWatch(engine.wall, self.current)
+        self.live = Live(engine, self.reception, self.current, self._revisions)
 
     def current(self) -> Revision:
         """The revision at work."""
@@ -112,7 +113,10 @@ class Control:
 
     def _pools(self) -> list[Mapping[str, Pool]]:
         """Those of the revision at work, and of older ones whose sessions go on."""
-        return [revision.pools for revision in (self.current(), *self._retired)]
+        return [revision.pools for revision in self._revisions()]
+
+    def _revisions(self) -> list[Revision]:
+        return [self.current(), *self._retired]
 
     @property
     def settings(self) -> Settings:
@@ -130,19 +134,19 @@ class Control:
             self.outcomes.add(event.transaction.outcome)
             if event.transaction.findings:
                 self.policy.count(event.transaction)
-        for watch in self._watches:
-            watch.put(event)
+        if self.live.is_watched:
+            self.live.hear(event)
+        for hear in self._watches:
+            hear(event)
 
-    def watch(self, wake: Callable[[], None]) -> Watch:
-        """Hear events from now on; `wake` is called for each."""
-        watch = Watch(wake)
-        self._watches.append(watch)
-        return watch
+    def watch(self, hear: Callable[[Any], None]) -> None:
+        """Hear events from now on. It must be quick: the mail waits for it."""
+        self._watches.append(hear)
 
-    def unwatch(self, watch: Watch) -> None:
+    def unwatch(self, hear: Callable[[Any], None]) -> None:
         """Hear no more."""
-        if watch in self._watches:
-            self._watches.remove(watch)
+        if hear in self._watches:
+            self._watches.remove(hear)
 
     # Look
 
@@ -316,6 +320,7 @@ class Control:
             self._close(fresh)
             raise
         self.revision = fresh
+        self.live.attach()
         fresh.limits.begin()
         self._share_out(settings)
         self.revision_at = self.engine.wall()
