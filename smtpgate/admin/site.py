@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smtpgate.admin import (
     api,
+    api_config,
     api_policy,
     api_quarantine,
     api_rules,
@@ -60,6 +61,7 @@ from smtpgate.control.views import Refused, Unknown
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *api.ROUTES,
+    *api_config.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
     *api_rules.ROUTES,
