@@ -68,6 +68,12 @@ class AdminTable(Table):
     health_listen: ListenOrOff = key(
         "off", "Second endpoint that serves only the health paths and /metrics, without a login."
     )
+    config: Literal["file", "managed"] = key(
+        "file",
+        "Who owns the configuration. file: this file, and the pages show it. managed: this file is where it begins; "
+        "after that it is changed over the pages, the API or the command line, and kept as revisions in state_dir. Of "
+        "the file only state_dir, admin.config, admin.listen and admin.health_listen are read then.",
+    )
     insecure: bool = key(False, "Permit a listen address that the network can reach although it has no TLS.")
     trusted_hosts: Hosts = key(
         [],

@@ -38,7 +38,17 @@ Mended = Literal["", "restored", "replaced"]
 
 #: Tables that are looked through at each start: what cannot be lost unnoticed. History is large, and only history; so
 #: may be what is held, whose octets are in files.
-_EXAMINED = ("alembic_version", "ledger", "users", "tokens", "audit", "audit_head", "letters")
+_EXAMINED = (
+    "alembic_version",
+    "ledger",
+    "users",
+    "tokens",
+    "audit",
+    "audit_head",
+    "letters",
+    "config_revisions",
+    "config_pointer",
+)
 _REMEDY = "put a copy of it in its place, or move it away to begin with an empty one"
 
 #: The files that SQLite keeps beside a database in WAL mode.
