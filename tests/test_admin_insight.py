@@ -161,6 +161,7 @@ class BackendTests(SynchronousTestCase):
             ("2.6.0 <a@b> [InternalId=1234567890123, Hostname=x] Queued mail for delivery", "1234567890123"),
             ("OK  1700000000 a1-20020a17090a.123 - gsmtp", "a1-20020a17090a.123"),
             ("ok 1700000000 qp 12345", "12345"),
+            ("Ok: kept as 1795831320.773768.8705_1.sink", "1795831320.773768.8705_1.sink"),
             ("Thank you", ""),
             ("queued as <script>", ""),
         ):

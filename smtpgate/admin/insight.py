@@ -217,22 +217,22 @@ def _rate(message: MessageView) -> str:
 
 #: How servers say under which name they have a message; group 1 is the name.
 _QUEUED: Final = (
-    re.compile(r"queued as ([0-9A-Za-z]{6,40})\b"),  # Postfix, smtpgate's sink, rspamd's proxies
+    re.compile(r"queued as ([0-9A-Za-z]{6,40})\b"),  # Postfix
     re.compile(r"\bid=([0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4})\b"),  # Exim
     re.compile(r"^([0-9A-Za-z]{10,20}) Message accepted for delivery"),  # Sendmail
     re.compile(r"\[InternalId=([0-9]{5,20})"),  # Exchange
     re.compile(r"\bqp ([0-9]{2,10})\b"),  # qmail
-    re.compile(r"^ok:?\s+Message [0-9]+ accepted|\bkept as (\S{5,80})"),  # a Maildir
-    re.compile(r" - gsmtp|^OK\s+[0-9]{9,11} (\S{10,80}) "),  # Google
+    re.compile(r"\bkept as (\S{5,80})"),  # smtpgate's sink
+    re.compile(r"^OK\s+[0-9]{9,11} (\S{10,80}) - gsmtp"),  # Google
 )
 
 
 def queue_id(text: str) -> str:
-    """Under which name a backend has a message, as far as its reply says in one of the usual ways; "" else."""
+    """Under which name a backend has a message, where its reply says so in one of the usual ways; "" else."""
     for pattern in _QUEUED:
         found = pattern.search(text)
-        if found is not None and found.lastindex:
-            return found[found.lastindex]
+        if found is not None:
+            return found[1]
     return ""
 
 
