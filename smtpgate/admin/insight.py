@@ -15,6 +15,7 @@ import attrs
 
 from smtpgate.admin.record import FindingView, MessageView, SessionRecord
 from smtpgate.admin.text import octets
+from smtpgate.policy.held import TAKING
 from smtpgate.policy.verdict import SCORES, Finding, Scale, merge
 
 #: Filters whose reasons are "method-result" with the words of RFC 8601 section 2.7.
@@ -195,8 +196,13 @@ def phases(message: MessageView, record: SessionRecord) -> list[Phase]:
     for name, who, since, until, detail in marks:
         if since is None or until is None or (name != "envelope" and until <= since and name != "checks"):
             continue
-        if name == "backend" and not message.server:
-            continue
+        if name == "backend":
+            action = message.verdict.action if message.verdict is not None else ""
+            if action in TAKING:
+                # No server has it: it is written to the disk.
+                name, who, detail = "keeping", "us", ""
+            elif not message.server or action in ("reject", "defer"):
+                continue
         out.append(bar(name, who, since, max(0.0, until - since), detail))
         if name == "checks":
             slow = sorted((one for one in message.findings if one.duration_ms >= 0.1), key=lambda one: -one.duration_ms)
