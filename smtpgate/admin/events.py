@@ -8,7 +8,7 @@ A stream ends when its principal may no longer see it, and when the office close
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -77,13 +77,17 @@ def describe(event: Any) -> tuple[str, str, Mapping[str, object]] | None:
 
 
 class Streams:
-    """All streams that are open."""
+    """All streams that are open.
+
+    :ivar dropped: events that slow readers missed
+    """
 
     def __init__(self, control: Control, accounts: Accounts, clock: Any) -> None:
         self._control = control
         self._accounts = accounts
         self._clock = clock
         self._open: set[_Stream] = set()
+        self.dropped = 0
         accounts.on_end(self._check_all)
 
     @property
@@ -99,12 +103,15 @@ class Streams:
 
     async def serve(self, request: WebRequest, principal: Principal, topics: frozenset[str]) -> None:
         """Stream until somebody ends it."""
-        stream = _Stream(self._control, self._clock, request, principal, topics, self._check)
+        stream = _Stream(self._control, self._clock, request, principal, topics, self._check, self._missed)
         self._open.add(stream)
         try:
             await stream.run()
         finally:
             self._open.discard(stream)
+
+    def _missed(self, count: int) -> None:
+        self.dropped += count
 
     def _check(self, stream: _Stream) -> None:
         checked = ensureDeferred(self._accounts.is_valid(stream.principal))
@@ -132,6 +139,7 @@ class _Stream:
         principal: Principal,
         topics: frozenset[str],
         check: Any,
+        missed: Callable[[int], None],
     ) -> None:
         self.principal = principal
         self._control = control
@@ -139,6 +147,7 @@ class _Stream:
         self._request = request
         self._topics = topics
         self._check = check
+        self._missed = missed
         self._over: Deferred[None] = Deferred()
         self._is_over = False
         self._is_paused = False
@@ -189,6 +198,7 @@ class _Stream:
         events, dropped = self._watch.take()
         out = []
         if dropped:
+            self._missed(dropped)
             out.append(f'event: dropped\ndata: {{"count":{dropped}}}\n\n')
         for event in events:
             described = describe(event)

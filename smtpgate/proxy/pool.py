@@ -18,6 +18,7 @@ from typing import Any, Final
 from smtpgate.config.model import Backend
 from smtpgate.policy.event import Happened, ServerChanged
 from smtpgate.policy.event import LinkFailed as LinkFailedEvent
+from smtpgate.policy.meter import Meter
 from smtpgate.policy.protection import NO_NEED, Need
 from smtpgate.policy.transaction import Session
 from smtpgate.proxy.guard import Guard
@@ -54,13 +55,16 @@ class Pool:
         shares: Mapping[str, float] = SHARES,
         waits: Mapping[str, float] = WAITS,
         guard: Guard | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """
         :param tls: the `net.tls.ClientTLS` for it; None where its `tls` is off
         :param guard: knows addresses and protection of servers that the DNS names
         :param shares: the part of its slots that each class is promised
         :param waits: how long each class waits for one, seconds
+        :param meter: counts links, probes, answers and waits
         """
+        self._meter = meter if meter is not None else Meter()
         self.backend = backend
         slow_start_s = backend.slow_start_s
         self.servers = [
@@ -131,6 +135,7 @@ class Pool:
         await self._prober.first(self.servers)
 
     def _probed(self, server: ServerState, link: Link | None, failure: LinkFailed | None, took_s: float) -> None:
+        self._meter.count("backend_checks_total", *self._labels(server), "ok" if link is not None else "failed")
         if link is None:
             assert failure is not None
             self._unreachable(server, failure, took_s)
@@ -145,6 +150,10 @@ class Pool:
         else:
             self._alerted.discard(server.name)
         self._reached(server)
+
+    def _labels(self, server: ServerState) -> tuple[str, str]:
+        """As it is counted: the servers of strangers, whose names the DNS gives, as one."""
+        return self.backend.name, "other" if self.backend.kind == "mx" else server.name
 
     def _alert(self, server: ServerState, message: str) -> None:
         server.why = message
@@ -188,6 +197,7 @@ class Pool:
         if server is None:
             return
         now = self._clock.seconds()
+        self._meter.count("backend_replies_total", *self._labels(server), f"{reply.code // 100}xx")
         self.refusals += ((not reply.is_positive) - self.refusals) / 20
         if reply.code >= 400 and (reply.code == 421 or reply.is_transient and reply.enhanced.startswith("4.3.")):
             server.adaptive.busy(now, server.busy)
@@ -286,7 +296,13 @@ class Pool:
                 continue
             try:
                 others = partial(self._others, tiers[0], tried) if may_wait else None
-                server = await self.slots.take(session, tiers[0], until, others)
+                began = self._clock.seconds()
+                try:
+                    server = await self.slots.take(session, tiers[0], until, others)
+                finally:
+                    waited = self._clock.seconds() - began
+                    self._meter.took(waited, "backend_queue_seconds", self.backend.name)
+                    self._meter.took(waited, "priority_wait_seconds", session.traffic_class)
             except TimeUp:
                 failure = LinkFailed("connect", status.BACKEND_BUSY, "all links are in use", True)
                 tried |= {server.name for server in tiers[0]}
@@ -315,6 +331,7 @@ class Pool:
         ]
 
     def _missed(self, session: Session, server: ServerState, failed: LinkFailed) -> None:
+        self._meter.count("backend_retries_total", self.backend.name, failed.stage)
         self._tell(LinkFailedEvent(self.backend.name, server.name, failed.stage, failed.reason, session.id))
         session.note(self._clock.seconds(), "backend", failed.stage, f"{server.name}: {failed.reason}")
 
@@ -357,6 +374,7 @@ class Pool:
                 server.health.trial_ended()
             if isinstance(error, LinkFailed):
                 server.failures += 1
+                self._meter.count("backend_connects_total", *self._labels(server), "failed")
                 if error.stage == "xclient":
                     server.is_ready = False
                     self._alert(server, error.reason)
@@ -369,6 +387,8 @@ class Pool:
                     self._unreachable(server, error, self._clock.seconds() - now)
             self.slots.leave(server, name)
             raise
+        self._meter.count("backend_connects_total", *self._labels(server), "ok")
+        self._meter.took(self._clock.seconds() - now, "backend_connect_seconds", *self._labels(server))
         link.begin(name, self._clock.seconds())
         link.on_over = self.slots.closed
         server.capabilities = link.capabilities
