@@ -92,7 +92,6 @@ LONG = {
     "examine/brands.py": "a table of names, and the two ways to look them up",
     "examine/wording.py": "a table of phrases, and the form around them",
     "config/schema.py": "one table of the file after the other, with the words for each key",
-    "proxy/pool.py": "one backend: whom to ask, and what the answers say of whom",
     "tap.py": "the wiring in one place",
     "observe/names.py": "a list of events and fields, and the page made from it",
 }

@@ -243,8 +243,8 @@ class Metrics(Collector):
                 self.meter.expect("backend_checks_total", *place, result)
             for kind in ("2xx", "4xx", "5xx"):
                 self.meter.expect("backend_replies_total", *place, kind)
-            self.meter.expect_time("backend_connect_seconds", *place)
-            self.meter.expect_time("backend_queue_seconds", place[0])
+            self.meter.histogram("backend_connect_seconds", *place)
+            self.meter.histogram("backend_queue_seconds", place[0])
         for action in catalogue.WOULD:
             self._counts["shadow_verdicts_total", action] += 0
         for result in ("ok", "failed"):
@@ -252,11 +252,10 @@ class Metrics(Collector):
             self._counts["digests_total", {"ok": "sent", "failed": "failed"}[result]] += 0
         for action in ACTIONS:
             self._counts["quarantine_actions_total", action, "auto" if action == "expire" else "admin"] += 0
-        for method, result in (("tls", "ok"), ("tls", "none"), ("sign", "ok"), ("sign", "failed")):
-            self._counts["encryption_total", method, result] += 0
-        for side in ("client", "backend"):
-            for way in ("in", "out"):
-                self._counts["bytes_total", side, way] += 0
+        for result in ("ok", "failed"):
+            self._counts["encryption_total", "sign", result] += 0
+        for way in ("in", "out"):
+            self._counts["bytes_total", "client", way] += 0
         for filter in filters:
             self.meter.work(filter)
             self._counts["filter_fail_open_total", tally.filters.of(filter)] += 0

@@ -79,6 +79,7 @@ class Tally:
         self._durations: dict[tuple[str, str], Histogram] = {}
         self._sizes: dict[str, Histogram] = {}
         self._replies: dict[tuple[str, str], Histogram] = {}
+        self._relayed = self._by_tls = self._in_clear = 0
         self._rcpt = Histogram()
         self._content = Histogram()
         self._filter = Histogram()
@@ -132,9 +133,10 @@ class Tally:
         histogram = self._content
         histogram.counts[bisect_left(LATENCY, seconds)] += 1
         histogram.total += seconds
-        for note in transaction.notes:
-            if note == "not_signed" or note.startswith("signed:"):
-                self.counts["encryption_total", "sign", "failed" if note == "not_signed" else "ok"] += 1
+        if transaction.notes:
+            for note in transaction.notes:
+                if note == "not_signed" or note.startswith("signed:"):
+                    self.counts["encryption_total", "sign", "failed" if note == "not_signed" else "ok"] += 1
         verdict_at = transaction.verdict_at
         if not verdict_at:
             return
@@ -143,8 +145,11 @@ class Tally:
         histogram.counts[bisect_left(LATENCY, seconds)] += 1
         histogram.total += seconds
         if transaction.committed_at and transaction.server:
-            self.counts["bytes_total", "backend", "out"] += octets
-            self.counts["encryption_total", "tls", "ok" if transaction.backend_tls else "none"] += 1
+            self._relayed += octets
+            if transaction.backend_tls:
+                self._by_tls += 1
+            else:
+                self._in_clear += 1
             seconds = transaction.committed_at - verdict_at
             place = bisect_left(LATENCY, seconds)
             histogram = self._backend
@@ -277,6 +282,9 @@ class Tally:
                     results[lane.listener, lane.direction, result] += count
         for labels, count in results.items():
             yield "recipients_total", labels, count
+        yield "bytes_total", ("backend", "out"), self._relayed
+        yield "encryption_total", ("tls", "ok"), self._by_tls
+        yield "encryption_total", ("tls", "none"), self._in_clear
         for key, count in list(self.counts.items()):
             yield key[0], key[1:], count
 

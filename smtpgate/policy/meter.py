@@ -92,19 +92,19 @@ class Meter:
 
     def took(self, seconds: float, name: str, *labels: str) -> None:
         """It took so long."""
+        self.histogram(name, *labels).add(seconds)
+
+    def histogram(self, name: str, *labels: str) -> Histogram:
+        """That histogram, to be added to."""
         key = (name, *labels)
-        histogram = self.times.get(key)
-        if histogram is None:
-            histogram = self.times[key] = Histogram()
-        histogram.add(seconds)
+        found = self.times.get(key)
+        if found is None:
+            found = self.times[key] = Histogram()
+        return found
 
     def expect(self, name: str, *labels: str) -> None:
         """Show a zero for what was not counted yet."""
         self.counts[(name, *labels)] += 0
-
-    def expect_time(self, name: str, *labels: str) -> None:
-        """The same for a histogram."""
-        self.times.setdefault((name, *labels), Histogram())
 
     def work(self, name: str) -> Work:
         """The calls of a filter, the same object whatever the revision."""
