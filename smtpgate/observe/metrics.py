@@ -236,8 +236,9 @@ class Metrics(Collector):
             for result in catalogue.REFUSED:
                 self._counts["connections_total", name, result] += 0
         for place in servers:
+            label = tally.expect_server(*place)
             for state in ("up", "down", "ejected"):
-                self._counts[("backend_transitions_total", *tally.server(*place), state)] += 0
+                self._counts[("backend_transitions_total", *label, state)] += 0
             for result in ("ok", "failed"):
                 self.meter.expect("backend_connects_total", *place, result)
                 self.meter.expect("backend_checks_total", *place, result)

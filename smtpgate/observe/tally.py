@@ -63,6 +63,7 @@ class Tally:
         self.filters = Names()
         self._pools = Names()
         self._servers = Names()
+        self._configured: set[tuple[str, str]] = set()
         self._reasons = Names(REASONS)
         self._limits = Names()
         self._rules = Names()
@@ -168,8 +169,15 @@ class Tally:
         return self._replies[label]
 
     def server(self, pool: str, server: str) -> tuple[str, str]:
-        """A server as two labels."""
+        """A server as two labels: one that no configuration named was named by the DNS, and has no label of its own."""
+        if (pool, server) not in self._configured:
+            return self._pools.of(pool), OTHER
         return self._pools.of(pool), self._servers.of(server)
+
+    def expect_server(self, pool: str, server: str) -> tuple[str, str]:
+        """One that the configuration names."""
+        self._configured.add((pool, server))
+        return self.server(pool, server)
 
     def _lane(self, session: Session, transaction: Transaction) -> _Lane:
         direction = words.direction_of(session.role)
