@@ -49,6 +49,7 @@ from smtpgate.observe.exposition import Number
 from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
+from smtpgate.observe.recorder import Recorder
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.addresses import is_public
 from smtpgate.policy.event import ConnectionRefused, Happened
@@ -227,6 +228,7 @@ class Gateway(Service):
         )
         self.limiter = Limiter(self.reactor)
         self.history = History(self.reactor, self.history_store, self.tell)
+        self.recorder = Recorder(self.metrics, self.reactor, time.time, self.series_store, self.tell)
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
@@ -325,6 +327,7 @@ class Gateway(Service):
         self.metrics.watch(self.reactor)
         self.database.start(self.reactor)
         self.counters.start()
+        self.recorder.start()
         ensureDeferred(self.outbox.start())
         self.control.reception.admission.start(self._gauges.reading)
         self.watch.start()
@@ -614,6 +617,7 @@ class Gateway(Service):
         await self.history.close()
         await self.memory_store.close()
         await self.counters.close()
+        await self.recorder.close()
         self.database.close()
         self.state.unlock()
         self.journal.close()
@@ -642,6 +646,7 @@ class Gateway(Service):
         from smtpgate.state.ledger_store import LedgerStore
         from smtpgate.state.memory_store import MemoryStore
         from smtpgate.state.offline import DATABASE
+        from smtpgate.state.series_store import SeriesStore
         from smtpgate.state.spool_store import SpoolStore
         from smtpgate.state.users import Users
         from smtpgate.state.vault import Vault
@@ -653,6 +658,7 @@ class Gateway(Service):
         self.ledger_rows = self.ledger_store.load_now(time.time())
         self.history_store = HistoryStore(self.database)
         self.counter_store = CounterStore(self.database)
+        self.series_store = SeriesStore(self.database)
         self.memory_store = MemoryStore(self.database, self.reactor, time.time, self.tell)
         self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
         self.vault = Vault(self.database, Bodies(self.state.path), self.in_thread, tell=self._tell_later)
@@ -665,6 +671,7 @@ class Gateway(Service):
             yield "threadpool_active", (name,), len(pool.working)
             # The pool says it nowhere else.
             yield "threadpool_queue_depth", (name,), pool._team.statistics().backloggedWorkCount
+        yield "store_dropped_total", ("series",), self.recorder.dropped
         yield from self.office.gauges()
 
     # Office

@@ -24,6 +24,7 @@ from smtpgate.observe.catalogue import METRICS, OTHER, Names
 from smtpgate.observe.exposition import Number, families
 from smtpgate.observe.tally import LIMITS, Tally
 from smtpgate.policy import event as told
+from smtpgate.policy.counted import Rows, add
 from smtpgate.policy.meter import Histogram, Meter
 from smtpgate.tasks import Clock
 from twisted import __version__ as twisted_version
@@ -283,6 +284,17 @@ class Metrics(Collector):
     def series(self) -> dict[str, object]:
         """Counts of 300 seconds and 48 hours: `counted` names the columns behind the time of a row."""
         return self._tally.series()
+
+    def kept(self, names: frozenset[str]) -> Rows:
+        """The counts of these metrics as they are now."""
+        out: Rows = {}
+        for name, labels, value in self._numbers():
+            if name in names:
+                add(out.setdefault(name, {}), {labels: int(value)})
+        for name, labels, histogram in self._histograms():
+            if name in names:
+                out.setdefault(name, {})[labels] = [*histogram.counts, histogram.total]
+        return out
 
     def collect(self) -> Iterator[Any]:
         """All families, for `prometheus_client`."""
