@@ -112,6 +112,11 @@ class Accounts:
         now = self._wall()
         return now - session.seen_at < IDLE_S and now - session.login_at < LIFE_S
 
+    @property
+    def count(self) -> int:
+        """Sessions of people that have not run out."""
+        return sum(self._is_fresh(one) for one in self._sessions.values())
+
     # Coming and going
 
     async def log_in(self, caller: Caller, name: str, password: str) -> str:

@@ -12,7 +12,7 @@ learns nothing of which routes exist: all unknown ones answer like known ones.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -31,6 +31,7 @@ from smtpgate.admin import (
     api_rules,
     api_tickets,
     api_traffic,
+    counted,
     health,
     pages,
     pages_links,
@@ -57,6 +58,7 @@ from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
+from smtpgate.policy.meter import Meter
 
 #: Every route there is, in one list: what `site` serves, `openapi` describes and the tests walk.
 ROUTES: tuple[Route, ...] = (
@@ -123,6 +125,8 @@ class Office:
         self.links = Links(secret)
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
+        self.meter: Meter = control.engine.meter
+        counted.expect(self.meter)
 
     def open(self) -> Deferred[None]:
         """Where nobody can log in yet, say the setup code."""
@@ -141,6 +145,12 @@ class Office:
         if (verb, path) not in _LARGE:
             return 0
         return largest_body(self.control.settings.limits.message_size_octets)
+
+    def gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        """Who is here, for the metrics."""
+        yield "admin_sessions_active", (), self.accounts.count
+        yield "sse_clients", (), self.streams.count
+        yield "sse_dropped_total", (), self.streams.dropped
 
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
@@ -176,7 +186,11 @@ class _Front:
                 return ask
             return await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
 
-        return await self._answer(request, work, route.kind)
+        began = self._office.clock.seconds()
+        try:
+            return await self._answer(request, work, route.kind)
+        finally:
+            counted.request(self._office.meter, route, request.code, self._office.clock.seconds() - began)
 
     async def _serve_api(self, route: Route, ask: Ask) -> Any:
         """What holds for all of the API: versions of what is looked at and changed, and the same order given twice."""

@@ -362,6 +362,8 @@ _ROWS: Final = (
     LogEvent("pressure.changed", "warning", "the level of pressure is another", ("before", "after")),
     LogEvent("counters.failing", "error", "counters of limits, reputation and bans cannot be kept"),
     LogEvent("counters.works", "info", "these counters are kept again"),
+    LogEvent("series.failing", "error", "counts by the minute, for pictures over time, cannot be kept"),
+    LogEvent("series.works", "info", "they are kept again"),
     LogEvent("config.warning", "warning", "the configuration works and is doubtful"),
     LogEvent("config.applied", "info", "a configuration revision is at work", ("config_rev",)),
     LogEvent(
