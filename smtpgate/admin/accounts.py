@@ -1,27 +1,24 @@
 """Who may come in: logins, the first owner, tokens, and the sessions of browsers.
 
 `site` asks `principal` for every request; pages and API call the rest. Passwords are hashed behind a narrow
-gate and in threads; failed logins are delayed. A session's secret is 256 bits, is made anew at each login,
-and only its hash is kept; it ends after 30 idle minutes, after 12 hours, and when its user's password or role
-changes.
+gate and in threads; failed logins are delayed. Sessions are those of `browsers`. Nobody gives more than they
+have: whoever makes or changes users and tokens must hold all that these hold.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Any
 
-import attrs
 from twisted.logger import Logger
 
+from smtpgate.admin.browsers import Browsers
+from smtpgate.admin.entries import check_domains, check_name, check_networks, check_new, check_role
 from smtpgate.admin.guard import Caller, Refusal
-from smtpgate.admin.permission import ROLES, Principal
-from smtpgate.admin.ports import Users
+from smtpgate.admin.permission import SCOPES, Principal, held_by
+from smtpgate.admin.ports import User, Users, WebSession
 from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate, Throttle, TooMany
 from smtpgate.control.views import Actor
@@ -29,26 +26,11 @@ from smtpgate.control.views import Actor
 #: Length of a setup code in octets of chance (192 bits), and how long it holds.
 CODE_OCTETS = 24
 CODE_S = 1800.0
-#: A session ends after so long without a request, and after so long altogether.
-IDLE_S = 1800.0
-LIFE_S = 12 * 3600.0
-#: Sessions of one user; the oldest makes room.
-SESSIONS_PER_USER = 20
+#: A token holds for so many days at most, and without a word (GitHub's fine-grained tokens: a year at most).
+TOKEN_DAYS = 365
+TOKEN_DAYS_DEFAULT = 90
 #: Writes a change down: its action, target and detail.
 Change = Callable[[str, str, str], Awaitable[None]]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-
-
-@attrs.define
-class _WebSession:
-    """One browser's login. `id` may be shown; `csrf` is for its forms."""
-
-    id: str
-    user: str
-    role: str
-    csrf: str
-    login_at: float
-    seen_at: float
 
 
 class Accounts:
@@ -66,7 +48,7 @@ class Accounts:
         self._say = say
         self._throttle = Throttle(wall)
         self._gate = Gate()
-        self._sessions: dict[str, _WebSession] = {}
+        self.browsers = Browsers(users, wall)
         self._code = ""
         self._code_until = 0.0
         self._has_owner = False
@@ -81,36 +63,34 @@ class Accounts:
         token = caller.bearer
         if token:
             found = await self.users.check_token(token, caller.address)
-            return Principal("token", found.name, found.role, found.id) if found is not None else None
+            if found is None:
+                return None
+            scopes = held_by(found.role, found.scopes)
+            return Principal("token", found.name, found.role, found.id, scopes=scopes, domains=tuple(found.domains))
         if caller.request.header("authorization"):
             return None
-        session = self._find(caller.sent_cookie(caller.cookie_name))
-        if session is None:
+        browser = await self.browsers.find(caller)
+        if browser is None:
             return None
-        session.seen_at = self._wall()
-        return Principal("user", session.user, session.role, session.id, session.csrf, session.login_at)
+        session, user = browser.session, browser.user
+        return Principal(
+            "user",
+            user.name,
+            user.role,
+            session.id,
+            session.csrf,
+            session.proved_at,
+            domains=tuple(user.domains),
+            has_code=session.has_code,
+        )
 
     async def is_valid(self, principal: Principal) -> bool:
         """Whether a principal may still be served (asked while a stream is open)."""
         if principal.kind == "user":
-            return any(one.id == principal.id and self._is_fresh(one) for one in self._sessions.values())
+            return self.browsers.holds(principal.id)
         if principal.kind == "token":
             return any(one.id == principal.id and one.role == principal.role for one in await self.users.tokens())
         return True
-
-    def _find(self, secret: str) -> _WebSession | None:
-        if not secret:
-            return None
-        key = _hash(secret)
-        session = self._sessions.get(key)
-        if session is not None and not self._is_fresh(session):
-            del self._sessions[key]
-            return None
-        return session
-
-    def _is_fresh(self, session: _WebSession) -> bool:
-        now = self._wall()
-        return now - session.seen_at < IDLE_S and now - session.login_at < LIFE_S
 
     # Coming and going
 
@@ -124,36 +104,39 @@ class Accounts:
             await self.note(Actor("user", name), "login.failed", caller.address)
             raise Refusal("unauthenticated", 401, "name or password is wrong")
         self._throttle.passed(name, caller.address)
-        self._forget(caller)
-        return await self._enter(caller, user.name, user.role)
+        return await self._enter(caller, user)
 
-    async def _enter(self, caller: Caller, name: str, role: str) -> str:
-        now = self._wall()
-        for key in [key for key, one in self._sessions.items() if not self._is_fresh(one)]:
-            del self._sessions[key]
-        own = [key for key, one in self._sessions.items() if one.user == name]
-        for key in own[: max(0, len(own) - SESSIONS_PER_USER + 1)]:
-            del self._sessions[key]
-        secret = secrets.token_urlsafe(32)
-        session = _WebSession(secrets.token_hex(8), name, role, secrets.token_urlsafe(32), now, now)
-        self._sessions[_hash(secret)] = session
-        await self.note(Actor("user", name), "login", caller.address)
-        return caller.cookie(caller.cookie_name, secret)
-
-    def _forget(self, caller: Caller) -> None:
-        self._sessions.pop(_hash(caller.sent_cookie(caller.cookie_name)), None)
+    async def _enter(self, caller: Caller, user: User) -> str:
+        cookie = await self.browsers.begin(caller, user)
+        await self.note(Actor("user", user.name), "login", caller.address)
+        return cookie
 
     async def log_out(self, caller: Caller, principal: Principal) -> str:
         """End the session; the Set-Cookie line that takes the cookie away."""
-        self._forget(caller)
+        await self.browsers.end_own(caller)
         self._ended()
         await self.note(principal.actor, "logout", principal.name)
         return caller.cookie(caller.cookie_name, "", 0)
 
-    def end_sessions(self, name: str, but: str = "") -> None:
-        """A user's password or role has changed, or the user is gone."""
-        for key in [key for key, one in self._sessions.items() if one.user == name and one.id != but]:
-            del self._sessions[key]
+    def forget_sessions(self, name: str) -> None:
+        """A user's sessions have ended in the database; what hangs on them ends too."""
+        self.browsers.forget(name)
+        self._ended()
+
+    async def sessions(self, who: Principal) -> list[tuple[WebSession, float]]:
+        """Sessions that somebody may see and end, each with its last use: their own, or all for who gives access."""
+        found = await self.browsers.all()
+        if who.may("access:write"):
+            return found
+        return [one for one in found if who.kind == "user" and one[0].user == who.name]
+
+    async def end_session(self, change: Change, who: Principal, id: str) -> None:
+        """End one of them."""
+        found = next((one for one, _ in await self.sessions(who) if one.id == id), None)
+        if found is None:
+            raise Refusal("not-found", 404, f"no session {visible(id, 80)}")
+        await change("session.end", id, f"of {found.user}")
+        await self.browsers.end(found)
         self._ended()
 
     def on_end(self, call: Callable[[], None]) -> None:
@@ -192,56 +175,128 @@ class Accounts:
         check_new(name, password)
         # Spent before the hashing begins: a second request must not use it too.
         self._code, self._code_until = "", 0.0
-        await self.add_user(partial(self.audit, Actor("user", name)), name, "owner", password)
+        first = Principal("user", name, "owner")
+        await self.add_user(partial(self.audit, first.actor), first, name, "owner", password)
         self._has_owner = True
-        return await self._enter(caller, name, "owner")
+        user = await self.users.user(name)
+        assert user is not None
+        return await self._enter(caller, user)
 
     # Changes. Each is given what writes it down (`routes.Ask.guarded_change`), and calls that when all is checked.
 
-    async def add_user(self, change: Change, name: str, role: str, password: str) -> None:
-        """A new user; raises Refusal where name, role or password will not do."""
+    async def add_user(
+        self, change: Change, by: Principal, name: str, role: str, password: str, domains: Sequence[str] = ()
+    ) -> None:
+        """A new user; raises Refusal where name, role, domains or password will not do."""
         check_new(name, password)
         check_role(role)
-        if any(one.name == name for one in await self.users.users()):
+        wanted = check_domains(domains, role)
+        _must_cover(by, held_by(role), wanted)
+        if await self.users.user(name) is not None:
             raise Refusal("conflict", 409, f"there is a user {name} already")
-        await change("user.add", name, f"role {role}")
-        await self._gate.run(self.users.add_user, name, role, password)
+        await change("user.add", name, _rights(role, domains=wanted))
+        await self._gate.run(self.users.add_user, name, role, password, wanted)
 
-    async def set_password(self, change: Change, name: str, password: str, but: str = "") -> None:
-        """A new password; other sessions of that user end."""
+    async def _user(self, by: Principal, name: str) -> User:
+        """One who holds no more than whoever is about to change something of them."""
+        user = await self.users.user(name)
+        if user is None:
+            raise Refusal("not-found", 404, f"no user {visible(name, 80)}")
+        _must_cover(by, held_by(user.role), user.domains)
+        return user
+
+    async def change_user(
+        self,
+        change: Change,
+        by: Principal,
+        name: str,
+        role: str | None = None,
+        domains: Sequence[str] | None = None,
+        is_disabled: bool | None = None,
+    ) -> None:
+        """Other rights; the sessions of that user end. None: as it was."""
+        user = await self._user(by, name)
+        role = user.role if role is None else role
+        check_role(role)
+        wanted = check_domains(user.domains if domains is None else domains, role)
+        _must_cover(by, held_by(role), wanted)
+        is_off = user.is_disabled if is_disabled is None else is_disabled
+        if user.role == "owner" and (role != "owner" or is_off):
+            await self._spare_last_owner(user)
+        before = _rights(user.role, user.domains, user.is_disabled)
+        await change("user.change", name, f"{before} -> {_rights(role, wanted, is_off)}")
+        await self.users.change_user(name, role, wanted, is_off)
+        self.forget_sessions(name)
+
+    async def _spare_last_owner(self, user: User) -> None:
+        others = [one for one in await self.users.users() if one.role == "owner" and not one.is_disabled]
+        if [one.name for one in others] == [user.name]:
+            raise Refusal("conflict", 409, "the last owner cannot be taken away; add another owner first")
+
+    async def set_password(self, change: Change, by: Principal, name: str, password: str) -> None:
+        """A new password; the sessions of that user end."""
         check_new(name, password)
-        if not any(one.name == name for one in await self.users.users()):
-            raise Refusal("not-found", 404, f"no user {name}")
+        await self._user(by, name)
         await change("user.password", name, "")
         await self._gate.run(self.users.set_password, name, password)
-        self.end_sessions(name, but)
+        self.forget_sessions(name)
 
-    async def remove_user(self, change: Change, name: str) -> None:
+    async def remove_user(self, change: Change, by: Principal, name: str) -> None:
         """A user goes; the last owner cannot."""
-        users = await self.users.users()
-        user = next((one for one in users if one.name == name), None)
-        if user is None:
-            raise Refusal("not-found", 404, f"no user {name}")
-        if user.role == "owner" and sum(one.role == "owner" for one in users) == 1:
-            raise Refusal("conflict", 409, "the last owner cannot be removed; add another owner first")
-        await change("user.remove", name, f"role {user.role}")
+        user = await self._user(by, name)
+        if user.role == "owner":
+            await self._spare_last_owner(user)
+        await change("user.remove", name, _rights(user.role, user.domains))
         await self.users.remove_user(name)
-        self.end_sessions(name)
+        self.forget_sessions(name)
 
-    async def add_token(self, change: Change, name: str, role: str, days: int | None) -> Any:
-        """A new token; the text is in the answer and nowhere else."""
-        if _NAME.fullmatch(name) is None:
-            raise Refusal("validation", 422, "a name has letters, digits and . _ - @, at most 64 characters")
-        check_role(role)
-        expires = self._wall() + days * 86400 if days is not None else 0.0
-        await change("token.add", name, f"role {role}")
-        return await self.users.add_token(name, role, expires)
+    async def end_sessions(self, change: Change, by: Principal, name: str) -> None:
+        """All of a user's end."""
+        await self._user(by, name)
+        await change("session.end-all", name, "")
+        for one, _ in await self.browsers.all():
+            if one.user == name:
+                await self.browsers.end(one)
+        self._ended()
 
-    async def revoke_token(self, change: Change, id: str) -> None:
+    async def add_token(
+        self,
+        change: Change,
+        by: Principal,
+        name: str,
+        role: str = "",
+        scopes: Sequence[str] = (),
+        domains: Sequence[str] = (),
+        networks: Sequence[str] = (),
+        days: int = TOKEN_DAYS_DEFAULT,
+    ) -> str:
+        """A new token, of a role or with scopes; the text is in the answer and nowhere else."""
+        check_name(name)
+        if not 1 <= days <= TOKEN_DAYS:
+            raise Refusal("validation", 422, f"a token holds for 1 to {TOKEN_DAYS} days")
+        if bool(role) is bool(scopes):
+            raise Refusal("validation", 422, "give a role, or scopes")
+        if role:
+            check_role(role)
+        wrong = [one for one in scopes if one not in SCOPES]
+        if wrong:
+            raise Refusal("validation", 422, f"no scope {visible(wrong[0], 80)}; known: {', '.join(SCOPES)}")
+        given = list(dict.fromkeys(scopes))
+        wanted, places = check_domains(domains, ""), check_networks(networks)
+        _must_cover(by, held_by(role, given), wanted)
+        what = role and f"role {role}" or f"scopes {' '.join(given)}"
+        limits = [f"domains {' '.join(wanted)}"] * bool(wanted) + [f"networks {' '.join(places)}"] * bool(places)
+        await change("token.add", name, ", ".join([what, *limits, f"{days} days"]))
+        expires = self._wall() + days * 86400
+        maker = f"{by.kind} {by.name}"
+        return await self.users.add_token(name, role, expires, given, wanted, places, maker)
+
+    async def revoke_token(self, change: Change, by: Principal, id: str) -> None:
         """A token holds no more."""
-        if not any(one.id == id for one in await self.users.tokens()):
-            raise Refusal("not-found", 404, f"no token {id}")
-        await change("token.revoke", id, "")
+        token = next((one for one in await self.users.tokens() if one.id == id), None)
+        if token is None:
+            raise Refusal("not-found", 404, f"no token {visible(id, 80)}")
+        await change("token.revoke", id, f"name {token.name}")
         await self.users.revoke_token(id)
         self._ended()
 
@@ -275,40 +330,16 @@ class Accounts:
         return True
 
 
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+def _must_cover(by: Principal, scopes: Collection[str], domains: Collection[str]) -> None:
+    """Raises Refusal where somebody gives, or takes from somebody who has, more than they have themselves."""
+    if not by.covers(scopes, domains):
+        raise Refusal("forbidden", 403, "that is more than you hold yourself")
 
 
-#: Passwords that are guessed first, in the lengths that pass the length rule.
-_GUESSED = (
-    "password",
-    "passwort",
-    "123456789012",
-    "qwertyuiop",
-    "letmein",
-    "administrator",
-    "smtpgate",
-    "changeme",
-)
+def _rights(role: str, domains: Sequence[str] = (), is_disabled: bool = False) -> str:
+    """For the audit."""
+    where = f", domains {' '.join(domains)}" if domains else ""
+    return f"role {role}{where}{', disabled' if is_disabled else ''}"
 
 
-def check_new(name: str, password: str) -> None:
-    """Raises Refusal where a new user's name or password will not do."""
-    if _NAME.fullmatch(name) is None:
-        raise Refusal("validation", 422, "a name has letters, digits and . _ - @, at most 64 characters")
-    if len(password) < 12:
-        raise Refusal("validation", 422, "a password has at least 12 characters")
-    if len(password) > 1024:
-        raise Refusal("validation", 422, "a password has at most 1024 characters")
-    plain = password.casefold().strip("0123456789!.-_ ")
-    if len(set(password)) < 5 or plain in _GUESSED or plain == name.casefold():
-        raise Refusal("validation", 422, "this password is among the first that are guessed; take a longer phrase")
-
-
-def check_role(role: str) -> None:
-    """Raises Refusal for a role that is not known."""
-    if role not in ROLES:
-        raise Refusal("validation", 422, f"no role {role}; known: {', '.join(ROLES)}")
-
-
-__all__ = ["Accounts", "TooMany", "check_new", "check_role"]
+__all__ = ["Accounts", "TooMany"]

@@ -24,6 +24,7 @@ from smtpgate.admin.text import moment, visible
 from smtpgate.admin.wire import WebRequest
 from smtpgate.control import Control
 from smtpgate.policy import event as told
+from smtpgate.policy.reach import Reach
 
 TOPICS = ("session", "message", "backend", "config", "log")
 BEAT_S = 15.0
@@ -74,6 +75,15 @@ def describe(event: Any) -> tuple[str, str, Mapping[str, object]] | None:
             {"listener": event.listener, "ip": event.peer_ip, "result": event.result},
         )
     return None
+
+
+def _is_within(reach: Reach, event: Any) -> bool:
+    """Whether somebody limited to domains may hear of an event: of a message that concerns nobody else."""
+    if not isinstance(event, told.TransactionEnded):
+        return False
+    transaction = event.transaction
+    is_ours = transaction.session.role == "submission" and reach.address(str(transaction.sender))
+    return is_ours or reach.all([str(one.path) for one in transaction.recipients])
 
 
 class Streams:
@@ -144,6 +154,7 @@ class _Stream:
         self._is_paused = False
         self._calls: dict[str, Any] = {}
         self._number = 0
+        self._reach = principal.reach
         self._watch = control.watch(self._wake)
 
     async def run(self) -> None:
@@ -191,6 +202,8 @@ class _Stream:
         if dropped:
             out.append(f'event: dropped\ndata: {{"count":{dropped}}}\n\n')
         for event in events:
+            if self._reach.is_limited and not _is_within(self._reach, event):
+                continue
             described = describe(event)
             if described is None or described[0] not in self._topics:
                 continue

@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smtpgate.admin import (
     api,
+    api_access,
     api_policy,
     api_quarantine,
     api_rules,
@@ -60,6 +61,7 @@ from smtpgate.control.views import Refused, Unknown
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *api.ROUTES,
+    *api_access.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
     *api_rules.ROUTES,
@@ -244,6 +246,10 @@ class _Front:
             permission = "metrics:read" if route.permission == "near" else route.permission
             if not principal.may(permission):
                 raise Refusal("forbidden", 403, f"your role has no permission {permission}")
+            if not route.is_open_to(principal):
+                if route.path == "/" and route.kind == "page":
+                    return redirect("/messages")
+                raise Refusal("forbidden", 403, "this is about all mail, and you are limited to that of some domains")
         # What is large is read where nobody waits for it.
         apart = self._office.in_thread if len(request.body) > BODY_OCTETS else maybeDeferred
         form, files = (await apart(caller.form, route.is_large)) if route.is_form else (None, {})

@@ -23,7 +23,7 @@ from smtpgate.policy.question import client_address, recipient_path, sender_path
 from smtpgate.policy.ticket import STATES as TICKET_STATES
 from smtpgate.policy.tls_report import day_of
 
-ROLES = ("owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor")
+ROLES = ("owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor", "user")
 
 
 #: What stands below a command's options.
@@ -262,7 +262,7 @@ def _access(verbs: Any, verb: Any) -> None:
     one.add_argument("name", metavar="NAME", help="what it is for")
     one.add_argument("--role", required=True, choices=ROLES, help="what it may do")
     one.add_argument(
-        "--days", type=_whole(3660), default=365, metavar="N", help="how long it holds, at most 3660; without it 365"
+        "--days", type=_whole(365), default=90, metavar="N", help="how long it holds, at most 365; without it 90"
     )
     verb("list", access.token_list, tokens)
     verb("revoke", access.token_revoke, tokens).add_argument("id", metavar="ID", help="as `token list` shows it")

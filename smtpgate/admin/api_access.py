@@ -1,0 +1,142 @@
+"""The API about who may come in: users, tokens, and the sessions of browsers."""
+
+from __future__ import annotations
+
+from smtpgate.admin import models_access as a
+from smtpgate.admin.answer import Answer
+from smtpgate.admin.api_look import answer_of
+from smtpgate.admin.models import Done
+from smtpgate.admin.routes import Ask, Route
+
+_BASE = "/api/v1"
+
+
+async def users(ask: Ask) -> Answer:
+    """Who can log in."""
+    return answer_of(a.UserList(items=[a.user_model(one) for one in await ask.office.users.users()]))
+
+
+async def add_user(ask: Ask) -> Answer:
+    """A new user."""
+    body = ask.body
+    await ask.office.accounts.add_user(
+        ask.guarded_change, ask.who, body.name, body.role, body.password, tuple(body.domains)
+    )
+    return answer_of(Done(), 201)
+
+
+async def change_user(ask: Ask) -> Answer:
+    """Other rights; the sessions of that user end."""
+    body = ask.body
+    await ask.office.accounts.change_user(
+        ask.guarded_change, ask.who, ask.args["name"], body.role, body.domains, body.is_disabled
+    )
+    return answer_of(Done())
+
+
+async def set_password(ask: Ask) -> Answer:
+    """Another password; the sessions of that user end."""
+    await ask.office.accounts.set_password(ask.guarded_change, ask.who, ask.args["name"], ask.body.password)
+    return answer_of(Done())
+
+
+async def remove_user(ask: Ask) -> Answer:
+    """A user goes."""
+    await ask.office.accounts.remove_user(ask.guarded_change, ask.who, ask.args["name"])
+    return answer_of(Done())
+
+
+async def end_sessions(ask: Ask) -> Answer:
+    """All sessions of a user end."""
+    await ask.office.accounts.end_sessions(ask.guarded_change, ask.who, ask.args["name"])
+    return answer_of(Done())
+
+
+async def browsers(ask: Ask) -> Answer:
+    """Logins of browsers: those of who asks, and everybody's for who holds access:write."""
+    found = await ask.office.accounts.sessions(ask.who)
+    own = ask.who.id if ask.who.kind == "user" else ""
+    return answer_of(a.BrowserList(items=[a.browser_model(one, seen_at, own) for one, seen_at in found]))
+
+
+async def end_browser(ask: Ask) -> Answer:
+    """End one of them."""
+    await ask.office.accounts.end_session(ask.guarded_change, ask.who, ask.args["id"])
+    return answer_of(Done())
+
+
+async def tokens(ask: Ask) -> Answer:
+    """Tokens in force."""
+    return answer_of(a.TokenList(items=[a.token_model(one) for one in await ask.office.users.tokens()]))
+
+
+async def add_token(ask: Ask) -> Answer:
+    """A new token. Its text is in this answer and nowhere else."""
+    body = ask.body
+    text = await ask.office.accounts.add_token(
+        ask.guarded_change, ask.who, body.name, body.role or "", body.scopes, body.domains, body.networks, body.days
+    )
+    return answer_of(a.FreshToken(token=text), 201)
+
+
+async def revoke_token(ask: Ask) -> Answer:
+    """A token holds no more."""
+    await ask.office.accounts.revoke_token(ask.guarded_change, ask.who, ask.args["id"])
+    return answer_of(Done())
+
+
+ROUTES = (
+    Route("GET", f"{_BASE}/users", "access:write", users, summary="Users", answer=a.UserList),
+    Route(
+        "POST",
+        f"{_BASE}/users",
+        "access:write",
+        add_user,
+        summary="A new user",
+        body=a.NewUser,
+        answer=Done,
+        status=201,
+    ),
+    Route(
+        "PATCH",
+        f"{_BASE}/users/<name>",
+        "access:write",
+        change_user,
+        summary="Other rights",
+        body=a.UserChange,
+        answer=Done,
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/users/<name>/password",
+        "access:write",
+        set_password,
+        summary="Another password",
+        body=a.NewPassword,
+        answer=Done,
+    ),
+    Route("DELETE", f"{_BASE}/users/<name>", "access:write", remove_user, summary="Remove a user", answer=Done),
+    Route(
+        "DELETE",
+        f"{_BASE}/users/<name>/sessions",
+        "access:write",
+        end_sessions,
+        summary="End the sessions of a user",
+        answer=Done,
+    ),
+    Route("GET", f"{_BASE}/auth/sessions", "self", browsers, summary="Logins of browsers", answer=a.BrowserList),
+    Route("DELETE", f"{_BASE}/auth/sessions/<id>", "self", end_browser, summary="End one", answer=Done),
+    Route("GET", f"{_BASE}/tokens", "access:write", tokens, summary="Tokens", answer=a.TokenList),
+    Route(
+        "POST",
+        f"{_BASE}/tokens",
+        "access:write",
+        add_token,
+        summary="A new token",
+        body=a.NewToken,
+        answer=a.FreshToken,
+        is_secret=True,
+        status=201,
+    ),
+    Route("DELETE", f"{_BASE}/tokens/<id>", "access:write", revoke_token, summary="Revoke a token", answer=Done),
+)

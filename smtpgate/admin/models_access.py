@@ -1,0 +1,156 @@
+"""Bodies and answers of the API about users, tokens and sessions of browsers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from smtpgate.admin.models import Line, Name
+from smtpgate.admin.permission import held_by
+from smtpgate.admin.ports import Token, User, WebSession
+from smtpgate.admin.record import View
+from smtpgate.admin.routes import Order
+from smtpgate.admin.text import moment
+
+RoleName = Literal["owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor", "user"]
+#: Domains, networks or scopes.
+Lines = Annotated[list[Line], Field(max_length=50)]
+
+
+class NewUser(Order):
+    """A user to be. `domains`: those that it is limited to; none for no limit."""
+
+    name: Name
+    role: RoleName
+    password: Annotated[str, Field(max_length=1024)]
+    domains: Lines = []
+
+
+class UserChange(Order):
+    """Other rights of a user; what is left out stays as it is."""
+
+    role: RoleName | None = None
+    domains: Lines | None = None
+    is_disabled: bool | None = None
+
+
+class NewPassword(Order):
+    """Another password."""
+
+    password: Annotated[str, Field(max_length=1024)]
+
+
+class NewToken(Order):
+    """A token to be, with a role or with scopes; limited to domains and to networks (CIDR) where some are given."""
+
+    name: Name
+    role: RoleName | None = None
+    scopes: Lines = []
+    domains: Lines = []
+    networks: Lines = []
+    days: Annotated[int, Field(ge=1, le=365)] = 90
+
+
+class UserModel(View):
+    """Somebody who can log in."""
+
+    name: str
+    role: str
+    created: str | None
+    domains: list[str]
+    is_disabled: bool
+
+
+class UserList(View):
+    """All users."""
+
+    items: list[UserModel]
+
+
+class TokenModel(View):
+    """A token; its text was shown once."""
+
+    id: str
+    name: str
+    role: str
+    scopes: list[str]
+    domains: list[str]
+    networks: list[str]
+    maker: str
+    created: str | None
+    expires: str | None
+    last_used: str | None
+
+
+class TokenList(View):
+    """All tokens in force."""
+
+    items: list[TokenModel]
+
+
+class FreshToken(View):
+    """A new token. The text is not kept anywhere."""
+
+    token: str
+
+
+class BrowserModel(View):
+    """One login of a browser."""
+
+    id: str
+    user: str
+    address: str
+    agent: str
+    login: str | None
+    seen: str | None
+    is_own: bool
+
+
+class BrowserList(View):
+    """Sessions of browsers, the newest first."""
+
+    items: list[BrowserModel]
+
+
+def user_model(one: User) -> UserModel:
+    """A user as the API tells it."""
+    return UserModel(
+        name=one.name,
+        role=one.role,
+        created=moment(one.created),
+        domains=list(one.domains),
+        is_disabled=one.is_disabled,
+    )
+
+
+def token_model(one: Token) -> TokenModel:
+    """A token as the API tells it, with all that it may do."""
+    return TokenModel(
+        id=one.id,
+        name=one.name,
+        role=one.role,
+        scopes=sorted(held_by(one.role, one.scopes) - {"self", "public", "near"}),
+        domains=list(one.domains),
+        networks=list(one.networks),
+        maker=one.maker,
+        created=moment(one.created),
+        expires=moment(one.expires),
+        last_used=moment(one.last_used),
+    )
+
+
+def browser_model(one: WebSession, seen_at: float, own: str) -> BrowserModel:
+    """A session as the API tells it.
+
+    :param own: id of the session that asks
+    """
+    return BrowserModel(
+        id=one.id,
+        user=one.user,
+        address=one.address,
+        agent=one.agent,
+        login=moment(one.login_at),
+        seen=moment(seen_at),
+        is_own=one.id == own,
+    )
