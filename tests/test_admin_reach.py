@@ -35,7 +35,7 @@ class ReachTests(LimitedCase):
 
     def test_mail_of_others_is_as_if_it_were_not_there(self) -> None:
         """The same body as for what never was; a forged sender opens nothing."""
-        for path in ("/api/v1/messages/{}.1", "/api/v1/sessions/{}", "/sessions/{}"):
+        for path in ("/api/v1/messages/{}.1", "/api/v1/messages/{}.1/explain", "/api/v1/sessions/{}", "/sessions/{}"):
             found = self.desk.ask("GET", path.format(THEIRS), token=self.limited)
             missing = self.desk.ask("GET", path.format("01J9UK7Q0000000000000000CC"), token=self.limited)
             self.assertEqual((found.status, missing.status), (404, 404), path)
@@ -47,7 +47,15 @@ class ReachTests(LimitedCase):
 
     def test_recipients_of_others_are_not_shown(self) -> None:
         """Neither in the list nor in the steps."""
-        for path in (f"/api/v1/sessions/{OURS}", f"/sessions/{OURS}.1", "/api/v1/messages", "/messages", "/recent"):
+        explained = f"/api/v1/messages/{OURS}.1/explain"
+        for path in (
+            explained,
+            f"/api/v1/sessions/{OURS}",
+            f"/sessions/{OURS}.1",
+            "/api/v1/messages",
+            "/messages",
+            "/recent",
+        ):
             answer = self.desk.ask("GET", path, token=self.limited)
             self.assertEqual(answer.status, 200, path)
             self.assertNotIn("eve@example.com", answer.text, path)

@@ -51,6 +51,8 @@ class Templates:
             "version": __version__,
             "banner_of": explain.of_message,
             "live": _live,
+            #: `_harmless` shows every other control character.
+            "newline": Markup("\n"),
         }
 
     def render(self, template: str, principal: Principal | None, **values: Any) -> str:
