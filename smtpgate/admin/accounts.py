@@ -1,36 +1,32 @@
-"""Who may come in: logins, the first owner, tokens, and the sessions of browsers.
+"""Who may come in: logins, the first owner, and the sessions of browsers.
 
 `site` asks `principal` for every request; pages and API call the rest. Passwords are hashed behind a narrow
-gate and in threads; failed logins are delayed. Sessions are those of `browsers`. Nobody gives more than they
-have: whoever makes or changes users and tokens must hold all that these hold.
+gate and in threads; failed logins are delayed. Sessions are those of `browsers`; users and tokens are made and
+changed by `grants`.
 """
 
 from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from twisted.logger import Logger
 
 from smtpgate.admin.browsers import Browsers
-from smtpgate.admin.entries import check_domains, check_name, check_networks, check_new, check_role
+from smtpgate.admin.grants import Change, Grants
 from smtpgate.admin.guard import Caller, Refusal
-from smtpgate.admin.permission import SCOPES, Principal, held_by
+from smtpgate.admin.permission import Principal, held_by
 from smtpgate.admin.ports import User, Users, WebSession
 from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate, Throttle, TooMany
+from smtpgate.control.entries import check_new
 from smtpgate.control.views import Actor
 
 #: Length of a setup code in octets of chance (192 bits), and how long it holds.
 CODE_OCTETS = 24
 CODE_S = 1800.0
-#: A token holds for so many days at most, and without a word (GitHub's fine-grained tokens: a year at most).
-TOKEN_DAYS = 365
-TOKEN_DAYS_DEFAULT = 90
-#: Writes a change down: its action, target and detail.
-Change = Callable[[str, str, str], Awaitable[None]]
 
 
 class Accounts:
@@ -49,6 +45,7 @@ class Accounts:
         self._throttle = Throttle(wall)
         self._gate = Gate()
         self.browsers = Browsers(users, wall)
+        self.grants = Grants(users, wall, self._gate, self.forget_sessions, self._ended)
         self._code = ""
         self._code_until = 0.0
         self._has_owner = False
@@ -130,6 +127,15 @@ class Accounts:
             return found
         return [one for one in found if who.kind == "user" and one[0].user == who.name]
 
+    async def end_sessions(self, change: Change, who: Principal, name: str) -> None:
+        """End all of a user's."""
+        await self.grants.user(who, name)
+        await change("session.end-all", name, "")
+        for one, _ in await self.browsers.all():
+            if one.user == name:
+                await self.browsers.end(one)
+        self._ended()
+
     async def end_session(self, change: Change, who: Principal, id: str) -> None:
         """End one of them."""
         found = next((one for one, _ in await self.sessions(who) if one.id == id), None)
@@ -176,129 +182,11 @@ class Accounts:
         # Spent before the hashing begins: a second request must not use it too.
         self._code, self._code_until = "", 0.0
         first = Principal("user", name, "owner")
-        await self.add_user(partial(self.audit, first.actor), first, name, "owner", password)
+        await self.grants.add_user(partial(self.audit, first.actor), first, name, "owner", password)
         self._has_owner = True
         user = await self.users.user(name)
         assert user is not None
         return await self._enter(caller, user)
-
-    # Changes. Each is given what writes it down (`routes.Ask.guarded_change`), and calls that when all is checked.
-
-    async def add_user(
-        self, change: Change, by: Principal, name: str, role: str, password: str, domains: Sequence[str] = ()
-    ) -> None:
-        """A new user; raises Refusal where name, role, domains or password will not do."""
-        check_new(name, password)
-        check_role(role)
-        wanted = check_domains(domains, role)
-        _must_cover(by, held_by(role), wanted)
-        if await self.users.user(name) is not None:
-            raise Refusal("conflict", 409, f"there is a user {name} already")
-        await change("user.add", name, _rights(role, domains=wanted))
-        await self._gate.run(self.users.add_user, name, role, password, wanted)
-
-    async def _user(self, by: Principal, name: str) -> User:
-        """One who holds no more than whoever is about to change something of them."""
-        user = await self.users.user(name)
-        if user is None:
-            raise Refusal("not-found", 404, f"no user {visible(name, 80)}")
-        _must_cover(by, held_by(user.role), user.domains)
-        return user
-
-    async def change_user(
-        self,
-        change: Change,
-        by: Principal,
-        name: str,
-        role: str | None = None,
-        domains: Sequence[str] | None = None,
-        is_disabled: bool | None = None,
-    ) -> None:
-        """Other rights; the sessions of that user end. None: as it was."""
-        user = await self._user(by, name)
-        role = user.role if role is None else role
-        check_role(role)
-        wanted = check_domains(user.domains if domains is None else domains, role)
-        _must_cover(by, held_by(role), wanted)
-        is_off = user.is_disabled if is_disabled is None else is_disabled
-        if user.role == "owner" and (role != "owner" or is_off):
-            await self._spare_last_owner(user)
-        before = _rights(user.role, user.domains, user.is_disabled)
-        await change("user.change", name, f"{before} -> {_rights(role, wanted, is_off)}")
-        await self.users.change_user(name, role, wanted, is_off)
-        self.forget_sessions(name)
-
-    async def _spare_last_owner(self, user: User) -> None:
-        others = [one for one in await self.users.users() if one.role == "owner" and not one.is_disabled]
-        if [one.name for one in others] == [user.name]:
-            raise Refusal("conflict", 409, "the last owner cannot be taken away; add another owner first")
-
-    async def set_password(self, change: Change, by: Principal, name: str, password: str) -> None:
-        """A new password; the sessions of that user end."""
-        check_new(name, password)
-        await self._user(by, name)
-        await change("user.password", name, "")
-        await self._gate.run(self.users.set_password, name, password)
-        self.forget_sessions(name)
-
-    async def remove_user(self, change: Change, by: Principal, name: str) -> None:
-        """A user goes; the last owner cannot."""
-        user = await self._user(by, name)
-        if user.role == "owner":
-            await self._spare_last_owner(user)
-        await change("user.remove", name, _rights(user.role, user.domains))
-        await self.users.remove_user(name)
-        self.forget_sessions(name)
-
-    async def end_sessions(self, change: Change, by: Principal, name: str) -> None:
-        """All of a user's end."""
-        await self._user(by, name)
-        await change("session.end-all", name, "")
-        for one, _ in await self.browsers.all():
-            if one.user == name:
-                await self.browsers.end(one)
-        self._ended()
-
-    async def add_token(
-        self,
-        change: Change,
-        by: Principal,
-        name: str,
-        role: str = "",
-        scopes: Sequence[str] = (),
-        domains: Sequence[str] = (),
-        networks: Sequence[str] = (),
-        days: int = TOKEN_DAYS_DEFAULT,
-    ) -> str:
-        """A new token, of a role or with scopes; the text is in the answer and nowhere else."""
-        check_name(name)
-        if not 1 <= days <= TOKEN_DAYS:
-            raise Refusal("validation", 422, f"a token holds for 1 to {TOKEN_DAYS} days")
-        if bool(role) is bool(scopes):
-            raise Refusal("validation", 422, "give a role, or scopes")
-        if role:
-            check_role(role)
-        wrong = [one for one in scopes if one not in SCOPES]
-        if wrong:
-            raise Refusal("validation", 422, f"no scope {visible(wrong[0], 80)}; known: {', '.join(SCOPES)}")
-        given = list(dict.fromkeys(scopes))
-        wanted, places = check_domains(domains, ""), check_networks(networks)
-        _must_cover(by, held_by(role, given), wanted)
-        what = role and f"role {role}" or f"scopes {' '.join(given)}"
-        limits = [f"domains {' '.join(wanted)}"] * bool(wanted) + [f"networks {' '.join(places)}"] * bool(places)
-        await change("token.add", name, ", ".join([what, *limits, f"{days} days"]))
-        expires = self._wall() + days * 86400
-        maker = f"{by.kind} {by.name}"
-        return await self.users.add_token(name, role, expires, given, wanted, places, maker)
-
-    async def revoke_token(self, change: Change, by: Principal, id: str) -> None:
-        """A token holds no more."""
-        token = next((one for one in await self.users.tokens() if one.id == id), None)
-        if token is None:
-            raise Refusal("not-found", 404, f"no token {visible(id, 80)}")
-        await change("token.revoke", id, f"name {token.name}")
-        await self.users.revoke_token(id)
-        self._ended()
 
     # The audit
 
@@ -328,18 +216,6 @@ class Accounts:
             )
             return False
         return True
-
-
-def _must_cover(by: Principal, scopes: Collection[str], domains: Collection[str]) -> None:
-    """Raises Refusal where somebody gives, or takes from somebody who has, more than they have themselves."""
-    if not by.covers(scopes, domains):
-        raise Refusal("forbidden", 403, "that is more than you hold yourself")
-
-
-def _rights(role: str, domains: Sequence[str] = (), is_disabled: bool = False) -> str:
-    """For the audit."""
-    where = f", domains {' '.join(domains)}" if domains else ""
-    return f"role {role}{where}{', disabled' if is_disabled else ''}"
 
 
 __all__ = ["Accounts", "TooMany"]

@@ -7,6 +7,7 @@ from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.models import Done
 from smtpgate.admin.routes import Ask, Route
+from smtpgate.control.entries import check_grant
 
 _BASE = "/api/v1"
 
@@ -19,7 +20,7 @@ async def users(ask: Ask) -> Answer:
 async def add_user(ask: Ask) -> Answer:
     """A new user."""
     body = ask.body
-    await ask.office.accounts.add_user(
+    await ask.office.accounts.grants.add_user(
         ask.guarded_change, ask.who, body.name, body.role, body.password, tuple(body.domains)
     )
     return answer_of(Done(), 201)
@@ -28,7 +29,7 @@ async def add_user(ask: Ask) -> Answer:
 async def change_user(ask: Ask) -> Answer:
     """Other rights; the sessions of that user end."""
     body = ask.body
-    await ask.office.accounts.change_user(
+    await ask.office.accounts.grants.change_user(
         ask.guarded_change, ask.who, ask.args["name"], body.role, body.domains, body.is_disabled
     )
     return answer_of(Done())
@@ -36,13 +37,13 @@ async def change_user(ask: Ask) -> Answer:
 
 async def set_password(ask: Ask) -> Answer:
     """Another password; the sessions of that user end."""
-    await ask.office.accounts.set_password(ask.guarded_change, ask.who, ask.args["name"], ask.body.password)
+    await ask.office.accounts.grants.set_password(ask.guarded_change, ask.who, ask.args["name"], ask.body.password)
     return answer_of(Done())
 
 
 async def remove_user(ask: Ask) -> Answer:
     """A user goes."""
-    await ask.office.accounts.remove_user(ask.guarded_change, ask.who, ask.args["name"])
+    await ask.office.accounts.grants.remove_user(ask.guarded_change, ask.who, ask.args["name"])
     return answer_of(Done())
 
 
@@ -73,15 +74,14 @@ async def tokens(ask: Ask) -> Answer:
 async def add_token(ask: Ask) -> Answer:
     """A new token. Its text is in this answer and nowhere else."""
     body = ask.body
-    text = await ask.office.accounts.add_token(
-        ask.guarded_change, ask.who, body.name, body.role or "", body.scopes, body.domains, body.networks, body.days
-    )
+    grant = check_grant(body.name, body.role or "", body.scopes, body.domains, body.networks, body.days)
+    text = await ask.office.accounts.grants.add_token(ask.guarded_change, ask.who, body.name, grant)
     return answer_of(a.FreshToken(token=text), 201)
 
 
 async def revoke_token(ask: Ask) -> Answer:
     """A token holds no more."""
-    await ask.office.accounts.revoke_token(ask.guarded_change, ask.who, ask.args["id"])
+    await ask.office.accounts.grants.revoke_token(ask.guarded_change, ask.who, ask.args["id"])
     return answer_of(Done())
 
 

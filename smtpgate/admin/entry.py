@@ -10,6 +10,7 @@ from smtpgate.admin.guard import THEME_COOKIE, THEMES, Refusal
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import WebRequest
+from smtpgate.control.views import Invalid
 
 _OWN_PLACE = re.compile(r"/[A-Za-z0-9._~/?=&%+-]*")
 
@@ -98,8 +99,10 @@ async def set_up(ask: Ask) -> Answer:
         return _setup(ask, name, "the two passwords differ", 422)
     try:
         cookie = await ask.office.accounts.set_up(ask.caller, form.get("code", ""), name, form.get("password", ""))
+    except Invalid as wrong:
+        return _setup(ask, name, str(wrong), 422)
     except Refusal as refusal:
-        if refusal.status not in (401, 422):
+        if refusal.status != 401:
             raise
         return _setup(ask, name, refusal.detail, refusal.status)
     return redirect("/", (cookie,))
