@@ -39,6 +39,7 @@ from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.smtp.address import parse_path
 from smtpgate.smtp.reply import Reply
+from smtpgate.state.factors import Factor
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
@@ -103,12 +104,74 @@ class MemorySessions:
             self.rows[digest] = attrs.evolve(self.rows[digest], seen_at=at)
         return succeed(None)
 
+    def prove(self, digest: str, at: float) -> Deferred[None]:
+        if digest in self.rows:
+            self.rows[digest] = attrs.evolve(self.rows[digest], proved_at=at)
+        return succeed(None)
+
     def end(self, digest: str) -> Deferred[None]:
         self.rows.pop(digest, None)
         return succeed(None)
 
     def end_of(self, user: str) -> None:
         self.rows = {digest: one for digest, one in self.rows.items() if one.user != user}
+
+
+class MemoryFactors:
+    """Second factors and links as `admin.ports.Factors` has them."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, tuple[bytes, int]] = {}
+        self.recovery: dict[str, set[str]] = {}
+        self.links: dict[str, tuple[str, float]] = {}
+
+    def of(self, user: str) -> Deferred[Any]:
+        if user not in self.secrets:
+            return succeed(None)
+        secret, last = self.secrets[user]
+        return succeed(Factor(user, secret, last, 1.0, len(self.recovery[user])))
+
+    def users(self) -> Deferred[Any]:
+        return succeed(list(self.secrets))
+
+    def set(self, user: str, secret: bytes, step: int, recovery: Sequence[str], now: float) -> Deferred[None]:
+        self.secrets[user] = (secret, step)
+        return self.set_recovery(user, recovery)
+
+    def spend_step(self, user: str, step: int) -> Deferred[bool]:
+        if user not in self.secrets or self.secrets[user][1] >= step:
+            return succeed(False)
+        self.secrets[user] = (self.secrets[user][0], step)
+        return succeed(True)
+
+    def spend_recovery(self, user: str, digest: str) -> Deferred[bool]:
+        found = digest in self.recovery.get(user, ())
+        self.recovery.get(user, set()).discard(digest)
+        return succeed(found)
+
+    def set_recovery(self, user: str, recovery: Sequence[str]) -> Deferred[None]:
+        self.recovery[user] = set(recovery)
+        return succeed(None)
+
+    def remove(self, user: str) -> Deferred[None]:
+        self.secrets.pop(user, None)
+        self.recovery.pop(user, None)
+        return succeed(None)
+
+    def invite(self, user: str, digest: str, maker: str, expires: float, now: float) -> Deferred[None]:
+        self.forget(user)
+        self.links[digest] = (user, expires)
+        return succeed(None)
+
+    def invited(self, digest: str, now: float) -> Deferred[Any]:
+        user, expires = self.links.get(digest, ("", 0.0))
+        return succeed(user if expires > now else None)
+
+    def invitations(self, now: float) -> Deferred[Any]:
+        return succeed({user: expires for user, expires in self.links.values() if expires > now})
+
+    def forget(self, user: str) -> None:
+        self.links = {digest: one for digest, one in self.links.items() if one[0] != user}
 
 
 class MemoryUsers:
@@ -122,6 +185,7 @@ class MemoryUsers:
         self.fails_audit = False
         self.hashes = 0
         self.sessions = MemorySessions()
+        self.factors = MemoryFactors()
 
     def has_owner(self) -> Deferred[bool]:
         return succeed(any(one.role == "owner" for one in self.people.values()))
@@ -149,11 +213,14 @@ class MemoryUsers:
 
     def set_password(self, name: str, password: str) -> Deferred[None]:
         self.passwords[name] = password
+        self.factors.forget(name)
         self.sessions.end_of(name)
         return succeed(None)
 
     def remove_user(self, name: str) -> Deferred[None]:
         del self.people[name], self.passwords[name]
+        self.factors.remove(name)
+        self.factors.forget(name)
         self.sessions.end_of(name)
         return succeed(None)
 

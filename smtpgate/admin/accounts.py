@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from twisted.logger import Logger
 
 from smtpgate.admin.browsers import Browsers
+from smtpgate.admin.codes import Codes
 from smtpgate.admin.grants import Change, Grants
 from smtpgate.admin.guard import Caller, Refusal
+from smtpgate.admin.halves import Halves
 from smtpgate.admin.permission import Principal, held_by
 from smtpgate.admin.ports import User, Users, WebSession
 from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate, Throttle, TooMany
+from smtpgate.config.model import Settings
 from smtpgate.control.entries import check_new
 from smtpgate.control.views import Actor
 
@@ -34,17 +37,27 @@ class Accounts:
 
     log = Logger(namespace="smtpgate.admin")
 
-    def __init__(self, users: Users, wall: Callable[[], float], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        users: Users,
+        wall: Callable[[], float],
+        say: Callable[[str], None],
+        settings: Callable[[], Settings],
+    ) -> None:
         """
         :param wall: seconds since the epoch
         :param say: tells the person at the log the setup code
+        :param settings: those at work
         """
+        self._settings = settings
         self.users = users
         self._wall = wall
         self._say = say
         self._throttle = Throttle(wall)
         self._gate = Gate()
         self.browsers = Browsers(users, wall)
+        self.codes = Codes(users, wall, lambda: f"smtpgate {settings().hostname}")
+        self.halves = Halves(wall)
         self.grants = Grants(users, wall, self._gate, self.forget_sessions, self._ended)
         self._code = ""
         self._code_until = 0.0
@@ -79,7 +92,12 @@ class Accounts:
             session.proved_at,
             domains=tuple(user.domains),
             has_code=session.has_code,
+            must_enrol=not session.has_code and self.wants_code(user.role),
         )
+
+    def wants_code(self, role: str) -> bool:
+        """Whether users of a role must have one-time codes."""
+        return role in self._settings().admin.require_totp
 
     async def is_valid(self, principal: Principal) -> bool:
         """Whether a principal may still be served (asked while a stream is open)."""
@@ -91,22 +109,88 @@ class Accounts:
 
     # Coming and going
 
-    async def log_in(self, caller: Caller, name: str, password: str) -> str:
-        """A Set-Cookie line for a new session; raises Refusal or TooMany."""
+    async def log_in(self, caller: Caller, name: str, password: str) -> tuple[str, bool]:
+        """A Set-Cookie line, and whether it is that of a session; else a one-time code is wanted (`second`). Raises
+        Refusal or TooMany.
+        """
         name = name.strip()[:256]
+        user = await self._verify(caller, name, password, "login.failed", "name or password is wrong")
+        if await self.codes.of(user.name) is not None:
+            return self.halves.begin(caller, user.name), False
+        return await self._enter(caller, user), True
+
+    async def _verify(self, caller: Caller, name: str, password: str, action: str, why: str) -> User:
         self._throttle.check(name, caller.address)
-        user = await self._gate.run(self.users.verify, name, password[:1024])
+        user: User | None = await self._gate.run(self.users.verify, name, password[:1024])
         if user is None:
             self._throttle.failed(name, caller.address)
-            await self.note(Actor("user", name), "login.failed", caller.address)
-            raise Refusal("unauthenticated", 401, "name or password is wrong")
+            await self.note(Actor("user", name), action, caller.address)
+            raise Refusal("unauthenticated", 401, why)
         self._throttle.passed(name, caller.address)
-        return await self._enter(caller, user)
+        return user
 
-    async def _enter(self, caller: Caller, user: User) -> str:
-        cookie = await self.browsers.begin(caller, user)
-        await self.note(Actor("user", user.name), "login", caller.address)
+    async def second(self, caller: Caller, code: str) -> tuple[str, str]:
+        """The second step of a login: the Set-Cookie lines of a new session. Raises Refusal or TooMany."""
+        half = self.halves.find(caller)
+        if half is None:
+            raise Refusal("conflict", 409, "the login took too long, or too many codes were wrong; begin again")
+        half.tries += 1
+        is_right = await self.codes.check(half.user, code)
+        user = await self.users.user(half.user)
+        if not is_right or user is None or user.is_disabled or half.is_over:
+            await self.note(Actor("user", half.user), "login.failed", caller.address, "one-time code")
+            raise Refusal("unauthenticated", 401, "the code is wrong, or was used already")
+        return self.halves.end(caller), await self._enter(caller, user, has_code=True)
+
+    async def _enter(self, caller: Caller, user: User, has_code: bool = False) -> str:
+        cookie = await self.browsers.begin(caller, user, has_code)
+        await self.note(Actor("user", user.name), "login", caller.address, "with one-time code" if has_code else "")
         return cookie
+
+    async def prove(self, caller: Caller, who: Principal, password: str) -> None:
+        """The password again, for what is dangerous; raises Refusal or TooMany."""
+        await self._verify(caller, who.name, password, "proof.failed", "the password is wrong")
+        await self.browsers.prove(who.id)
+
+    # One's own
+
+    async def set_own_password(self, caller: Caller, who: Principal, current: str, fresh: str) -> str:
+        """Another password for who asks; all their sessions end, and the Set-Cookie line begins a new one."""
+        check_new(who.name, fresh)
+        user = await self._verify(caller, who.name, current, "proof.failed", "the password is wrong")
+        await self.audit(who.actor, "user.password", who.name, "own")
+        await self._gate.run(self.users.set_password, who.name, fresh)
+        self.forget_sessions(who.name)
+        return await self.browsers.begin(caller, user, who.has_code)
+
+    async def set_up_codes(self, caller: Caller, who: Principal, code: str) -> tuple[Sequence[str], str]:
+        """The telephone of who asks has the secret: recovery codes, and the Set-Cookie line of a new session. Other
+        sessions of theirs, which had no code, end.
+        """
+        step = self.codes.first_step(who.id, who.name, code)
+        user = await self.users.user(who.name)
+        if user is None:
+            raise Refusal("not-found", 404, "there is no such user any more")
+        await self.audit(who.actor, "totp.set", who.name)
+        recovery = await self.codes.confirm(who.id, who.name, step)
+        await self.end_all(who.name)
+        return recovery, await self.browsers.begin(caller, user, has_code=True)
+
+    async def renew_codes(self, who: Principal) -> Sequence[str]:
+        """Other recovery codes for who asks."""
+        if await self.codes.of(who.name) is None:
+            raise Refusal("conflict", 409, "there are no one-time codes to recover")
+        await self.audit(who.actor, "totp.recovery", who.name)
+        return await self.codes.renew(who.name)
+
+    async def drop_codes(self, who: Principal) -> None:
+        """No one-time codes any more for who asks."""
+        if self.wants_code(who.role):
+            raise Refusal("conflict", 409, f"the role {who.role} must have one-time codes (admin.require_totp)")
+        if await self.codes.of(who.name) is None:
+            raise Refusal("conflict", 409, "there are no one-time codes")
+        await self.audit(who.actor, "totp.remove", who.name)
+        await self.users.factors.remove(who.name)
 
     async def log_out(self, caller: Caller, principal: Principal) -> str:
         """End the session; the Set-Cookie line that takes the cookie away."""
@@ -118,6 +202,7 @@ class Accounts:
     def forget_sessions(self, name: str) -> None:
         """A user's sessions have ended in the database; what hangs on them ends too."""
         self.browsers.forget(name)
+        self.halves.forget(name)
         self._ended()
 
     async def sessions(self, who: Principal) -> list[tuple[WebSession, float]]:
@@ -131,6 +216,11 @@ class Accounts:
         """End all of a user's."""
         await self.grants.user(who, name)
         await change("session.end-all", name, "")
+        await self.end_all(name)
+
+    async def end_all(self, name: str) -> None:
+        """The same, unasked."""
+        self.halves.forget(name)
         for one, _ in await self.browsers.all():
             if one.user == name:
                 await self.browsers.end(one)
@@ -152,6 +242,15 @@ class Accounts:
     def _ended(self) -> None:
         for call in self._on_end:
             call()
+
+    async def reset_codes(self, change: Change, who: Principal, name: str) -> None:
+        """Somebody lost telephone and recovery codes: no one-time codes any more, and their sessions end."""
+        await self.grants.user(who, name)
+        if await self.codes.of(name) is None:
+            raise Refusal("conflict", 409, f"{visible(name, 80)} has no one-time codes")
+        await change("totp.reset", name, "")
+        await self.users.factors.remove(name)
+        await self.end_all(name)
 
     # The first owner
 

@@ -161,6 +161,7 @@ ROUTES = (
         f"{_BASE}/config/reload",
         "config:write",
         do.reload,
+        is_guarded=True,
         summary="Read the file anew",
         body=m.Nothing,
         answer=m.Reloaded,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from smtpgate.admin import models_access as a
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
@@ -53,6 +55,12 @@ async def end_sessions(ask: Ask) -> Answer:
     return answer_of(Done())
 
 
+async def reset_codes(ask: Ask) -> Answer:
+    """Telephone and recovery codes are lost: the user logs in without a code, and sets up others."""
+    await ask.office.accounts.reset_codes(ask.guarded_change, ask.who, ask.args["name"])
+    return answer_of(Done())
+
+
 async def browsers(ask: Ask) -> Answer:
     """Logins of browsers: those of who asks, and everybody's for who holds access:write."""
     found = await ask.office.accounts.sessions(ask.who)
@@ -85,7 +93,7 @@ async def revoke_token(ask: Ask) -> Answer:
     return answer_of(Done())
 
 
-ROUTES = (
+_ALL = (
     Route("GET", f"{_BASE}/users", "access:write", users, summary="Users", answer=a.UserList),
     Route(
         "POST",
@@ -124,6 +132,14 @@ ROUTES = (
         summary="End the sessions of a user",
         answer=Done,
     ),
+    Route(
+        "DELETE",
+        f"{_BASE}/users/<name>/totp",
+        "access:write",
+        reset_codes,
+        summary="Take a user's one-time codes away",
+        answer=Done,
+    ),
     Route("GET", f"{_BASE}/auth/sessions", "self", browsers, summary="Logins of browsers", answer=a.BrowserList),
     Route("DELETE", f"{_BASE}/auth/sessions/<id>", "self", end_browser, summary="End one", answer=Done),
     Route("GET", f"{_BASE}/tokens", "access:write", tokens, summary="Tokens", answer=a.TokenList),
@@ -139,4 +155,9 @@ ROUTES = (
         status=201,
     ),
     Route("DELETE", f"{_BASE}/tokens/<id>", "access:write", revoke_token, summary="Revoke a token", answer=Done),
+)
+
+#: Who may do what is changed by those only who gave their password just now; one's own sessions are one's own to end.
+ROUTES = tuple(
+    attrs.evolve(route, is_guarded=route.permission == "access:write" and route.method != "GET") for route in _ALL
 )

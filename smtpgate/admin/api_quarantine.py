@@ -284,7 +284,7 @@ _ALL = (
         query={**_PAGE, **_FILTERS},
     ),
     Route("GET", _HELD, "quarantine:read", held_message, summary="One held message", answer=q.HeldModel),
-    Route("GET", f"{_HELD}/content", "content:read", held_content, summary="Its octets"),
+    Route("GET", f"{_HELD}/content", "content:read", held_content, summary="Its octets", is_guarded=True),
     Route(
         "POST",
         f"{_HELD}/release",
@@ -309,6 +309,7 @@ _ALL = (
         f"{_HELD}/forward",
         "quarantine:release",
         forward_held,
+        is_guarded=True,
         summary="Send it to somebody else",
         body=q.Forward,
         answer=m.Done,

@@ -126,6 +126,19 @@ class Browsers:
             self.log.error("a session cannot be written, and ends with this process: {reason}", reason=error)
         return caller.cookie(caller.cookie_name, secret)
 
+    async def prove(self, id: str) -> None:
+        """The password was given again in a session."""
+        now = self._wall()
+        for digest, one in self._known.items():
+            if one.session.id == id:
+                session: Any = one.session
+                one.session = attrs.evolve(session, proved_at=now)
+                try:
+                    await self._users.sessions.prove(digest, now)
+                except Exception as error:
+                    self.log.warn("that a password was given again cannot be written: {reason}", reason=error)
+                return
+
     async def end_own(self, caller: Caller) -> None:
         """End the session of a request's cookie, if there is one."""
         secret = caller.sent_cookie(caller.cookie_name)

@@ -47,7 +47,9 @@ async def log_in(ask: Ask) -> Answer:
     ask.office.form_keys.check(ask.caller, ask.form)
     wanted = own_place(ask.form.get("next", "/"))
     try:
-        cookie = await ask.office.accounts.log_in(ask.caller, ask.form.get("name", ""), ask.form.get("password", ""))
+        cookie, is_done = await ask.office.accounts.log_in(
+            ask.caller, ask.form.get("name", ""), ask.form.get("password", "")
+        )
     except Refusal as refusal:
         if refusal.slug != "unauthenticated":
             raise
@@ -55,7 +57,39 @@ async def log_in(ask: Ask) -> Answer:
     except TooMany as refusal:
         answer = _login(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
         return Answer(answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies)
-    return redirect(wanted, (cookie,))
+    return redirect(wanted if is_done else f"/login/code?next={quote(wanted, safe='')}", (cookie,))
+
+
+async def code_page(ask: Ask) -> Answer:
+    """The second step: the one-time code."""
+    if ask.office.accounts.halves.find(ask.caller) is None:
+        return redirect("/login")
+    return _code(ask, ask.query.get("next", "/"), "")
+
+
+def _code(ask: Ask, wanted: str, trouble: str, status: int = 200) -> Answer:
+    token, cookie = ask.office.form_keys.issue(ask.caller)
+    values = {"csrf": token, "wanted": own_place(wanted), "trouble": trouble}
+    answer = ask.office.templates.bare(ask.caller, "code.html", status, **values)
+    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+
+
+async def give_code(ask: Ask) -> Answer:
+    """Check it, and begin a session."""
+    ask.office.form_keys.check(ask.caller, ask.form)
+    wanted = own_place(ask.form.get("next", "/"))
+    try:
+        cookies = await ask.office.accounts.second(ask.caller, ask.form.get("code", ""))
+    except Refusal as refusal:
+        if refusal.slug == "conflict":
+            return _login(ask, wanted, refusal.detail.capitalize() + ".", 409)
+        if refusal.slug != "unauthenticated":
+            raise
+        return _code(ask, wanted, refusal.detail, 401)
+    except TooMany as refusal:
+        answer = _code(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
+        return Answer(answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies)
+    return redirect(wanted, cookies)
 
 
 async def log_out(ask: Ask) -> Answer:

@@ -52,6 +52,47 @@ class NewToken(Order):
     days: Annotated[int, Field(ge=1, le=365)] = 90
 
 
+class Proof(Order):
+    """The password again."""
+
+    password: Annotated[str, Field(max_length=1024)]
+
+
+class OwnPassword(Order):
+    """Another password for who asks."""
+
+    current: Annotated[str, Field(max_length=1024)]
+    password: Annotated[str, Field(max_length=1024)]
+
+
+class FirstCode(Order):
+    """What the telephone shows."""
+
+    code: Line
+
+
+class CodesModel(View):
+    """One-time codes of who asks. `is_wanted`: their role must have them."""
+
+    is_set: bool
+    made: str | None
+    recovery_left: int
+    is_wanted: bool
+
+
+class CodesBegun(View):
+    """A secret for the telephone: as people type it, and as the telephone reads it."""
+
+    key: str
+    uri: str
+
+
+class RecoveryCodes(View):
+    """Each opens once in place of a one-time code. They are in this answer and nowhere else."""
+
+    recovery_codes: list[str]
+
+
 class UserModel(View):
     """Somebody who can log in."""
 

@@ -245,9 +245,9 @@ def _asset(ask: Ask, name: str, is_public: bool) -> Answer:
 _WEB = frozenset({"web"})
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET", for_domains: bool = False) -> Route:
+def _page(path: str, permission: str, serve: Any, method: Any = "GET", **more: bool) -> Route:
     summary = (serve.__doc__ or "").strip()
-    return Route(method, path, permission, serve, "page", summary, doors=_WEB, for_domains=for_domains)
+    return Route(method, path, permission, serve, "page", summary, doors=_WEB, **more)  # type: ignore[arg-type]
 
 
 _SERVER = "/backends/<pool>/servers/<path:name>"
@@ -255,12 +255,14 @@ _SERVER = "/backends/<pool>/servers/<path:name>"
 ROUTES = (
     _page("/login", "public", entry.login_page),
     _page("/login", "public", entry.log_in, "POST"),
+    _page("/login/code", "public", entry.code_page),
+    _page("/login/code", "public", entry.give_code, "POST"),
     _page("/setup", "public", entry.setup_page),
     _page("/setup", "public", entry.set_up, "POST"),
     *(_page(f"/assets/<digest>/{name}", "public", public_asset) for name in sorted(PUBLIC)),
-    _page("/assets/<digest>/<name>", "self", asset),
-    _page("/logout", "self", entry.log_out, "POST"),
-    _page("/theme", "self", entry.choose_theme, "POST"),
+    _page("/assets/<digest>/<name>", "self", asset, is_own=True),
+    _page("/logout", "self", entry.log_out, "POST", is_own=True),
+    _page("/theme", "self", entry.choose_theme, "POST", is_own=True),
     _page("/", "stats:read", overview),
     _page("/sessions", "traffic:read", sessions, for_domains=True),
     _page("/sessions/<id>", "messages:read", session, for_domains=True),
@@ -276,7 +278,7 @@ ROUTES = (
     _page("/filters", "config:read", filters),
     _page("/config", "config:read", config),
     _page("/config/validate", "config:write", validate, "POST"),
-    _page("/config/reload", "config:write", reload, "POST"),
+    _page("/config/reload", "config:write", reload, "POST", is_guarded=True),
     _page("/help", "self", help_page),
     _page("/problems/<slug>", "self", problem),
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+import attrs
+
 from smtpgate.admin import api_quarantine as do
 from smtpgate.admin import models_quarantine as q
 from smtpgate.admin.answer import Answer, redirect
@@ -146,7 +148,7 @@ ROUTES = (
     _page("/quarantine", "quarantine:read", messages),
     _page("/quarantine", "quarantine:release", decide, "POST"),
     _page("/quarantine/<id>", "quarantine:read", message),
-    _page("/quarantine/<id>/content", "content:read", do.held_content),
+    attrs.evolve(_page("/quarantine/<id>/content", "content:read", do.held_content), is_guarded=True),
     _page("/quarantine/<id>/release", "quarantine:release", release, "POST"),
     _page("/quarantine/<id>/delete", "quarantine:delete", delete, "POST"),
     _page("/quarantine/<id>/deny", "quarantine:release", deny, "POST"),

@@ -27,6 +27,7 @@ class Principal:
     :ivar scopes: what it may do; of a user what the role holds
     :ivar domains: those that it is limited to; none for no limit
     :ivar has_code: a one-time code was given with the password
+    :ivar must_enrol: a one-time code is wanted of the role, and there is none yet: nothing but setting it up is open
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Principal:
     scopes: frozenset[str] = attrs.field(default=attrs.Factory(lambda self: held_by(self.role), takes_self=True))
     domains: tuple[str, ...] = ()
     has_code: bool = False
+    must_enrol: bool = False
 
     @property
     def actor(self) -> Actor:

@@ -68,14 +68,62 @@ class WebSessions(Protocol):
     def seen(self, digest: str, at: float) -> Awaitable[None]:
         """It was used."""
 
+    def prove(self, digest: str, at: float) -> Awaitable[None]:
+        """The password was given again."""
+
     def end(self, digest: str) -> Awaitable[None]:
         """One less."""
+
+
+class Factor(Protocol):
+    """A user's generator of one-time codes (`state.factors`)."""
+
+    user: str
+    secret: bytes
+    last_step: int
+    made: float
+    recovery_left: int
+
+
+class Factors(Protocol):
+    """All of them, and links by which somebody sets a password."""
+
+    def of(self, user: str) -> Awaitable[Factor | None]:
+        """A user's; None where there is none."""
+
+    def users(self) -> Awaitable[Sequence[str]]:
+        """Who has one."""
+
+    def set(self, user: str, secret: bytes, step: int, recovery: Sequence[str], now: float) -> Awaitable[None]:
+        """A new one in place of any before, with digests of recovery codes."""
+
+    def spend_step(self, user: str, step: int) -> Awaitable[bool]:
+        """Take a code's step; False where it or a later one was taken already."""
+
+    def spend_recovery(self, user: str, digest: str) -> Awaitable[bool]:
+        """Take a recovery code; False where there is none such."""
+
+    def set_recovery(self, user: str, recovery: Sequence[str]) -> Awaitable[None]:
+        """Other recovery codes in place of those before."""
+
+    def remove(self, user: str) -> Awaitable[None]:
+        """No second factor any more."""
+
+    def invite(self, user: str, digest: str, maker: str, expires: float, now: float) -> Awaitable[None]:
+        """A link for a user, in place of any before."""
+
+    def invited(self, digest: str, now: float) -> Awaitable[str | None]:
+        """For whom a link is; None where it is for nobody, used or too old."""
+
+    def invitations(self, now: float) -> Awaitable[Mapping[str, float]]:
+        """Until when a link holds, by user."""
 
 
 class Users(Protocol):
     """Users, their tokens and sessions, and the audit (`state.users`)."""
 
     sessions: WebSessions
+    factors: Factors
 
     def has_owner(self) -> Awaitable[bool]:
         """Whether anybody can log in at all."""

@@ -93,6 +93,35 @@ web_sessions = sa.Table(
     sa.Column("has_code", sa.Boolean, nullable=False),
 )
 
+#: Second factors of users: secrets of one-time codes (RFC 6238), which must be read to be compared; `last_step`: the
+#: step of the last code that was taken, so that none is taken twice.
+factors = sa.Table(
+    "factors",
+    metadata,
+    sa.Column("user", sa.String, primary_key=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.Column("last_step", sa.Integer, nullable=False),
+    sa.Column("made", sa.Float, nullable=False),
+)
+
+#: Codes for the day when the telephone is lost, as digests; each goes when it is used.
+recovery_codes = sa.Table(
+    "recovery_codes",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("user", sa.String, nullable=False, index=True),
+)
+
+#: Links by which somebody sets a password, as digests; each goes when it is used.
+invitations = sa.Table(
+    "invitations",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("user", sa.String, nullable=False, index=True),
+    sa.Column("maker", sa.String, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
+)
+
 audit = sa.Table(
     "audit",
     metadata,

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 
 from smtpgate.state.database import Database
+from smtpgate.state.factors import Factors, forget_factor, forget_invitations
 from smtpgate.state.passwords import Checker, hash_password, is_right
 from smtpgate.state.tables import audit, audit_head, tokens, users
 from smtpgate.state.web_sessions import WebSessions, end_of
@@ -76,6 +77,7 @@ class Users:
         self._checker = Checker(in_thread)
         self._wall = wall
         self.sessions = WebSessions(database)
+        self.factors = Factors(database)
 
     # Users
 
@@ -248,11 +250,14 @@ def _change_user(connection: sa.Connection, name: str, role: str, domains: str, 
 
 def _set_password(connection: sa.Connection, name: str, password: str) -> None:
     connection.execute(sa.update(users).where(users.c.name == name).values(password=password))
+    forget_invitations(connection, name)
     end_of(connection, name)
 
 
 def _remove_user(connection: sa.Connection, name: str) -> None:
     connection.execute(sa.delete(users).where(users.c.name == name))
+    forget_factor(connection, name)
+    forget_invitations(connection, name)
     end_of(connection, name)
 
 

@@ -61,6 +61,10 @@ class WebSessions:
         """It was used."""
         return self._database.run(_seen, digest, at)
 
+    def prove(self, digest: str, at: float) -> Deferred[None]:
+        """The password was given again."""
+        return self._database.run(_prove, digest, at)
+
     def end(self, digest: str) -> Deferred[None]:
         """One less."""
         return self._database.run(_end, digest)
@@ -89,6 +93,10 @@ def _all(connection: sa.Connection) -> list[WebSession]:
 
 def _seen(connection: sa.Connection, digest: str, at: float) -> None:
     connection.execute(sa.update(web_sessions).where(web_sessions.c.digest == digest).values(seen_at=at))
+
+
+def _prove(connection: sa.Connection, digest: str, at: float) -> None:
+    connection.execute(sa.update(web_sessions).where(web_sessions.c.digest == digest).values(proved_at=at))
 
 
 def _end(connection: sa.Connection, digest: str) -> None:
