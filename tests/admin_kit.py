@@ -192,7 +192,7 @@ class MemoryUsers:
 
     def verify(self, name: str, password: str) -> Deferred[Any]:
         self.hashes += 1
-        found = self.people[name] if self.passwords.get(name) == password else None
+        found = self.people[name] if password and self.passwords.get(name) == password else None
         return succeed(found if found is not None and not found.is_disabled else None)
 
     def users(self) -> Deferred[Any]:
@@ -202,17 +202,18 @@ class MemoryUsers:
         return succeed(self.people.get(name))
 
     def add_user(self, name: str, role: str, password: str, domains: Sequence[str] = ()) -> Deferred[None]:
-        self.people[name] = User(name, role, 1.0, tuple(domains))
+        self.people[name] = User(name, role, 1.0, tuple(domains), has_password=bool(password))
         self.passwords[name] = password
         return succeed(None)
 
     def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Deferred[None]:
-        self.people[name] = User(name, role, 1.0, tuple(domains), is_disabled)
+        self.people[name] = User(name, role, 1.0, tuple(domains), is_disabled, bool(self.passwords[name]))
         self.sessions.end_of(name)
         return succeed(None)
 
     def set_password(self, name: str, password: str) -> Deferred[None]:
         self.passwords[name] = password
+        self.people[name] = attrs.evolve(self.people[name], has_password=True)
         self.factors.forget(name)
         self.sessions.end_of(name)
         return succeed(None)

@@ -564,6 +564,21 @@ class SocketTests(TestCase):
         _, out, _ = await self.ask("sessions")
         self.assertEqual(out, "none\n")
 
+    async def test_invitations(self) -> None:
+        """A link in place of a password, for a new user and for one who is there; and codes that are lost."""
+        code, out, err = await self.ask("user", "add", "bob", "--role", "helpdesk", "--invite")
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, r"^\(the address of the admin pages\)/welcome/[\w-]{43}\n$")
+        code, out, _ = await self.ask("user", "invite", "bob", "--json")
+        path = json.loads(out)["link"]
+        fields = {"password": "another long phrase", "again": "another long phrase"}
+        self.assertEqual(Browser(self.desk).form(path, path, fields).status, 303)
+        self.assertEqual(self.desk.users.passwords["bob"], "another long phrase")
+        self.desk.users.factors.set("bob", b"x" * 20, 1, ["a"], 1.0)
+        self.assertEqual((await self.ask("user", "drop-totp", "bob"))[0], 0)
+        self.assertEqual(self.desk.users.factors.secrets, {})
+        self.assertEqual((await self.ask("user", "drop-totp", "bob"))[0], 1)
+
     async def test_logins_of_browsers(self) -> None:
         """Listed, and ended one by one or all of a user's."""
         self.desk.users.add_user("ann", "owner", PASSWORD)

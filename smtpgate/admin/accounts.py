@@ -19,6 +19,7 @@ from smtpgate.admin.codes import Codes
 from smtpgate.admin.grants import Change, Grants
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.halves import Halves
+from smtpgate.admin.invitations import Invitations
 from smtpgate.admin.permission import Principal, held_by
 from smtpgate.admin.ports import User, Users, WebSession
 from smtpgate.admin.text import visible
@@ -59,6 +60,7 @@ class Accounts:
         self.codes = Codes(users, wall, lambda: f"smtpgate {settings().hostname}")
         self.halves = Halves(wall)
         self.grants = Grants(users, wall, self._gate, self.forget_sessions, self._ended)
+        self.invitations = Invitations(users, wall, self._gate, self.grants, self.audit, self.forget_sessions)
         self._code = ""
         self._code_until = 0.0
         self._has_owner = False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from smtpgate.admin import models_access as a
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
-from smtpgate.admin.models import Done
+from smtpgate.admin.models import Done, Nothing
 from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.text import moment
 from smtpgate.control.entries import check_grant
 
 _BASE = "/api/v1"
@@ -16,16 +19,41 @@ _BASE = "/api/v1"
 
 async def users(ask: Ask) -> Answer:
     """Who can log in."""
-    return answer_of(a.UserList(items=[a.user_model(one) for one in await ask.office.users.users()]))
+    return answer_of(a.UserList(items=await people(ask)))
+
+
+async def people(ask: Ask) -> list[a.UserModel]:
+    """The same for a page."""
+    users = ask.office.users
+    with_codes = set(await users.factors.users())
+    invited = await users.factors.invitations(ask.office.wall())
+    return [a.user_model(one, one.name in with_codes, invited.get(one.name, 0.0)) for one in await users.users()]
 
 
 async def add_user(ask: Ask) -> Answer:
-    """A new user."""
+    """A new user; without a password in the order the answer has an invitation."""
     body = ask.body
-    await ask.office.accounts.grants.add_user(
-        ask.guarded_change, ask.who, body.name, body.role, body.password, tuple(body.domains)
-    )
-    return answer_of(Done(), 201)
+    return answer_of(await new_user(ask, body.name, body.role, body.password or "", tuple(body.domains)), 201)
+
+
+async def new_user(ask: Ask, name: str, role: str, password: str, domains: Sequence[str]) -> a.Added:
+    """The same for a page."""
+    accounts = ask.office.accounts
+    await accounts.grants.add_user(ask.guarded_change, ask.who, name, role, password, domains)
+    return a.Added(invitation=None if password else await invite(ask, name))
+
+
+async def invite(ask: Ask, name: str) -> a.Invitation:
+    """A link by which somebody sets a password, in the address that who asks has come by."""
+    token, until = await ask.office.accounts.invitations.make(ask.guarded_change, ask.who, name)
+    public, caller = ask.office.control.settings.admin.public_url, ask.caller
+    here = f"{'https' if caller.is_secure else 'http'}://{caller.host}" if caller.door == "web" else ""
+    return a.Invitation(link=f"{public or here}/welcome/{token}", until=moment(until))
+
+
+async def invitation(ask: Ask) -> Answer:
+    """A link by which somebody sets a first or another password; what they have holds until it is used."""
+    return answer_of(await invite(ask, ask.args["name"]), 201)
 
 
 async def change_user(ask: Ask) -> Answer:
@@ -102,7 +130,8 @@ _ALL = (
         add_user,
         summary="A new user",
         body=a.NewUser,
-        answer=Done,
+        answer=a.Added,
+        is_secret=True,
         status=201,
     ),
     Route(
@@ -122,6 +151,17 @@ _ALL = (
         summary="Another password",
         body=a.NewPassword,
         answer=Done,
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/users/<name>/invitation",
+        "access:write",
+        invitation,
+        summary="A link to set a password by",
+        body=Nothing,
+        answer=a.Invitation,
+        is_secret=True,
+        status=201,
     ),
     Route("DELETE", f"{_BASE}/users/<name>", "access:write", remove_user, summary="Remove a user", answer=Done),
     Route(

@@ -92,6 +92,34 @@ async def give_code(ask: Ask) -> Answer:
     return redirect(wanted, cookies)
 
 
+async def welcome_page(ask: Ask) -> Answer:
+    """Somebody was invited, or has to set another password."""
+    return await _welcome(ask)
+
+
+async def _welcome(ask: Ask, trouble: str = "", status: int = 200) -> Answer:
+    user = await ask.office.accounts.invitations.whom(ask.args["token"])
+    token, cookie = ask.office.form_keys.issue(ask.caller)
+    values = {"csrf": token, "name": user.name, "token": ask.args["token"], "trouble": trouble}
+    answer = ask.office.templates.bare(ask.caller, "welcome.html", status, **values)
+    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+
+
+async def welcome(ask: Ask) -> Answer:
+    """Set it; then it is logged in with."""
+    ask.office.form_keys.check(ask.caller, ask.form)
+    password = ask.form.get("password", "")
+    if password != ask.form.get("again", ""):
+        return await _welcome(ask, "The two passwords differ.", 422)
+    try:
+        await ask.office.accounts.invitations.use(ask.args["token"], password, ask.caller.address)
+    except Invalid as wrong:
+        return await _welcome(ask, str(wrong), 422)
+    except TooMany as refusal:
+        return await _welcome(ask, f"Too many tries. {str(refusal).capitalize()}.", 429)
+    return redirect("/login")
+
+
 async def log_out(ask: Ask) -> Answer:
     """End the session."""
     cookie = await ask.office.accounts.log_out(ask.caller, ask.who)

@@ -13,7 +13,7 @@ from smtpgate.admin.permission import Principal, held_by
 from smtpgate.admin.ports import User, Users
 from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate
-from smtpgate.control.entries import Grant, check_domains, check_new, check_role, rights
+from smtpgate.control.entries import Grant, check_domains, check_name, check_new, check_password, check_role, rights
 
 #: Writes a change down: its action, target and detail.
 Change = Callable[[str, str, str], Awaitable[None]]
@@ -45,8 +45,12 @@ class Grants:
     async def add_user(
         self, change: Change, by: Principal, name: str, role: str, password: str, domains: Sequence[str] = ()
     ) -> None:
-        """A new user; raises Refusal where name, role, domains or password will not do."""
-        check_new(name, password)
+        """A new user; one without a password is to be invited. Raises Refusal where that would be more than one's own,
+        Invalid where name, role, domains or password will not do.
+        """
+        check_name(name)
+        if password:
+            check_password(name, password)
         check_role(role)
         wanted = check_domains(domains, role)
         _must_cover(by, held_by(role), wanted)
@@ -87,8 +91,8 @@ class Grants:
         self._forget(name)
 
     async def _spare_last_owner(self, user: User) -> None:
-        others = [one for one in await self._users.users() if one.role == "owner" and not one.is_disabled]
-        if [one.name for one in others] == [user.name]:
+        others = [one for one in await self._users.users() if _is_at_work(one)]
+        if _is_at_work(user) and len(others) == 1:
             raise Refusal("conflict", 409, "the last owner cannot be taken away; add another owner first")
 
     async def set_password(self, change: Change, by: Principal, name: str, password: str) -> None:
@@ -125,6 +129,11 @@ class Grants:
         await change("token.revoke", id, f"name {token.name}")
         await self._users.revoke_token(id)
         self._ended()
+
+
+def _is_at_work(user: User) -> bool:
+    """An owner who can log in."""
+    return user.role == "owner" and not user.is_disabled and user.has_password
 
 
 def _must_cover(by: Principal, scopes: Collection[str], domains: Collection[str]) -> None:

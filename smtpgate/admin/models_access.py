@@ -19,11 +19,13 @@ Lines = Annotated[list[Line], Field(max_length=50)]
 
 
 class NewUser(Order):
-    """A user to be. `domains`: those that it is limited to; none for no limit."""
+    """A user to be. `domains`: those that it is limited to; none for no limit. Without a password there is an
+    invitation in the answer, by which somebody sets one.
+    """
 
     name: Name
     role: RoleName
-    password: Annotated[str, Field(max_length=1024)]
+    password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     domains: Lines = []
 
 
@@ -101,6 +103,27 @@ class UserModel(View):
     created: str | None
     domains: list[str]
     is_disabled: bool
+    has_password: bool
+    has_codes: bool
+    invited_until: str | None
+
+
+class Invitation(View):
+    """A link by which somebody sets a password, once; the link is in this answer and nowhere else.
+
+    :ivar link: the whole address, or what stands behind the address of the pages where that is not known
+    """
+
+    link: str
+    until: str | None
+
+
+class Added(View):
+    """A user was made."""
+
+    done: bool = True
+    is_audited: bool = True
+    invitation: Invitation | None = None
 
 
 class UserList(View):
@@ -154,7 +177,7 @@ class BrowserList(View):
     items: list[BrowserModel]
 
 
-def user_model(one: User) -> UserModel:
+def user_model(one: User, has_codes: bool = False, invited_until: float = 0.0) -> UserModel:
     """A user as the API tells it."""
     return UserModel(
         name=one.name,
@@ -162,6 +185,9 @@ def user_model(one: User) -> UserModel:
         created=moment(one.created),
         domains=list(one.domains),
         is_disabled=one.is_disabled,
+        has_password=one.has_password,
+        has_codes=has_codes,
+        invited_until=moment(invited_until) if invited_until else None,
     )
 
 

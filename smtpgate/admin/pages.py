@@ -257,6 +257,8 @@ ROUTES = (
     _page("/login", "public", entry.log_in, "POST"),
     _page("/login/code", "public", entry.code_page),
     _page("/login/code", "public", entry.give_code, "POST"),
+    _page("/welcome/<token>", "public", entry.welcome_page),
+    _page("/welcome/<token>", "public", entry.welcome, "POST"),
     _page("/setup", "public", entry.setup_page),
     _page("/setup", "public", entry.set_up, "POST"),
     *(_page(f"/assets/<digest>/{name}", "public", public_asset) for name in sorted(PUBLIC)),

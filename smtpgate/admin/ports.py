@@ -19,6 +19,7 @@ class User(Protocol):
     created: float
     domains: tuple[str, ...]
     is_disabled: bool
+    has_password: bool
 
 
 class Token(Protocol):

@@ -176,7 +176,7 @@ def refusal_of(error: BaseException) -> Refusal:
 
 
 #: Pages behind links that recipients and senders have; they see no others.
-FOR_STRANGERS: Final = (b"/held/", b"/why/")
+FOR_STRANGERS: Final = (b"/held/", b"/why/", b"/welcome/")
 
 
 def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseException, kind: str) -> Answer:

@@ -22,8 +22,13 @@ from smtpgate.control.views import Invalid
 
 def user_add(args: argparse.Namespace) -> None:
     """Make a user."""
+    body = {"name": args.name, "role": args.role, "domains": args.domain}
+    if args.invite:
+        found = Gateway(args.config).ask("POST", "/users", body)
+        _invited(args, found["invitation"], found)
+        return
     password = _password(args.password_file)
-    body = {"name": args.name, "role": args.role, "password": password, "domains": args.domain}
+    body["password"] = password
     ask = lambda gateway: gateway.ask("POST", "/users", body)  # noqa: E731
     found = _either(args, ask, "add_user", args.name, args.role, password, args.domain)
     _done(args, found, f"user {args.name} added with role {args.role}")
@@ -45,6 +50,27 @@ def _password(file: Path | None) -> str:
         return file.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeError) as error:
         raise Failed(f"{file}: cannot be read: {error}") from None
+
+
+def _invited(args: argparse.Namespace, invitation: Any, found: Any) -> None:
+    if args.json:
+        say_json(found)
+        return
+    link = invitation["link"]
+    # The gateway knows its address only where the configuration says it (admin.public_url).
+    say(f"(the address of the admin pages){link}" if link.startswith("/") else link)
+
+
+def user_invite(args: argparse.Namespace) -> None:
+    """Print a link by which a user sets a password, once and within a day."""
+    found = Gateway(args.config).ask("POST", f"/users/{quote(args.name, safe='')}/invitation", {})
+    _invited(args, found, found)
+
+
+def user_drop_totp(args: argparse.Namespace) -> None:
+    """Take the one-time codes of a user away, who has lost them; its sessions end."""
+    found = Gateway(args.config).ask("DELETE", f"/users/{quote(args.name, safe='')}/totp")
+    _done(args, found, f"user {args.name} logs in without a one-time code")
 
 
 def user_change(args: argparse.Namespace) -> None:
@@ -83,6 +109,7 @@ def user_list(args: argparse.Namespace) -> None:
         ("ROLE", "role"),
         ("DOMAINS", "domains"),
         ("DISABLED", "is_disabled"),
+        ("CODES", "has_codes"),
         ("CREATED", "created"),
     )
     say_list(found, columns, args.json)
@@ -162,6 +189,9 @@ def options(verbs: Any, verb: Any, group: Any, whole: Any) -> None:
     one.add_argument("name", metavar="NAME")
     one.add_argument("--role", required=True, choices=tuple(ROLES), help="what it may do")
     _password_file(one)
+    one.add_argument(
+        "--invite", action="store_true", help="no password: print a link by which the user sets one, within a day"
+    )
     _several(one, "--domain", "DOMAIN", "a domain that it is limited to; may be given again")
     one = verb("change", user_change, users)
     one.add_argument("name", metavar="NAME")
@@ -176,6 +206,8 @@ def options(verbs: Any, verb: Any, group: Any, whole: Any) -> None:
     one = verb("password", user_password, users)
     one.add_argument("name", metavar="NAME")
     _password_file(one)
+    verb("invite", user_invite, users).add_argument("name", metavar="NAME")
+    verb("drop-totp", user_drop_totp, users).add_argument("name", metavar="NAME")
     verb("list", user_list, users)
     verb("remove", user_remove, users).add_argument("name", metavar="NAME")
     tokens = group(verbs, "token", "What programs log in with: add, list, revoke.")

@@ -135,6 +135,8 @@ def list_users(folder: Path) -> Any:
 
     async def work(users: Any) -> Any:
         found = await users.users()
+        with_codes = set(await users.factors.users())
+        invited = await users.factors.invitations(time.time())
         return {
             "items": [
                 {
@@ -143,6 +145,9 @@ def list_users(folder: Path) -> Any:
                     "created": _moment(one.created),
                     "domains": list(one.domains),
                     "is_disabled": one.is_disabled,
+                    "has_password": one.has_password,
+                    "has_codes": one.name in with_codes,
+                    "invited_until": _moment(invited.get(one.name, 0.0)),
                 }
                 for one in found
             ]

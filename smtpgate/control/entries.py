@@ -43,6 +43,11 @@ _GUESSED = (
 def check_new(name: str, password: str) -> None:
     """Raises Invalid where a new user's name or password will not do."""
     check_name(name)
+    check_password(name, password)
+
+
+def check_password(name: str, password: str) -> None:
+    """Raises Invalid where a password will not do for a user of that name."""
     if len(password) < 12:
         raise Invalid("a password has at least 12 characters")
     if len(password) > 1024:

@@ -37,13 +37,18 @@ class Taken(Exception):
 
 @attrs.frozen
 class User:
-    """Somebody who can log in, unless `is_disabled`. `domains`: those they are limited to; none for no limit."""
+    """Somebody who can log in, unless `is_disabled`, and once there is a password.
+
+    :ivar domains: those they are limited to; none for no limit
+    :ivar has_password: False for who was invited, and has set none yet
+    """
 
     name: str
     role: str
     created: float
     domains: tuple[str, ...] = ()
     is_disabled: bool = False
+    has_password: bool = True
 
 
 @attrs.frozen
@@ -88,7 +93,7 @@ class Users:
     async def verify(self, name: str, password: str) -> User | None:
         """The user, or None; an unknown name costs the same time."""
         row = await self._database.run(_user, name)
-        right = await self._checker.run(is_right, row["password"] if row is not None else None, password)
+        right = await self._checker.run(is_right, (row["password"] or None) if row is not None else None, password)
         return _as_user(row) if right and row is not None and not row["is_disabled"] else None
 
     async def user(self, name: str) -> User | None:
@@ -101,8 +106,8 @@ class Users:
         return self._database.run(_users)
 
     async def add_user(self, name: str, role: str, password: str, domains: Sequence[str] = ()) -> None:
-        """A new one. Raises Taken."""
-        hashed = await self._checker.run(hash_password, password)
+        """A new one; without a password nobody can log in by it yet. Raises Taken."""
+        hashed = await self._checker.run(hash_password, password) if password else ""
         await self._database.run(_add_user, name, role, hashed, " ".join(domains), self._wall())
 
     def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Deferred[None]:
@@ -222,7 +227,8 @@ def _has_owner(connection: sa.Connection) -> bool:
 
 
 def _as_user(row: Mapping[str, Any]) -> User:
-    return User(row["name"], row["role"], row["created"], tuple(row["domains"].split()), bool(row["is_disabled"]))
+    domains, is_disabled = tuple(row["domains"].split()), bool(row["is_disabled"])
+    return User(row["name"], row["role"], row["created"], domains, is_disabled, bool(row["password"]))
 
 
 def _user(connection: sa.Connection, name: str) -> dict[str, Any] | None:
