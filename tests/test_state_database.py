@@ -89,11 +89,13 @@ class DatabaseCase(SynchronousTestCase):
         made.close()
 
 
-_INSERT = sa.text("INSERT INTO users VALUES (:name, :role, :hash, :created)")
+_INSERT = sa.text("INSERT INTO users (name, role, password, created) VALUES (:name, :role, :hash, :created)")
 
 
 def _write_rows(connection: sa.Connection) -> None:
-    connection.execute(sa.text("INSERT INTO users VALUES ('anna', 'owner', 'hash', 1.0)"))
+    connection.execute(
+        sa.text("INSERT INTO users (name, role, password, created) VALUES ('anna', 'owner', 'hash', 1.0)")
+    )
     _write_sessions(connection)
 
 
@@ -138,7 +140,9 @@ class MigrationTests(DatabaseCase):
             path = self.path.with_name(f"{revision}.sqlite")
             upgrade(path, revision)
             connection = sqlite3.connect(path)
-            connection.execute("INSERT INTO users VALUES ('anna', 'owner', 'hash', 1.0)")
+            connection.execute(
+                "INSERT INTO users (name, role, password, created) VALUES ('anna', 'owner', 'hash', 1.0)"
+            )
             connection.execute(
                 "INSERT INTO ledger VALUES ('k', 'bob@example.net', 'committed', 'a:25', 9.0, 't', 250, 'x', '')"
             )
@@ -403,7 +407,11 @@ class MendTests(DatabaseCase):
                     f"INSERT INTO ledger VALUES ('{key}', 'bob@example.net', 'unknown', 'b:25', 9.0, 'o', 0, '', '')"
                 )
             )
-        made.now(lambda c: c.exec_driver_sql("INSERT INTO users VALUES ('eve', 'owner', 'hash', 1.0)"))
+        made.now(
+            lambda c: c.exec_driver_sql(
+                "INSERT INTO users (name, role, password, created) VALUES ('eve', 'owner', 'hash', 1.0)"
+            )
+        )
         made.close()
         return made.path
 

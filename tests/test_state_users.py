@@ -313,3 +313,46 @@ class OfflineTests(SynchronousTestCase):
                 raise ZeroDivisionError
         with open_users(folder, maybeDeferred):
             pass
+
+
+class LimitTests(UsersCase):
+    """What users and tokens are limited to, and sessions of browsers, on the disk."""
+
+    def test_limits_are_kept(self) -> None:
+        """As they were given; a token is nobody's from elsewhere."""
+        self.done(self.users.add_user("anna", "helpdesk", "secret", ("example.net",)))
+        self.done(self.users.change_user("anna", "auditor", ("a.example", "b.example"), False))
+        user = self.done(self.users.user("anna"))
+        self.assertEqual((user.role, user.domains, user.is_disabled), ("auditor", ("a.example", "b.example"), False))
+        self.done(self.users.change_user("anna", "auditor", (), True))
+        self.assertIsNone(self.done(self.users.verify("anna", "secret")))
+        networks = ("192.0.2.0/24",)
+        text = self.done(self.users.add_token("t", "", 0.0, ("stats:read",), ("a.example",), networks, "user anna"))
+        found = self.done(self.users.check_token(text, "::ffff:192.0.2.9"))
+        self.assertEqual((found.scopes, found.domains, found.networks), (("stats:read",), ("a.example",), networks))
+        for address in ("198.51.100.1", "", "x"):
+            self.assertIsNone(self.done(self.users.check_token(text, address)), address)
+
+    def test_sessions_end_with_what_they_rest_on(self) -> None:
+        """In one transaction; those of others stay, and the oldest make room."""
+        sessions = self.users.sessions
+        for name in ("anna", "bob"):
+            self.done(self.users.add_user(name, "owner", "x"))
+
+        def begin(digest: str, user: str, at: float) -> None:
+            one = sessions.make(digest, f"id-{digest}", user, "csrf", "192.0.2.1", "browser", at, at, at)
+            self.done(sessions.keep(one, 2, 100.0))
+
+        for digest, user, at in (("1", "anna", 200.0), ("2", "anna", 201.0), ("3", "bob", 50.0), ("4", "anna", 202.0)):
+            begin(digest, user, at)
+        self.assertEqual([one.digest for one in self.done(sessions.all())], ["4", "2"])
+        begin("5", "bob", 203.0)
+        changes = (
+            lambda: self.users.set_password("anna", "y"),
+            lambda: self.users.change_user("anna", "helpdesk", (), False),
+            lambda: self.users.remove_user("anna"),
+        )
+        for number, change in enumerate(changes):
+            begin(f"again-{number}", "anna", 300.0 + number)
+            self.done(change())
+            self.assertEqual([one.digest for one in self.done(sessions.all())], ["5"])

@@ -24,6 +24,7 @@ from smtpgate.admin.text import moment, visible
 from smtpgate.control import Control
 from smtpgate.control.live import Live, LiveRow
 from smtpgate.policy import event as told
+from smtpgate.policy.reach import Reach
 
 TOPICS: Final = ("session", "message", "backend", "config", "log")
 #: Events that are kept for those who are behind, as many as Mailpit's and HAProxy's rings hold lines.
@@ -37,6 +38,9 @@ LINGER_S: Final = 60.0
 #: Recipients that are named.
 NAMED: Final = 20
 
+#: Of whoever may hear of all mail.
+EVERYTHING: Final = Reach()
+
 
 @attrs.frozen
 class Entry:
@@ -44,12 +48,23 @@ class Entry:
 
     :ivar octets: as every reader gets it
     :ivar facts: what filters ask; None where none applies
+    :ivar whose: of a message: whether its sender is one of the operator's, the sender, the recipients
     """
 
     id: int
     topic: str
     octets: bytes
     facts: Mapping[str, str] | None
+    whose: tuple[bool, str, tuple[str, ...]] | None = None
+
+    def is_within(self, reach: Reach) -> bool:
+        """Whether somebody limited to domains may hear of it: a message that concerns nobody else."""
+        if not reach.is_limited:
+            return True
+        if self.whose is None:
+            return False
+        is_ours, sender, recipients = self.whose
+        return is_ours and reach.address(sender) or reach.all(recipients)
 
 
 class Hub:
@@ -69,7 +84,7 @@ class Hub:
         self._tick: Any = None
         self._leave: Any = None
         #: What the readers of one kind get for one place in the ring, of this tick.
-        self._made: dict[tuple[int, frozenset[str], Sieve], tuple[bytes, int]] = {}
+        self._made: dict[tuple[int, frozenset[str], Sieve, Reach], tuple[bytes, int]] = {}
 
     @property
     def last(self) -> int:
@@ -159,7 +174,8 @@ class Hub:
             self._put("session", name, {"time": at, **row_of(row)}, _facts_of_row(row))
         for transaction, before in messages.values():
             content = message_of(transaction)
-            self._put("message", "message.done", {"time": at, "left_out": before, **content}, _facts_of(content))
+            told_of = {"time": at, "left_out": before, **content}
+            self._put("message", "message.done", told_of, _facts_of(content), _whose(transaction))
         for topic, name, content in others:
             facts = {"q": content.get("message", "").casefold()} if topic == "log" else None
             self._put(topic, name, {"time": at, **content}, facts)
@@ -174,27 +190,41 @@ class Hub:
             for wake in list(self._readers.values()):
                 wake()
 
-    def _put(self, topic: str, name: str, content: dict[str, Any], facts: Mapping[str, str] | None) -> None:
+    def _put(
+        self,
+        topic: str,
+        name: str,
+        content: dict[str, Any],
+        facts: Mapping[str, str] | None,
+        whose: tuple[bool, str, tuple[str, ...]] | None = None,
+    ) -> None:
         octets = frame(name, content, self._next)
-        self._ring.append(Entry(self._next, topic, octets, facts))
+        self._ring.append(Entry(self._next, topic, octets, facts, whose))
         self._next += 1
 
-    def after(self, place: int, topics: frozenset[str], sieve: Sieve, most: int) -> tuple[bytes, int, int]:
+    def after(
+        self, place: int, topics: frozenset[str], sieve: Sieve, most: int, reach: Reach = EVERYTHING
+    ) -> tuple[bytes, int, int]:
         """What a reader gets that has all up to a number: its octets, the place behind them, and how many events were
-        lost to it. Of at most `most` events at a time."""
+        lost to it. Of at most `most` events at a time.
+
+        :param reach: whose mail it may hear of
+        """
         if not self._ring or place >= self.last:
             return b"", place, 0
         first = self._ring[0].id
         lost = max(first - 1 - place, 0)
         place += lost
-        key = (place, topics, sieve)
+        key = (place, topics, sieve, reach)
         made = self._made.get(key)
         if made is None:
             # The numbers in the ring have no gaps.
             begin = place + 1 - first
             end = min(begin + most, len(self._ring))
             chosen = list(islice(self._ring, begin, end))
-            octets = b"".join(one.octets for one in chosen if one.topic in topics and sieve.passes(one.facts))
+            octets = b"".join(
+                one.octets for one in chosen if one.topic in topics and sieve.passes(one.facts) and one.is_within(reach)
+            )
             made = self._made[key] = (octets, chosen[-1].id)
         return made[0], made[1], lost
 
@@ -279,6 +309,11 @@ def message_of(transaction: Any) -> dict[str, Any]:
         "server": transaction.server,
         "size_octets": transaction.octets,
     }
+
+
+def _whose(transaction: Any) -> tuple[bool, str, tuple[str, ...]]:
+    recipients = tuple(str(one.path) for one in transaction.recipients)
+    return transaction.session.role == "submission", str(transaction.sender), recipients
 
 
 def _facts_of(message: Mapping[str, Any]) -> dict[str, str]:

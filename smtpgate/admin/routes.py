@@ -125,6 +125,10 @@ class Route:
     """One method of one path.
 
     :ivar kind: how it answers where it refuses: "page", "api" or "word"
+    :ivar for_domains: it shows and does nothing beyond the reach of who asks (`Principal.reach`), and is open to
+        those who are limited to domains
+    :ivar is_guarded: it is dangerous: of a browser's session it wants a password that was given within ten minutes
+    :ivar is_own: it is about who asks, and open to those too who have still to set up one-time codes
     :ivar doors: where it is served: "web", "local", "health"
     :ivar answer: the model of a good answer
     :ivar is_question: it changes nothing, though it is a POST: what is asked is too long for a query
@@ -145,10 +149,17 @@ class Route:
     status: int = 200
     query: Mapping[str, Param] = attrs.field(factory=dict)
     doors: frozenset[str] = frozenset({"web", "local"})
+    for_domains: bool = False
+    is_guarded: bool = False
+    is_own: bool = False
     is_large: bool = False
     is_question: bool = False
     is_secret: bool = False
     unversioned: frozenset[str] = frozenset()
+
+    def is_open_to(self, principal: Principal) -> bool:
+        """Whether somebody's reach is enough for it; whoever sees all mail gets all that the permission gives."""
+        return not principal.domains or self.for_domains or self.permission in ("public", "self")
 
     @property
     def changes(self) -> bool:

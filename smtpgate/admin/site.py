@@ -24,6 +24,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smtpgate.admin import (
     api,
+    api_access,
+    api_account,
     api_config,
     api_explain,
     api_policy,
@@ -34,11 +36,13 @@ from smtpgate.admin import (
     counted,
     health,
     pages,
+    pages_account,
     pages_links,
     pages_quarantine,
     pages_rules,
     pages_traffic,
     params,
+    proof,
     versions,
 )
 from smtpgate.admin.accounts import Accounts
@@ -64,6 +68,8 @@ from smtpgate.policy.meter import Meter
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *api.ROUTES,
+    *api_access.ROUTES,
+    *api_account.ROUTES,
     *api_explain.ROUTES,
     *api_config.ROUTES,
     *api_traffic.ROUTES,
@@ -72,6 +78,7 @@ ROUTES: tuple[Route, ...] = (
     *api_quarantine.ROUTES,
     *api_tickets.ROUTES,
     *pages.ROUTES,
+    *pages_account.ROUTES,
     *pages_traffic.ROUTES,
     *pages_rules.ROUTES,
     *pages_quarantine.ROUTES,
@@ -114,7 +121,7 @@ class Office:
         self.clock = clock
         self.in_thread = in_thread
         self.wall: Callable[[], float] = control.engine.wall
-        self.accounts = Accounts(users, self.wall, say)
+        self.accounts = Accounts(users, self.wall, say, lambda: control.settings)
         self.users = users
         self.form_keys = FormKeys()
         self.streams = Streams(control, self.accounts, clock)
@@ -148,7 +155,7 @@ class Office:
 
     def gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         """Who is here, for the metrics."""
-        yield "admin_sessions_active", (), self.accounts.count
+        yield "admin_sessions_active", (), self.accounts.browsers.count
         yield "sse_clients", (), self.streams.count
         yield "sse_dropped_total", (), self.streams.dropped
 
@@ -262,11 +269,24 @@ class _Front:
             permission = "metrics:read" if route.permission == "near" else route.permission
             if not principal.may(permission):
                 raise Refusal("forbidden", 403, f"your role has no permission {permission}")
+            if not route.is_open_to(principal):
+                if route.path == "/" and route.kind == "page":
+                    return redirect("/messages")
+                raise Refusal("forbidden", 403, "this is about all mail, and you are limited to that of some domains")
+            if principal.must_enrol and not route.is_own and route.permission != "public":
+                if route.kind == "page":
+                    return redirect("/account")
+                raise Refusal("totp-required", 403, f"the role {principal.role} must set up one-time codes first")
         # What is large is read where nobody waits for it.
         apart = self._office.in_thread if len(request.body) > BODY_OCTETS else maybeDeferred
         form, files = (await apart(caller.form, route.is_large)) if route.is_form else (None, {})
         if principal is not None and route.permission != "public":
             caller.check_csrf(principal, form)
+        if route.is_guarded and principal is not None:
+            proved = await proof.wanted(self._office, route, request, caller, principal, form)
+            if isinstance(proved, Answer):
+                return proved
+            form = proved
         given = {
             name.decode("utf-8", "replace"): [value.decode("utf-8", "replace") for value in values]
             for name, values in (request.args or {}).items()
