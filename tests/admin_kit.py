@@ -7,7 +7,6 @@ reactor.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import attrs
+import sqlalchemy as sa
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectionDone
@@ -39,7 +39,9 @@ from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.smtp.address import parse_path
 from smtpgate.smtp.reply import Reply
+from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.factors import Factor
+from smtpgate.state.tables import audit, audit_head, metadata
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
@@ -186,6 +188,9 @@ class MemoryUsers:
         self.hashes = 0
         self.sessions = MemorySessions()
         self.factors = MemoryFactors()
+        self.now = 1.0
+        self.database = MemoryDatabase()
+        self.log = AuditLog(self.database, lambda: self.now)
 
     def has_owner(self) -> Deferred[bool]:
         return succeed(any(one.role == "owner" for one in self.people.values()))
@@ -252,28 +257,32 @@ class MemoryUsers:
         self.keys = {text: one for text, one in self.keys.items() if one.id != id}
         return succeed(None)
 
-    def audit(self, actor: Actor, action: str, target: str, detail: str) -> Deferred[None]:
+    def audit(
+        self, actor: Actor, action: str, target: str, detail: str, context: Mapping[str, Any] | None = None
+    ) -> Deferred[None]:
         if self.fails_audit:
             raise OSError("no room")
-        row = {
-            "seq": len(self.rows) + 1,
-            "time": 1.0,
-            "actor_kind": actor.kind,
-            "actor": actor.name,
-            "action": action,
-            "target": target,
-            "detail": detail,
-        }
-        row["hash"] = hashlib.sha256(repr(row).encode()).hexdigest()
-        self.rows.append(row)
-        return succeed(None)
+        row = {"actor_kind": actor.kind, "actor": actor.name, "action": action, "target": target, "detail": detail}
+        self.rows.append({**row, **(context or {})})
+        return self.log.write(actor.kind, actor.name, action, target, detail, context or {})
 
-    def audited(self, limit: int, before: int) -> Deferred[Any]:
-        rows = [row for row in reversed(self.rows) if not before or row["seq"] < before]
-        return succeed(rows[:limit])
 
-    def verify_audit(self) -> Deferred[str]:
-        return succeed("")
+class MemoryDatabase:
+    """The tables of the audit, without a disk; each call at once."""
+
+    def __init__(self) -> None:
+        self._engine: Any = None
+
+    def run(self, function: Any, *args: Any) -> Deferred[Any]:
+        if self._engine is None:
+            self._engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+            metadata.create_all(self._engine, [audit, audit_head])
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(audit_head).values(id=1, seq=0, hash=""))
+        with self._engine.begin() as connection:
+            return succeed(function(connection, *args))
+
+    read = run
 
 
 class MemoryHistory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -107,8 +108,15 @@ class InvitationTests(ApiCase):
         self.desk.users.set_password = slow  # type: ignore[method-assign]
         invitations = self.desk.office.accounts.invitations
         token = path.rpartition("/")[2]
-        first = Deferred.fromCoroutine(invitations.use(token, FRESH, "192.0.2.1"))
-        second = Deferred.fromCoroutine(invitations.use(token, "a third long phrase", "192.0.2.2"))
+        caller: Any = SimpleNamespace(
+            address="192.0.2.1",
+            door="web",
+            facts={},
+            principal=None,
+            request=SimpleNamespace(id="r", header=lambda _: ""),
+        )
+        first = Deferred.fromCoroutine(invitations.use(token, FRESH, caller))
+        second = Deferred.fromCoroutine(invitations.use(token, "a third long phrase", caller))
         self.failureResultOf(second)
         waiting[0].callback(None)
         self.successResultOf(first)

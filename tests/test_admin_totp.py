@@ -419,6 +419,8 @@ class ProofTests(CodesCase):
         named = {
             "POST /api/v1/config/reload",
             "POST /config/reload",
+            "POST /api/v1/config/apply",
+            "POST /api/v1/config/rollback",
             "GET /api/v1/quarantine/<id>/content",
             "GET /quarantine/<id>/content",
             "POST /api/v1/quarantine/<id>/forward",

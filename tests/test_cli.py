@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import sqlalchemy as sa
 from argon2 import PasswordHasher
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -284,6 +285,7 @@ class AloneTests(SynchronousTestCase):
             self.assertEqual(run(*self.place.config, *wrong)[0], 1, wrong)
         with open_users(self.place.folder / "var", maybeDeferred) as users:
             self.assertEqual(len(self.successResultOf(users.tokens())), 1)
+        self.assertEqual(run(*self.place.config, "audit", "verify")[:2], (0, "the audit is whole: 1 rows\n"))
 
     def test_nothing_steers_the_terminal(self) -> None:
         """What peers wrote is escaped."""
@@ -563,6 +565,26 @@ class SocketTests(TestCase):
         self.assertEqual((bob.role, bob.domains, bob.is_disabled), ("auditor", ("example.net",), True))
         _, out, _ = await self.ask("sessions")
         self.assertEqual(out, "none\n")
+
+    async def test_audit(self) -> None:
+        """Listed, looked at, written out; in the state folder too."""
+        for number in range(3):
+            self.desk.users.audit(Actor("user", "ann"), "user.add", f"u{number}", "", {"source": "192.0.2.1"})
+        code, out, err = await self.ask("audit", "list", "--action", "user", "--limit", "2")
+        self.assertEqual((code, out.count("\n")), (0, 3), err)
+        self.assertIn("u2", out)
+        self.assertNotIn("u0", out)
+        self.assertEqual((await self.ask("audit", "list", "--actor", "eve"))[1], "none\n")
+        self.assertEqual((await self.ask("audit", "verify"))[:2], (0, "the audit is whole: 3 rows\n"))
+        code, out, err = await self.ask("audit", "export", "--target", "u1")
+        self.assertEqual(code, 0, err)
+        self.assertEqual([json.loads(line)["target"] for line in out.splitlines()], ["u1"])
+        code, out, _ = await self.ask("audit", "export", "--format", "csv", "--action", "user.add")
+        self.assertEqual((code, len(out.splitlines())), (0, 4))
+        self.desk.users.database.run(lambda connection: connection.execute(sa.text("DELETE FROM audit WHERE seq = 2")))
+        code, out, err = await self.ask("audit", "verify", "--json")
+        self.assertEqual((code, json.loads(out)["reason"]), (1, "row 2 is missing"))
+        self.assertIn("row 2 is missing", err)
 
     async def test_invitations(self) -> None:
         """A link in place of a password, for a new user and for one who is there; and codes that are lost."""

@@ -11,6 +11,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -24,6 +25,7 @@ from smtpgate.admin.permission import Principal, held_by
 from smtpgate.admin.ports import User, Users, WebSession
 from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate, Throttle, TooMany
+from smtpgate.admin.trail import Bounds, context_of
 from smtpgate.config.model import Settings
 from smtpgate.control.entries import check_new
 from smtpgate.control.views import Actor
@@ -64,6 +66,7 @@ class Accounts:
         self._code = ""
         self._code_until = 0.0
         self._has_owner = False
+        self._bounds = Bounds(wall)
         self._on_end: list[Callable[[], None]] = []
 
     # Who asks
@@ -126,7 +129,7 @@ class Accounts:
         user: User | None = await self._gate.run(self.users.verify, name, password[:1024])
         if user is None:
             self._throttle.failed(name, caller.address)
-            await self.note(Actor("user", name), action, caller.address)
+            await self.refused(Actor("user", name), action, caller.address, "", caller, "failed")
             raise Refusal("unauthenticated", 401, why)
         self._throttle.passed(name, caller.address)
         return user
@@ -140,13 +143,15 @@ class Accounts:
         is_right = await self.codes.check(half.user, code)
         user = await self.users.user(half.user)
         if not is_right or user is None or user.is_disabled or half.is_over:
-            await self.note(Actor("user", half.user), "login.failed", caller.address, "one-time code")
+            actor = Actor("user", half.user)
+            await self.refused(actor, "login.failed", caller.address, "one-time code", caller, "failed")
             raise Refusal("unauthenticated", 401, "the code is wrong, or was used already")
         return self.halves.end(caller), await self._enter(caller, user, has_code=True)
 
     async def _enter(self, caller: Caller, user: User, has_code: bool = False) -> str:
         cookie = await self.browsers.begin(caller, user, has_code)
-        await self.note(Actor("user", user.name), "login", caller.address, "with one-time code" if has_code else "")
+        detail = "with one-time code" if has_code else ""
+        await self.note(Actor("user", user.name), "login", caller.address, detail, caller)
         return cookie
 
     async def prove(self, caller: Caller, who: Principal, password: str) -> None:
@@ -160,7 +165,7 @@ class Accounts:
         """Another password for who asks; all their sessions end, and the Set-Cookie line begins a new one."""
         check_new(who.name, fresh)
         user = await self._verify(caller, who.name, current, "proof.failed", "the password is wrong")
-        await self.audit(who.actor, "user.password", who.name, "own")
+        await self.audit(who.actor, "user.password", who.name, "own", caller)
         await self._gate.run(self.users.set_password, who.name, fresh)
         self.forget_sessions(who.name)
         return await self.browsers.begin(caller, user, who.has_code)
@@ -173,32 +178,32 @@ class Accounts:
         user = await self.users.user(who.name)
         if user is None:
             raise Refusal("not-found", 404, "there is no such user any more")
-        await self.audit(who.actor, "totp.set", who.name)
+        await self.audit(who.actor, "totp.set", who.name, "", caller)
         recovery = await self.codes.confirm(who.id, who.name, step)
         await self.end_all(who.name)
         return recovery, await self.browsers.begin(caller, user, has_code=True)
 
-    async def renew_codes(self, who: Principal) -> Sequence[str]:
+    async def renew_codes(self, caller: Caller, who: Principal) -> Sequence[str]:
         """Other recovery codes for who asks."""
         if await self.codes.of(who.name) is None:
             raise Refusal("conflict", 409, "there are no one-time codes to recover")
-        await self.audit(who.actor, "totp.recovery", who.name)
+        await self.audit(who.actor, "totp.recovery", who.name, "", caller)
         return await self.codes.renew(who.name)
 
-    async def drop_codes(self, who: Principal) -> None:
+    async def drop_codes(self, caller: Caller, who: Principal) -> None:
         """No one-time codes any more for who asks."""
         if self.wants_code(who.role):
             raise Refusal("conflict", 409, f"the role {who.role} must have one-time codes (admin.require_totp)")
         if await self.codes.of(who.name) is None:
             raise Refusal("conflict", 409, "there are no one-time codes")
-        await self.audit(who.actor, "totp.remove", who.name)
+        await self.audit(who.actor, "totp.remove", who.name, "", caller)
         await self.users.factors.remove(who.name)
 
     async def log_out(self, caller: Caller, principal: Principal) -> str:
         """End the session; the Set-Cookie line that takes the cookie away."""
         await self.browsers.end_own(caller)
         self._ended()
-        await self.note(principal.actor, "logout", principal.name)
+        await self.note(principal.actor, "logout", principal.name, "", caller)
         return caller.cookie(caller.cookie_name, "", 0)
 
     def forget_sessions(self, name: str) -> None:
@@ -283,7 +288,7 @@ class Accounts:
         # Spent before the hashing begins: a second request must not use it too.
         self._code, self._code_until = "", 0.0
         first = Principal("user", name, "owner")
-        await self.grants.add_user(partial(self.audit, first.actor), first, name, "owner", password)
+        await self.grants.add_user(partial(self.audit, first.actor, caller=caller), first, name, "owner", password)
         self._has_owner = True
         user = await self.users.user(name)
         assert user is not None
@@ -291,20 +296,38 @@ class Accounts:
 
     # The audit
 
-    async def audit(self, actor: Actor, action: str, target: str, detail: str = "") -> None:
-        """Write a change of users or tokens down; where that cannot be done the change is not made."""
+    async def audit(
+        self, actor: Actor, action: str, target: str, detail: str = "", caller: Caller | None = None, **more: Any
+    ) -> None:
+        """Write a change of users or tokens down; where that cannot be done the change is not made.
+
+        :param more: `before` and `after`, as JSON
+        """
+        context = {**context_of(caller), **more} if caller is not None else more
         try:
-            await self.users.audit(actor, action, target, detail)
+            await self.users.audit(actor, action, target, detail, context)
         except Exception as error:
             self.log.error("the audit cannot be written, {action} is refused: {reason}", action=action, reason=error)
             raise Refusal("audit", 503, "the audit cannot be written, so nothing is changed") from error
 
-    async def note(self, actor: Actor, action: str, target: str, detail: str = "") -> bool:
+    async def refused(self, actor: Actor, action: str, target: str, detail: str, caller: Caller, result: str) -> None:
+        """Write down that somebody tried what they may not ("denied"), or failed to log in ("failed"); as far as there
+        is room for such rows.
+        """
+        skipped = self._bounds.admit(actor.kind, actor.name, action, caller.address)
+        if skipped is not None:
+            more = {"left_out": skipped} if skipped else {}
+            await self.note(actor, action, target, detail, caller, result=result, **more)
+
+    async def note(
+        self, actor: Actor, action: str, target: str, detail: str = "", caller: Caller | None = None, **more: Any
+    ) -> bool:
         """Write down what goes on all the same: to come in, and to do what keeps mail flowing. False where it is only
         in the log: a disk without room must not keep anybody from draining a server.
         """
+        context = {**context_of(caller), **more} if caller is not None else more
         try:
-            await self.users.audit(actor, action, target, detail)
+            await self.users.audit(actor, action, target, detail, context)
         except Exception as error:
             self.log.error(
                 "the audit cannot be written, {action} {target} {detail} by {kind} {name} goes on without: {reason}",

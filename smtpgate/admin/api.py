@@ -177,23 +177,6 @@ ROUTES = (
         body=RouteQuestion,
         answer=RouteAnswer,
     ),
-    Route(
-        "GET",
-        f"{_BASE}/audit",
-        "audit:read",
-        do.audit,
-        summary="Who changed what",
-        answer=m.AuditList,
-        query={**_LIMIT, "cursor": Whole("next_cursor of the page before", 2**53, 0)},
-    ),
-    Route(
-        "GET",
-        f"{_BASE}/audit/verify",
-        "audit:read",
-        do.verify_audit,
-        summary="Is the audit whole",
-        answer=m.ChainState,
-    ),
     Route("GET", f"{_BASE}/me", "self", look.me, summary="Who asks", answer=m.Me),
     Route(
         "GET",

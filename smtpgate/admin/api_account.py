@@ -74,7 +74,7 @@ async def renew_codes(ask: Ask) -> Answer:
     who = person(ask)
     if ask.is_dry_run:
         await ask.guarded_change("totp.recovery", who.name)
-    return answer_of(a.RecoveryCodes(recovery_codes=list(await ask.office.accounts.renew_codes(who))))
+    return answer_of(a.RecoveryCodes(recovery_codes=list(await ask.office.accounts.renew_codes(ask.caller, who))))
 
 
 async def drop_codes(ask: Ask) -> Answer:
@@ -82,7 +82,7 @@ async def drop_codes(ask: Ask) -> Answer:
     who = person(ask)
     if ask.is_dry_run:
         await ask.guarded_change("totp.remove", who.name)
-    await ask.office.accounts.drop_codes(who)
+    await ask.office.accounts.drop_codes(ask.caller, who)
     return answer_of(Done())
 
 

@@ -87,18 +87,3 @@ async def stop(ask: Ask) -> Answer:
     # After the answer has left: stopping closes this connection too.
     ask.office.clock.callLater(0.1, ask.office.control.shut_down, ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited), 202)
-
-
-async def audit(ask: Ask) -> Answer:
-    """Who changed what, newest first."""
-    limit = ask.params["limit"]
-    rows = await ask.office.users.audited(limit + 1, ask.params["cursor"])
-    items = [m.audit_model(row) for row in rows[:limit]]
-    more = len(rows) > limit
-    return answer_of(m.AuditList(items=items, has_more=more, next_cursor=str(items[-1].seq) if more else None))
-
-
-async def verify_audit(ask: Ask) -> Answer:
-    """Whether the audit's chain is whole."""
-    reason = await ask.office.users.verify_audit()
-    return answer_of(m.ChainState(is_intact=not reason, reason=reason))

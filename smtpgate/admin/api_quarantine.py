@@ -106,7 +106,7 @@ async def held_content(ask: Ask) -> Answer:
     """Its octets, as they came, below our trace field."""
     id = ask.args["id"]
     found = await held_of(ask, id)
-    await ask.office.accounts.note(ask.who.actor, "content.read", id, f"held as {found.held_as}")
+    await ask.office.accounts.note(ask.who.actor, "content.read", id, f"held as {found.held_as}", ask.caller)
     octets = await ask.office.control.quarantine.content(id)
     # Never shown by a browser, whatever is in it.
     headers = {"Content-Disposition": f'attachment; filename="{found.id}.eml"'}

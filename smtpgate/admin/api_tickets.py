@@ -132,7 +132,7 @@ async def say_why(ask: Ask) -> Answer:
         return _why(ask, ticket, "Write a few words: somebody will read them.", 422)
     actor = Actor("link", ticket.sender or "<>")
     verb = "use" if ticket.mode == "reason" else "ask"
-    await ask.office.accounts.note(actor, f"ticket.{verb}", ticket.message, reason)
+    await ask.office.accounts.note(actor, f"ticket.{verb}", ticket.message, reason, ask.caller)
     try:
         ticket = await ask.office.control.tickets.say(ticket.id, reason, actor)
     except Refused as refused:

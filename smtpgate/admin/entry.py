@@ -119,7 +119,7 @@ async def welcome(ask: Ask) -> Answer:
     if password != ask.form.get("again", ""):
         return await _welcome(ask, "The two passwords differ.", 422)
     try:
-        await ask.office.accounts.invitations.use(ask.args["token"], password, ask.caller.address)
+        await ask.office.accounts.invitations.use(ask.args["token"], password, ask.caller)
     except Invalid as wrong:
         return await _welcome(ask, str(wrong), 422)
     except TooMany as refusal:

@@ -7,6 +7,7 @@ given what writes it down (`routes.Ask.guarded_change`), and calls that when all
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.permission import Principal, held_by
@@ -15,8 +16,8 @@ from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate
 from smtpgate.control.entries import Grant, check_domains, check_name, check_new, check_password, check_role, rights
 
-#: Writes a change down: its action, target and detail.
-Change = Callable[[str, str, str], Awaitable[None]]
+#: Writes a change down: its action, target, detail, and what was before and after.
+Change = Callable[..., Awaitable[None]]
 
 
 class Grants:
@@ -56,7 +57,7 @@ class Grants:
         _must_cover(by, held_by(role), wanted)
         if await self._users.user(name) is not None:
             raise Refusal("conflict", 409, f"there is a user {name} already")
-        await change("user.add", name, rights(role, domains=wanted))
+        await change("user.add", name, rights(role, domains=wanted), after=_told(role, wanted))
         await self._gate.run(self._users.add_user, name, role, password, wanted)
 
     async def user(self, by: Principal, name: str) -> User:
@@ -85,8 +86,9 @@ class Grants:
         is_off = user.is_disabled if is_disabled is None else is_disabled
         if user.role == "owner" and (role != "owner" or is_off):
             await self._spare_last_owner(user)
-        before = rights(user.role, user.domains, user.is_disabled)
-        await change("user.change", name, f"{before} -> {rights(role, wanted, is_off)}")
+        told = f"{rights(user.role, user.domains, user.is_disabled)} -> {rights(role, wanted, is_off)}"
+        before, after = _told(user.role, user.domains, user.is_disabled), _told(role, wanted, is_off)
+        await change("user.change", name, told, before=before, after=after)
         await self._users.change_user(name, role, wanted, is_off)
         self._forget(name)
 
@@ -108,14 +110,22 @@ class Grants:
         user = await self.user(by, name)
         if user.role == "owner":
             await self._spare_last_owner(user)
-        await change("user.remove", name, rights(user.role, user.domains))
+        before = _told(user.role, user.domains, user.is_disabled)
+        await change("user.remove", name, rights(user.role, user.domains), before=before)
         await self._users.remove_user(name)
         self._forget(name)
 
     async def add_token(self, change: Change, by: Principal, name: str, grant: Grant) -> str:
         """A new token (`control.entries.check_grant`); the text is in the answer and nowhere else."""
         _must_cover(by, held_by(grant.role, grant.scopes), grant.domains)
-        await change("token.add", name, str(grant))
+        after = {
+            "role": grant.role,
+            "scopes": list(grant.scopes),
+            "domains": list(grant.domains),
+            "networks": list(grant.networks),
+            "days": grant.days,
+        }
+        await change("token.add", name, str(grant), after=after)
         expires = self._wall() + grant.days * 86400
         limits = (grant.scopes, grant.domains, grant.networks)
         return await self._users.add_token(name, grant.role, expires, *limits, f"{by.kind} {by.name}")
@@ -126,7 +136,14 @@ class Grants:
         if token is None:
             raise Refusal("not-found", 404, f"no token {visible(id, 80)}")
         _must_cover(by, held_by(token.role, token.scopes), token.domains)
-        await change("token.revoke", id, f"name {token.name}")
+        before = {
+            "name": token.name,
+            "role": token.role,
+            "scopes": list(token.scopes),
+            "domains": list(token.domains),
+            "networks": list(token.networks),
+        }
+        await change("token.revoke", id, f"name {token.name}", before=before)
         await self._users.revoke_token(id)
         self._ended()
 
@@ -134,6 +151,11 @@ class Grants:
 def _is_at_work(user: User) -> bool:
     """An owner who can log in."""
     return user.role == "owner" and not user.is_disabled and user.has_password
+
+
+def _told(role: str, domains: Sequence[str], is_disabled: bool = False) -> dict[str, Any]:
+    """A user's rights, for the audit."""
+    return {"role": role, "domains": list(domains), "is_disabled": is_disabled}
 
 
 def _must_cover(by: Principal, scopes: Collection[str], domains: Collection[str]) -> None:

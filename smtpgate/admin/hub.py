@@ -37,9 +37,24 @@ GATHERED: Final = 500
 LINGER_S: Final = 60.0
 #: Recipients that are named.
 NAMED: Final = 20
-
-#: Of whoever may hear of all mail.
+#: Of who is not limited to domains.
 EVERYTHING: Final = Reach()
+
+
+@attrs.frozen
+class Envelope:
+    """Whose a message is.
+
+    :ivar is_ours: it came from the operator's own users
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    is_ours: bool
+
+    def is_within(self, reach: Reach) -> bool:
+        """Whether it concerns nobody but those in reach: what is told of it names all."""
+        return self.is_ours and reach.address(self.sender) or reach.all(self.recipients)
 
 
 @attrs.frozen
@@ -48,23 +63,14 @@ class Entry:
 
     :ivar octets: as every reader gets it
     :ivar facts: what filters ask; None where none applies
-    :ivar whose: of a message: whether its sender is one of the operator's, the sender, the recipients
+    :ivar envelope: of a message; None of all else, which nobody hears of who is limited to domains
     """
 
     id: int
     topic: str
     octets: bytes
     facts: Mapping[str, str] | None
-    whose: tuple[bool, str, tuple[str, ...]] | None = None
-
-    def is_within(self, reach: Reach) -> bool:
-        """Whether somebody limited to domains may hear of it: a message that concerns nobody else."""
-        if not reach.is_limited:
-            return True
-        if self.whose is None:
-            return False
-        is_ours, sender, recipients = self.whose
-        return is_ours and reach.address(sender) or reach.all(recipients)
+    envelope: Envelope | None = None
 
 
 class Hub:
@@ -174,8 +180,8 @@ class Hub:
             self._put("session", name, {"time": at, **row_of(row)}, _facts_of_row(row))
         for transaction, before in messages.values():
             content = message_of(transaction)
-            told_of = {"time": at, "left_out": before, **content}
-            self._put("message", "message.done", told_of, _facts_of(content), _whose(transaction))
+            told_now = {"time": at, "left_out": before, **content}
+            self._put("message", "message.done", told_now, _facts_of(content), envelope_of(transaction))
         for topic, name, content in others:
             facts = {"q": content.get("message", "").casefold()} if topic == "log" else None
             self._put(topic, name, {"time": at, **content}, facts)
@@ -196,20 +202,17 @@ class Hub:
         name: str,
         content: dict[str, Any],
         facts: Mapping[str, str] | None,
-        whose: tuple[bool, str, tuple[str, ...]] | None = None,
+        envelope: Envelope | None = None,
     ) -> None:
         octets = frame(name, content, self._next)
-        self._ring.append(Entry(self._next, topic, octets, facts, whose))
+        self._ring.append(Entry(self._next, topic, octets, facts, envelope))
         self._next += 1
 
     def after(
         self, place: int, topics: frozenset[str], sieve: Sieve, most: int, reach: Reach = EVERYTHING
     ) -> tuple[bytes, int, int]:
         """What a reader gets that has all up to a number: its octets, the place behind them, and how many events were
-        lost to it. Of at most `most` events at a time.
-
-        :param reach: whose mail it may hear of
-        """
+        lost to it. Of at most `most` events at a time; of those with a limited reach, what is in it."""
         if not self._ring or place >= self.last:
             return b"", place, 0
         first = self._ring[0].id
@@ -223,10 +226,22 @@ class Hub:
             end = min(begin + most, len(self._ring))
             chosen = list(islice(self._ring, begin, end))
             octets = b"".join(
-                one.octets for one in chosen if one.topic in topics and sieve.passes(one.facts) and one.is_within(reach)
+                one.octets
+                for one in chosen
+                if one.topic in topics and sieve.passes(one.facts) and _may_hear(reach, one.envelope)
             )
             made = self._made[key] = (octets, chosen[-1].id)
         return made[0], made[1], lost
+
+
+def _may_hear(reach: Reach, envelope: Envelope | None) -> bool:
+    return not reach.is_limited or envelope is not None and envelope.is_within(reach)
+
+
+def envelope_of(transaction: Any) -> Envelope:
+    """Whose a message is."""
+    recipients = tuple(str(one.path) for one in transaction.recipients)
+    return Envelope(str(transaction.sender), recipients, transaction.session.role == "submission")
 
 
 def frame(name: str, content: Mapping[str, Any], id: int | None = None) -> bytes:
@@ -309,11 +324,6 @@ def message_of(transaction: Any) -> dict[str, Any]:
         "server": transaction.server,
         "size_octets": transaction.octets,
     }
-
-
-def _whose(transaction: Any) -> tuple[bool, str, tuple[str, ...]]:
-    recipients = tuple(str(one.path) for one in transaction.recipients)
-    return transaction.session.role == "submission", str(transaction.sender), recipients
 
 
 def _facts_of(message: Mapping[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from smtpgate.admin.browsers import digest_of
 from smtpgate.admin.grants import Change, Grants
-from smtpgate.admin.guard import Refusal
+from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.permission import Principal
 from smtpgate.admin.ports import User, Users
 from smtpgate.admin.throttle import Gate
@@ -66,7 +66,7 @@ class Invitations:
             raise Refusal("not-found", 404, "this link was used, or is older than a day; ask for another")
         return user
 
-    async def use(self, token: str, password: str, address: str) -> None:
+    async def use(self, token: str, password: str, caller: Caller) -> None:
         """Set the password. Raises Refusal, Invalid, TooMany."""
         user, digest = await self.whom(token), digest_of(token)
         check_password(user.name, password)
@@ -76,7 +76,7 @@ class Invitations:
         try:
             # Looked at again: nobody else uses it now.
             await self.whom(token)
-            await self._audit(Actor("link", user.name), "user.password", user.name, f"by invitation, from {address}")
+            await self._audit(Actor("link", user.name), "user.password", user.name, "by invitation", caller)
             await self._gate.run(self._users.set_password, user.name, password)
         finally:
             self._used.discard(digest)

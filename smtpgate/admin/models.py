@@ -4,7 +4,6 @@ way out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -224,34 +223,6 @@ class FilterList(View):
     items: list[FilterModel]
 
 
-class AuditModel(View):
-    """One record of the audit."""
-
-    seq: int
-    time: str | None
-    actor_kind: str
-    actor: str
-    action: str
-    target: str
-    detail: str
-    hash: str
-
-
-class AuditList(View):
-    """Records, newest first."""
-
-    items: list[AuditModel]
-    next_cursor: str | None = None
-    has_more: bool = False
-
-
-class ChainState(View):
-    """Whether the audit is as it was written."""
-
-    is_intact: bool
-    reason: str
-
-
 class Me(View):
     """Who asks."""
 
@@ -315,18 +286,4 @@ def server_model(view: ServerView) -> ServerModel:
             "last_probe": moment(view.last_probe),
             "changed": moment(view.changed_at),
         }
-    )
-
-
-def audit_model(row: Mapping[str, Any]) -> AuditModel:
-    """One record."""
-    return AuditModel(
-        seq=row["seq"],
-        time=moment(row["time"]),
-        actor_kind=row["actor_kind"],
-        actor=row["actor"],
-        action=row["action"],
-        target=row["target"],
-        detail=row["detail"],
-        hash=row["hash"],
     )

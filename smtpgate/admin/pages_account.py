@@ -84,7 +84,7 @@ async def confirm_codes(ask: Ask) -> Answer:
 
 async def renew_codes(ask: Ask) -> Answer:
     """Other recovery codes, shown this once."""
-    recovery = await ask.office.accounts.renew_codes(person(ask))
+    recovery = await ask.office.accounts.renew_codes(ask.caller, person(ask))
     answer: Answer = await ask.office.templates.page(ask, "recovery.html", here="account", codes=recovery, is_new=False)
     return answer
 
@@ -92,7 +92,7 @@ async def renew_codes(ask: Ask) -> Answer:
 async def drop_codes(ask: Ask) -> Answer:
     """No one-time codes any more."""
     try:
-        await ask.office.accounts.drop_codes(person(ask))
+        await ask.office.accounts.drop_codes(ask.caller, person(ask))
     except Refusal as error:
         return await _trouble(ask, error)
     return redirect("/account")

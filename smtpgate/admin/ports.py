@@ -120,11 +120,32 @@ class Factors(Protocol):
         """Until when a link holds, by user."""
 
 
+class Chain(Protocol):
+    """What a look at the whole audit found (`state.audit_log`)."""
+
+    reason: str
+    rows: int
+    steps: tuple[tuple[int, float], ...]
+
+
+class AuditLog(Protocol):
+    """What was written down."""
+
+    def find(
+        self, limit: int, before: int = 0, wanted: Mapping[str, Any] | None = None
+    ) -> Awaitable[Sequence[Mapping[str, Any]]]:
+        """Rows that fit, newest first."""
+
+    def verify(self) -> Awaitable[Chain]:
+        """Look at all of it."""
+
+
 class Users(Protocol):
     """Users, their tokens and sessions, and the audit (`state.users`)."""
 
     sessions: WebSessions
     factors: Factors
+    log: AuditLog
 
     def has_owner(self) -> Awaitable[bool]:
         """Whether anybody can log in at all."""
@@ -171,14 +192,10 @@ class Users(Protocol):
     def revoke_token(self, id: str) -> Awaitable[None]:
         """One less."""
 
-    def audit(self, actor: Actor, action: str, target: str, detail: str) -> Awaitable[None]:
+    def audit(
+        self, actor: Actor, action: str, target: str, detail: str, context: Mapping[str, Any] | None = None
+    ) -> Awaitable[None]:
         """Write down a change, durably."""
-
-    def audited(self, limit: int, before: int) -> Awaitable[Sequence[Mapping[str, Any]]]:
-        """What was written down, newest first."""
-
-    def verify_audit(self) -> Awaitable[str]:
-        """What is wrong with the chain; "" for nothing."""
 
 
 class History(Protocol):

@@ -62,29 +62,37 @@ class Ask:
     params: Mapping[str, Any] = attrs.field(factory=dict)
     files: Mapping[str, bytes] = attrs.field(factory=dict)
 
-    async def change(self, action: str, target: str, detail: str = "") -> bool:
+    async def change(self, action: str, target: str, detail: str = "", before: Any = None, after: Any = None) -> bool:
         """Something is about to be changed that keeps mail flowing: write it down; whether it is in the audit. Where
         that cannot be written it goes on all the same, and the log has it. Raises Planned in a dry run.
+
+        :param before: what is changed, as JSON without secrets; `after`: what becomes of it
         """
-        self._plan(action, target, detail)
-        is_audited: bool = await self.office.accounts.note(self.who.actor, action, target, detail)
+        self._plan(action, target, detail, before, after)
+        accounts, actor = self.office.accounts, self.who.actor
+        is_audited: bool = await accounts.note(actor, action, target, detail, self.caller, before=before, after=after)
         return is_audited
 
-    async def guarded_change(self, action: str, target: str, detail: str = "") -> None:
+    async def guarded_change(
+        self, action: str, target: str, detail: str = "", before: Any = None, after: Any = None
+    ) -> None:
         """Something is about to be changed that decides who may do what: write it down. Raises Refusal where that
         cannot be written, and Planned in a dry run.
         """
-        self._plan(action, target, detail)
-        await self.office.accounts.audit(self.who.actor, action, target, detail)
+        self._plan(action, target, detail, before, after)
+        accounts, actor = self.office.accounts, self.who.actor
+        await accounts.audit(actor, action, target, detail, self.caller, before=before, after=after)
 
     @property
     def is_dry_run(self) -> bool:
         """Whether all is to be checked, and nothing done."""
         return bool(self.params.get("dry_run"))
 
-    def _plan(self, action: str, target: str, detail: str) -> None:
+    def _plan(self, action: str, target: str, detail: str, before: Any, after: Any) -> None:
         if self.is_dry_run:
-            raise Planned({"action": action, "target": target, "detail": detail})
+            effect = {"action": action, "target": target, "detail": detail}
+            values = {"before": before, "after": after}
+            raise Planned({**effect, **{name: value for name, value in values.items() if value is not None}})
 
     @property
     def who(self) -> Principal:

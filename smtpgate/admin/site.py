@@ -26,6 +26,7 @@ from smtpgate.admin import (
     api,
     api_access,
     api_account,
+    api_audit,
     api_config,
     api_explain,
     api_policy,
@@ -37,6 +38,7 @@ from smtpgate.admin import (
     health,
     pages,
     pages_account,
+    pages_audit,
     pages_links,
     pages_quarantine,
     pages_rules,
@@ -70,6 +72,7 @@ ROUTES: tuple[Route, ...] = (
     *api.ROUTES,
     *api_access.ROUTES,
     *api_account.ROUTES,
+    *api_audit.ROUTES,
     *api_explain.ROUTES,
     *api_config.ROUTES,
     *api_traffic.ROUTES,
@@ -79,6 +82,7 @@ ROUTES: tuple[Route, ...] = (
     *api_tickets.ROUTES,
     *pages.ROUTES,
     *pages_account.ROUTES,
+    *pages_audit.ROUTES,
     *pages_traffic.ROUTES,
     *pages_rules.ROUTES,
     *pages_quarantine.ROUTES,
@@ -188,10 +192,18 @@ class _Front:
 
     async def _serve(self, route: Route, request: WebRequest, args: dict[str, str]) -> bytes | None:
         async def work(caller: Caller) -> Any:
-            ask = await self._admit(route, request, caller, args)
-            if not isinstance(ask, Ask):
-                return ask
-            return await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+            try:
+                ask = await self._admit(route, request, caller, args)
+                if not isinstance(ask, Ask):
+                    return ask
+                return await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+            except Refusal as refusal:
+                who = caller.principal
+                if refusal.status == 403 and who is not None:
+                    tried = f"{caller.method} {request.path.decode('latin-1')[:200]}"
+                    said = f"{refusal.slug}: {refusal.detail}"
+                    await self._office.accounts.refused(who.actor, "denied", tried, said, caller, "denied")
+                raise
 
         began = self._office.clock.seconds()
         try:
@@ -241,6 +253,7 @@ class _Front:
         """Run, and turn whatever happens into an answer."""
         office = self._office
         caller = Caller(request, office.control.settings, self._door)
+        caller.facts = {"node": office.control.settings.hostname, "revision": office.control.current().id}
         try:
             if self._door != "health":
                 caller.check()
@@ -263,6 +276,7 @@ class _Front:
     async def _admit(self, route: Route, request: WebRequest, caller: Caller, args: dict[str, str]) -> Ask | Answer:
         """Everything before the route's own code. An Answer where a stranger is to log in first."""
         principal = None if self._door == "health" else await self._office.accounts.principal(caller)
+        caller.principal = principal
         if not _is_open(route, caller, self._door):
             if principal is None:
                 return await self._stranger(caller, route.kind, request)

@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, quarantine, register, search, signing, tickets, traffic
+from smtpgate.cli import (
+    access,
+    audit,
+    commands,
+    plugin,
+    policy,
+    quarantine,
+    register,
+    search,
+    signing,
+    tickets,
+    traffic,
+)
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
@@ -122,6 +134,7 @@ def parser() -> argparse.ArgumentParser:
     verb("stop", commands.stop)
     verb("show", commands.show).add_argument("id", metavar="ID", help="reference id of a session or a message")
     access.options(verbs, verb, _group, _whole)
+    audit.options(verbs, verb, _group, _whole)
     _register(verbs, verb)
     _plugin(verbs)
     _dkim(verbs)

@@ -30,7 +30,7 @@ def user_add(args: argparse.Namespace) -> None:
     password = _password(args.password_file)
     body["password"] = password
     ask = lambda gateway: gateway.ask("POST", "/users", body)  # noqa: E731
-    found = _either(args, ask, "add_user", args.name, args.role, password, args.domain)
+    found = either(args, ask, offline.add_user, args.name, args.role, password, args.domain)
     _done(args, found, f"user {args.name} added with role {args.role}")
 
 
@@ -81,7 +81,7 @@ def user_change(args: argparse.Namespace) -> None:
     place = f"/users/{quote(args.name, safe='')}"
     body = {"role": args.role, "domains": domains, "is_disabled": args.is_disabled}
     ask = lambda gateway: gateway.ask("PATCH", place, body)  # noqa: E731
-    found = _either(args, ask, "change_user", args.name, args.role, domains, args.is_disabled)
+    found = either(args, ask, offline.change_user, args.name, args.role, domains, args.is_disabled)
     _done(args, found, f"user {args.name} changed")
 
 
@@ -90,20 +90,20 @@ def user_password(args: argparse.Namespace) -> None:
     password = _password(args.password_file)
     place = f"/users/{quote(args.name, safe='')}/password"
     ask = lambda gateway: gateway.ask("POST", place, {"password": password})  # noqa: E731
-    found = _either(args, ask, "set_password", args.name, password)
+    found = either(args, ask, offline.set_password, args.name, password)
     _done(args, found, f"user {args.name} has another password")
 
 
 def user_remove(args: argparse.Namespace) -> None:
     """Remove a user; its sessions end."""
     place = f"/users/{quote(args.name, safe='')}"
-    found = _either(args, lambda gateway: gateway.ask("DELETE", place), "remove_user", args.name)
+    found = either(args, lambda gateway: gateway.ask("DELETE", place), offline.remove_user, args.name)
     _done(args, found, f"user {args.name} removed")
 
 
 def user_list(args: argparse.Namespace) -> None:
     """List the users."""
-    found = _either(args, lambda gateway: gateway.ask("GET", "/users"), "list_users")
+    found = either(args, lambda gateway: gateway.ask("GET", "/users"), offline.list_users)
     columns = (
         ("NAME", "name"),
         ("ROLE", "role"),
@@ -124,7 +124,7 @@ def token_add(args: argparse.Namespace) -> None:
         raise Failed(str(error)) from None
     names = ("role", "scopes", "domains", "networks", "days")
     body = {"name": args.name, **dict(zip(names, grant, strict=True)), "role": args.role}
-    found = _either(args, lambda gateway: gateway.ask("POST", "/tokens", body), "add_token", args.name, checked)
+    found = either(args, lambda gateway: gateway.ask("POST", "/tokens", body), offline.add_token, args.name, checked)
     if args.json:
         say_json(found)
     else:
@@ -133,7 +133,7 @@ def token_add(args: argparse.Namespace) -> None:
 
 def token_list(args: argparse.Namespace) -> None:
     """List the tokens in force."""
-    found = _either(args, lambda gateway: gateway.ask("GET", "/tokens"), "list_tokens")
+    found = either(args, lambda gateway: gateway.ask("GET", "/tokens"), offline.list_tokens)
     columns = (
         ("ID", "id"),
         ("NAME", "name"),
@@ -149,7 +149,7 @@ def token_list(args: argparse.Namespace) -> None:
 def token_revoke(args: argparse.Namespace) -> None:
     """Revoke a token at once."""
     place = f"/tokens/{quote(args.id, safe='')}"
-    found = _either(args, lambda gateway: gateway.ask("DELETE", place), "revoke_token", args.id)
+    found = either(args, lambda gateway: gateway.ask("DELETE", place), offline.revoke_token, args.id)
     _done(args, found, f"token {args.id} revoked")
 
 
@@ -169,7 +169,7 @@ def session_end(args: argparse.Namespace) -> None:
     _done(args, found, f"the sessions of {args.user} have ended" if args.user else f"session {args.id} has ended")
 
 
-def _either(args: argparse.Namespace, ask: Callable[[Gateway], Any], call: str, *values: Any) -> Any:
+def either(args: argparse.Namespace, ask: Callable[[Gateway], Any], call: Callable[..., Any], *values: Any) -> Any:
     """Ask the running gateway; where none runs, open its state folder."""
     try:
         return ask(Gateway(args.config))
@@ -177,7 +177,7 @@ def _either(args: argparse.Namespace, ask: Callable[[Gateway], Any], call: str, 
         if isinstance(error.__cause__, PermissionError):
             raise
         try:
-            return getattr(offline, call)(state_dir(args.config), *values)
+            return call(state_dir(args.config), *values)
         except (offline.Refusal, Invalid, OSError) as refused:
             raise Failed(str(refused)) from None
 

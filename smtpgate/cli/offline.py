@@ -206,5 +206,20 @@ def revoke_token(folder: Path, id: str) -> Any:
     return _do(folder, work)
 
 
+def verify_audit(folder: Path) -> Any:
+    """Whether the audit's chain is whole."""
+
+    async def work(users: Any) -> Any:
+        found = await users.log.verify()
+        return {
+            "is_intact": not found.reason,
+            "reason": found.reason,
+            "rows": found.rows,
+            "clock_steps": [{"seq": seq, "seconds": round(seconds, 3)} for seq, seconds in found.steps],
+        }
+
+    return _do(folder, work)
+
+
 def _moment(seconds: float) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else None

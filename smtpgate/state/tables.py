@@ -133,6 +133,12 @@ audit = sa.Table(
     sa.Column("target", sa.String, nullable=False),
     sa.Column("detail", sa.String, nullable=False),
     sa.Column("hash", sa.String, nullable=False),
+    #: In which form the row was written (`audit_log`); what stands below has been there since form 2.
+    sa.Column("form", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("result", sa.String, nullable=False, server_default="ok"),
+    sa.Column("source", sa.String, nullable=False, server_default=""),
+    sa.Column("request_id", sa.String, nullable=False, server_default=""),
+    sa.Column("more", sa.String, nullable=False, server_default=""),
 )
 
 #: One row: the last of the audit, so that a shortened audit shows.

@@ -1,7 +1,6 @@
 """Who may manage the gateway: users, tokens, and the audit of what they did.
 
-Of a password only its argon2 hash is kept, of a token only a digest; the audit is a chain in which each row's
-hash covers the row before, so that a change, a gap and a new order show.
+Of a password only its argon2 hash is kept, of a token only a digest. The audit is that of `audit_log`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 
+from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import Database
 from smtpgate.state.factors import Factors, forget_factor, forget_invitations
 from smtpgate.state.passwords import Checker, hash_password, is_right
-from smtpgate.state.tables import audit, audit_head, tokens, users
+from smtpgate.state.tables import tokens, users
 from smtpgate.state.web_sessions import WebSessions, end_of
 
 #: A token's use is noted at most so often.
@@ -83,6 +82,7 @@ class Users:
         self._wall = wall
         self.sessions = WebSessions(database)
         self.factors = Factors(database)
+        self.log = AuditLog(database, wall)
 
     # Users
 
@@ -176,20 +176,11 @@ class Users:
 
     # Audit
 
-    def audit(self, actor: Any, action: str, target: str, detail: str) -> Deferred[None]:
-        """Write down a change; it is on the disk when this fires."""
-        return self._database.run(_write_audit, self._wall(), actor.kind, actor.name, action, target, detail)
-
-    def audited(self, limit: int, before: int = 0) -> Deferred[Sequence[dict[str, Any]]]:
-        """What was written down, newest first.
-
-        :param before: rows of a smaller number only; 0: all
-        """
-        return self._database.run(_audited, limit, before)
-
-    def verify_audit(self) -> Deferred[str]:
-        """What is wrong with the chain; "" for nothing."""
-        return self._database.run(_verify_audit)
+    def audit(
+        self, actor: Any, action: str, target: str, detail: str, context: Mapping[str, Any] | None = None
+    ) -> Deferred[None]:
+        """Write down a change (`audit_log.AuditLog.write`); it is on the disk when this fires."""
+        return self.log.write(actor.kind, actor.name, action, target, detail, context or {})
 
 
 class InlineDatabase:
@@ -203,6 +194,9 @@ class InlineDatabase:
         done: Deferred[Any] = Deferred()
         done.callback(self._database.now(function, *args))
         return done
+
+    #: There is nobody whom a long look would keep waiting.
+    read = run
 
 
 def _digest(secret: str) -> str:
@@ -308,52 +302,3 @@ def _add_token(connection: sa.Connection, row: Mapping[str, Any]) -> None:
 
 def _revoke_token(connection: sa.Connection, id: str) -> None:
     connection.execute(sa.delete(tokens).where(tokens.c.id == id))
-
-
-def _link(before: str, values: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps([before, *values]).encode("utf-8")).hexdigest()
-
-
-_AUDITED = (
-    audit.c.seq,
-    audit.c.time,
-    audit.c.actor_kind,
-    audit.c.actor,
-    audit.c.action,
-    audit.c.target,
-    audit.c.detail,
-)
-
-
-def _write_audit(connection: sa.Connection, *values: Any) -> None:
-    head = connection.execute(sa.select(audit_head)).one()
-    seq = head.seq + 1
-    link = _link(head.hash, (seq, *values))
-    names = [column.name for column in _AUDITED[1:]]
-    connection.execute(sa.insert(audit).values(seq=seq, hash=link, **dict(zip(names, values, strict=True))))
-    connection.execute(sa.update(audit_head).values(seq=seq, hash=link))
-
-
-def _audited(connection: sa.Connection, limit: int, before: int) -> list[dict[str, Any]]:
-    query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
-    if before:
-        query = query.where(audit.c.seq < before)
-    return [dict(row._mapping) for row in connection.execute(query)]
-
-
-def _verify_audit(connection: sa.Connection) -> str:
-    before, number = "", 0
-    for row in connection.execute(sa.select(*_AUDITED, audit.c.hash).order_by(audit.c.seq)):
-        *values, found = row
-        number += 1
-        if values[0] != number:
-            return f"row {number} is missing"
-        if found != _link(before, values):
-            return f"row {number} was changed"
-        before = found
-    head = connection.execute(sa.select(audit_head)).one()
-    if head.seq > number:
-        return f"row {number + 1} is missing"
-    if head.seq != number or head.hash != before:
-        return f"row {number} does not end the chain"
-    return ""
