@@ -234,6 +234,7 @@ class Gateway(Service):
         )
         self.engine.vault = self.vault
         self.control.tickets.store = self.tickets
+        self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
         self.outbox = self.engine.outbox = Outbox(self.engine, self.vault, self.control.current)
         self.roads = Roads(self.control.tls.reports, time.time, self.reactor)
         counted: dict[str, Counted] = {
