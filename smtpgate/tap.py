@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
 from twisted.internet.error import CannotListenError
@@ -24,10 +25,10 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
 
-from smtpgate import __version__
+from smtpgate import __version__, boot
 from smtpgate.config.check_tls import asks_for_proof
 from smtpgate.config.endpoint import parse_listen
-from smtpgate.config.loader import ConfigErrors, load
+from smtpgate.config.loader import ConfigErrors
 from smtpgate.config.model import Backend, Listener, Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
@@ -67,6 +68,8 @@ from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
 from smtpgate.smtp import status
+from smtpgate.state.folder import StateError
+from smtpgate.state.revision_store import RevisionStore
 from smtpgate.tasks import Timekeeper
 from smtpgate.wiring import Provisions, Roads, rules_of
 
@@ -81,6 +84,9 @@ class Options(usage.Options):
     """The options of `twistd smtpgate`."""
 
     synopsis = "[options]"
+    optFlags = [
+        ["fallback", None, "Where the configuration is broken, begin on the last one that worked"],
+    ]
     longdesc = "An SMTP proxy gateway. The configuration file says everything; see docs/configuration.md."
     optParameters = [
         ["config", "c", None, "The configuration file"],
@@ -118,11 +124,14 @@ def makeService(options: Options) -> Gateway:
     path = Path(options["config"])
     try:
         factories, failed = find_factories()
-        settings = load(path, factories, failed)
+        start = boot.choose(path, factories, failed, bool(options["fallback"]))
     except (ConfigErrors, TwoOfOneName) as errors:
         print(errors, file=sys.stderr)
         raise SystemExit(EXIT_CONFIG) from None
-    return Gateway(reactor, path, settings, factories, failed, options["sink"])
+    except StateError as error:
+        print(f"smtpgate: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_STATE) from None
+    return Gateway(reactor, path, start, factories, failed, options["sink"])
 
 
 class Gateway(Service):
@@ -131,10 +140,11 @@ class Gateway(Service):
     log = Logger(namespace="smtpgate")
 
     def __init__(
-        self, reactor: Any, path: Path, settings: Settings, factories: Any, failed: Any, sink: str | None = None
+        self, reactor: Any, path: Path, start: boot.Start, factories: Any, failed: Any, sink: str | None = None
     ) -> None:
         self.reactor = reactor
-        self._first = settings
+        self._start = start
+        self._first = settings = start.settings
         self._path = path
         self._factories, self._failed = factories, failed
         self._sink = sink
@@ -189,7 +199,7 @@ class Gateway(Service):
 
     def privilegedStartService(self) -> None:
         """State folder and sockets: what can fail, fails here, before the reactor runs."""
-        from smtpgate.state.folder import StateError, StateFolder
+        from smtpgate.state.folder import StateFolder
         from smtpgate.state.register_store import REGISTERED, RegisterStore
         from smtpgate.state.ticket_store import TicketStore
 
@@ -203,7 +213,9 @@ class Gateway(Service):
             secret = self.state.secret("ledger")
             self.register = RegisterStore(self.state.path, self.state.secret(REGISTERED))
             self.tickets = TicketStore(self.database, self.state.secret("links"))
-        except (StateError, OSError) as error:
+            self.revisions = RevisionStore(self.database)
+            ruling, pointer, told = boot.take(self.revisions, self._start, time.time())
+        except (StateError, SQLAlchemyError, OSError) as error:
             self._die(EXIT_STATE, str(error))
         self.poller = make_poller(self.reactor)
         self.keeper = Timekeeper(self.reactor)
@@ -235,6 +247,9 @@ class Gateway(Service):
         self.engine.vault = self.vault
         self.control.tickets.store = self.tickets
         self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
+        configuration = self.control.configuration
+        configuration.store, configuration.active, configuration.pointer = self.revisions, ruling, pointer
+        configuration.fallback = self._start.fallback
         self.outbox = self.engine.outbox = Outbox(self.engine, self.vault, self.control.current)
         self.roads = Roads(self.control.tls.reports, time.time, self.reactor)
         counted: dict[str, Counted] = {
@@ -277,6 +292,11 @@ class Gateway(Service):
             self._open_office(settings)
         except CannotListenError as error:
             self._die(EXIT_BIND, str(error))
+        if told:
+            self.tell(Happened("config.unconfirmed", "warning", told))
+        if self._start.fallback:
+            message = f"begins on revision {ruling.number}, the last known good: {self._start.fallback}"
+            self.tell(Happened("config.fallback", "error", message, (("config_rev", ruling.id),)))
         for warning in settings.warnings:
             self.tell(Happened("config.warning", "warning", str(warning)))
 
@@ -609,6 +629,7 @@ class Gateway(Service):
         await self._outbox_idle()
         self.control.reception.admission.close()
         self.control.drains.close()
+        self.control.configuration.close()
         self.office.close()
         self.digests.close()
         self.tls_sending.close()

@@ -119,10 +119,13 @@ async def me(ask: Ask) -> Answer:
 
 async def events(ask: Ask) -> Stream:
     """What happens, as server-sent events."""
-    principal = ask.who
+    principal, params = ask.who, ask.params
+    said = ask.request.header("last-event-id")
+    # A browser sends the header when it comes back by itself; scripts that open a stream anew say it in the query.
+    last = int(said) if said.isascii() and said.isdigit() and len(said) < 17 else params["last_event_id"]
 
     async def run(request: WebRequest) -> None:
-        await ask.office.streams.serve(request, principal, ask.params["topics"])
+        await ask.office.streams.serve(request, principal, params["topics"], params["filter"], last)
 
     ask.office.streams.admit(principal)
     return Stream(run)

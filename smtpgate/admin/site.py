@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smtpgate.admin import (
     api,
+    api_config,
     api_explain,
     api_policy,
     api_quarantine,
@@ -66,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *api.ROUTES,
     *api_explain.ROUTES,
+    *api_config.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
     *api_rules.ROUTES,

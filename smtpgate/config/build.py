@@ -83,6 +83,7 @@ def settings(
         admin=model.Admin(
             listen=_endpoint(file.admin.listen),
             health_listen=_endpoint(file.admin.health_listen),
+            config=file.admin.config,
             insecure=file.admin.insecure,
             trusted_hosts=tuple(normal_domain(host) for host in file.admin.trusted_hosts),
             public_url=file.admin.public_url or "",

@@ -92,6 +92,7 @@ class Admin:
 
     listen: str | None = "tcp:8080:interface=127.0.0.1"
     health_listen: str | None = None
+    config: str = "file"
     insecure: bool = False
     trusted_hosts: tuple[str, ...] = ()
     public_url: str = ""

@@ -68,6 +68,11 @@ class AdminTable(Table):
     health_listen: ListenOrOff = key(
         "off", "Second endpoint that serves only the health paths and /metrics, without a login."
     )
+    config: Literal["file", "managed"] = key(
+        "file",
+        "file: this file rules. managed: it is where the configuration begins; after that the pages, the API and the "
+        "command line change it. See operation.md.",
+    )
     insecure: bool = key(False, "Permit a listen address that the network can reach although it has no TLS.")
     trusted_hosts: Hosts = key(
         [],

@@ -372,6 +372,10 @@ _ROWS: Final = (
         "a configuration was not taken; the running one is unchanged",
         ("problems",),
     ),
+    LogEvent("config.unconfirmed", "warning", "nobody confirmed a revision: the former one rules again"),
+    LogEvent(
+        "config.fallback", "error", "the configuration is broken: begun on the last one that worked", ("config_rev",)
+    ),
     LogEvent("gateway.started", "info", "the gateway serves", ("listeners",)),
     LogEvent(
         "gateway.first_try",
@@ -408,6 +412,9 @@ _ROWS: Final = (
     _admin("limit.free", "somebody freed one key of a limit"),
     _admin("sender.forget", "somebody had a sender's reputation forgotten"),
     _admin("config.reload", "somebody had the configuration read"),
+    _admin("config.apply", "somebody put another configuration to work; detail: why"),
+    _admin("config.confirm", "somebody confirmed a revision that waited for it"),
+    _admin("config.rollback", "somebody put an older revision to work again; detail: why"),
     LogEvent("admin.setup", "warning", "nobody can log in yet; the message has the code for the first visit"),
     _admin("stop", "somebody had the gateway stopped"),
 )

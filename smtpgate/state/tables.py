@@ -217,3 +217,38 @@ series = sa.Table(
     sa.Column("data", sa.String, nullable=False),
     sqlite_with_rowid=False,
 )
+
+config_revisions = sa.Table(
+    "config_revisions",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.String, nullable=False),
+    sa.Column("text", sa.String, nullable=False),
+    sa.Column("parent", sa.Integer, nullable=False),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("message", sa.String, nullable=False),
+    sa.Column("way", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+)
+
+config_drafts = sa.Table(
+    "config_drafts",
+    metadata,
+    sa.Column("author", sa.String, primary_key=True),
+    sa.Column("base", sa.Integer, nullable=False),
+    sa.Column("text", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+#: One row: which revision of the configuration rules.
+config_pointer = sa.Table(
+    "config_pointer",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("active", sa.Integer, nullable=False),
+    sa.Column("former", sa.Integer, nullable=False),
+    sa.Column("deadline", sa.Float, nullable=False),
+    sa.Column("seed", sa.String, nullable=False),
+    sa.Column("mode", sa.String, nullable=False),
+)
