@@ -246,6 +246,7 @@ class Gateway(Service):
         )
         self.engine.vault = self.vault
         self.control.tickets.store = self.tickets
+        self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
         configuration = self.control.configuration
         configuration.store, configuration.active, configuration.pointer = self.revisions, ruling, pointer
         configuration.fallback = self._start.fallback

@@ -180,9 +180,9 @@ class _Stream:
         if place == self._place:
             return
         self._place = place
+        # What passed this reader's filter is not known of what is lost: all of it is counted.
         if lost:
             self._missed(lost)
-        # What passed this reader's filter is not known of what is lost: all of it is counted.
         told = frame("dropped", {"count": lost}) if lost else b""
         if told or octets:
             self._request.write(told + octets)

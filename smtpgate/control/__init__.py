@@ -24,6 +24,7 @@ from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.routing import explain_route
 from smtpgate.control.rule_trials import RuleTrials
+from smtpgate.control.statistics import Statistics
 from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
 from smtpgate.control.traffic import Traffic
@@ -98,6 +99,7 @@ class Control:
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
         self.tls = TLSWatch(engine.wall, self.current)
+        self.statistics = Statistics(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)
         self.configuration = Configuration(self, factories, failed_plugins)
 

@@ -42,6 +42,7 @@ class Recorder:
     """Keeps the counts of one process.
 
     :ivar dropped: minutes that were lost because the store failed
+    :ivar writes: beginnings and ends of writing: odd while it is under way
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Recorder:
         :param store: an `interfaces.ISeriesStore`
         """
         self.dropped = 0
+        self.writes = 0
         self._counting = counting
         self._clock = clock
         self._wall = wall
@@ -93,7 +95,7 @@ class Recorder:
         now, counted = self._wall(), self._counting.kept(self._names)
         rows = since(counted, self._before)
         # By a clock that was set back no time went by; a timer that was late belongs to the minute that is over.
-        seconds = round(max(0.0, now - self._since))
+        seconds = max(round(max(0.0, now - self._since)), bool(rows))
         at = int(self._since) // MINUTE_S * MINUTE_S
         if now < self._since:
             at = int(now) // MINUTE_S * MINUTE_S
@@ -105,6 +107,7 @@ class Recorder:
         if self._is_writing:
             return
         self._is_writing = True
+        self.writes += 1
         try:
             while self._waiting:
                 minutes = list(self._waiting)
@@ -122,6 +125,7 @@ class Recorder:
                 self._tell(Happened("series.failing", "error", message[:500]))
         finally:
             self._is_writing = False
+            self.writes += 1
 
     def unwritten(self) -> list[tuple[int, Rows]]:
         """What the store does not have yet, the running minute too."""

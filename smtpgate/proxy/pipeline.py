@@ -81,12 +81,12 @@ class Chain:
         self.uses = tuple(use for use in uses if role in use.roles and use.mode != "off")
         self.clock = clock
         self.tell = tell
-        #: While somebody looks on: is told of each filter that was asked (session, filter, stage, word, seconds,
-        #: whether it is in shadow); the word is "running", "pass", "error" or an action.
-        self.seen: Callable[[str, str, str, str, float, bool], None] | None = None
         meter = meter if meter is not None else Meter()
         #: The calls of each.
         self.works = {use.name: meter.work(use.name) for use in self.uses}
+        #: While somebody looks on: is told of each filter that was asked (session, filter, stage, word, seconds,
+        #: whether it is in shadow); the word is "running", "pass", "error" or an action.
+        self.seen: Callable[[str, str, str, str, float, bool], None] | None = None
         self.has_session = any(use.stages & _SESSION_STAGES for use in self.uses)
         self.scale = scale
         #: For the stages before the end, where scores decide nothing.

@@ -89,10 +89,13 @@ def _load(
 
 
 def _oldest(connection: sa.Connection) -> int | None:
-    found = [
+    minute, hour = (
         connection.execute(
             sa.select(sa.func.min(series.c.at)).where((series.c.step == step) & (series.c.name == COVERED))
         ).scalar()
-        for step in KEPT_S
-    ]
-    return min((at for at in found if at is not None), default=None)
+        for step in (MINUTE, HOUR)
+    )
+    if hour is None or minute is not None and hour == minute // HOUR * HOUR:
+        # Nothing is kept of what that hour had before.
+        return minute
+    return int(hour)
