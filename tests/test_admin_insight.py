@@ -141,6 +141,14 @@ class PhaseTests(SynchronousTestCase):
         for one in phases:
             self.assertTrue(0 <= one.start and one.start + one.width <= 1000, one)
 
+    def test_a_message_that_no_server_was_given(self) -> None:
+        """Refused by our checks nobody waits for a backend; what is held is written by us."""
+        for action, wanted in (("reject", []), ("defer", []), ("quarantine", [("keeping", "us")])):
+            record = record_of((Finding("found", action, "no", filter="rules"),))
+            phases = insight.phases(record.messages[0], record)
+            found = [(one.name, one.waits_for) for one in phases if one.name in ("backend", "keeping")]
+            self.assertEqual(found, wanted, action)
+
     def test_a_message_that_never_came(self) -> None:
         """It ended at RCPT: an envelope, and nothing else."""
         message = MessageView(id="x.1", begun_ms=10.0, ended_ms=60.0, outcome="refused")
@@ -161,6 +169,7 @@ class BackendTests(SynchronousTestCase):
             ("2.6.0 <a@b> [InternalId=1234567890123, Hostname=x] Queued mail for delivery", "1234567890123"),
             ("OK  1700000000 a1-20020a17090a.123 - gsmtp", "a1-20020a17090a.123"),
             ("ok 1700000000 qp 12345", "12345"),
+            ("Ok: kept as 1795831320.773768.8705_1.sink", "1795831320.773768.8705_1.sink"),
             ("Thank you", ""),
             ("queued as <script>", ""),
         ):

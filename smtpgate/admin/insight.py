@@ -15,6 +15,7 @@ import attrs
 
 from smtpgate.admin.record import FindingView, MessageView, SessionRecord
 from smtpgate.admin.text import octets
+from smtpgate.policy.held import TAKING
 from smtpgate.policy.verdict import SCORES, Finding, Scale, merge
 
 #: Filters whose reasons are "method-result" with the words of RFC 8601 section 2.7.
@@ -195,8 +196,13 @@ def phases(message: MessageView, record: SessionRecord) -> list[Phase]:
     for name, who, since, until, detail in marks:
         if since is None or until is None or (name != "envelope" and until <= since and name != "checks"):
             continue
-        if name == "backend" and not message.server:
-            continue
+        if name == "backend":
+            action = message.verdict.action if message.verdict is not None else ""
+            if action in TAKING:
+                # No server has it: it is written to the disk.
+                name, who, detail = "keeping", "us", ""
+            elif not message.server or action in ("reject", "defer"):
+                continue
         out.append(bar(name, who, since, max(0.0, until - since), detail))
         if name == "checks":
             slow = sorted((one for one in message.findings if one.duration_ms >= 0.1), key=lambda one: -one.duration_ms)
@@ -217,22 +223,22 @@ def _rate(message: MessageView) -> str:
 
 #: How servers say under which name they have a message; group 1 is the name.
 _QUEUED: Final = (
-    re.compile(r"queued as ([0-9A-Za-z]{6,40})\b"),  # Postfix, smtpgate's sink, rspamd's proxies
+    re.compile(r"queued as ([0-9A-Za-z]{6,40})\b"),  # Postfix
     re.compile(r"\bid=([0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4})\b"),  # Exim
     re.compile(r"^([0-9A-Za-z]{10,20}) Message accepted for delivery"),  # Sendmail
     re.compile(r"\[InternalId=([0-9]{5,20})"),  # Exchange
     re.compile(r"\bqp ([0-9]{2,10})\b"),  # qmail
-    re.compile(r"^ok:?\s+Message [0-9]+ accepted|\bkept as (\S{5,80})"),  # a Maildir
-    re.compile(r" - gsmtp|^OK\s+[0-9]{9,11} (\S{10,80}) "),  # Google
+    re.compile(r"\bkept as (\S{5,80})"),  # smtpgate's sink
+    re.compile(r"^OK\s+[0-9]{9,11} (\S{10,80}) - gsmtp"),  # Google
 )
 
 
 def queue_id(text: str) -> str:
-    """Under which name a backend has a message, as far as its reply says in one of the usual ways; "" else."""
+    """Under which name a backend has a message, where its reply says so in one of the usual ways; "" else."""
     for pattern in _QUEUED:
         found = pattern.search(text)
-        if found is not None and found.lastindex:
-            return found[found.lastindex]
+        if found is not None:
+            return found[1]
     return ""
 
 

@@ -194,7 +194,7 @@ class _Front:
             current = await look.serve(attrs.evolve(ask, params=params.read(look.query, {})))
             versions.check(header("if-match"), versions.tag_of(current, look.unversioned), current)
         key = header("idempotency-key")
-        if not key or route.method != "POST" or not route.changes or ask.params.get("dry_run"):
+        if not key or route.method != "POST" or not route.changes or ask.is_dry_run:
             return await route.serve(ask)
         who = f"{ask.who.kind} {ask.who.id or ask.who.name}"
         place = ask.request.path.decode("latin-1")
