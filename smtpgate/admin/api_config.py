@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from smtpgate.admin import api_look as look
+from smtpgate.admin import versions
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
@@ -19,7 +21,7 @@ from smtpgate.admin.routes import Ask, Order, Route
 from smtpgate.admin.text import moment
 from smtpgate.config.hiding import hide
 from smtpgate.config.loader import ConfigErrors
-from smtpgate.config.texts import unified
+from smtpgate.config.texts import Clash, unified
 from smtpgate.control.config_views import Moved
 from smtpgate.policy.config_revision import ConfigRevision
 
@@ -57,11 +59,11 @@ class RevisionList(View):
 
 
 class ApplyOrder(Order):
-    """A text to put to work: `base` is the number of the revision that it was made of; with `confirm_within` it holds
-    so many minutes unless it is confirmed."""
+    """A text to put to work. What it was made of is said by `base`, the number of a revision, or by If-Match with the
+    ETag of `/config`; with `confirm_within` it holds so many minutes unless it is confirmed."""
 
     text: Annotated[str, Field(max_length=900_000)]
-    base: _Number
+    base: _Number | None = None
     message: Annotated[_Message, Field(min_length=1)]
     confirm_within: _Minutes = 0
 
@@ -148,13 +150,13 @@ async def diff(ask: Ask) -> Answer:
 async def apply(ask: Ask) -> Answer:
     """Put a text to work."""
     body, books = ask.body, ask.office.control.configuration
-    actor = ask.who.actor
+    actor, base = ask.who.actor, await _base(ask)
     text = await books.whole(actor, body.text)
     try:
-        if not ask.params.get("dry_run") and books.is_managed:
+        if not ask.is_dry_run and books.is_managed:
             # Whatever becomes of it, what was written is not lost.
-            await books.keep_draft(actor, text, body.base)
-        plan = await books.plan(text, body.message, body.base, body.confirm_within)
+            await books.keep_draft(actor, text, base)
+        plan = await books.plan(text, body.message, base, body.confirm_within)
     except ConfigErrors as errors:
         refusal = Refusal("validation", 422, "the configuration has errors; the running one is unchanged")
         refusal.errors = [
@@ -163,13 +165,54 @@ async def apply(ask: Ask) -> Answer:
         ]
         raise refusal from None
     except Moved as moved:
-        refusal = Refusal("version-mismatch", 412, str(moved))
-        joined = moved.merged
-        refusal.more = {"current": moved.theirs.number, "merged": hide(joined.text), "is_clean": joined.is_clean}
-        raise refusal from None
-    is_audited = await ask.change("config.apply", f"from revision {body.base}", plan.message)
+        raise await _overtaken(ask, moved) from None
+    is_audited = await ask.change("config.apply", f"from revision {base}", plan.message)
     await books.apply(plan, actor)
     return answer_of(Done(is_audited=is_audited))
+
+
+async def _base(ask: Ask) -> int:
+    """The number of the revision that a text was made of. Raises Refusal where nobody says which."""
+    header, number = ask.request.header("if-match"), ask.body.base
+    if not header:
+        if number is None:
+            raise Refusal(
+                "precondition-required", 428, "say what it was made of: base, or If-Match with a tag of /config"
+            )
+        return int(number)
+    books = ask.office.control.configuration
+    current = await look.config(ask)
+    tag = versions.tag_of(current, look.BY_ITSELF)
+    if versions.is_named(tag, header) and number in (None, books.active.number):
+        return int(books.active.number)
+    if number is None or number == books.active.number:
+        versions.check(header, tag, current)
+    return int(number)
+
+
+async def _overtaken(ask: Ask, moved: Moved) -> Refusal:
+    """Somebody put another text to work meanwhile: what they did, and both changes in one text."""
+    theirs, joined = moved.theirs, moved.merged
+
+    def made() -> tuple[str, str]:
+        names = f"revision {moved.base.number}", f"revision {theirs.number}"
+        return unified(hide(moved.base.text), hide(theirs.text), *names), hide(joined.text)
+
+    diff, merged = await ask.office.in_thread(made)
+    refusal = Refusal("version-mismatch", 412, f"{moved}; `merged` has both changes, and your draft is kept")
+    refusal.more = {
+        "current": theirs.number,
+        "diff": diff,
+        "merged": merged,
+        "is_clean": joined.is_clean,
+        "clashes": [{"line": one.line, **_sides(one)} for one in joined.clashes],
+    }
+    refusal.headers = {"ETag": versions.tag_of(await look.config(ask), look.BY_ITSELF)}
+    return refusal
+
+
+def _sides(clash: Clash) -> dict[str, str]:
+    return {"base": hide(clash.base), "mine": hide(clash.mine), "theirs": hide(clash.theirs)}
 
 
 async def confirm(ask: Ask) -> Answer:

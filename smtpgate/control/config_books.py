@@ -18,6 +18,7 @@ from smtpgate.control.config_views import Applied, Drift, Moved, Pending, author
 from smtpgate.control.views import Actor, Refused, Unavailable, Unknown
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.config_revision import ConfigRevision, Draft, Pointer, digest_of
+from smtpgate.policy.event import Happened
 
 if TYPE_CHECKING:
     from smtpgate.control import Control
@@ -127,6 +128,14 @@ class Books:
         known = (self.active.digest, *((self.pointer.seed,) if self.is_managed else ()))
         self.is_drifted = digest_of(text) not in known
         return Drift(self.is_drifted, text)
+
+    async def watch_file(self) -> None:
+        """Look whether the file is another than what was taken out of it. Where revisions rule it is told, once."""
+        before, found = self.is_drifted, await self.drift()
+        if self.is_managed and found.is_drifted and not before:
+            why = found.problem or "it is another text"
+            message = f"{self._control.path} differs from what was last taken out of it, and rules nothing: {why}"
+            self._engine.tell(Happened("config.drift", "warning", message))
 
     # Check
 
