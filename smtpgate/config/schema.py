@@ -70,9 +70,8 @@ class AdminTable(Table):
     )
     config: Literal["file", "managed"] = key(
         "file",
-        "Who owns the configuration. file: this file, and the pages show it. managed: this file is where it begins; "
-        "after that it is changed over the pages, the API or the command line, and kept as revisions in state_dir. Of "
-        "the file only state_dir, admin.config, admin.listen and admin.health_listen are read then.",
+        "file: this file rules. managed: it is where the configuration begins; after that the pages, the API and the "
+        "command line change it. See operation.md.",
     )
     insecure: bool = key(False, "Permit a listen address that the network can reach although it has no TLS.")
     trusted_hosts: Hosts = key(

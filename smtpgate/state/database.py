@@ -49,7 +49,8 @@ _EXAMINED = (
     "config_revisions",
     "config_pointer",
 )
-_REMEDY = "put a copy of it in its place, or move it away to begin with an empty one"
+#: What is to be done about a database that is damaged.
+REMEDY = "put a copy of it in its place, or move it away to begin with an empty one"
 
 #: The files that SQLite keeps beside a database in WAL mode.
 _BESIDE = ("-wal", "-shm")
@@ -89,7 +90,7 @@ class Database:
                 _migrate(connection, self.path)
         except SQLAlchemyError as error:
             engine.dispose()
-            remedy = "" if isinstance(error, OperationalError) else f"; {_REMEDY}"
+            remedy = "" if isinstance(error, OperationalError) else f"; {REMEDY}"
             raise StateError(f"{self.path} cannot be used: {_reason(error)}{remedy}") from error
         except BaseException:
             engine.dispose()
@@ -319,7 +320,7 @@ def _examine(connection: sa.Connection, path: Path) -> None:
         if name in tables:
             found = str(connection.exec_driver_sql(f"PRAGMA quick_check({name})").scalar()).split("\n")[-1]
             if found != "ok":
-                raise StateError(f"{path} is damaged (table {name}: {found}); {_REMEDY}")
+                raise StateError(f"{path} is damaged (table {name}: {found}); {REMEDY}")
 
 
 def _migrate(connection: sa.Connection, path: Path) -> None:

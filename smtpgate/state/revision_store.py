@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 
 from smtpgate.policy.config_revision import ConfigRevision, Draft, Pointer
+from smtpgate.state.database import REMEDY
 from smtpgate.state.folder import StateError, as_owner
 from smtpgate.state.ledger_store import as_store_failure
 from smtpgate.state.tables import config_drafts as drafts
@@ -174,7 +175,9 @@ def peek(folder: Path, path: Path) -> Peeked | None:
             finally:
                 connection.close()
         except (sqlite3.Error, OSError) as error:
-            raise StateError(f"{path} cannot be read: {error}") from error
+            # One that is busy or may not be opened is whole; what is damaged needs a copy (as in `database`).
+            remedy = "" if isinstance(error, sqlite3.OperationalError | OSError) else f"; {REMEDY}"
+            raise StateError(f"{path} cannot be used: {error}{remedy}") from error
 
 
 def _peek(connection: sqlite3.Connection) -> Peeked | None:
