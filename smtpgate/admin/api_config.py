@@ -126,11 +126,12 @@ async def revisions(ask: Ask) -> Answer:
 
 async def revision(ask: Ask) -> Answer:
     """One with its text."""
-    found = await _revision(ask, ask.args["number"])
+    found = await revision_of(ask, ask.args["number"])
     return answer_of(_model(ask, found, await ask.office.in_thread(hide, found.text)))
 
 
-async def _revision(ask: Ask, number: str) -> ConfigRevision:
+async def revision_of(ask: Ask, number: str) -> ConfigRevision:
+    """One by the number that a path says."""
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise Refusal("not-found", 404, "there is no such revision")
     found: ConfigRevision = await ask.office.control.configuration.revision(int(number))
@@ -139,7 +140,7 @@ async def _revision(ask: Ask, number: str) -> ConfigRevision:
 
 async def diff(ask: Ask) -> Answer:
     """From one revision to another."""
-    one, other = await _revision(ask, str(ask.params["a"])), await _revision(ask, str(ask.params["b"]))
+    one, other = await revision_of(ask, str(ask.params["a"])), await revision_of(ask, str(ask.params["b"]))
 
     def made() -> str:
         return unified(hide(one.text), hide(other.text), f"revision {one.number}", f"revision {other.number}")
@@ -149,14 +150,9 @@ async def diff(ask: Ask) -> Answer:
 
 async def apply(ask: Ask) -> Answer:
     """Put a text to work."""
-    body, books = ask.body, ask.office.control.configuration
-    actor, base = ask.who.actor, await _base(ask)
-    text = await books.whole(actor, body.text)
+    body = ask.body
     try:
-        if not ask.is_dry_run and books.is_managed:
-            # Whatever becomes of it, what was written is not lost.
-            await books.keep_draft(actor, text, base)
-        plan = await books.plan(text, body.message, base, body.confirm_within)
+        is_audited = await put_to_work(ask, body.text, body.message, await _base(ask), body.confirm_within)
     except ConfigErrors as errors:
         refusal = Refusal("validation", 422, "the configuration has errors; the running one is unchanged")
         refusal.errors = [
@@ -166,9 +162,20 @@ async def apply(ask: Ask) -> Answer:
         raise refusal from None
     except Moved as moved:
         raise await _overtaken(ask, moved) from None
+    return answer_of(Done(is_audited=is_audited))
+
+
+async def put_to_work(ask: Ask, text: str, message: str, base: int, minutes: int) -> bool:
+    """The same for a page; whether it is in the audit. Raises ConfigErrors and Moved."""
+    books, actor = ask.office.control.configuration, ask.who.actor
+    text = await books.whole(actor, text)
+    if not ask.is_dry_run and books.is_managed:
+        # Whatever becomes of it, what was written is not lost.
+        await books.keep_draft(actor, text, base)
+    plan = await books.plan(text, message, base, minutes)
     is_audited = await ask.change("config.apply", f"from revision {base}", plan.message)
     await books.apply(plan, actor)
-    return answer_of(Done(is_audited=is_audited))
+    return is_audited
 
 
 async def _base(ask: Ask) -> int:
@@ -217,24 +224,35 @@ def _sides(clash: Clash) -> dict[str, str]:
 
 async def confirm(ask: Ask) -> Answer:
     """Let a revision stay."""
+    return answer_of(Done(is_audited=await keep(ask, ask.body.revision)))
+
+
+async def keep(ask: Ask, number: int) -> bool:
+    """The same for a page."""
     books = ask.office.control.configuration
-    books.must_wait(ask.body.revision)
-    is_audited = await ask.change("config.confirm", f"revision {ask.body.revision}")
-    await books.confirm(ask.body.revision, ask.who.actor)
-    return answer_of(Done(is_audited=is_audited))
+    books.must_wait(number)
+    is_audited = await ask.change("config.confirm", f"revision {number}")
+    await books.confirm(number, ask.who.actor)
+    return is_audited
 
 
 async def rollback(ask: Ask) -> Answer:
     """Put an older revision to work again."""
-    body, books = ask.body, ask.office.control.configuration
-    if books.pending is None or books.pending.former.number != body.revision:
+    body = ask.body
+    return answer_of(Done(is_audited=await go_back(ask, body.revision, body.message, body.confirm_within)))
+
+
+async def go_back(ask: Ask, number: int, message: str, minutes: int) -> bool:
+    """The same for a page."""
+    books = ask.office.control.configuration
+    if books.pending is None or books.pending.former.number != number:
         try:
-            await books.plan_rollback(body.revision, body.message, body.confirm_within)
+            await books.plan_rollback(number, message, minutes)
         except ConfigErrors as errors:
             raise Refusal("conflict", 409, f"that revision has errors today: {errors.problems[0]}") from None
-    is_audited = await ask.change("config.rollback", f"revision {body.revision}", body.message)
-    await books.rollback(body.revision, body.message, ask.who.actor, body.confirm_within)
-    return answer_of(Done(is_audited=is_audited))
+    is_audited = await ask.change("config.rollback", f"revision {number}", message)
+    await books.rollback(number, message, ask.who.actor, minutes)
+    return is_audited
 
 
 _CURSOR = {"limit": Whole(f"how many items, at most {MOST}", MOST, 50), "cursor": Whole("next_cursor", 2**53, 0)}
