@@ -191,6 +191,12 @@ MATRIX = {
     "GET /config": "config:read",
     "POST /config/validate": "config:write",
     "POST /config/reload": "config:write",
+    "GET /config/<int:number>": "config:read",
+    "POST /config/draft": "config:write",
+    "POST /config/apply": "config:write",
+    "POST /config/import": "config:write",
+    "POST /config/confirm": "config:write",
+    "POST /config/<int:number>/rollback": "config:write",
     "GET /help": "self",
     "GET /problems/<slug>": "self",
 }
@@ -198,7 +204,7 @@ MATRIX = {
 
 def place(route: Route) -> str:
     """A path that the route serves."""
-    path = re.sub(r"<path:name>", "127.0.0.1:2600", route.path)
+    path = re.sub(r"<int:\w+>", "1", re.sub(r"<path:name>", "127.0.0.1:2600", route.path))
     return re.sub(r"<\w+>", "thing", path)
 
 

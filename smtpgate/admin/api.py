@@ -146,6 +146,7 @@ ROUTES = (
         look.config,
         summary="Configuration at work",
         answer=m.ConfigModel,
+        unversioned=look.BY_ITSELF,
     ),
     Route(
         "POST",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from smtpgate.admin import models as m
 from smtpgate.admin import shown
 from smtpgate.admin.answer import Answer, as_json
@@ -106,12 +108,17 @@ async def filters(ask: Ask) -> Answer:
     return answer_of(m.FilterList(items=items))
 
 
+#: Fields of the configuration that are no other version of it.
+BY_ITSELF: Final = frozenset({"revision_time", "problems", "warnings"})
+
+
 async def config(ask: Ask) -> Answer:
     """The configuration at work; secrets are never shown."""
     control = ask.office.control
     return answer_of(
         m.ConfigModel(
             revision=control.revision.id,
+            number=control.configuration.active.number,
             revision_time=moment(control.revision_at),
             file=str(control.path),
             digest=control.settings.digest,

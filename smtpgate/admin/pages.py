@@ -147,29 +147,6 @@ async def filters(ask: Ask) -> Answer:
     return await ask.office.templates.page(ask, "filters.html", here="filters", filters=ask.office.control.filters())
 
 
-async def config(ask: Ask) -> Answer:
-    """The configuration at work, and what is wrong with the file."""
-    return await _config(ask)
-
-
-async def _config(ask: Ask, checked: Any = None, said: str = "", status: int = 200) -> Answer:
-    control = ask.office.control
-    return await ask.office.templates.page(
-        ask,
-        "config.html",
-        status,
-        here="config",
-        revision=control.revision,
-        revision_at=control.revision_at,
-        file=str(control.path),
-        problems=control.problems,
-        warnings=control.settings.warnings,
-        settings=control.settings,
-        checked=checked,
-        said=said,
-    )
-
-
 async def help_page(ask: Ask) -> Answer:
     """What the words mean."""
     return await ask.office.templates.page(ask, "help.html", here="help")
@@ -205,21 +182,6 @@ def _server_form(verb: str) -> Any:
     serve.__doc__ = f"{verb} a server."
     serve.__name__ = f"{verb}_form"
     return serve
-
-
-async def validate(ask: Ask) -> Answer:
-    """Check the file as it is on the disk."""
-    problems = await ask.office.control.check_file()
-    errors = any(problem.is_error for problem in problems)
-    return await _config(ask, problems, "The file has errors." if errors else "The file can be put to work.")
-
-
-async def reload(ask: Ask) -> Answer:
-    """Put the file to work."""
-    problems, _ = await api_do.reload_file(ask)
-    if problems:
-        return await _config(ask, problems, "The file has errors; the running configuration is unchanged.", 422)
-    return redirect("/config")
 
 
 # Files
@@ -278,9 +240,6 @@ ROUTES = (
     _page(f"{_SERVER}/ready", "runtime:write", _server_form("ready"), "POST"),
     _page(f"{_SERVER}/probe", "runtime:write", _server_form("probe"), "POST"),
     _page("/filters", "config:read", filters),
-    _page("/config", "config:read", config),
-    _page("/config/validate", "config:write", validate, "POST"),
-    _page("/config/reload", "config:write", reload, "POST", is_guarded=True),
     _page("/help", "self", help_page),
     _page("/problems/<slug>", "self", problem),
 )

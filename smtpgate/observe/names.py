@@ -372,6 +372,7 @@ _ROWS: Final = (
         "a configuration was not taken; the running one is unchanged",
         ("problems",),
     ),
+    LogEvent("config.drift", "warning", "the file differs from what was last taken out of it; the revision rules"),
     LogEvent("config.unconfirmed", "warning", "nobody confirmed a revision: the former one rules again"),
     LogEvent(
         "config.fallback", "error", "the configuration is broken: begun on the last one that worked", ("config_rev",)
