@@ -156,7 +156,7 @@ class Hub:
         live: Live = self._control.live
         for row in live.changed():
             name = "session.changed" if row.is_live else "session.ended"
-            self._put("session", name, {"time": at, **row_of(row)}, _facts_of_row(row))
+            self._put("session", name, {"time": at, **row_of(row)}, facts_of_row(row))
         for transaction, before in messages.values():
             content = message_of(transaction)
             self._put("message", "message.done", {"time": at, "left_out": before, **content}, _facts_of(content))
@@ -255,7 +255,8 @@ def row_of(row: LiveRow) -> dict[str, Any]:
     }
 
 
-def _facts_of_row(row: LiveRow) -> dict[str, str]:
+def facts_of_row(row: LiveRow) -> dict[str, str]:
+    """What filters ask of a row."""
     text = " ".join((row.id, row.client_ip, row.helo, row.user, row.sender, row.stage, row.backend, row.server))
     return {"listener": row.listener.casefold(), "ip": row.client_ip, "verdict": row.worst, "q": text.casefold()}
 

@@ -58,24 +58,6 @@ def _test_command(settings: Settings) -> str:
     return f"smtpgate --config {config} send-test --to postmaster@{domain}"
 
 
-async def sessions(ask: Ask) -> Answer:
-    """Who is connected now."""
-    control = ask.office.control
-    views = control.sessions(ROWS)
-    listeners = [
-        (name, ", ".join(listener.listen), listener.role) for name, listener in control.settings.listeners.items()
-    ]
-    return await ask.office.templates.page(
-        ask,
-        "sessions.html",
-        here="sessions",
-        sessions=views,
-        total=len(control.reception.sessions),
-        limit=control.settings.limits.connections,
-        listeners=listeners,
-    )
-
-
 async def session(ask: Ask) -> Answer:
     """One session, or one message of it: why, and step by step."""
     reference = ask.args["id"]
@@ -189,7 +171,7 @@ async def problem(ask: Ask) -> Answer:
 async def kill(ask: Ask) -> Answer:
     """End a session."""
     await api_do.kill(ask, ask.args["id"])
-    return redirect("/sessions")
+    return redirect("/live")
 
 
 def _server_form(verb: str) -> Any:
@@ -260,7 +242,6 @@ ROUTES = (
     _page("/logout", "self", entry.log_out, "POST"),
     _page("/theme", "self", entry.choose_theme, "POST"),
     _page("/", "stats:read", overview),
-    _page("/sessions", "traffic:read", sessions),
     _page("/sessions/<id>", "messages:read", session),
     _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
     _page("/messages", "messages:read", messages),

@@ -27,7 +27,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         "Mail",
         (
             Place("/", "overview", "Overview", "stats:read", "o"),
-            Place("/sessions", "sessions", "Live sessions", "traffic:read", "l"),
+            Place("/live", "live", "Live sessions", "traffic:read", "l"),
             Place("/messages", "messages", "Messages", "messages:read", "m"),
             Place("/recent", "recent", "Ended sessions", "messages:read", "e"),
             Place("/quarantine", "quarantine", "Quarantine", "quarantine:read", "q"),
