@@ -44,7 +44,7 @@ class LiveTests(BrowserCase):
         self.fill_grid()
         page.wait_for_selector(f"#grid tr[data-id$='{len(HOSTILE) + 9:02d}']")
         self.assertEqual(page.locator("#grid th[data-filter]").count(), 3)
-        self.shoot(page, "live")
+        self.shoot(page, "live-rows")
         self.paused(page)
         self.shared(page)
         self.chosen(page)
