@@ -16,6 +16,27 @@ WORDS = ("pass", "note", "accept", "tag", "discard", "redirect", "quarantine", "
 class LiveTests(BrowserCase):
     """The grid."""
 
+    def test_the_first_page(self) -> Deferred[None]:
+        """What goes wrong stands there by itself, and goes; the moment of a change stands in the plot."""
+        return self.visit(self.first_page)
+
+    def first_page(self, page: Any) -> None:
+        page.wait_for_selector("text=No mail yet")
+        self.shoot(page, "overview-empty")
+        facts = make_session(outcome="refused")
+        self.on_reactor(lambda: self.desk.control.hear(told.TransactionEnded(facts.transactions[0])))
+        self.on_reactor(
+            lambda: self.desk.control.hear(told.FilterFailed(HOSTILE[0], "data", "raised", "x", "tempfail", ""))
+        )
+        page.wait_for_selector(".alerts li.bad")
+        page.wait_for_selector("text=100.0 %")
+        page.wait_for_selector("text=No mail yet", state="detached")
+        self.assertEqual(page.locator("#traffic").get_attribute("data-marks").count(" "), 0)
+        self.shoot(page, "overview-alerts")
+        applied = told.Happened("config.applied", "info", "revision x")
+        self.on_reactor(lambda: self.desk.control.hear(applied))
+        page.wait_for_selector(".alerts li.bad", state="detached")
+
     def open(self, number: int, **more: Any) -> Any:
         facts = make_session(f"01J9UK7Q{number:018d}", started=self.desk.office.wall() + number / 1000, **more)
         facts.ended, facts.client_ip = 0.0, f"198.51.100.{number % 250}"

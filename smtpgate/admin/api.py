@@ -29,14 +29,6 @@ _SERVER = f"{_BASE}/backends/<pool>/servers/<path:name>"
 ROUTES = (
     Route(
         "GET",
-        f"{_BASE}/overview",
-        "stats:read",
-        look.overview,
-        summary="State and counters",
-        answer=m.OverviewModel,
-    ),
-    Route(
-        "GET",
         f"{_BASE}/series",
         "stats:read",
         look.series,

@@ -14,10 +14,8 @@ from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_session, recent_messages, recent_sessions
-from smtpgate.admin.plot import draw
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.config.model import Settings
 
 #: Lengths of a drain that a form offers, minutes.
 DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 * 60, "for a day"))
@@ -25,37 +23,6 @@ DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 
 _NEVER = re.compile(r";q=0(\.0*)?$")
 #: Rows of one list on a page.
 ROWS = 100
-
-
-async def overview(ask: Ask) -> Answer:
-    """Is mail flowing?"""
-    office = ask.office
-    series = office.numbers.series()
-    view = office.control.overview()
-    recent = await recent_messages(office, 8) if ask.who.may("messages:read") else None
-    last = series.points[-2] if len(series.points) > 1 else None
-    return await office.templates.page(
-        ask,
-        "overview.html",
-        here="overview",
-        view=view,
-        points=series.points,
-        plot=draw(series.points),
-        last=last,
-        p95=office.numbers.p95_ms(),
-        recent=recent,
-        problems=office.control.problems,
-        test_command=_test_command(office.control.settings),
-        config_file=str(office.control.path),
-        traffic=sum(view.outcomes.values()),
-    )
-
-
-def _test_command(settings: Settings) -> str:
-    """What to type to see a first message."""
-    domain = next((entry for entry in settings.local_domains if not entry.startswith("*")), "example.net")
-    config = settings.path or "etc/smtpgate.toml"
-    return f"smtpgate --config {config} send-test --to postmaster@{domain}"
 
 
 async def session(ask: Ask) -> Answer:
@@ -241,7 +208,6 @@ ROUTES = (
     _page("/assets/<digest>/<name>", "self", asset),
     _page("/logout", "self", entry.log_out, "POST"),
     _page("/theme", "self", entry.choose_theme, "POST"),
-    _page("/", "stats:read", overview),
     _page("/sessions/<id>", "messages:read", session),
     _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
     _page("/messages", "messages:read", messages),

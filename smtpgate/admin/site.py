@@ -27,6 +27,7 @@ from smtpgate.admin import (
     api_config,
     api_explain,
     api_live,
+    api_overview,
     api_policy,
     api_quarantine,
     api_rules,
@@ -36,6 +37,7 @@ from smtpgate.admin import (
     pages,
     pages_links,
     pages_live,
+    pages_overview,
     pages_quarantine,
     pages_rules,
     pages_traffic,
@@ -66,6 +68,7 @@ ROUTES: tuple[Route, ...] = (
     *api.ROUTES,
     *api_explain.ROUTES,
     *api_config.ROUTES,
+    *api_overview.ROUTES,
     *api_live.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
@@ -73,6 +76,7 @@ ROUTES: tuple[Route, ...] = (
     *api_quarantine.ROUTES,
     *api_tickets.ROUTES,
     *pages.ROUTES,
+    *pages_overview.ROUTES,
     *pages_live.ROUTES,
     *pages_traffic.ROUTES,
     *pages_rules.ROUTES,
@@ -127,6 +131,8 @@ class Office:
         self.links = Links(secret)
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
+        #: A test message is on its way.
+        self.is_sending = False
 
     def open(self) -> Deferred[None]:
         """Where nobody can log in yet, say the setup code."""

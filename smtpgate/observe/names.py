@@ -336,8 +336,10 @@ _ROWS: Final = (
     LogEvent("resolver.down", "error", "no resolver answers; checks that need the DNS find nothing until one does"),
     LogEvent("resolver.up", "info", "a resolver answers again"),
     LogEvent("resolver.error", "error", "a look-up ended in a way that is a fault of the gateway"),
-    LogEvent("dnsbl.off", "warning", "a list in the DNS does not work as lists do, and is not asked for a while"),
-    LogEvent("dnsbl.on", "info", "a list in the DNS is asked again"),
+    LogEvent(
+        "dnsbl.off", "warning", "a list in the DNS does not work as lists do, and is not asked for a while", ("list",)
+    ),
+    LogEvent("dnsbl.on", "info", "a list in the DNS is asked again", ("list",)),
     LogEvent(
         "engine.down",
         "error",
