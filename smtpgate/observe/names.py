@@ -91,6 +91,7 @@ FIELDS: Final = {
     "configured": "what the configuration says",
     "sessions_limit": "most sessions that are let in",
     "descriptors": "files and sockets that the process may have open",
+    "list": "name of a list in the DNS",
     "letter": "id of a letter in the outbox",
     "held": "id of a held message",
     "recipients": "how many it is for",
