@@ -23,6 +23,16 @@ from tests.test_admin_entry import Browser
 SECRET = b"12345678901234567890"
 
 
+def read(size: int, paths: str) -> str:
+    """What a reader of QR codes makes of a picture."""
+    image = Image.new("L", (size * 4, size * 4), 255)
+    draw = ImageDraw.Draw(image)
+    for x, y, width in re.findall(r"M(\d+) (\d+)h(\d+)v1h-\d+z", paths):
+        left, top = int(x) * 4, int(y) * 4
+        draw.rectangle((left, top, left + int(width) * 4 - 1, top + 3), fill=0)
+    return zxingcpp.read_barcodes(image)[0].text
+
+
 class CodeTests(SynchronousTestCase):
     """Pure functions."""
 
@@ -61,12 +71,7 @@ class CodeTests(SynchronousTestCase):
         self.assertEqual(base64.b32decode(query["secret"][0]), SECRET)
         self.assertEqual(query["issuer"], ["smtpgate gate.example.com"])
         picture = totp.picture_of(text)
-        image = Image.new("L", (picture.size * 4, picture.size * 4), 255)
-        draw = ImageDraw.Draw(image)
-        for x, y, width in re.findall(r"M(\d+) (\d+)h(\d+)v1h-\d+z", picture.path):
-            left, top = int(x) * 4, int(y) * 4
-            draw.rectangle((left, top, left + int(width) * 4 - 1, top + 3), fill=0)
-        self.assertEqual(zxingcpp.read_barcodes(image)[0].text, text)
+        self.assertEqual(read(picture.size, "".join(picture.paths)), text)
 
     def test_recovery_codes(self) -> None:
         """Ten, each another, 80 bits, the same however typed."""
@@ -107,6 +112,9 @@ class CodesCase(ApiCase):
         key = re.search(r'class="key-text">([A-Z2-7 ]+)<', page.text)
         assert key is not None
         secret = base64.b32decode(key[1].replace(" ", ""))
+        size = re.search(r'viewBox="0 0 (\d+) ', page.text)
+        assert size is not None
+        self.assertIn(f"secret={key[1].replace(' ', '')}&", read(int(size[1]), page.text))
         code = totp.code_at(secret, int(self.desk.office.wall() // 30))
         done = browser.form("/account", "/account/codes/confirm", {"code": code})
         self.assertEqual(done.status, 200, done.text)

@@ -10,6 +10,7 @@ from smtpgate.admin import models_access as a
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.models import Done, Nothing
+from smtpgate.admin.permission import ROLES, SCOPES, held_by
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.text import moment
 from smtpgate.control.entries import check_grant
@@ -28,6 +29,12 @@ async def people(ask: Ask) -> list[a.UserModel]:
     with_codes = set(await users.factors.users())
     invited = await users.factors.invitations(ask.office.wall())
     return [a.user_model(one, one.name in with_codes, invited.get(one.name, 0.0)) for one in await users.users()]
+
+
+async def roles(ask: Ask) -> Answer:
+    """What each role may do."""
+    items = [a.RoleModel(name=role, scopes=[one for one in SCOPES if one in held_by(role)]) for role in ROLES]
+    return answer_of(a.RoleList(items=items))
 
 
 async def add_user(ask: Ask) -> Answer:
@@ -122,6 +129,7 @@ async def revoke_token(ask: Ask) -> Answer:
 
 
 _ALL = (
+    Route("GET", f"{_BASE}/roles", "access:write", roles, summary="Roles", answer=a.RoleList),
     Route("GET", f"{_BASE}/users", "access:write", users, summary="Users", answer=a.UserList),
     Route(
         "POST",

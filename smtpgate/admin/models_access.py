@@ -132,6 +132,19 @@ class UserList(View):
     items: list[UserModel]
 
 
+class RoleModel(View):
+    """A role, and what it may do."""
+
+    name: str
+    scopes: list[str]
+
+
+class RoleList(View):
+    """All roles."""
+
+    items: list[RoleModel]
+
+
 class TokenModel(View):
     """A token; its text was shown once."""
 

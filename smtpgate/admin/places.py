@@ -57,6 +57,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
     (
         "Gateway",
         (
+            Place("/access", "access", "Access", "access:write", "a"),
             Place("/audit", "audit", "Audit", "audit:read", "u"),
             Place("/config", "config", "Configuration", "config:read", "k"),
             Place("/help", "help", "Help", "self", "h", for_domains=True),

@@ -65,20 +65,20 @@ class Picture:
     """A QR code as the outline of its dark squares.
 
     :ivar size: squares on each side, with the blank border of four that readers want (ISO/IEC 18004)
-    :ivar path: of an SVG path, one square being one unit
+    :ivar paths: of SVG, one for each line, one square being one unit
     """
 
     size: int
-    path: str
+    paths: tuple[str, ...]
 
 
 def picture_of(text: str) -> Picture:
     """A QR code."""
     border = 4
     rows = [list(row) for row in segno.make(text, error="m", micro=False).matrix]
-    path = []
+    paths = []
     for down, row in enumerate(rows):
-        across = 0
+        across, path = 0, []
         while across < len(row):
             width = 0
             while across + width < len(row) and row[across + width]:
@@ -86,7 +86,8 @@ def picture_of(text: str) -> Picture:
             if width:
                 path.append(f"M{across + border} {down + border}h{width}v1h-{width}z")
             across += width or 1
-    return Picture(len(rows) + 2 * border, "".join(path))
+        paths.append("".join(path))
+    return Picture(len(rows) + 2 * border, tuple(paths))
 
 
 def fresh_recovery() -> list[str]:
