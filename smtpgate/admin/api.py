@@ -11,6 +11,7 @@ from smtpgate.admin import api_look as look
 from smtpgate.admin import models as m
 from smtpgate.admin.api_look import MOST
 from smtpgate.admin.hub import TOPICS
+from smtpgate.admin.models_config import Checked
 from smtpgate.admin.numbers import MINUTES, Series
 from smtpgate.admin.params import Free, OneOf, SomeOf, Whole
 from smtpgate.admin.record import SessionRecord
@@ -152,7 +153,7 @@ ROUTES = (
         is_question=True,
         summary="Check a configuration",
         body=m.ConfigText,
-        answer=m.Verdict,
+        answer=Checked,
     ),
     Route(
         "POST",

@@ -25,6 +25,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from smtpgate.admin import (
     api,
     api_config,
+    api_draft,
     api_explain,
     api_policy,
     api_quarantine,
@@ -65,6 +66,7 @@ ROUTES: tuple[Route, ...] = (
     *api.ROUTES,
     *api_explain.ROUTES,
     *api_config.ROUTES,
+    *api_draft.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
     *api_rules.ROUTES,

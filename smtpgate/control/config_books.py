@@ -219,6 +219,8 @@ class Books:
 
     async def whole(self, actor: Actor, text: str) -> str:
         """What somebody sent, with *** as the secret of their draft, where that has one of its own."""
+        if self.store is None:
+            return text
         found: Draft | None = await self._ask(self._there.draft(author_of(actor)))
         return restore(text, found.text) if found is not None else text
 
@@ -229,9 +231,13 @@ class Books:
     async def import_file(self, actor: Actor) -> Draft:
         """A draft of the file."""
         found = await self.drift()
+        self.must_be_readable(found)
+        return await self.keep_draft(actor, found.text, self.active.number)
+
+    def must_be_readable(self, found: Drift) -> None:
+        """Raises Refused where the file cannot be taken over."""
         if found.problem:
             raise Refused(found.problem)
-        return await self.keep_draft(actor, found.text, self.active.number)
 
     async def merged(self, text: str, base: int) -> Moved | None:
         """Two changes of one revision in one; None where nobody changed it meanwhile."""
