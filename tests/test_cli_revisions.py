@@ -153,6 +153,13 @@ class CheckTests(CommandCase):
         self.assertIn("added: log.format (line 5)", out)
         self.assertIn("holds only after a restart: log.format", out)
         self.assertIn('+format = "text"', out)
+        # A text elsewhere: --config says which gateway is meant.
+        other = self.folder / "elsewhere"
+        other.mkdir()
+        (other / "new.toml").write_text(CONFIG)
+        code, out, _ = await self.ask("check-config", other / "new.toml", "--against-running")
+        self.assertEqual((code, out.splitlines()[-1]), (0, "it is what is at work"))
+        self.assertEqual((await self.check(other / "new.toml", "--against-running"))[0], 1)
 
     async def test_the_file_rules(self) -> None:
         """apply says where the change belongs."""

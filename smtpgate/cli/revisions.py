@@ -177,7 +177,7 @@ def _read(file: Path) -> str:
 
 def against_running(args: argparse.Namespace) -> None:
     """For `check-config --diff`: what the file would change of the gateway that runs."""
-    found = Gateway(args.file).ask("POST", "/config/validate", {"text": _read(args.file)})
+    found = Gateway(args.config or args.file).ask("POST", "/config/validate", {"text": _read(args.file)})
     for one in found["changes"]:
         say(f"{one['how']}: {one['key']} (line {one['line']})")
     for key in found["restart"]:
@@ -233,6 +233,8 @@ def check_options(one: Any) -> None:
     one.add_argument("file", type=Path, metavar="FILE")
     one.add_argument("--strict", action="store_true", help="warnings are errors too")
     one.add_argument(
-        "--against-running", action="store_true", help="which keys it would change of the gateway that runs"
+        "--against-running",
+        action="store_true",
+        help="which keys it would change of the gateway that runs: --config names its file",
     )
     one.add_argument("--diff", action="store_true", help="the same, and the lines that differ")
