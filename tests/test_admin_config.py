@@ -162,6 +162,39 @@ class ApplyTests(OfficeCase):
                        "/config/revisions", "/config/revisions/2", "/config/revisions/3"))):  # fmt: skip
             self.assertNotIn("the-planted-secret", answer)
 
+    def test_stars_of_a_text_are_those_at_work(self) -> None:
+        """Not those of a draft that its author once typed and never put to work; the page's are the draft's."""
+        self.books._factories = {"nowhere": FACTORY}
+        text = MANAGED + SECRET
+        self.send("/config/apply", self.order(text, base=1))
+        typed = text.replace("the-planted-secret", "typed")
+        self.send("/config/apply", self.order(typed + "x = [", base=2), 422)
+        draft = self.get("/config/draft")["text"]
+        self.assertNotIn("typed", draft)
+        self.send("/config/apply", self.order(self.shown() + LOUD, base=2))
+        self.assertIn("the-planted-secret", self.books.active.text)
+        self.assertNotIn("typed", self.books.active.text)
+
+    def test_a_secret_that_is_changed_is_not_lost_when_overtaken(self) -> None:
+        """The merged text has what its author sent, and *** for what others wrote."""
+        self.books._factories = {"nowhere": FACTORY}
+        text = MANAGED + SECRET
+        self.send("/config/apply", self.order(text, base=1))
+        other = SECRET.replace('"nowhere"', '"nowhere"\nname = "other"').replace("planted", "other")
+        theirs = self.shown().replace("[listeners.mx]", f"{other}[listeners.mx]")
+        self.send("/config/apply", self.order(theirs, base=2), token=self.bea)
+        mine = named(text.replace("planted", "fresh"), "two.example.com")
+        late = self.send("/config/apply", self.order(mine, base=2), 412).json()
+        self.assertIn("the-fresh-secret", late["merged"])
+        self.assertNotIn("the-other-secret", str(late))
+        self.assertTrue(late["is_clean"])
+        self.send("/config/apply", self.order(late["merged"], base=3))
+        self.assertIn("the-fresh-secret", self.books.active.text)
+        self.assertIn("the-other-secret", self.books.active.text)
+
+    def shown(self) -> str:
+        return str(self.get(f"/config/revisions/{self.books.active.number}")["text"])
+
 
 class ConfirmTests(OfficeCase):
     """Apply with confirm, and back."""

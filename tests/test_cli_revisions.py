@@ -98,6 +98,7 @@ class ConfigTests(CommandCase):
         self.assertIn("--base 2", err)
         merged = self.folder / "other.toml.merged"
         self.assertEqual(merged.read_text(), named(other.read_text(), "two.example.com"))
+        self.assertEqual(merged.stat().st_mode & 0o777, 0o600)
         code, _, err = await self.ask("config", "apply", other, "-m", "x", "--base", 1)
         self.assertEqual(code, 1)
         self.assertIn("cannot be written", err)

@@ -152,7 +152,7 @@ async def validate(ask: Ask) -> Answer:
     if text is None:
         problems, more = await control.check_file(), {}
     else:
-        found = await control.configuration.check(ask.who.actor, text)
+        found = await control.configuration.check(text)
         changes = [ChangedKeyModel(key=one.key, how=one.how, line=one.line) for one in found.keys]
         problems, more = found.problems, {"diff": found.diff, "changes": changes, "restart": list(found.restart)}
     return answer_of(

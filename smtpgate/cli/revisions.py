@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -110,7 +111,8 @@ def _refused(refused: Answered, file: Path) -> None:
     if refused.status == 412 and "merged" in value:
         place = file.with_name(f"{file.name}.merged")
         try:
-            with place.open("x", encoding="utf-8") as output:
+            # What was sent may have secrets.
+            with open(place, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
                 output.write(value["merged"])
         except OSError as error:
             raise Failed(f"{value['detail']}; the merged text cannot be written to {place}: {error.strerror}") from None
