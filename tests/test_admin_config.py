@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -161,6 +162,39 @@ class ApplyTests(OfficeCase):
                        "/config/revisions", "/config/revisions/2", "/config/revisions/3"))):  # fmt: skip
             self.assertNotIn("the-planted-secret", answer)
 
+    def test_stars_of_a_text_are_those_at_work(self) -> None:
+        """Not those of a draft that its author once typed and never put to work; the page's are the draft's."""
+        self.books._factories = {"nowhere": FACTORY}
+        text = MANAGED + SECRET
+        self.send("/config/apply", self.order(text, base=1))
+        typed = text.replace("the-planted-secret", "typed")
+        self.send("/config/apply", self.order(typed + "x = [", base=2), 422)
+        draft = self.get("/config/draft")["text"]
+        self.assertNotIn("typed", draft)
+        self.send("/config/apply", self.order(self.shown() + LOUD, base=2))
+        self.assertIn("the-planted-secret", self.books.active.text)
+        self.assertNotIn("typed", self.books.active.text)
+
+    def test_a_secret_that_is_changed_is_not_lost_when_overtaken(self) -> None:
+        """The merged text has what its author sent, and *** for what others wrote."""
+        self.books._factories = {"nowhere": FACTORY}
+        text = MANAGED + SECRET
+        self.send("/config/apply", self.order(text, base=1))
+        other = SECRET.replace('"nowhere"', '"nowhere"\nname = "other"').replace("planted", "other")
+        theirs = self.shown().replace("[listeners.mx]", f"{other}[listeners.mx]")
+        self.send("/config/apply", self.order(theirs, base=2), token=self.bea)
+        mine = named(text.replace("planted", "fresh"), "two.example.com")
+        late = self.send("/config/apply", self.order(mine, base=2), 412).json()
+        self.assertIn("the-fresh-secret", late["merged"])
+        self.assertNotIn("the-other-secret", str(late))
+        self.assertTrue(late["is_clean"])
+        self.send("/config/apply", self.order(late["merged"], base=3))
+        self.assertIn("the-fresh-secret", self.books.active.text)
+        self.assertIn("the-other-secret", self.books.active.text)
+
+    def shown(self) -> str:
+        return str(self.get(f"/config/revisions/{self.books.active.number}")["text"])
+
 
 class ConfirmTests(OfficeCase):
     """Apply with confirm, and back."""
@@ -261,3 +295,69 @@ class DriftTests(OfficeCase):
         self.send("/config/apply", {"text": self.file.read_text(), "base": 1, "message": "the file was right"})
         found = self.get("/config/revisions")
         self.assertEqual((found["items"][0]["way"], found["is_drifted"]), ("import", False))
+
+
+class DraftTests(OfficeCase):
+    """What is not at work."""
+
+    def put(self, value: Any, status: int = 200, token: str = "", tag: str = "") -> Any:
+        body = json.dumps(value).encode()
+        token = token or self.ann
+        if not tag:
+            tag = self.desk.ask("GET", "/api/v1/config/draft", token=token).header("etag")
+        headers = {"Content-Type": "application/json", "If-Match": tag}
+        answer = self.desk.ask("PUT", "/api/v1/config/draft", body=body, headers=headers, token=token)
+        self.assertEqual(answer.status, status, answer.text)
+        return answer.json()
+
+    def test_everybody_has_one_of_their_own(self) -> None:
+        """Kept with a version, whatever is in it; what is at work where there is none; forgotten."""
+        first = self.get("/config/draft")
+        self.assertEqual((first["base"], first["time"], first["text"]), (1, None, MANAGED))
+        tag = self.desk.ask("GET", "/api/v1/config/draft", token=self.ann).header("etag")
+        self.put({"text": "x = [", "base": 1}, tag=tag)
+        self.assertEqual(self.get("/config/draft")["text"], "x = [")
+        self.assertEqual(self.get("/config/draft", token=self.bea)["text"], MANAGED)
+        self.put({"text": "y", "base": 1}, 412, tag=tag)
+        self.put({"text": "y", "base": 9}, 404)
+        answer = self.desk.ask("DELETE", "/api/v1/config/draft", token=self.ann, headers={"If-Match": "*"})
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(self.get("/config/draft")["text"], MANAGED)
+
+    def test_a_draft_of_the_file(self) -> None:
+        """It is made, and rules nothing; of a file that cannot be read there is none."""
+        self.file.write_text(named(MANAGED, "file.example.com"))
+        found = self.get("/config/drift")
+        self.assertTrue(found["is_drifted"])
+        self.assertIn('+hostname = "file.example.com"', found["diff"])
+        self.send("/config/import?dry_run=1", {})
+        self.assertIsNone(self.get("/config/draft")["time"])
+        self.send("/config/import", {})
+        self.assertEqual(self.get("/config/draft")["text"], self.file.read_text())
+        self.assertEqual(self.books.active.number, 1)
+        self.file.unlink()
+        self.send("/config/import", {}, 409)
+        self.assertIn("cannot be read", self.get("/config/drift")["problem"])
+
+    def test_a_check_tells_what_would_be_another(self) -> None:
+        """Difference, keys, and what waits for a restart."""
+        text = MANAGED.replace("[admin]", '[log]\nformat = "text"\n[admin]')
+        found = self.send("/config/validate", {"text": text}).json()
+        self.assertEqual((found["is_valid"], found["restart"]), (True, ["log.format"]))
+        self.assertEqual(found["changes"], [{"key": "log.format", "how": "added", "line": 5}])
+        self.assertIn('+format = "text"', found["diff"])
+        self.assertFalse(self.send("/config/validate", {"text": "x = ["}).json()["is_valid"])
+
+    def test_texts_to_take_away(self) -> None:
+        """What is at work or another, without secrets; who brought which line; the schema."""
+        self.books._factories = {"nowhere": FACTORY}
+        self.send("/config/apply", {"text": MANAGED + SECRET, "base": 1, "message": "why"})
+        for path, words in (("/config/export", b'"***"'), ("/config/export?revision=1", MANAGED.encode())):
+            answer = self.desk.ask("GET", f"/api/v1{path}", token=self.ann)
+            self.assertEqual((answer.status, answer.header("content-type")), (200, "application/toml"))
+            self.assertIn(words, answer.body)
+            self.assertNotIn(b"planted", answer.body)
+        lines = self.get("/config/revisions/2/blame")["items"]
+        self.assertEqual([one["number"] for one in lines], [1] * MANAGED.count("\n") + [2] * SECRET.count("\n"))
+        self.assertNotIn("planted", str(lines))
+        self.assertIn("listeners", self.get("/config/schema")["properties"])

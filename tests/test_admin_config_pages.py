@@ -179,6 +179,24 @@ class ManagedTests(PageCase):
             self.assertNotIn("<script>window", page)
             self.assertNotIn("<svg/onload", page)
 
+    def test_a_secret_that_is_typed_is_kept_in_the_draft(self) -> None:
+        """The editor shows ***, and it is the typed one that is put to work."""
+        self.books._factories = {"nowhere": FACTORY}
+        self.form("/config/draft", text=MANAGED + SECRET, base=1)
+        shown = self.written(self.page("/config"))
+        self.assertIn('"***"', shown)
+        self.form("/config/draft", do="apply", text=shown, base=1, message="x", minutes=0)
+        self.assertEqual(self.books.active.text, MANAGED + SECRET)
+
+    def test_a_text_that_is_too_long(self) -> None:
+        """It is not in the editor, where it would be cut; history and differences are shown."""
+        long = MANAGED + "# a long line of words that nobody reads\n" * 8000
+        order = {"text": long, "base": 1, "message": "x"}
+        self.send("/config/apply", order)
+        self.assertIn("Too long for this page", self.page("/config"))
+        self.assertIn("Too long for this page", self.page("/config/2"))
+        self.get("/config/revisions/2/blame", 409)
+
     def test_those_who_only_look(self) -> None:
         """History and texts, and no form."""
         page = self.page("/config", token=self.desk.token("auditor"))

@@ -63,6 +63,8 @@ class TextTests(SynchronousTestCase):
         self.assertIn('password = "one"', turned)
         self.assertIn("api_key = 'two'", turned)
         self.assertNotIn("two", hide(SECRET + "=="))
+        self.assertNotIn("one", hide(SECRET.replace("password", '"p\\u0061ssw\\u006frd"').replace("api_key", "x")))
+        self.assertNotIn("one", hide(SECRET.replace("password", "PassWord").replace("api_key", "x")))
         self.assertEqual([one.key for one in left(hidden, "x")], ["filters[0].options.password",
                                                                   "filters[1].options.api_key"])  # fmt: skip
 

@@ -95,3 +95,18 @@ class KilledTests(RealCase):
         )
         self.assertEqual(self.domains(door)[0], ["last.example"])
         self.assertEqual(gate.crashed(), [])
+
+    def test_while_it_waits(self) -> None:
+        """Killed before anybody confirmed: the former one rules, and the other is kept as not confirmed."""
+        gate = self.run_gateway("")
+        door = Door(gate.config)
+        text = door.ask("GET", "/config/revisions/1")["text"].replace("d0.example", "d1.example")
+        door.ask("POST", "/config/apply", {"text": text, "base": 1, "message": "x", "confirm_within": 10})
+        self.assertEqual(self.domains(door), (["d1.example"], 2))
+        gate.signal(signal.SIGKILL)
+        gate.wait()
+        gate = self.run_gateway("")
+        door = Door(gate.config)
+        self.assertEqual(self.domains(door), (["d0.example"], 1))
+        self.assertEqual(len(gate.events("config.unconfirmed")), 1)
+        self.assertEqual(door.ask("GET", "/config/revisions")["items"][0]["state"], "unconfirmed")

@@ -12,6 +12,7 @@ from smtpgate.admin import models as m
 from smtpgate.admin.api_live import FILTER
 from smtpgate.admin.api_look import MOST
 from smtpgate.admin.hub import TOPICS
+from smtpgate.admin.models_config import Checked
 from smtpgate.admin.numbers import MINUTES, Series
 from smtpgate.admin.params import Free, OneOf, SomeOf, Whole
 from smtpgate.admin.record import SessionRecord
@@ -148,7 +149,7 @@ ROUTES = (
         is_question=True,
         summary="Check a configuration",
         body=m.ConfigText,
-        answer=m.Verdict,
+        answer=Checked,
     ),
     Route(
         "POST",

@@ -165,13 +165,16 @@ async def apply(ask: Ask) -> Answer:
     return answer_of(Done(is_audited=is_audited))
 
 
-async def put_to_work(ask: Ask, text: str, message: str, base: int, minutes: int) -> bool:
-    """The same for a page; whether it is in the audit. Raises ConfigErrors and Moved."""
+async def put_to_work(ask: Ask, text: str, message: str, base: int, minutes: int, is_of_draft: bool = False) -> bool:
+    """The same for a page; whether it is in the audit. Raises ConfigErrors and Moved.
+
+    :param is_of_draft: it was written on from the draft of who asks, whose secrets *** stands for
+    """
     books, actor = ask.office.control.configuration, ask.who.actor
-    text = await books.whole(actor, text)
+    text = await books.whole(text, actor if is_of_draft else None)
     if not ask.is_dry_run and books.is_managed:
         # Whatever becomes of it, what was written is not lost.
-        await books.keep_draft(actor, text, base)
+        await books.keep_draft(actor, text, base, False)
     plan = await books.plan(text, message, base, minutes)
     is_audited = await ask.change("config.apply", f"from revision {base}", plan.message)
     await books.apply(plan, actor)
@@ -201,16 +204,17 @@ async def _overtaken(ask: Ask, moved: Moved) -> Refusal:
     """Somebody put another text to work meanwhile: what they did, and both changes in one text."""
     theirs, joined = moved.theirs, moved.merged
 
-    def made() -> tuple[str, str]:
+    def made() -> str:
         names = f"revision {moved.base.number}", f"revision {theirs.number}"
-        return unified(hide(moved.base.text), hide(theirs.text), *names), hide(joined.text)
+        return unified(hide(moved.base.text), hide(theirs.text), *names)
 
-    diff, merged = await ask.office.in_thread(made)
+    diff = await ask.office.in_thread(made)
     refusal = Refusal("version-mismatch", 412, f"{moved}; `merged` has both changes, and your draft is kept")
     refusal.more = {
         "current": theirs.number,
         "diff": diff,
-        "merged": merged,
+        # Of secrets it has those that the sender wrote and nobody else's; as *** they would be lost.
+        "merged": joined.text,
         "is_clean": joined.is_clean,
         "clashes": [{"line": one.line, **_sides(one)} for one in joined.clashes],
     }

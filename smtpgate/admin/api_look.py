@@ -9,6 +9,7 @@ from smtpgate.admin import shown
 from smtpgate.admin.answer import Answer, as_json
 from smtpgate.admin.explain import find_reference, of_message
 from smtpgate.admin.lookup import find_message, find_session, recent_messages
+from smtpgate.admin.models_config import ChangedKeyModel, Checked
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Stream
 from smtpgate.admin.text import moment
@@ -155,12 +156,18 @@ async def document(ask: Ask) -> Answer:
 
 async def validate(ask: Ask) -> Answer:
     """The problems of a configuration text, or of the file as it is on the disk; nothing is changed."""
-    office, text = ask.office, ask.body.text
-    problems = await (office.control.check_file() if text is None else office.in_thread(office.control.validate, text))
+    control, text = ask.office.control, ask.body.text
+    if text is None:
+        problems, more = await control.check_file(), {}
+    else:
+        found = await control.configuration.check(text)
+        changes = [ChangedKeyModel(key=one.key, how=one.how, line=one.line) for one in found.keys]
+        problems, more = found.problems, {"diff": found.diff, "changes": changes, "restart": list(found.restart)}
     return answer_of(
-        m.Verdict(
+        Checked(
             is_valid=not any(problem.is_error for problem in problems),
             problems=[m.problem_model(problem) for problem in problems],
+            **more,
         )
     )
 

@@ -62,6 +62,8 @@ async def _config(ask: Ask, status: int = 200, **more: Any) -> Answer:
         "message": "",
         **more,
     }
+    is_too_large = len(text) > TEXT
+    text = "" if is_too_large else text
     lines = text.count("\n") + 1
     return await ask.office.templates.page(
         ask,
@@ -86,6 +88,7 @@ async def _config(ask: Ask, status: int = 200, **more: Any) -> Answer:
         # The letters themselves, since they come back: what would steer a reader is shown by the difference.
         text=Markup("\n") + escape(text),
         base=base,
+        is_too_large=is_too_large,
         lines=range(1, max(lines + 2, _LINES) + 1),
         minutes=MINUTES,
         shown_diff=_parts(given["checked"].diff) if given["checked"] is not None else (),
@@ -108,7 +111,8 @@ async def revision(ask: Ask) -> Answer:
     """One revision: its text with who brought which line, and what it changed."""
     books = ask.office.control.configuration
     found = await api_config.revision_of(ask, str(ask.args["number"]))
-    lines = await books.blame(found)
+    # Of a text that is too long for it: what it changed is shown all the same.
+    lines = await books.blame(found) if len(found.text) <= TEXT else ()
     said = ask.query.get("from", "")
     parent = found.parent if not said else -1
     if said or parent:
@@ -165,7 +169,7 @@ async def draft(ask: Ask) -> Answer:
         await books.drop_draft(actor)
         return redirect("/config#editor")
     await books.keep_draft(actor, text, base)
-    checked = await books.check(actor, text)
+    checked = await books.check(text, actor)
     if do == "patch":
         headers = {"Content-Disposition": f'attachment; filename="smtpgate-revision-{books.active.number}.patch"'}
         return Answer(checked.diff.encode("utf-8", "replace"), content_type="application/octet-stream", headers=headers)
@@ -181,14 +185,15 @@ async def apply(ask: Ask) -> Answer:
     if minutes not in {one for one, _ in MINUTES}:
         raise Refusal("parameter", 400, "choose how long it holds")
     try:
-        await api_config.put_to_work(ask, text, message, base, minutes)
+        await api_config.put_to_work(ask, text, message, base, minutes, is_of_draft=True)
     except ConfigErrors:
-        checked: Checked = await books.check(ask.who.actor, text)
+        checked: Checked = await books.check(text, ask.who.actor)
         said = "The text has errors, so it was not put to work; the running configuration is unchanged."
         return await _config(ask, 422, said=said, checked=checked, **written)
     except Moved as moved:
         joined = moved.merged
-        shown = {**written, "text": await ask.office.in_thread(hide, joined.text), "base": moved.theirs.number}
+        # Of secrets it has those that were sent with this form and nobody else's; as *** they would be lost.
+        shown = {**written, "text": joined.text, "base": moved.theirs.number}
         # What is written on from here was made of theirs, with both changes in it.
         await books.keep_draft(ask.who.actor, joined.text, moved.theirs.number)
         return await _config(ask, 412, moved=moved, clashes=_clashes(moved), **shown)

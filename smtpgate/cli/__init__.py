@@ -24,6 +24,7 @@ from smtpgate.cli import (
     policy,
     quarantine,
     register,
+    revisions,
     search,
     signing,
     tickets,
@@ -32,12 +33,11 @@ from smtpgate.cli import (
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
-from smtpgate.policy.ticket import STATES as TICKET_STATES
 from smtpgate.policy.tls_report import day_of
 
 #: What stands below a command's options.
 _MORE = {
-    "check-config": "Exit code 0: it can be put to work, perhaps with warnings. 3: it has errors.",
+    "check-config": "Exit code 0: it can be put to work, perhaps with warnings. 3: it has errors (--strict: warnings).",
     "explain": "Several recipients are those of one message, in their order. A transaction goes to one backend: a "
     "recipient whose route leads to another one hears 452, and the sender gives it in its next transaction. It is "
     "assumed that the backends take every recipient.",
@@ -99,7 +99,8 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    verb("check-config", commands.check_config).add_argument("file", type=Path, metavar="FILE")
+    revisions.check_options(verb("check-config", commands.check_config))
+    revisions.add(verbs, verb, _whole)
     _explain(verb("explain", commands.explain))
     one = verb("send-test", commands.send_test)
     one.add_argument("--to", required=True, metavar="ADDR", help="whom to send to")
@@ -114,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     verb("rules", policy.rules)
     _try_rules(verb("try-rules", policy.try_rules))
     _quarantine(verbs, verb)
-    _tickets(verbs, verb)
+    tickets.add(verbs, verb, _whole)
     verb("tls-report", policy.tls_report).add_argument(
         "--date", type=_as(day_of), metavar="DAY", help="as 2026-11-27, in UTC; without it the last one"
     )
@@ -245,16 +246,6 @@ def _quarantine(verbs: Any, verb: Any) -> None:
 
 
 _HELD = "Mail that is held back: list, show, content, release, delete, deny, forward."
-
-
-def _tickets(verbs: Any, verb: Any) -> None:
-    words = "Refusals that their senders may do something about: list, grant, deny."
-    actions = verbs.add_parser("ticket", help=words, description=words).add_subparsers(required=True, metavar="ACTION")
-    one = verb("list", tickets.tickets, actions)
-    one.add_argument("--state", default="", choices=TICKET_STATES, help="only this state")
-    one.add_argument("--limit", type=_whole(500), default=50, metavar="N", help="at most 500; without it 50")
-    for name, run in (("grant", tickets.grant), ("deny", tickets.deny)):
-        verb(name, run, actions).add_argument("reference", metavar="REFERENCE", help="as `ticket list` shows it")
 
 
 def _register(verbs: Any, verb: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from smtpgate.cli.gateway import Gateway, Unreachable, settings_of
+from smtpgate.cli.revisions import against_running
 from smtpgate.cli.terminal import EXIT_CONFIG, Failed, complain, say, say_json, say_list, tell_unaudited
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.problem import count
@@ -17,7 +18,7 @@ from smtpgate.policy.verdict import SCORES
 
 
 def check_config(args: argparse.Namespace) -> None:
-    """Say everything that is wrong with a configuration file; no gateway is needed."""
+    """Say everything that is wrong with a configuration file; no gateway is needed, but to compare with what runs."""
     from smtpgate.plugins import find_factories
 
     factories, failed = find_factories()
@@ -34,8 +35,10 @@ def check_config(args: argparse.Namespace) -> None:
         for problem in problems:
             say(problem)
         say(f"{args.file}: {count(problems)}")
-    if not is_valid:
+    if not is_valid or (args.strict and problems):
         raise SystemExit(EXIT_CONFIG)
+    if args.against_running or args.diff:
+        against_running(args)
 
 
 def explain(args: argparse.Namespace) -> None:

@@ -26,6 +26,15 @@ class Unreachable(Failed):
     """No gateway answers."""
 
 
+class Answered(Failed):
+    """The gateway refuses: `status` and `value` are what it said."""
+
+    def __init__(self, text: str, status: int, value: Mapping[str, Any]) -> None:
+        super().__init__(text)
+        self.status = status
+        self.value = value
+
+
 class _Local(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
@@ -56,7 +65,8 @@ class Gateway:
             raise Failed(f"the gateway answers with something that is not JSON (status {status})") from None
         if status >= 400:
             faults = "; ".join(f"{_place(one)}: {one['message']}" for one in value.get("errors", ()))
-            raise Failed(": ".join(filter(None, (value.get("detail") or value.get("title", "refused"), faults))))
+            words = ": ".join(filter(None, (value.get("detail") or value.get("title", "refused"), faults)))
+            raise Answered(words, status, value)
         return value
 
     def fetch(self, path: str) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 from urllib.parse import quote
 
 from smtpgate.cli.gateway import Gateway
 from smtpgate.cli.terminal import say, say_json, say_list, tell_unaudited
+from smtpgate.policy.ticket import STATES
 
 _TICKETS = (("REFERENCE", "message"), ("AT", "at"), ("STATE", "state"), ("RULE", "rule"), ("FROM", "sender"),
             ("TO", "recipients"), ("REASON", "reason"), ("BY", "decided_by"))  # fmt: skip
@@ -35,3 +37,14 @@ def _decide(args: argparse.Namespace, verb: str, words: str) -> None:
         say_json(found)
     else:
         say(f"{args.reference} {words}")
+
+
+def add(verbs: Any, verb: Any, whole: Any) -> None:
+    """The options of all of them."""
+    words = "Refusals that their senders may do something about: list, grant, deny."
+    actions = verbs.add_parser("ticket", help=words, description=words).add_subparsers(required=True, metavar="ACTION")
+    one = verb("list", tickets, actions)
+    one.add_argument("--state", default="", choices=STATES, help="only this state")
+    one.add_argument("--limit", type=whole(500), default=50, metavar="N", help="at most 500; without it 50")
+    for name, run in (("grant", grant), ("deny", deny)):
+        verb(name, run, actions).add_argument("reference", metavar="REFERENCE", help="as `ticket list` shows it")

@@ -36,6 +36,9 @@ _LOOSE = re.compile(
 
 def hide(text: str) -> str:
     """The text with every secret as ***."""
+    # A key may be written with escapes; without any, one that is a secret's has its word in the text as it stands.
+    if "\\" not in text and not any(word in text.lower() for word in SECRET_WORDS):
+        return text
     try:
         document = read(text)
     except BadSyntax:

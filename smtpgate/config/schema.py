@@ -75,7 +75,7 @@ class AdminTable(Table):
     config: Literal["file", "managed"] = key(
         "file",
         "file: this file rules. managed: it is where the configuration begins; after that the pages, the API and the "
-        "command line change it. See operation.md.",
+        "command line change it. See configuration-changes.md.",
     )
     insecure: bool = key(False, "Permit a listen address that the network can reach although it has no TLS.")
     trusted_hosts: Hosts = key(

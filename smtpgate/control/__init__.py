@@ -328,13 +328,6 @@ class Control:
 
     # Check
 
-    def validate(self, text: str) -> tuple[Problem, ...]:
-        """The problems of a configuration text, warnings included."""
-        try:
-            return self.configuration.settings_of(text).warnings
-        except ConfigErrors as errors:
-            return tuple(errors.problems)
-
     async def check_file(self) -> tuple[Problem, ...]:
         """The problems of the configuration file as it stands on the disk, warnings included; nothing is changed."""
         try:

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 #: Keys that a reload leaves as they were at the start.
 FIXED: Final = ("state_dir", "log.format", "log.file", "admin.config", "admin.listen", "admin.health_listen")
-#: Revisions whose lines are told apart.
-_BLAMED: Final = 200
+#: Revisions whose lines are told apart, and letters of the longest text: 50 of 20,000 lines take 2.5 s.
+_BLAMED: Final = 50
+_BLAMED_TEXT: Final = 300_000
 #: Marks for the charts.
 _MARKS: Final = 100
 
@@ -119,9 +120,11 @@ class Books:
 
     async def blame(self, revision: ConfigRevision) -> tuple[tuple[ConfigRevision, str], ...]:
         """Each line of one, secrets hidden, with the revision that brought it: the oldest that is kept, where that is
-        not known."""
-        kept = [one for one in await self._ask(self._there.with_texts(_BLAMED)) if one.number < revision.number]
-        history = [*kept, revision]
+        not known. Raises Refused where the text is too long for that."""
+        if len(revision.text) > _BLAMED_TEXT:
+            raise Refused(f"its lines are not told apart: it has more than {_BLAMED_TEXT} letters")
+        found = await self._ask(self._there.with_texts(_BLAMED, revision.number))
+        history = [*(one for one in found if len(one.text) <= _BLAMED_TEXT), revision]
 
         def made() -> tuple[tuple[int, ...], list[str]]:
             # The secrets are hidden first: one whose value is another is the same line with the same stars.
@@ -153,9 +156,9 @@ class Books:
 
     # Check
 
-    async def check(self, actor: Actor, text: str) -> Checked:
-        """All that can be said of a text without putting it to work."""
-        whole = await self.whole(actor, text)
+    async def check(self, text: str, drafted_by: Actor | None = None) -> Checked:
+        """All that can be said of a text without putting it to work; `drafted_by` as in `whole`."""
+        whole = await self.whole(text, drafted_by)
         checked: Checked = await self._engine.in_thread(self._checked, whole)
         return checked
 
@@ -207,19 +210,26 @@ class Books:
             found = Draft(author, self.active.number, self.active.text, 0.0)
         return attrs.evolve(found, text=hide(found.text))
 
-    async def keep_draft(self, actor: Actor, text: str, base: int) -> Draft:
-        """Keep what somebody writes, whatever is wrong with it; nothing where it is what is at work."""
+    async def keep_draft(self, actor: Actor, text: str, base: int, is_of_draft: bool = True) -> Draft:
+        """Keep what somebody writes, whatever is wrong with it; nothing where it is what is at work.
+
+        :param is_of_draft: it was written on from their draft, whose secrets *** stands for
+        """
         began = await self.revision(base)
         if base == self.active.number and text == hide(began.text):
             await self.drop_draft(actor)
             return Draft(author_of(actor), base, began.text, 0.0)
-        draft = Draft(author_of(actor), base, await self.whole(actor, text), self._engine.wall())
+        whole = await self.whole(text, actor if is_of_draft else None)
+        draft = Draft(author_of(actor), base, whole, self._engine.wall())
         await self._ask(self._there.keep_draft(draft))
         return draft
 
-    async def whole(self, actor: Actor, text: str) -> str:
-        """What somebody sent, with *** as the secret of their draft, where that has one of its own."""
-        found: Draft | None = await self._ask(self._there.draft(author_of(actor)))
+    async def whole(self, text: str, drafted_by: Actor | None) -> str:
+        """A text with *** as the secret of the draft of `drafted_by`, where that has one of its own. Any other *** is
+        left for the secret at work: so is all of a text that was not written on from a draft."""
+        if self.store is None or drafted_by is None:
+            return text
+        found: Draft | None = await self._ask(self._there.draft(author_of(drafted_by)))
         return restore(text, found.text) if found is not None else text
 
     async def drop_draft(self, actor: Actor) -> None:
@@ -229,9 +239,13 @@ class Books:
     async def import_file(self, actor: Actor) -> Draft:
         """A draft of the file."""
         found = await self.drift()
+        self.must_be_readable(found)
+        return await self.keep_draft(actor, found.text, self.active.number)
+
+    def must_be_readable(self, found: Drift) -> None:
+        """Raises Refused where the file cannot be taken over."""
         if found.problem:
             raise Refused(found.problem)
-        return await self.keep_draft(actor, found.text, self.active.number)
 
     async def merged(self, text: str, base: int) -> Moved | None:
         """Two changes of one revision in one; None where nobody changed it meanwhile."""

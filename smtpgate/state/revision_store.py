@@ -53,9 +53,9 @@ class RevisionStore:
         """
         return self._run(_recent, limit, before)
 
-    def with_texts(self, limit: int) -> Deferred[list[ConfigRevision]]:
-        """The newest that were at work, the oldest first, with their texts."""
-        return self._run(_with_texts, limit)
+    def with_texts(self, limit: int, before: int) -> Deferred[list[ConfigRevision]]:
+        """The newest that were at work and have a smaller number, the oldest first, with their texts."""
+        return self._run(_with_texts, limit, before)
 
     def get(self, number: int) -> Deferred[ConfigRevision | None]:
         """One, with its text."""
@@ -129,8 +129,9 @@ def _recent(connection: sa.Connection, limit: int, before: int) -> list[ConfigRe
     return [ConfigRevision(**row) for row in connection.execute(query).mappings()]
 
 
-def _with_texts(connection: sa.Connection, limit: int) -> list[ConfigRevision]:
-    query = sa.select(revisions).where(revisions.c.state == "applied").order_by(revisions.c.number.desc()).limit(limit)
+def _with_texts(connection: sa.Connection, limit: int, before: int) -> list[ConfigRevision]:
+    were = (revisions.c.state == "applied") & (revisions.c.number < before)
+    query = sa.select(revisions).where(were).order_by(revisions.c.number.desc()).limit(limit)
     return [ConfigRevision(**row) for row in connection.execute(query).mappings()][::-1]
 
 
