@@ -51,6 +51,7 @@ from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
 from smtpgate.observe.recorder import Recorder
+from smtpgate.observe.stock import Stock
 from smtpgate.observe.talkers import Talkers
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.addresses import is_public
@@ -243,6 +244,7 @@ class Gateway(Service):
         self.history = History(self.reactor, self.history_store, self.tell)
         self.recorder = Recorder(self.metrics, self.reactor, time.time, self.series_store, self.tell)
         self.talkers = Talkers(self.reactor, time.time, self.talker_store, self.tell)
+        self.stock = Stock(self.reactor, self.vault.totals, self.in_thread, self.database.path, self._room)
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
@@ -360,6 +362,7 @@ class Gateway(Service):
         self.database.start(self.reactor)
         self.counters.start()
         self.recorder.start()
+        self.stock.start()
         self.talkers.start()
         ensureDeferred(self.outbox.start())
         self.control.reception.admission.start(self._gauges.reading)
@@ -646,6 +649,7 @@ class Gateway(Service):
         self.digests.close()
         self.tls_sending.close()
         self.metrics.close()
+        self.stock.close()
         self.watch.stop()
         self.provisions.close()
         await self.history.close()
@@ -702,6 +706,11 @@ class Gateway(Service):
         self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)
         self.users = Users(self.database, self.in_thread)
 
+    def _room(self) -> tuple[int, tuple[str, ...]]:
+        """Octets that held messages may have, and their classes."""
+        quarantine = self.control.settings.quarantine
+        return quarantine.size_octets, tuple(quarantine.classes)
+
     def _inner_gauges(self) -> Iterator[Number]:
         """Threads, stores and the office."""
         for name, pool in (("reactor", self.reactor.getThreadPool()), *self.database.pools):
@@ -709,6 +718,7 @@ class Gateway(Service):
             # The pool says it nowhere else.
             yield "threadpool_queue_depth", (name,), pool._team.statistics().backloggedWorkCount
         yield "store_dropped_total", ("series",), self.recorder.dropped
+        yield from self.stock.rows()
         yield from self.office.gauges()
 
     # Office

@@ -51,9 +51,10 @@ class MemorySeries:
         if self.is_broken:
             return fail(StoreFailed("the disk is gone"))
         found = [
-            (name, at, dict(counts))
-            for (size, name, at), counts in sorted(self.rows.items())
-            if size == step and name in names and begin <= at < end
+            (name, at, dict(self.rows[step, name, at]))
+            for name in names
+            for at in range(-(-begin // step) * step, end, step)
+            if (step, name, at) in self.rows
         ]
         return succeed(found)
 

@@ -67,6 +67,8 @@ class Accounts:
         self._throttle = Throttle(wall)
         self._gate = Gate()
         self._sessions: dict[str, _WebSession] = {}
+        #: Changes that could not be written to the audit.
+        self.audit_failures = 0
         self._code = ""
         self._code_until = 0.0
         self._has_owner = False
@@ -257,6 +259,7 @@ class Accounts:
         try:
             await self.users.audit(actor, action, target, detail)
         except Exception as error:
+            self.audit_failures += 1
             self.log.error("the audit cannot be written, {action} is refused: {reason}", action=action, reason=error)
             raise Refusal("audit", 503, "the audit cannot be written, so nothing is changed") from error
 
@@ -267,6 +270,7 @@ class Accounts:
         try:
             await self.users.audit(actor, action, target, detail)
         except Exception as error:
+            self.audit_failures += 1
             self.log.error(
                 "the audit cannot be written, {action} {target} {detail} by {kind} {name} goes on without: {reason}",
                 action=action,
