@@ -56,6 +56,7 @@ docs: venv
 	$(BIN)/python -m smtpgate.config.reference --docs
 	$(BIN)/python -m smtpgate.config.reference --sample
 	$(BIN)/python -m smtpgate.observe.names > docs/operation-events.md
+	$(BIN)/python -m smtpgate.observe.reference > docs/metrics.md
 	$(BIN)/python -m smtpgate.cli.reference > docs/filters.md
 
 protocol: venv

@@ -97,6 +97,9 @@ class Gauges:
                 yield "backend_connections", (*place, "idle"), max(0, server.links - server.busy)
                 if server.tls is not None and server.tls.not_after:
                     yield "tls_certificate_not_after_timestamp_seconds", ("backend", server.name), server.tls.not_after
+        for name, door in control.current().doors.items():
+            if door.tls is not None:
+                yield "tls_certificate_not_after_timestamp_seconds", ("client", name), door.tls.not_after
         for backend in control.backends():
             yield "backend_slots", (backend.name,), backend.capacity
             for name, used in backend.used.items():

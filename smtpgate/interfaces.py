@@ -427,6 +427,19 @@ class ISeriesStore(Interface):
         """When the first step began that is kept; None where none is."""
 
 
+class ITalkerStore(Interface):
+    """Where it is kept who was seen most (`policy.sketch`). Calls give a Deferred, and fail with `StoreFailed`."""
+
+    def put(hour, kinds):
+        """Write an hour in place of what was written of it: by kind, rows of a name and its counts, and the floor."""
+
+    def load(kind, step, begin, end):
+        """(When it began, rows, floor) of steps of 3600 or 86400 seconds, by time."""
+
+    def load_now(kind, hour):
+        """The same of one hour, at once."""
+
+
 class IVault(Interface):
     """Where held messages and letters are (`policy.held`), durably. Each call gives a Deferred, and fails with
     `StoreFailed`; what it wrote is on the disk when it fires. `state.vault` says more of each."""

@@ -51,6 +51,8 @@ from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
 from smtpgate.observe.recorder import Recorder
+from smtpgate.observe.stock import Stock
+from smtpgate.observe.talkers import Talkers
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.addresses import is_public
 from smtpgate.policy.event import ConnectionRefused, Happened
@@ -241,12 +243,15 @@ class Gateway(Service):
         self.limiter = Limiter(self.reactor)
         self.history = History(self.reactor, self.history_store, self.tell)
         self.recorder = Recorder(self.metrics, self.reactor, time.time, self.series_store, self.tell)
+        self.talkers = Talkers(self.reactor, time.time, self.talker_store, self.tell)
+        self.stock = Stock(self.reactor, self.vault.totals, self.in_thread, self.database.path, self._room)
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
         self.engine.vault = self.vault
         self.control.tickets.store = self.tickets
         self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
+        self.control.top.store, self.control.top.talkers = self.talker_store, self.talkers
         configuration = self.control.configuration
         configuration.store, configuration.active, configuration.pointer = self.revisions, ruling, pointer
         configuration.fallback = self._start.fallback
@@ -271,7 +276,15 @@ class Gateway(Service):
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs = self.journal.reopen
         warden = self.control.reception.warden
-        self._witnesses = (self.metrics, self.journal, self.history, self.control, self.reputation, warden)
+        self._witnesses = (
+            self.metrics,
+            self.journal,
+            self.history,
+            self.control,
+            self.reputation,
+            warden,
+            self.talkers,
+        )
         self._hearers.clear()
         self._gauges = Gauges(self.control, self.engine, self.limiter, self.reputation, self.journal, self.history)
         self._gauges.more = self._inner_gauges
@@ -349,6 +362,8 @@ class Gateway(Service):
         self.database.start(self.reactor)
         self.counters.start()
         self.recorder.start()
+        self.stock.start()
+        self.talkers.start()
         ensureDeferred(self.outbox.start())
         self.control.reception.admission.start(self._gauges.reading)
         self.watch.start()
@@ -636,12 +651,14 @@ class Gateway(Service):
         self.digests.close()
         self.tls_sending.close()
         self.metrics.close()
+        self.stock.close()
         self.watch.stop()
         self.provisions.close()
         await self.history.close()
         await self.memory_store.close()
         await self.counters.close()
         await self.recorder.close()
+        await self.talkers.close()
         self.database.close()
         self.state.unlock()
         self.journal.close()
@@ -672,6 +689,7 @@ class Gateway(Service):
         from smtpgate.state.offline import DATABASE
         from smtpgate.state.series_store import SeriesStore
         from smtpgate.state.spool_store import SpoolStore
+        from smtpgate.state.talker_store import TalkerStore
         from smtpgate.state.users import Users
         from smtpgate.state.vault import Vault
         from smtpgate.state.watch import Watch
@@ -683,11 +701,17 @@ class Gateway(Service):
         self.history_store = HistoryStore(self.database)
         self.counter_store = CounterStore(self.database)
         self.series_store = SeriesStore(self.database)
+        self.talker_store = TalkerStore(self.database)
         self.memory_store = MemoryStore(self.database, self.reactor, time.time, self.tell)
         self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
         self.vault = Vault(self.database, Bodies(self.state.path), self.in_thread, tell=self._tell_later)
         self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)
         self.users = Users(self.database, self.in_thread)
+
+    def _room(self) -> tuple[int, tuple[str, ...]]:
+        """Octets that held messages may have, and their classes."""
+        quarantine = self.control.settings.quarantine
+        return quarantine.size_octets, tuple(quarantine.classes)
 
     def _inner_gauges(self) -> Iterator[Number]:
         """Threads, stores and the office."""
@@ -696,6 +720,7 @@ class Gateway(Service):
             # The pool says it nowhere else.
             yield "threadpool_queue_depth", (name,), pool._team.statistics().backloggedWorkCount
         yield "store_dropped_total", ("series",), self.recorder.dropped
+        yield from self.stock.rows()
         yield from self.office.gauges()
 
     # Office

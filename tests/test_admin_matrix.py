@@ -40,6 +40,7 @@ MATRIX = {
     "GET /metrics": "near",
     "GET /api/v1/overview": "stats:read",
     "GET /api/v1/series": "stats:read",
+    "GET /api/v1/stats/top": "traffic:read",
     "GET /api/v1/stats/series": "stats:read",
     "GET /api/v1/stats/distributions": "stats:read",
     "GET /api/v1/stats/reports": "stats:read",

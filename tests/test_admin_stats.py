@@ -18,13 +18,15 @@ from smtpgate.control.timeline import MEASURES, SPREADS, Distribution, Part, Ste
 from smtpgate.interfaces import StoreFailed
 from smtpgate.observe.metrics import Metrics
 from smtpgate.observe.recorder import KEPT, Recorder
+from smtpgate.observe.talkers import Talkers
 from smtpgate.policy import event as told
 from smtpgate.policy.counted import Counts, add
 from smtpgate.policy.meter import LATENCY
 from smtpgate.policy.verdict import Verdict
 from smtpgate.state.series_store import KEPT_S
-from tests.admin_kit import ApiCase
+from tests.admin_kit import HOSTILE, ApiCase
 from tests.observe_kit import REFUSED, finding, session, transaction
+from tests.test_observe_talkers import MemoryTalkers
 
 #: What the kit's wall clock shows at first; and the minute and hour that it is in.
 NOW = 1_790_000_000
@@ -49,9 +51,10 @@ class MemorySeries:
         if self.is_broken:
             return fail(StoreFailed("the disk is gone"))
         found = [
-            (name, at, dict(counts))
-            for (size, name, at), counts in sorted(self.rows.items())
-            if size == step and name in names and begin <= at < end
+            (name, at, dict(self.rows[step, name, at]))
+            for name in names
+            for at in range(-(-begin // step) * step, end, step)
+            if (step, name, at) in self.rows
         ]
         return succeed(found)
 
@@ -68,7 +71,9 @@ def filled(case: ApiCase) -> MemorySeries:
     recorder = Recorder(metrics, desk.clock, desk.office.wall, store, lambda event: None)
     recorder.start()
     desk.control.statistics.store, desk.control.statistics.recorder = store, recorder
-    case.metrics = metrics  # type: ignore[attr-defined]
+    talkers = Talkers(desk.clock, desk.office.wall, MemoryTalkers(), lambda event: None)
+    desk.control.top.talkers = talkers
+    case.metrics, case.talkers = metrics, talkers  # type: ignore[attr-defined]
     return store
 
 
@@ -76,6 +81,7 @@ class StatsCase(ApiCase):
     """A desk with numbers."""
 
     metrics: Metrics
+    talkers: Talkers
 
     def setUp(self) -> None:
         super().setUp()
@@ -83,7 +89,9 @@ class StatsCase(ApiCase):
 
     def mail(self, outcome: str = "delivered", **values: Any) -> None:
         """One message ends now."""
-        self.metrics.hear(told.TransactionEnded(transaction(session(), outcome, **values)))
+        event = told.TransactionEnded(transaction(session(), outcome, **values))
+        self.metrics.hear(event)
+        self.talkers.hear(event)
 
 
 class ApiTests(StatsCase):
@@ -191,6 +199,22 @@ class ApiTests(StatsCase):
             self.assertEqual(again.status, 304)
         self.assertEqual(as_csv([("=1+1", "@x", "-2", "a\nb", None, -3)]), b"'=1+1,'@x,'-2,\"a\nb\",,-3\r\n")
 
+    def test_top(self) -> None:
+        """By kind, with the split of verdicts; as a table whose names are no formulas."""
+        for text in HOSTILE:
+            self.mail("refused", sender=f"x@=1+1{text}", reply=REFUSED)
+        self.mail()
+        found = self.get("/stats/top?kind=sender&limit=3")
+        self.assertEqual((found["kind"], len(found["items"]), found["verdicts"][3]), ("sender", 3, "refused"))
+        self.assertEqual(len(self.get("/stats/top?kind=sender&limit=200")["items"]), len(HOSTILE) + 1)
+        clients = self.get("/stats/top")["items"]
+        self.assertEqual(clients[0]["name"], "192.0.2.0/24")
+        self.assertEqual(clients[0]["counts"], [1, 0, 0, len(HOSTILE), 0])
+        answer = self.desk.ask("GET", "/api/v1/stats/top?kind=sender", token=self.owner, headers={"Accept": "text/csv"})
+        names = [row["name"] for row in csv.DictReader(io.StringIO(answer.text))]
+        self.assertEqual([name for name in names if name.startswith(("=", "+", "-", "@"))], [])
+        self.assertEqual(len([name for name in names if name.startswith("'=1+1")]), len(HOSTILE))
+
     def test_a_store_that_is_away(self) -> None:
         """Is said, by API and page; the page stays."""
         self.store.is_broken = True
@@ -223,6 +247,7 @@ class PageTests(StatsCase):
             self.assertIn("Sums of scores: 1 messages.", text)
             self.assertGreaterEqual(text.count("as a table</summary>"), 6)
             self.assertNotIn("style=", text)
+            self.assertIn("192.0.2.0/24", text)
         self.assertIn("beside the 1 h before".lower(), self.page("?range=1h&compare=1").lower())
 
     def test_wrong_questions(self) -> None:

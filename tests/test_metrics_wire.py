@@ -84,7 +84,8 @@ class ScrapeTests(RealCase):
         ):
             self.assertEqual(of(found, name, **labels), value, (name, labels))
         self.assertGreater(of(found, "http_requests_total", group="metrics", **{"class": "2xx"}), 0)
-        for name in ("build_info", "config_revision_info", "sessions_limit", "backend_weight", "backend_slots"):
+        for name in ("build_info", "config_revision_info", "sessions_limit", "backend_weight", "backend_slots",
+                     "store_bytes", "quarantine_limit_bytes"):  # fmt: skip
             self.assertGreater(of(found, name), 0, name)
         pools = {dict(labels)["pool"] for name, labels in found if name == "smtpgate_threadpool_active"}
         self.assertEqual(pools, {"reactor", "database", "database reader"})

@@ -63,6 +63,8 @@ class Accounts:
         self.halves = Halves(wall)
         self.grants = Grants(users, wall, self._gate, self.forget_sessions, self._ended)
         self.invitations = Invitations(users, wall, self._gate, self.grants, self.audit, self.forget_sessions)
+        #: Changes that could not be written to the audit.
+        self.audit_failures = 0
         self._code = ""
         self._code_until = 0.0
         self._has_owner = False
@@ -307,6 +309,7 @@ class Accounts:
         try:
             await self.users.audit(actor, action, target, detail, context)
         except Exception as error:
+            self.audit_failures += 1
             self.log.error("the audit cannot be written, {action} is refused: {reason}", action=action, reason=error)
             raise Refusal("audit", 503, "the audit cannot be written, so nothing is changed") from error
 
@@ -329,6 +332,7 @@ class Accounts:
         try:
             await self.users.audit(actor, action, target, detail, context)
         except Exception as error:
+            self.audit_failures += 1
             self.log.error(
                 "the audit cannot be written, {action} {target} {detail} by {kind} {name} goes on without: {reason}",
                 action=action,

@@ -12,6 +12,7 @@ from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.control.statistics import DAY, STEPS, Range
 from smtpgate.control.timeline import MEASURES, SPREADS
+from smtpgate.control.top import KINDS
 from smtpgate.control.views import Invalid
 
 _BASE = "/api/v1/stats"
@@ -91,6 +92,13 @@ async def reports(ask: Ask) -> Answer:
     return answer(ask, report, m.report_rows(report), "report")
 
 
+async def top(ask: Ask) -> Answer:
+    """Who sends and gets most, and what decides most."""
+    p = ask.params
+    view = await ask.office.control.top.top(p["kind"] or "client", asked_range(ask, p), p["limit"])
+    return answer(ask, m.top_model(view), m.top_rows(view), f"top-{view.kind}")
+
+
 async def report_of(ask: Ask, days: int) -> m.ReportModel:
     """The report of so many days."""
     statistics = ask.office.control.statistics
@@ -101,6 +109,19 @@ async def report_of(ask: Ask, days: int) -> m.ReportModel:
 
 
 ROUTES = (
+    Route(
+        "GET",
+        f"{_BASE}/top",
+        "traffic:read",
+        top,
+        summary="Top talkers",
+        answer=m.TopModel,
+        query={
+            "kind": OneOf("of what; client (its network) by default", KINDS),
+            "limit": Whole("how many", 200, 20),
+            **RANGE,
+        },
+    ),
     Route(
         "GET",
         f"{_BASE}/series",

@@ -10,6 +10,8 @@ from smtpgate.admin.record import View
 from smtpgate.admin.text import moment
 from smtpgate.control import statistics as s
 from smtpgate.control import timeline as t
+from smtpgate.control.top import TopList
+from smtpgate.policy.sketch import PLACES
 
 
 class StepModel(View):
@@ -80,6 +82,52 @@ class ReportModel(View):
     verdicts: list[str]
     days: list[DayModel]
     week: list[list[float | None]]
+
+
+class TalkerModel(View):
+    """One name. `counts` are messages in the order of the list's `verdicts`; `before` is null where nothing is kept of
+    the time before; `is_new`: seen in this hour, and not among those kept of the 24 hours before."""
+
+    name: str
+    count: int
+    counts: list[int]
+    before: int | None
+    is_new: bool
+
+
+class TopModel(View):
+    """The largest of one kind, of whole hours up to 48 of them and of whole days above. Whoever is not here was seen
+    `missing` times at most, and a count is short by no more."""
+
+    kind: str
+    verdicts: list[str]
+    time_from: str
+    time_to: str
+    missing: int
+    items: list[TalkerModel]
+
+
+def top_model(view: TopList) -> TopModel:
+    """Of a view of `control`."""
+    items = [
+        TalkerModel(name=one.name, count=one.count, counts=list(one.counts), before=one.before, is_new=one.is_new)
+        for one in view.talkers
+    ]
+    return TopModel(
+        kind=view.kind,
+        verdicts=list(PLACES),
+        time_from=moment(view.begin) or "",
+        time_to=moment(view.end) or "",
+        missing=view.missing,
+        items=items,
+    )
+
+
+def top_rows(view: TopList) -> Iterable[Sequence[object]]:
+    """A table: a line for each name."""
+    yield ("name", "count", *PLACES, "before", "is_new")
+    for one in view.talkers:
+        yield (one.name, one.count, *one.counts, one.before, "yes" if one.is_new else "no")
 
 
 def _steps(steps: Iterable[t.Step]) -> list[StepModel]:

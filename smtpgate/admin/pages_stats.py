@@ -11,12 +11,15 @@ import attrs
 from smtpgate.admin import api_stats, charts, params
 from smtpgate.admin import models_stats as m
 from smtpgate.admin.answer import Answer
+from smtpgate.admin.guard import Refusal
 from smtpgate.admin.params import OneOf, Param
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.text import moment
 from smtpgate.control.statistics import DAY, HOUR, STEPS, Range
 from smtpgate.control.timeline import MEASURES, SPREADS, Distribution, Series
+from smtpgate.control.top import KINDS, TopList
 from smtpgate.control.views import Invalid, Unavailable
+from smtpgate.policy.sketch import PLACES
 
 #: Lengths of time that a click chooses, by name: words, seconds.
 RANGES: Final = {
@@ -39,6 +42,7 @@ _TABLE_QUERY: Final[Mapping[str, Param]] = {
     **api_stats.RANGE,
     "measure": OneOf("what is counted", tuple(MEASURES)),
     "of": OneOf("what is spread", tuple(SPREADS)),
+    "top": OneOf("whose list", KINDS),
     "group_by": OneOf("a label", api_stats.GROUPS),
 }
 
@@ -82,6 +86,7 @@ async def stats(ask: Ask) -> Answer:
         if not name:
             common["zoom"] = (moment(asked.begin), moment(asked.end))
         shown = await _shown(ask, asked, given)
+        shown["tops"] = await _tops(ask, asked) if ask.who.may("traffic:read") else []
     except (Invalid, Unavailable) as refused:
         status = 503 if isinstance(refused, Unavailable) else 400
         return await ask.office.templates.page(ask, "stats.html", status, **{**common, "said": str(refused)})
@@ -168,6 +173,35 @@ async def _shown(ask: Ask, asked: Range, given: Mapping[str, Any]) -> dict[str, 
     }  # fmt: skip
 
 
+#: Kinds of talkers with their words.
+TOPS: Final = (
+    ("client", "Networks of clients"), ("sender", "Domains of senders"), ("recipient", "Domains of recipients"),
+    ("user", "Users"), ("rule", "Rules"), ("reason", "Reasons"),
+)  # fmt: skip
+#: The class of each part of a bar.
+_KINDS: Final = ("accept", "quarantine", "defer", "reject", "rest")
+TOP_ROWS: Final = 10
+
+
+@attrs.frozen
+class TopShown:
+    """A list of top talkers as the page has it."""
+
+    kind: str
+    words: str
+    view: TopList
+    bars: list[charts.Bar]
+
+
+async def _tops(ask: Ask, asked: Range) -> list[TopShown]:
+    out = []
+    for kind, words in TOPS:
+        view = await ask.office.control.top.top(kind, asked, TOP_ROWS)
+        rows = [(one.name, list(zip(_KINDS, PLACES, one.counts))) for one in view.talkers]
+        out.append(TopShown(kind, words, view, charts.bars(rows)))
+    return out
+
+
 _WAYS: Final = ("in", "out", "internal")
 _PROOF: Final = {"pass": "accept", "fail": "reject", "softfail": "defer", "permerror": "error", "temperror": "error"}
 
@@ -201,6 +235,10 @@ async def csv(ask: Ask) -> Answer:
     given = _read(ask, _TABLE_QUERY)
     statistics = ask.office.control.statistics
     asked = api_stats.asked_range(ask, given)
+    if given["top"]:
+        if not ask.who.may("traffic:read"):
+            raise Refusal("forbidden", 403, "this role may not see who sends")
+        return api_stats.table(m.top_rows(await ask.office.control.top.top(given["top"], asked, 200)), given["top"])
     if given["of"]:
         view = await statistics.distribution(given["of"], given["group_by"], asked)
         return api_stats.table(m.distribution_rows(view), view.of)

@@ -180,6 +180,7 @@ class Office:
     def gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         """Who is here, for the metrics."""
         yield "admin_sessions_active", (), self.accounts.browsers.count
+        yield "audit_write_failures_total", (), self.accounts.audit_failures
         yield "sse_clients", (), self.streams.count
         yield "sse_dropped_total", (), self.streams.dropped
 

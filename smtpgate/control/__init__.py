@@ -29,6 +29,7 @@ from smtpgate.control.rule_trials import RuleTrials
 from smtpgate.control.statistics import Statistics
 from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
+from smtpgate.control.top import Top
 from smtpgate.control.traffic import Traffic
 from smtpgate.control.views import (
     Actor,
@@ -102,6 +103,7 @@ class Control:
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
         self.tls = TLSWatch(engine.wall, self.current)
         self.statistics = Statistics(engine.wall, engine.in_thread)
+        self.top = Top(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)
         self.configuration = Configuration(self, factories, failed_plugins)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)

@@ -10,6 +10,7 @@ RFC 3207, 8314, 8996 (TLS 1.2 is the floor), 9325, 9525 and 7817 (names).
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def certificate_names(path: Path) -> list[str]:
     return _names(certificate)
 
 
+def certificate_end(path: Path) -> float:
+    """When the first certificate of a PEM file expires, seconds since the epoch."""
+    return x509.load_pem_x509_certificates(path.read_bytes())[0].not_valid_after_utc.timestamp()
+
+
 def _names(certificate: x509.Certificate) -> list[str]:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -46,7 +52,10 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 
 class ServerTLS:
-    """The contexts of one listener: one for each certificate, the first for clients that name none that we have."""
+    """The contexts of one listener: one for each certificate, the first for clients that name none that we have.
+
+    :ivar not_after: when the first of them expires, seconds since the epoch
+    """
 
     is_server = True
 
@@ -54,6 +63,7 @@ class ServerTLS:
         self._exact: dict[str, SSL.Context] = {}
         self._wildcards: dict[str, SSL.Context] = {}
         self.contexts: list[SSL.Context] = []
+        self.not_after = math.inf
         for path in certificates:
             made = context()
             load_pem(made, path)
@@ -70,6 +80,7 @@ class ServerTLS:
                 made.set_session_id(b"smtpgate")
             made.set_tlsext_servername_callback(self._pick)
             self.contexts.append(made)
+            self.not_after = min(self.not_after, certificate_end(path))
             for name in certificate_names(path):
                 if name.startswith("*."):
                     self._wildcards.setdefault(name[2:], made)

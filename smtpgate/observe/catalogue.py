@@ -114,7 +114,12 @@ _ROWS: Final = (
     _counter("rejections_total", "Commands, recipients and messages refused", "listener", "stage", "reason", "class"),
     _counter("auth_results_total", "What was found of senders, by message", "method", "result"),
     _counter("encryption_total", "Messages that backends took: by TLS or in clear, signed or not", "method", "result"),
-    _gauge("tls_certificate_not_after_timestamp_seconds", "When certificates expire", "side", "name"),
+    _gauge(
+        "tls_certificate_not_after_timestamp_seconds",
+        "When certificates expire: of listeners the first of theirs, of servers what they showed",
+        "side",
+        "name",
+    ),
     # Filters and rules
     _counter(
         "filter_runs_total",
@@ -163,8 +168,12 @@ _ROWS: Final = (
     _histogram("dns_seconds", "How long these took, waiting included", "type"),
     _counter("cache_requests_total", "Look-ups, by whether they were answered from memory", "cache", "result"),
     # What is held and kept
+    _gauge("quarantine_messages", "Messages that are held; looked at once a minute", "class"),
+    _gauge("quarantine_bytes", "Their octets", "class"),
+    _gauge("quarantine_limit_bytes", "Octets that there is room for"),
     _counter("quarantine_actions_total", "What was done with held messages", "action", "by"),
     _counter("digests_total", "Digests", "result"),
+    _gauge("store_bytes", "Size of the database", "table"),
     _counter("store_dropped_total", "Rows that were not kept", "table"),
     # The office and the log
     _counter("http_requests_total", "Requests to the admin side", "group", "method", "class"),
@@ -173,6 +182,7 @@ _ROWS: Final = (
     _gauge("admin_sessions_active", "People who are logged in"),
     _gauge("sse_clients", "Event streams that are open"),
     _counter("sse_dropped_total", "Events that slow readers of streams missed"),
+    _counter("audit_write_failures_total", "Changes that could not be written to the audit"),
     _counter("log_records_total", "Lines written", "level"),
     _counter("log_dropped_total", "Lines that could not be written", "sink"),
 )

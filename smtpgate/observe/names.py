@@ -367,6 +367,8 @@ _ROWS: Final = (
     LogEvent("counters.works", "info", "these counters are kept again"),
     LogEvent("series.failing", "error", "counts by the minute, for pictures over time, cannot be kept"),
     LogEvent("series.works", "info", "they are kept again"),
+    LogEvent("talkers.failing", "error", "who sends most cannot be kept; the running hour is in memory"),
+    LogEvent("talkers.works", "info", "it is kept again"),
     LogEvent("config.warning", "warning", "the configuration works and is doubtful"),
     LogEvent("config.applied", "info", "a configuration revision is at work", ("config_rev",)),
     LogEvent(

@@ -311,3 +311,14 @@ config_pointer = sa.Table(
     sa.Column("seed", sa.String, nullable=False),
     sa.Column("mode", sa.String, nullable=False),
 )
+
+#: Who was seen most in one step of time (`state.talker_store`).
+talkers = sa.Table(
+    "talkers",
+    metadata,
+    sa.Column("step", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("at", sa.Integer, primary_key=True),
+    sa.Column("data", sa.String, nullable=False),
+    sqlite_with_rowid=False,
+)
