@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, quarantine, register, search, signing, tickets, traffic
+from smtpgate.cli import access, commands, demo, plugin, policy, quarantine, register, search, signing, tickets, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
@@ -83,19 +83,21 @@ def parser() -> argparse.ArgumentParser:
 
     def verb(name: str, run: Any, into: Any = verbs) -> argparse.ArgumentParser:
         words = (run.__doc__ or "").strip()
-        more = _MORE.get(name, "") if into is verbs else ""
+        more = {**_MORE, "demo": demo.MORE}.get(name, "") if into is verbs else ""
         made: argparse.ArgumentParser = into.add_parser(
             name, help=words, description=words, epilog=more, parents=[common]
         )
         made.set_defaults(run=run)
         return made
 
+    demo.options(verb("demo", demo.demo))
     verb("check-config", commands.check_config).add_argument("file", type=Path, metavar="FILE")
     _explain(verb("explain", commands.explain))
     one = verb("send-test", commands.send_test)
     one.add_argument("--to", required=True, metavar="ADDR", help="whom to send to")
     one.add_argument("--from", dest="sender", metavar="ADDR", help="sender; without it postmaster@ our hostname")
     one.add_argument("--listener", default="", metavar="NAME", help="which listener; without it the first of role mx")
+    one.add_argument("--bad", action="store_true", help="send one that should be refused: a program in disguise, GTUBE")
     verb("status", commands.status)
     verb("sessions", commands.sessions).add_argument(
         "--limit", type=_whole(500), default=50, metavar="N", help="how many to list, at most 500; without it 50"
@@ -363,7 +365,7 @@ def _whole(most: int) -> Callable[[str], int]:
 
 
 #: Commands that need no configuration, or name it otherwise.
-_WITHOUT = ("check-config", "plugin", "detectors", "detect", "dkim-key")
+_WITHOUT = ("demo", "check-config", "plugin", "detectors", "detect", "dkim-key")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
