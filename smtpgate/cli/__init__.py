@@ -16,7 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, demo, plugin, policy, quarantine, register, search, signing, tickets, traffic
+from smtpgate.cli import (
+    access,
+    commands,
+    demo,
+    init,
+    plugin,
+    policy,
+    quarantine,
+    register,
+    search,
+    signing,
+    tickets,
+    traffic,
+)
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
@@ -83,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
 
     def verb(name: str, run: Any, into: Any = verbs) -> argparse.ArgumentParser:
         words = (run.__doc__ or "").strip()
-        more = {**_MORE, "demo": demo.MORE}.get(name, "") if into is verbs else ""
+        more = {**_MORE, "demo": demo.MORE, "init": init.MORE}.get(name, "") if into is verbs else ""
         made: argparse.ArgumentParser = into.add_parser(
             name, help=words, description=words, epilog=more, parents=[common]
         )
@@ -91,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     demo.options(verb("demo", demo.demo))
+    init.options(verb("init", init.init))
     verb("check-config", commands.check_config).add_argument("file", type=Path, metavar="FILE")
     _explain(verb("explain", commands.explain))
     one = verb("send-test", commands.send_test)
@@ -127,9 +141,9 @@ def parser() -> argparse.ArgumentParser:
     verb("stop", commands.stop)
     verb("show", commands.show).add_argument("id", metavar="ID", help="reference id of a session or a message")
     _access(verbs, verb)
-    _register(verbs, verb)
+    register.options(verbs, verb, _group, _whole)
     _plugin(verbs)
-    _dkim(verbs)
+    signing.options(verbs)
     return top
 
 
@@ -270,54 +284,6 @@ def _access(verbs: Any, verb: Any) -> None:
     verb("revoke", access.token_revoke, tokens).add_argument("id", metavar="ID", help="as `token list` shows it")
 
 
-def _register(verbs: Any, verb: Any) -> None:
-    words = "Documents whose parts are found in mail, by hashes alone: add, list, remove."
-    documents = _group(verbs, "fingerprint", words)
-    one = verb("add", register.fingerprint_add, documents)
-    one.add_argument("name", metavar="NAME", help="what rules call it")
-    one.add_argument("file", type=Path, nargs="+", metavar="FILE", help="its files, in any format that is read in mail")
-    one.add_argument(
-        "--without", type=Path, action="append", default=[], metavar="FILE",
-        help="a file with words that do not count, as a footer that all letters have; may be given again",
-    )  # fmt: skip
-    words = "Tables whose rows are found in mail, by hashes alone: add, list, remove."
-    tables = _group(verbs, "table", words)
-    one = verb("add", register.table_add, tables)
-    one.add_argument("name", metavar="NAME", help="what rules call it")
-    one.add_argument("file", type=Path, metavar="FILE", help="a CSV file in UTF-8 whose first line names its columns")
-    one.add_argument("--columns", required=True, metavar="A,B", help="the columns that are looked for, at most 16")
-    one.add_argument(
-        "--least", type=_whole(16), default=2, metavar="N", help="how many of them must stand together; without it 2"
-    )
-    one.add_argument(
-        "--window", type=_whole(100_000), default=300, metavar="N", help="letters within which; without it 300"
-    )
-    one.add_argument("--delimiter", default=",", metavar="SIGN", help="what stands between cells; without it a comma")
-    for group, kind in ((documents, "fingerprint"), (tables, "table")):
-        verb("list", register.listing, group).set_defaults(kind=kind)
-        one = verb("remove", register.remove, group)
-        one.add_argument("name", metavar="NAME")
-        one.set_defaults(kind=kind)
-
-
-def _dkim(verbs: Any) -> None:
-    words = "Keys of DKIM: new, show. They need no gateway and no configuration."
-    more = "The record goes into the DNS before [[dkim_keys]] names the key; docs/signing.md tells the order."
-    actions = verbs.add_parser("dkim-key", help=words, description=words, epilog=more).add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    for name, run in (("new", signing.new), ("show", signing.show)):
-        words = (run.__doc__ or "").strip()
-        one = actions.add_parser(name, help=words, description=words)
-        one.add_argument("domain", metavar="DOMAIN", help="whose mail it signs")
-        one.add_argument("selector", metavar="SELECTOR", help="name of the key in the DNS")
-        one.add_argument("file", type=Path, metavar="FILE", help="PEM file with the private key")
-        one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for programs")
-        if name == "new":
-            one.add_argument("--kind", choices=("rsa", "ed25519"), default="rsa", help="without it rsa, of 2048 bits")
-        one.set_defaults(run=run)
-
-
 def _plugin(verbs: Any) -> None:
     words = "What an author of filters needs: new, test."
     more = "They need no gateway and no configuration; docs/plugins.md tells how a filter is written."
@@ -365,7 +331,7 @@ def _whole(most: int) -> Callable[[str], int]:
 
 
 #: Commands that need no configuration, or name it otherwise.
-_WITHOUT = ("demo", "check-config", "plugin", "detectors", "detect", "dkim-key")
+_WITHOUT = ("demo", "init", "check-config", "plugin", "detectors", "detect", "dkim-key")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
