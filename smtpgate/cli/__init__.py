@@ -20,6 +20,7 @@ from smtpgate.cli import (
     access,
     commands,
     demo,
+    doctor,
     init,
     plugin,
     policy,
@@ -96,7 +97,11 @@ def parser() -> argparse.ArgumentParser:
 
     def verb(name: str, run: Any, into: Any = verbs) -> argparse.ArgumentParser:
         words = (run.__doc__ or "").strip()
-        more = {**_MORE, "demo": demo.MORE, "init": init.MORE}.get(name, "") if into is verbs else ""
+        more = (
+            {**_MORE, "demo": demo.MORE, "init": init.MORE, "doctor": doctor.MORE}.get(name, "")
+            if into is verbs
+            else ""
+        )
         made: argparse.ArgumentParser = into.add_parser(
             name, help=words, description=words, epilog=more, parents=[common]
         )
@@ -105,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
 
     demo.options(verb("demo", demo.demo))
     init.options(verb("init", init.init))
+    verb("doctor", doctor.doctor)
     verb("check-config", commands.check_config).add_argument("file", type=Path, metavar="FILE")
     _explain(verb("explain", commands.explain))
     one = verb("send-test", commands.send_test)
