@@ -373,6 +373,12 @@ class RequestTests(EntryCase):
             self.assertEqual(self.browser.post(path, {"csrf": other.token("/")}).status, 403, path)
             self.assertEqual(self.browser.post(path, {"csrf": "\u2603"}).status, 403, path)
 
+    def test_a_link_brings_the_code(self) -> None:
+        """What looks like a code stands in the form; anything else does not."""
+        desk = Desk()
+        self.assertIn('name="code" value="abc_-1"', Browser(desk).get("/setup?code=abc_-1").text)
+        self.assertIn('name="code" value=""', Browser(desk).get("/setup?code=%22onfocus%3Dx").text)
+
     def test_login_and_setup_forms_are_bound_too(self) -> None:
         """Nobody can be logged in by a foreign form."""
         self.assertEqual(self.browser.post("/login", {"name": "ann", "password": PASSWORD}).status, 403)

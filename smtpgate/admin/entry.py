@@ -13,6 +13,7 @@ from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import WebRequest
 from smtpgate.control.views import Invalid
 
+_CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OWN_PLACE = re.compile(r"/[A-Za-z0-9._~/?=&%+-]*")
 
 
@@ -144,16 +145,18 @@ async def choose_theme(ask: Ask) -> Answer:
 
 
 async def setup_page(ask: Ask) -> Answer:
-    """The first visit: the code from the log makes an owner."""
+    """The first visit: the code from the log makes an owner. A link may bring the code along."""
     if not await ask.office.accounts.needs_setup():
         raise Refusal("not-found", 404, "there is nothing here")
     await ask.office.accounts.offer_setup()
-    return _setup(ask, "", "")
+    code = ask.query.get("code", "")
+    return _setup(ask, "", "", code=code if _CODE.fullmatch(code) else "")
 
 
-def _setup(ask: Ask, name: str, trouble: str, status: int = 200) -> Answer:
+def _setup(ask: Ask, name: str, trouble: str, status: int = 200, code: str = "") -> Answer:
     token, cookie = ask.office.form_keys.issue(ask.caller)
-    answer = ask.office.templates.bare(ask.caller, "setup.html", status, csrf=token, name=name, trouble=trouble)
+    values = {"csrf": token, "name": name, "trouble": trouble, "code": code}
+    answer = ask.office.templates.bare(ask.caller, "setup.html", status, **values)
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
 
 

@@ -20,6 +20,9 @@ from smtpgate.cli import (
     access,
     audit,
     commands,
+    demo,
+    doctor,
+    init,
     plugin,
     policy,
     quarantine,
@@ -92,13 +95,20 @@ def parser() -> argparse.ArgumentParser:
 
     def verb(name: str, run: Any, into: Any = verbs) -> argparse.ArgumentParser:
         words = (run.__doc__ or "").strip()
-        more = _MORE.get(name, "") if into is verbs else ""
+        more = (
+            {**_MORE, "demo": demo.MORE, "init": init.MORE, "doctor": doctor.MORE}.get(name, "")
+            if into is verbs
+            else ""
+        )
         made: argparse.ArgumentParser = into.add_parser(
             name, help=words, description=words, epilog=more, parents=[common]
         )
         made.set_defaults(run=run)
         return made
 
+    demo.options(verb("demo", demo.demo))
+    init.options(verb("init", init.init))
+    verb("doctor", doctor.doctor)
     revisions.check_options(verb("check-config", commands.check_config))
     revisions.add(verbs, verb, _whole)
     _explain(verb("explain", commands.explain))
@@ -106,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--to", required=True, metavar="ADDR", help="whom to send to")
     one.add_argument("--from", dest="sender", metavar="ADDR", help="sender; without it postmaster@ our hostname")
     one.add_argument("--listener", default="", metavar="NAME", help="which listener; without it the first of role mx")
+    one.add_argument("--bad", action="store_true", help="send one that should be refused: a program in disguise, GTUBE")
     verb("status", commands.status)
     verb("sessions", commands.sessions).add_argument(
         "--limit", type=_whole(500), default=50, metavar="N", help="how many to list, at most 500; without it 50"
@@ -136,9 +147,9 @@ def parser() -> argparse.ArgumentParser:
     verb("show", commands.show).add_argument("id", metavar="ID", help="reference id of a session or a message")
     access.options(verbs, verb, _group, _whole)
     audit.options(verbs, verb, _group, _whole)
-    _register(verbs, verb)
+    register.options(verbs, verb, _group, _whole)
     _plugin(verbs)
-    _dkim(verbs)
+    signing.options(verbs)
     return top
 
 
@@ -248,54 +259,6 @@ def _quarantine(verbs: Any, verb: Any) -> None:
 _HELD = "Mail that is held back: list, show, content, release, delete, deny, forward."
 
 
-def _register(verbs: Any, verb: Any) -> None:
-    words = "Documents whose parts are found in mail, by hashes alone: add, list, remove."
-    documents = _group(verbs, "fingerprint", words)
-    one = verb("add", register.fingerprint_add, documents)
-    one.add_argument("name", metavar="NAME", help="what rules call it")
-    one.add_argument("file", type=Path, nargs="+", metavar="FILE", help="its files, in any format that is read in mail")
-    one.add_argument(
-        "--without", type=Path, action="append", default=[], metavar="FILE",
-        help="a file with words that do not count, as a footer that all letters have; may be given again",
-    )  # fmt: skip
-    words = "Tables whose rows are found in mail, by hashes alone: add, list, remove."
-    tables = _group(verbs, "table", words)
-    one = verb("add", register.table_add, tables)
-    one.add_argument("name", metavar="NAME", help="what rules call it")
-    one.add_argument("file", type=Path, metavar="FILE", help="a CSV file in UTF-8 whose first line names its columns")
-    one.add_argument("--columns", required=True, metavar="A,B", help="the columns that are looked for, at most 16")
-    one.add_argument(
-        "--least", type=_whole(16), default=2, metavar="N", help="how many of them must stand together; without it 2"
-    )
-    one.add_argument(
-        "--window", type=_whole(100_000), default=300, metavar="N", help="letters within which; without it 300"
-    )
-    one.add_argument("--delimiter", default=",", metavar="SIGN", help="what stands between cells; without it a comma")
-    for group, kind in ((documents, "fingerprint"), (tables, "table")):
-        verb("list", register.listing, group).set_defaults(kind=kind)
-        one = verb("remove", register.remove, group)
-        one.add_argument("name", metavar="NAME")
-        one.set_defaults(kind=kind)
-
-
-def _dkim(verbs: Any) -> None:
-    words = "Keys of DKIM: new, show. They need no gateway and no configuration."
-    more = "The record goes into the DNS before [[dkim_keys]] names the key; docs/signing.md tells the order."
-    actions = verbs.add_parser("dkim-key", help=words, description=words, epilog=more).add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    for name, run in (("new", signing.new), ("show", signing.show)):
-        words = (run.__doc__ or "").strip()
-        one = actions.add_parser(name, help=words, description=words)
-        one.add_argument("domain", metavar="DOMAIN", help="whose mail it signs")
-        one.add_argument("selector", metavar="SELECTOR", help="name of the key in the DNS")
-        one.add_argument("file", type=Path, metavar="FILE", help="PEM file with the private key")
-        one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for programs")
-        if name == "new":
-            one.add_argument("--kind", choices=("rsa", "ed25519"), default="rsa", help="without it rsa, of 2048 bits")
-        one.set_defaults(run=run)
-
-
 def _plugin(verbs: Any) -> None:
     words = "What an author of filters needs: new, test."
     more = "They need no gateway and no configuration; docs/plugins.md tells how a filter is written."
@@ -343,7 +306,7 @@ def _whole(most: int) -> Callable[[str], int]:
 
 
 #: Commands that need no configuration, or name it otherwise.
-_WITHOUT = ("check-config", "plugin", "detectors", "detect", "dkim-key")
+_WITHOUT = ("demo", "init", "check-config", "plugin", "detectors", "detect", "dkim-key")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -239,15 +239,27 @@ def send_test(args: argparse.Namespace) -> None:
     from smtpgate.control.sendtest import run
 
     settings = settings_of(args.config)
+    sender = args.sender or f"postmaster@{settings.hostname}"
     try:
-        sent = run(settings, args.to, args.sender or f"postmaster@{settings.hostname}", args.listener, say)
+        sent = run(settings, args.to, sender, args.listener, _unheard if args.json else say, args.bad)
     except (OSError, ValueError) as error:
         raise Failed(str(error)) from None
-    reference = sent.reference
-    if sent.code != 250 or not reference:
-        raise Failed("the gateway did not take the message; its replies are above")
-    say("")
-    say(f"reference {reference}")
+    if sent.reference:
+        if not args.json:
+            say("")
+            say(f"reference {sent.reference}")
+        _show_soon(args, sent.reference)
+    if args.bad and sent.is_accepted:
+        raise Failed("the bad message was accepted: no filter refuses programs or spam here; see docs/security.md")
+    if not sent.reference or not args.bad and not sent.is_accepted:
+        raise Failed(f"the gateway did not take the message: {sent.code or ''} {sent.text}")
+
+
+def _unheard(*_: object) -> None:
+    """Where JSON alone is wanted."""
+
+
+def _show_soon(args: argparse.Namespace, reference: str) -> None:
     gateway = Gateway(args.config)
     for _ in range(30):
         try:

@@ -176,3 +176,34 @@ def _store(args: argparse.Namespace, work: Callable[[RegisterStore], Any]) -> An
 def _shown(one: dict[str, Any]) -> dict[str, Any]:
     since = datetime.fromtimestamp(one["changed"], UTC).isoformat(timespec="seconds")
     return {**one, "since": since, "columns": one["columns"] or []}
+
+
+def options(verbs: Any, verb: Any, group: Any, whole: Any) -> None:
+    """Those of `fingerprint` and `table`."""
+    words = "Documents whose parts are found in mail, by hashes alone: add, list, remove."
+    documents = group(verbs, "fingerprint", words)
+    one = verb("add", fingerprint_add, documents)
+    one.add_argument("name", metavar="NAME", help="what rules call it")
+    one.add_argument("file", type=Path, nargs="+", metavar="FILE", help="its files, in any format that is read in mail")
+    one.add_argument(
+        "--without", type=Path, action="append", default=[], metavar="FILE",
+        help="a file with words that do not count, as a footer that all letters have; may be given again",
+    )  # fmt: skip
+    words = "Tables whose rows are found in mail, by hashes alone: add, list, remove."
+    tables = group(verbs, "table", words)
+    one = verb("add", table_add, tables)
+    one.add_argument("name", metavar="NAME", help="what rules call it")
+    one.add_argument("file", type=Path, metavar="FILE", help="a CSV file in UTF-8 whose first line names its columns")
+    one.add_argument("--columns", required=True, metavar="A,B", help="the columns that are looked for, at most 16")
+    one.add_argument(
+        "--least", type=whole(16), default=2, metavar="N", help="how many of them must stand together; without it 2"
+    )
+    one.add_argument(
+        "--window", type=whole(100_000), default=300, metavar="N", help="letters within which; without it 300"
+    )
+    one.add_argument("--delimiter", default=",", metavar="SIGN", help="what stands between cells; without it a comma")
+    for one_of, kind in ((documents, "fingerprint"), (tables, "table")):
+        verb("list", listing, one_of).set_defaults(kind=kind)
+        one = verb("remove", remove, one_of)
+        one.add_argument("name", metavar="NAME")
+        one.set_defaults(kind=kind)

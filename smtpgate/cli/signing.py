@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import stat
+from pathlib import Path
+from typing import Any
 
 from smtpgate.cli.terminal import Failed, complain, say, say_json
 from smtpgate.config.entry import normal_domain
@@ -61,3 +63,22 @@ def _say(args: argparse.Namespace, key: SigningKey) -> None:
         say_json({"name": name, "type": "TXT", "record": record, "algorithm": key.algorithm, "bits": key.bits})
     else:
         say(zone_line(args.domain, args.selector, record))
+
+
+def options(verbs: Any) -> None:
+    """Those of `dkim-key`."""
+    words = "Keys of DKIM: new, show. They need no gateway and no configuration."
+    more = "The record goes into the DNS before [[dkim_keys]] names the key; docs/signing.md tells the order."
+    actions = verbs.add_parser("dkim-key", help=words, description=words, epilog=more).add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    for name, run in (("new", new), ("show", show)):
+        words = (run.__doc__ or "").strip()
+        one = actions.add_parser(name, help=words, description=words)
+        one.add_argument("domain", metavar="DOMAIN", help="whose mail it signs")
+        one.add_argument("selector", metavar="SELECTOR", help="name of the key in the DNS")
+        one.add_argument("file", type=Path, metavar="FILE", help="PEM file with the private key")
+        one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON, for programs")
+        if name == "new":
+            one.add_argument("--kind", choices=("rsa", "ed25519"), default="rsa", help="without it rsa, of 2048 bits")
+        one.set_defaults(run=run)

@@ -206,15 +206,23 @@ def _purpose(table: type[BaseModel]) -> str:
     return " ".join((table.__doc__ or "").split())
 
 
-def sample() -> str:
-    """The text of etc/smtpgate.toml."""
+def sample(
+    values: Mapping[str, Mapping[str, str]] | None = None,
+    heading: str = "# smtpgate: sample configuration, written by python -m smtpgate.config.reference --sample.",
+) -> str:
+    """The text of etc/smtpgate.toml; or, with values of one's own, of a first configuration.
+
+    :param values: by header of a table what its keys are, as TOML; tables that the sample sets and this does not are
+        left out
+    """
+    shown = SHOWN if values is None else _with(values)
     lines = [
-        "# smtpgate: sample configuration, written by python -m smtpgate.config.reference --sample.",
+        heading,
         "# A key that is commented out shows its default, or an example where it has none.",
         "# Check a change with: smtpgate check-config FILE",
     ]
     described: set[type[Table]] = set()
-    for header, table, given in SHOWN:
+    for header, table, given in shown:
         lines += [""] if header else []
         is_first = table not in described
         described.add(table)
@@ -228,10 +236,19 @@ def sample() -> str:
             if name in given:
                 lines.append(f"{name} = {given[name]}")
             elif is_first:
-                shown = default_of(field)
+                default = default_of(field)
                 example = str(_extra(field).get("x-toml-example", ""))
-                lines.append(f"#{name} = {example if example and shown in ('', '[]', '{}') else shown or '...'}")
+                lines.append(f"#{name} = {example if example and default in ('', '[]', '{}') else default or '...'}")
     return "\n".join(lines) + "\n"
+
+
+def _with(values: Mapping[str, Mapping[str, str]]) -> list[tuple[str, type[Table], Mapping[str, str]]]:
+    """The tables of the sample, each header once, with other values."""
+    found: dict[str, tuple[str, type[Table], Mapping[str, str]]] = {}
+    for header, table, given in SHOWN:
+        if header in values or not given:
+            found.setdefault(header, (header, table, values.get(header, {})))
+    return list(found.values())
 
 
 def _shown(field: FieldInfo) -> str:

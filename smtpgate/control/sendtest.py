@@ -24,12 +24,15 @@ _REFERENCE = re.compile(r"([0-9A-V]{26}(?:\.[0-9]+)?)$")
 
 @attrs.frozen
 class Sent:
-    """What became of it.
+    """What became of a test message.
 
-    :ivar code: the last reply, 0 where the connection broke; `reference`: the id in it, "" for none
+    :ivar code: the last reply, 0 where the connection broke; `text` is its text
+    :ivar reference: the id at the end of the last reply; "" where it had none
     """
 
+    is_accepted: bool
     code: int
+    text: str
     reference: str
 
 
@@ -69,8 +72,11 @@ def choose(settings: Settings, name: str) -> tuple[Listener, str, int]:
     raise ValueError("the listener has no tcp: endpoint with a port of its own")
 
 
-def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., None]) -> Sent:
-    """Send. Raises OSError without a connection, ValueError where no listener will do."""
+def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., None], is_bad: bool = False) -> Sent:
+    """Send, and hear. Raises OSError without a connection.
+
+    :param is_bad: one that should be refused
+    """
     listener, host, port = choose(settings, name)
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -88,23 +94,26 @@ def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., 
             client.starttls(context=context)
             say(f"(TLS: {client.sock.version()})" if isinstance(client.sock, ssl.SSLSocket) else "(no TLS)")
             client.ehlo()
-        code, text = _dialogue(client, to, sender, settings.hostname)
+        code, text = _dialogue(
+            client, to, sender, (_bad_message if is_bad else _message)(to, sender, settings.hostname)
+        )
         client.quit()
     except smtplib.SMTPException as error:
         say(f"({error})")
-        return Sent(0, "")
+        return Sent(False, 0, str(error), "")
     finally:
         client.close()
-    found = _REFERENCE.search(text.decode("ascii", "replace").strip())
-    return Sent(code, found[1] if found else "")
+    said = text.decode("ascii", "replace").strip()
+    found = _REFERENCE.search(said)
+    return Sent(code == 250, code, said, found[1] if found else "")
 
 
-def _dialogue(client: smtplib.SMTP, to: str, sender: str, hostname: str) -> tuple[int, bytes]:
+def _dialogue(client: smtplib.SMTP, to: str, sender: str, message: EmailMessage) -> tuple[int, bytes]:
     code, text = client.mail(sender)
     if code < 300:
         code, text = client.rcpt(to)
     if code < 300:
-        code, text = client.data(_message(to, sender, hostname).as_bytes())
+        code, text = client.data(message.as_bytes())
     return code, text
 
 
@@ -117,4 +126,22 @@ def _message(to: str, sender: str, hostname: str) -> EmailMessage:
     message["Message-ID"] = make_msgid(domain=hostname)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content("This message was sent by `smtpgate send-test` through the gateway.\n")
+    return message
+
+
+#: What Apache SpamAssassin and rspamd agree to call spam, so that the way of a refusal can be tried.
+_GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*" + "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+
+
+def _bad_message(to: str, sender: str, hostname: str) -> EmailMessage:
+    """One that the default set of filters refuses for its file and spam engines for its text; the file does nothing."""
+    message = _message(to, sender, hostname)
+    message.replace_header("Subject", "Bad test message of smtpgate")
+    message.set_content(f"This message was sent by `smtpgate send-test --bad`; it should be refused.\n\n{_GTUBE}\n")
+    message.add_attachment(
+        b"MZ only the name and the first two octets of this file are those of a program\r\n",
+        maintype="application",
+        subtype="octet-stream",
+        filename="invoice.pdf.exe",
+    )
     return message
