@@ -22,6 +22,17 @@ TIMEOUT_S = 60.0
 _REFERENCE = re.compile(r"([0-9A-V]{26}(?:\.[0-9]+)?)$")
 
 
+@attrs.frozen
+class Sent:
+    """What became of it.
+
+    :ivar code: the last reply, 0 where the connection broke; `reference`: the id in it, "" for none
+    """
+
+    code: int
+    reference: str
+
+
 class _Heard(smtplib.SMTP):
     """Prints what both sides say."""
 
@@ -58,21 +69,8 @@ def choose(settings: Settings, name: str) -> tuple[Listener, str, int]:
     raise ValueError("the listener has no tcp: endpoint with a port of its own")
 
 
-@attrs.frozen
-class Sent:
-    """What became of a test message.
-
-    :ivar reference: the id at the end of the last reply; "" where it had none
-    """
-
-    is_accepted: bool
-    code: int
-    text: str
-    reference: str
-
-
 def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., None], is_bad: bool = False) -> Sent:
-    """Send, and hear. Raises OSError without a connection.
+    """Send. Raises OSError without a connection, ValueError where no listener will do.
 
     :param is_bad: one that should be refused
     """
@@ -99,12 +97,11 @@ def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., 
         client.quit()
     except smtplib.SMTPException as error:
         say(f"({error})")
-        return Sent(False, 0, str(error), "")
+        return Sent(0, "")
     finally:
         client.close()
-    said = text.decode("ascii", "replace").strip()
-    found = _REFERENCE.search(said)
-    return Sent(code == 250, code, said, found[1] if found else "")
+    found = _REFERENCE.search(text.decode("ascii", "replace").strip())
+    return Sent(code, found[1] if found else "")
 
 
 def _dialogue(client: smtplib.SMTP, to: str, sender: str, message: EmailMessage) -> tuple[int, bytes]:
