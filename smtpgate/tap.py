@@ -41,6 +41,7 @@ from smtpgate.net import descriptors
 from smtpgate.net.allocator import keep_memory
 from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
+from smtpgate.net.notify import Notifier
 from smtpgate.net.poller import make_poller
 from smtpgate.net.ports import BindFailed, Ports
 from smtpgate.net.public_http import PublicHTTPClient
@@ -161,6 +162,7 @@ class Gateway(Service):
         )
         self.meter = Meter()
         self.metrics = Metrics(__version__, meter=self.meter)
+        self.notifier = Notifier(os.environ, reactor, self._standing)
         self._is_stopping = False
         self._is_halting = False
         self._parts: list[Any] = []
@@ -381,8 +383,14 @@ class Gateway(Service):
                 (("listeners", [f"{name} {_place(host)}" for name, _, host in self.ports.addresses()]),),
             )
         )
+        self.notifier.ready()
         if self._sink is not None:
             self._welcome()
+
+    def _standing(self) -> str:
+        """How it stands, in a line for the service manager."""
+        view = self.control.overview()
+        return f"{view.state}, {view.sessions} sessions, {view.servers_up} of {view.servers} servers up"
 
     def _welcome(self) -> None:
         """The three lines that a newcomer needs."""
@@ -436,8 +444,14 @@ class Gateway(Service):
         self.reactor.callFromThread(self._dump)
 
     def _reload(self) -> None:
+        self.notifier.reloading()
         done = ensureDeferred(self.control.reload(Actor("signal", "SIGHUP")))
         done.addErrback(lambda failure: failure.trap(Refused) and None)
+        done.addBoth(self._reloaded)
+
+    def _reloaded(self, result: Any) -> Any:
+        self.notifier.ready()
+        return result
 
     def _dump(self) -> None:
         view = self.control.overview()
@@ -624,6 +638,7 @@ class Gateway(Service):
         reception.on_idle = self._halt
         ensureDeferred(self.ports.close())
         reception.drain()
+        self.notifier.stopping()
         if not reception.sessions:
             self._halt()
         else:
@@ -661,6 +676,7 @@ class Gateway(Service):
         await self.talkers.close()
         self.database.close()
         self.state.unlock()
+        self.notifier.close()
         self.journal.close()
 
     async def _outbox_idle(self) -> None:

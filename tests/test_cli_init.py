@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import tempfile
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from smtpgate.cli import init
 from smtpgate.cli.terminal import Failed
@@ -119,6 +121,22 @@ class UnitTests(SynchronousTestCase):
         self.assertIn("\nReadWritePaths=/srv/mail/state\n", made)
         self.assertNotIn("StateDirectory", made)
         self.assertIn("NoNewPrivileges=yes", made)
+
+    def test_what_systemd_says_of_it(self) -> None:
+        """Each line is known, and its exposure is at most 2.0."""
+        if shutil.which("systemd-analyze") is None:
+            raise SkipTest("missing: Debian package systemd")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        file = Path(folder.name) / "smtpgate.service"
+        file.write_text(init.unit(Path("/etc/smtpgate.toml"), "/var/lib/smtpgate", Path("/usr/bin")))
+        checked = run_program("systemd-analyze", "verify", file)
+        told = [line for line in checked.stderr.splitlines() if "is not executable" not in line and "Docs" not in line]
+        self.assertEqual([line for line in told if "smtpgate.service:" in line], [])
+        judged = run_program("systemd-analyze", "security", "--offline=true", file)
+        found = re.search(r"Overall exposure level for smtpgate\.service: ([0-9.]+)", judged.stdout)
+        assert found is not None, judged.stdout + judged.stderr
+        self.assertLessEqual(float(found[1]), 2.0)
 
     def test_strange_paths(self) -> None:
         """What systemd would read otherwise is refused."""

@@ -73,7 +73,7 @@ def choose(settings: Settings, name: str) -> tuple[Listener, str, int]:
 
 
 def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., None], is_bad: bool = False) -> Sent:
-    """Send, and hear. Raises OSError without a connection.
+    """Send. Raises OSError without a connection, ValueError where no listener will do.
 
     :param is_bad: one that should be refused
     """
