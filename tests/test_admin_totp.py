@@ -255,7 +255,7 @@ class SetUpTests(CodesCase):
         bob = Browser(self.desk)
         bob.log_in("bob")
         self.set_up(bob)
-        self.assertEqual(self.desk.ask("DELETE", "/api/v1/users/bob", token=self.owner).status, 200)
+        self.assertEqual(self.remove("/users/bob"), 200)
         self.assertEqual(self.desk.users.factors.secrets, {})
 
     def test_without_the_audit_nothing_is_set(self) -> None:
