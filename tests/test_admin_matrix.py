@@ -40,7 +40,13 @@ MATRIX = {
     "GET /metrics": "near",
     "GET /api/v1/overview": "stats:read",
     "GET /api/v1/series": "stats:read",
+    "GET /api/v1/stats/series": "stats:read",
+    "GET /api/v1/stats/distributions": "stats:read",
+    "GET /api/v1/stats/reports": "stats:read",
     "GET /api/v1/sessions": "traffic:read",
+    "GET /api/v1/live": "traffic:read",
+    "GET /api/v1/alerts": "stats:read",
+    "POST /api/v1/test/send": "test:run",
     "GET /api/v1/sessions/<id>": "messages:read",
     "POST /api/v1/sessions/<id>/kill": "runtime:write",
     "GET /api/v1/messages": "messages:read",
@@ -178,6 +184,10 @@ MATRIX = {
     "POST /theme": "self",
     "GET /": "stats:read",
     "GET /sessions": "traffic:read",
+    "GET /live": "traffic:read",
+    "POST /test/send": "test:run",
+    "POST /live/kill": "runtime:write",
+    "POST /live/ban": "runtime:write",
     "GET /sessions/<id>": "messages:read",
     "POST /sessions/<id>/kill": "runtime:write",
     "GET /messages": "messages:read",
@@ -185,6 +195,8 @@ MATRIX = {
     "GET /search": "messages:read",
     "POST /search": "messages:read",
     "GET /backends": "stats:read",
+    "GET /stats": "stats:read",
+    "GET /stats/csv": "stats:read",
     "POST /backends/<pool>/servers/<path:name>/drain": "runtime:write",
     "POST /backends/<pool>/servers/<path:name>/ready": "runtime:write",
     "POST /backends/<pool>/servers/<path:name>/probe": "runtime:write",
@@ -200,6 +212,12 @@ MATRIX = {
     "GET /config": "config:read",
     "POST /config/validate": "config:write",
     "POST /config/reload": "config:write",
+    "GET /config/<int:number>": "config:read",
+    "POST /config/draft": "config:write",
+    "POST /config/apply": "config:write",
+    "POST /config/import": "config:write",
+    "POST /config/confirm": "config:write",
+    "POST /config/<int:number>/rollback": "config:write",
     "GET /help": "self",
     "GET /problems/<slug>": "self",
 }
@@ -207,7 +225,7 @@ MATRIX = {
 
 def place(route: Route) -> str:
     """A path that the route serves."""
-    path = re.sub(r"<path:name>", "127.0.0.1:2600", route.path)
+    path = re.sub(r"<int:\w+>", "1", re.sub(r"<path:name>", "127.0.0.1:2600", route.path))
     return re.sub(r"<\w+>", "thing", path)
 
 

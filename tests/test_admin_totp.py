@@ -376,7 +376,7 @@ class ProofTests(CodesCase):
 
     def test_a_page_asks_and_goes_on(self) -> None:
         """The form that was sent is not lost, whatever is in it; a wrong password asks again."""
-        text = "Ünï \u202e & = + %0a\nsecond line"
+        text = "Ünï \u202e & = + %0a\nsecond line" * 200
         self.desk.clock.advance(601)
         asked = self.browser.form("/account", "/account/codes", {"note": text})
         self.assertEqual(asked.status, 401)
@@ -388,6 +388,8 @@ class ProofTests(CodesCase):
         again = self.browser.post("/account/codes", fields)
         self.assertEqual(again.status, 401)
         self.assertIn(carried[1], again.text)
+        kept = base64.b64decode(carried[1]).decode()
+        self.assertEqual(parse_qs(kept)["note"], [text])
         done = self.browser.post("/account/codes", {**fields, "proof": PASSWORD})
         self.assertEqual(done.status, 200)
         self.assertIn("key-text", done.text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from smtpgate.admin import models as m
 from smtpgate.admin import shown
 from smtpgate.admin.answer import Answer, as_json
@@ -21,11 +23,6 @@ MOST = 500
 def answer_of(view: View, status: int = 200) -> Answer:
     """A model as an answer."""
     return Answer(view.model_dump_json().encode("utf-8", "replace"), status, "application/json")
-
-
-async def overview(ask: Ask) -> Answer:
-    """State, counters, and warnings."""
-    return answer_of(m.overview_model(ask.office.control.overview(), ask.office.numbers.p95_ms()))
 
 
 async def series(ask: Ask) -> Answer:
@@ -106,12 +103,17 @@ async def filters(ask: Ask) -> Answer:
     return answer_of(m.FilterList(items=items))
 
 
+#: Fields of the configuration that are no other version of it.
+BY_ITSELF: Final = frozenset({"revision_time", "problems", "warnings"})
+
+
 async def config(ask: Ask) -> Answer:
     """The configuration at work; secrets are never shown."""
     control = ask.office.control
     return answer_of(
         m.ConfigModel(
             revision=control.revision.id,
+            number=control.configuration.active.number,
             revision_time=moment(control.revision_at),
             file=str(control.path),
             digest=control.settings.digest,

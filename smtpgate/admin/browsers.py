@@ -167,6 +167,12 @@ class Browsers:
         now = self._wall()
         return any(one.session.id == id and is_fresh(one.session, one.seen_at, now) for one in self._known.values())
 
+    @property
+    def count(self) -> int:
+        """Those that were in use since the start and go on."""
+        now = self._wall()
+        return sum(is_fresh(one.session, one.seen_at, now) for one in self._known.values())
+
     async def all(self) -> list[tuple[WebSession, float]]:
         """All that go on, the newest first, each with when it was in use last."""
         now = self._wall()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+from smtpgate.admin import counted
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import THEME_COOKIE, THEMES, Refusal
 from smtpgate.admin.routes import Ask
@@ -53,10 +54,13 @@ async def log_in(ask: Ask) -> Answer:
     except Refusal as refusal:
         if refusal.slug != "unauthenticated":
             raise
+        counted.login(ask.office.meter, "password", "failed")
         return _login(ask, wanted, refusal.detail, 401)
     except TooMany as refusal:
+        counted.login(ask.office.meter, "password", "throttled")
         answer = _login(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
         return Answer(answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies)
+    counted.login(ask.office.meter, "password", "ok")
     return redirect(wanted if is_done else f"/login/code?next={quote(wanted, safe='')}", (cookie,))
 
 
@@ -85,10 +89,13 @@ async def give_code(ask: Ask) -> Answer:
             return _login(ask, wanted, refusal.detail.capitalize() + ".", 409)
         if refusal.slug != "unauthenticated":
             raise
+        counted.login(ask.office.meter, "code", "failed")
         return _code(ask, wanted, refusal.detail, 401)
     except TooMany as refusal:
+        counted.login(ask.office.meter, "code", "throttled")
         answer = _code(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
         return Answer(answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies)
+    counted.login(ask.office.meter, "code", "ok")
     return redirect(wanted, cookies)
 
 

@@ -180,9 +180,10 @@ class ServerList(View):
 
 
 class ConfigModel(View):
-    """The configuration at work. Secrets are shown as ***."""
+    """The configuration at work. Secrets are shown as ***. `number` is that of its revision, 0 where none is kept."""
 
     revision: str
+    number: int
     revision_time: str | None
     file: str
     digest: str

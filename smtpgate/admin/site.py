@@ -12,7 +12,7 @@ learns nothing of which routes exist: all unknown ones answer like known ones.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -29,19 +29,27 @@ from smtpgate.admin import (
     api_audit,
     api_config,
     api_explain,
+    api_live,
+    api_overview,
     api_policy,
     api_quarantine,
     api_rules,
+    api_stats,
     api_tickets,
     api_traffic,
+    counted,
     health,
     pages,
     pages_access,
     pages_account,
     pages_audit,
+    pages_config,
     pages_links,
+    pages_live,
+    pages_overview,
     pages_quarantine,
     pages_rules,
+    pages_stats,
     pages_traffic,
     params,
     proof,
@@ -64,6 +72,7 @@ from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
+from smtpgate.policy.meter import Meter
 
 #: Every route there is, in one list: what `site` serves, `openapi` describes and the tests walk.
 ROUTES: tuple[Route, ...] = (
@@ -74,15 +83,22 @@ ROUTES: tuple[Route, ...] = (
     *api_audit.ROUTES,
     *api_explain.ROUTES,
     *api_config.ROUTES,
+    *api_overview.ROUTES,
+    *api_live.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
     *api_rules.ROUTES,
     *api_quarantine.ROUTES,
     *api_tickets.ROUTES,
+    *api_stats.ROUTES,
+    *pages_stats.ROUTES,
     *pages.ROUTES,
     *pages_access.ROUTES,
     *pages_account.ROUTES,
     *pages_audit.ROUTES,
+    *pages_config.ROUTES,
+    *pages_overview.ROUTES,
+    *pages_live.ROUTES,
     *pages_traffic.ROUTES,
     *pages_rules.ROUTES,
     *pages_quarantine.ROUTES,
@@ -136,6 +152,10 @@ class Office:
         self.links = Links(secret)
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
+        self.meter: Meter = control.engine.meter
+        counted.expect(self.meter)
+        #: A test message is on its way.
+        self.is_sending = False
 
     def open(self) -> Deferred[None]:
         """Where nobody can log in yet, say the setup code."""
@@ -154,6 +174,12 @@ class Office:
         if (verb, path) not in _LARGE:
             return 0
         return largest_body(self.control.settings.limits.message_size_octets)
+
+    def gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        """Who is here, for the metrics."""
+        yield "admin_sessions_active", (), self.accounts.browsers.count
+        yield "sse_clients", (), self.streams.count
+        yield "sse_dropped_total", (), self.streams.dropped
 
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
@@ -197,7 +223,11 @@ class _Front:
                     await self._office.accounts.refused(who.actor, "denied", tried, said, caller, "denied")
                 raise
 
-        return await self._answer(request, work, route.kind)
+        began = self._office.clock.seconds()
+        try:
+            return await self._answer(request, work, route.kind)
+        finally:
+            counted.request(self._office.meter, route, request.code, self._office.clock.seconds() - began)
 
     async def _serve_api(self, route: Route, ask: Ask) -> Any:
         """What holds for all of the API: versions of what is looked at and changed, and the same order given twice."""

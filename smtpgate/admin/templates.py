@@ -64,6 +64,7 @@ class Templates:
             "hostname": control.settings.hostname,
             "is_draining": control.reception.is_draining,
             "has_problems": bool(control.problems),
+            "signs": control.configuration.signs(),
             "is_open": control.settings.admin.insecure,
             "now": self._office.wall(),
             "permissions": principal.scopes if principal is not None else frozenset(),

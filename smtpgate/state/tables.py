@@ -266,6 +266,17 @@ memory = sa.Table(
     sa.Column("expires", sa.Float, nullable=False, index=True),
 )
 
+#: Counts of one metric in one step of time (`state.series_store`).
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("step", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("at", sa.Integer, primary_key=True),
+    sa.Column("data", sa.String, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 config_revisions = sa.Table(
     "config_revisions",
     metadata,
