@@ -462,6 +462,11 @@ class ApiCase(SynchronousTestCase):
         self.assertEqual(answer.status, 200, answer.text)
         return answer.json()
 
+    def remove(self, path: str, token: str = "") -> int:
+        """Take something away, whichever version it is; the status."""
+        head = {"If-Match": "*"}
+        return self.desk.ask("DELETE", f"/api/v1{path}", token=token or self.owner, headers=head).status
+
     def post(self, path: str, value: Any, status: int = 200) -> Any:
         answer = self.desk.post_json(f"/api/v1{path}", value, token=self.owner)
         self.assertEqual(answer.status, status, answer.text)

@@ -18,7 +18,10 @@ class PageTests(ApiCase):
         self.browser.log_in()
 
     def do(self, path: str, status: int = 303, **fields: str) -> Answer:
-        """Send a form of the page."""
+        """Send a form of the page; that of a user says which version it is of."""
+        seen = re.search(r'name="version" value="([^"]+)"', self.browser.get(path).text)
+        if seen is not None and "version" not in fields:
+            fields["version"] = seen[1]
         answer = self.browser.form("/access", path, {name.replace("__", " "): text for name, text in fields.items()})
         self.assertEqual(answer.status, status, answer.text)
         return answer
@@ -89,6 +92,22 @@ class PageTests(ApiCase):
         self.assertEqual(self.browser.get("/access/users/bob").status, 404)
         self.assertIn("last owner", self.do("/access/users/ann", 409, role="admin").text)
         self.assertIn("last owner", self.do("/access/users/ann/remove", 409, name="ann").text)
+
+    def test_two_who_change_the_same_user(self) -> None:
+        """The second sees what the first did, on the page and over the API."""
+        self.post("/users", {"name": "bob", "role": "helpdesk", "password": PASSWORD}, 201)
+        seen = re.search(r'name="version" value="([^"]+)"', self.browser.get("/access/users/bob").text)
+        tag = self.desk.ask("GET", "/api/v1/users/bob", token=self.owner).header("etag")
+        assert seen is not None
+        self.assertEqual(tag, f'"{seen[1]}"')
+        self.do("/access/users/bob", role="auditor")
+        answer = self.do("/access/users/bob", 409, role="operator", version=seen[1])
+        self.assertIn("changed this user meanwhile", answer.text)
+        body = b'{"role": "operator"}'
+        head = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        for match, status in (({}, 428), ({"If-Match": tag}, 412), ({"If-Match": "*"}, 200)):
+            answer = self.desk.ask("PATCH", "/api/v1/users/bob", body=body, headers={**head, **match}, token=self.owner)
+            self.assertEqual(answer.status, status)
 
     def test_sessions(self) -> None:
         """Ended one by one and all; one that is not there is told."""

@@ -155,9 +155,9 @@ class DoTests(ApiCase):
         self.assertEqual([one["name"] for one in self.get("/users")["items"]], ["ann", "bob"])
         self.post("/users", {"name": "bob", "role": "emperor", "password": "a long enough phrase"}, 422)
         self.post("/users", {"name": "eve", "role": "owner", "password": "short"}, 422)
-        self.assertEqual(self.desk.ask("DELETE", "/api/v1/users/ann", token=self.owner).status, 409)
-        self.assertEqual(self.desk.ask("DELETE", "/api/v1/users/bob", token=self.owner).status, 200)
-        self.assertEqual(self.desk.ask("DELETE", "/api/v1/users/bob", token=self.owner).status, 404)
+        self.assertEqual(self.remove("/users/ann"), 409)
+        self.assertEqual(self.remove("/users/bob"), 200)
+        self.assertEqual(self.remove("/users/bob"), 404)
         self.assertNotIn("phrase", json.dumps(self.desk.users.rows))
 
     def test_tokens(self) -> None:

@@ -67,13 +67,13 @@ class RecordTests(LogCase):
         csrf = self.browser.token("/account")
         head = {**self.browser._headers({"user_agent": "Fire\x01fox"}), "X-CSRF-Token": csrf}
         change = {"role": "auditor"}
-        head |= {"Content-Type": "application/json", "Content-Length": str(len(json.dumps(change)))}
+        head |= {"If-Match": "*", "Content-Type": "application/json", "Content-Length": str(len(json.dumps(change)))}
         octets = json.dumps(change).encode()
         self.assertEqual(self.desk.ask("PATCH", "/api/v1/users/bob", body=octets, headers=head).status, 200)
         (session,) = self.found("action=user.change")
         self.assertEqual((session["auth"], session["actor"], session["has_code"]), ("session", "ann", False))
         self.assertEqual((session["before"]["role"], session["after"]["role"]), ("helpdesk", "auditor"))
-        self.desk.ask("DELETE", "/api/v1/users/bob", door="local")
+        self.desk.ask("DELETE", "/api/v1/users/bob", headers={"If-Match": "*"}, door="local")
         (local,) = self.found("action=user.remove")
         self.assertEqual((local["actor_kind"], local["auth"], local["source"]), ("cli", "local socket", "local socket"))
         self.assertNotIn(PASSWORD, json.dumps(self.found("limit=500")))

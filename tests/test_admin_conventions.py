@@ -139,7 +139,7 @@ class DryRunTests(ApiCase):
         before = self.state()
         for method, path, body, action in orders:
             octets = b"" if body is None else json.dumps(body).encode()
-            headers = {"Content-Type": "application/json"}
+            headers = {"Content-Type": "application/json", "If-Match": "*"}
             answer = self.desk.ask(method, f"{path}?dry_run=1", body=octets, headers=headers, token=self.owner)
             self.assertEqual(answer.status, 200, answer.text)
             said = answer.json()

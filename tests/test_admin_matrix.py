@@ -110,6 +110,7 @@ MATRIX = {
     "POST /outbox/<id>/cancel": "quarantine:delete",
     "GET /api/v1/users": "access:write",
     "POST /api/v1/users": "access:write",
+    "GET /api/v1/users/<name>": "access:write",
     "PATCH /api/v1/users/<name>": "access:write",
     "DELETE /api/v1/users/<name>/sessions": "access:write",
     "DELETE /api/v1/users/<name>/totp": "access:write",

@@ -255,7 +255,7 @@ class SetUpTests(CodesCase):
         bob = Browser(self.desk)
         bob.log_in("bob")
         self.set_up(bob)
-        self.assertEqual(self.desk.ask("DELETE", "/api/v1/users/bob", token=self.owner).status, 200)
+        self.assertEqual(self.remove("/users/bob"), 200)
         self.assertEqual(self.desk.users.factors.secrets, {})
 
     def test_without_the_audit_nothing_is_set(self) -> None:
@@ -376,7 +376,7 @@ class ProofTests(CodesCase):
 
     def test_a_page_asks_and_goes_on(self) -> None:
         """The form that was sent is not lost, whatever is in it; a wrong password asks again."""
-        text = "Ünï \u202e & = + %0a\nsecond line"
+        text = "Ünï \u202e & = + %0a\nsecond line" * 200
         self.desk.clock.advance(601)
         asked = self.browser.form("/account", "/account/codes", {"note": text})
         self.assertEqual(asked.status, 401)
@@ -388,6 +388,8 @@ class ProofTests(CodesCase):
         again = self.browser.post("/account/codes", fields)
         self.assertEqual(again.status, 401)
         self.assertIn(carried[1], again.text)
+        kept = base64.b64decode(carried[1]).decode()
+        self.assertEqual(parse_qs(kept)["note"], [text])
         done = self.browser.post("/account/codes", {**fields, "proof": PASSWORD})
         self.assertEqual(done.status, 200)
         self.assertIn("key-text", done.text)

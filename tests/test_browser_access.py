@@ -161,7 +161,7 @@ class AccessTests(BrowserCase):
         page.goto(f"{self.base}/audit?action=user")
         page.click(".audit details summary >> nth=0")
         self.shoot(page, "audit-open")
-        self.assertIn("auditor", page.inner_text(".diff >> nth=0"))
+        self.assertIn("auditor", page.inner_text(".changed >> nth=0"))
         self.shoot(page, "audit-open")
         page.click("text=Check the chain")
         page.wait_for_selector("text=as they were written")

@@ -9,10 +9,11 @@ import attrs
 from smtpgate.admin import models_access as a
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
+from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models import Done, Nothing
 from smtpgate.admin.permission import ROLES, SCOPES, held_by
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.text import moment
+from smtpgate.admin.text import moment, visible
 from smtpgate.control.entries import check_grant
 
 _BASE = "/api/v1"
@@ -29,6 +30,19 @@ async def people(ask: Ask) -> list[a.UserModel]:
     with_codes = set(await users.factors.users())
     invited = await users.factors.invitations(ask.office.wall())
     return [a.user_model(one, one.name in with_codes, invited.get(one.name, 0.0)) for one in await users.users()]
+
+
+async def user(ask: Ask) -> Answer:
+    """One of them."""
+    return answer_of(await person(ask, ask.args["name"]))
+
+
+async def person(ask: Ask, name: str) -> a.UserModel:
+    """The same for a page. Raises Refusal."""
+    found = next((one for one in await people(ask) if one.name == name), None)
+    if found is None:
+        raise Refusal("not-found", 404, f"no user {visible(name, 80)}")
+    return found
 
 
 async def roles(ask: Ask) -> Answer:
@@ -142,6 +156,7 @@ _ALL = (
         is_secret=True,
         status=201,
     ),
+    Route("GET", f"{_BASE}/users/<name>", "access:write", user, summary="One user", answer=a.UserModel),
     Route(
         "PATCH",
         f"{_BASE}/users/<name>",

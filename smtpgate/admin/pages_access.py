@@ -9,12 +9,14 @@ from urllib.parse import quote
 from smtpgate.admin import api_access as do
 from smtpgate.admin import models_access as a
 from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models_audit import audit_model
 from smtpgate.admin.permission import ROLES, SCOPES, Principal, held_by
 from smtpgate.admin.problem import refusal_of
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.throttle import TooMany
+from smtpgate.admin.versions import tag_of
 from smtpgate.control.entries import TOKEN_DAYS, TOKEN_DAYS_DEFAULT, check_grant
 from smtpgate.control.views import Refused
 
@@ -75,20 +77,24 @@ async def user(ask: Ask) -> Answer:
 
 async def _user(ask: Ask, trouble: str = "", status: int = 200, **shown: Any) -> Answer:
     name = ask.args["name"]
-    found = next((one for one in await do.people(ask) if one.name == name), None)
-    if found is None:
-        raise Refusal("not-found", 404, "there is no such user")
+    found = await do.person(ask, name)
     sessions = [one for one in await ask.office.accounts.sessions(ask.who) if one[0].user == name]
     values = {
         "trouble": trouble,
         "one": found,
         "sessions": [a.browser_model(session, seen_at, ask.who.id) for session, seen_at in sessions],
         "roles": list(dict.fromkeys((found.role, *_givable(ask.who)))),
+        "version": _version(found),
         "invitation": None,
         **shown,
     }
     answer: Answer = await ask.office.templates.page(ask, "user.html", status, here="access", **values)
     return answer
+
+
+def _version(one: a.UserModel) -> str:
+    """As the API's ETag: what somebody saw who changes it."""
+    return tag_of(answer_of(one)).strip('"')
 
 
 def _listed(text: str) -> list[str]:
@@ -114,6 +120,8 @@ async def add_user(ask: Ask) -> Answer:
 async def change_user(ask: Ask) -> Answer:
     """Other rights."""
     form, name = ask.form, ask.args["name"]
+    if form.get("version", "") != _version(await do.person(ask, name)):
+        return await _user(ask, "Somebody changed this user meanwhile; this is how it is now.", 409)
     try:
         await ask.office.accounts.grants.change_user(
             ask.guarded_change,

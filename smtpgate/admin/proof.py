@@ -11,6 +11,8 @@ import binascii
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
+from markupsafe import Markup, escape
+
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.permission import Principal
@@ -45,12 +47,11 @@ async def wanted(
         return redirect(f"/prove?next={quote(request.uri.decode('latin-1'), safe='')}")
     ask = Ask(office, request, caller, principal, {}, {})
     if not carried:
-        packed = base64.b64encode(urlencode(list(sent.items())).encode()).decode()
-        return await question(ask, request.path.decode("latin-1"), carried=packed)
+        return await question(ask, request.path.decode("latin-1"), carried=sent)
     fields = _carried(sent)
     trouble = await tried(ask, sent["proof"])
     if trouble is not None:
-        return await question(ask, request.path.decode("latin-1"), *trouble, carried=sent["carried"])
+        return await question(ask, request.path.decode("latin-1"), *trouble, carried=fields)
     return fields
 
 
@@ -76,13 +77,15 @@ async def tried(ask: Ask, password: str) -> tuple[str, int] | None:
 
 
 async def question(
-    ask: Ask, action: str, trouble: str = "", status: int = 401, carried: str = "", wanted: str = ""
+    ask: Ask, action: str, trouble: str = "", status: int = 401, carried: Form | None = None, wanted: str = ""
 ) -> Answer:
     """The page that asks.
 
     :param action: where its form goes
     :param carried: the form that is gone on with; `wanted`: or the place
     """
-    values = {"action": action, "trouble": trouble, "carried": carried, "wanted": wanted}
+    # All of it: what is shown is cut, and what goes on is not. In base64 there is nothing to escape.
+    packed = Markup(base64.b64encode(urlencode(list((carried or {}).items())).encode()).decode("ascii"))
+    values = {"action": escape(action), "trouble": trouble, "carried": packed, "wanted": escape(wanted)}
     answer: Answer = await ask.office.templates.page(ask, "prove.html", status, here="account", **values)
     return answer

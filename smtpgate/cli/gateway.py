@@ -83,6 +83,9 @@ class Gateway:
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes, Mapping[str, str]]:
         connection = _Local(self.state_dir)
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        if method in ("PUT", "PATCH", "DELETE"):
+            # Whoever types a command means the thing as it is.
+            headers["If-Match"] = "*"
         try:
             connection.request(method, f"/api/v1{path}", json.dumps(body) if body is not None else None, headers)
             answer = connection.getresponse()
