@@ -53,7 +53,7 @@ class ManagedTests(PageCase):
         # What hides in a comment is shown where it is compared.
         self.assertIn("\u27e8U+202E\u27e9turned", checked.text)
         self.assertIn('value="a &amp; b"', checked.text)
-        done = self.form("/config/draft", do="apply", text=mine, base=1, message="a & b", minutes=0)
+        done = self.form("/config/apply", text=mine, base=1, message="a & b", minutes=0)
         self.assertEqual((done.status, done.header("location")), (303, "/config"))
         self.assertEqual(self.books.active.text, mine)
         self.assertIn("<bdi>a &amp; b</bdi>", self.page("/config"))
@@ -74,7 +74,7 @@ class ManagedTests(PageCase):
     def test_errors_change_nothing(self) -> None:
         """422 with the text and each problem."""
         bad = MANAGED.replace("hostname", "hostnam")
-        answer = self.form("/config/draft", do="apply", text=bad, base=1, message="x", minutes=0)
+        answer = self.form("/config/apply", text=bad, base=1, message="x", minutes=0)
         self.assertEqual(answer.status, 422)
         self.assertIn("the running configuration is unchanged", answer.text)
         self.assertIn('<a class="place" href="#L2"', answer.text)
@@ -83,42 +83,40 @@ class ManagedTests(PageCase):
     def test_without_a_reason_it_is_not_put_to_work(self) -> None:
         """409, and what was written is there."""
         mine = named(MANAGED, "two.example.com")
-        answer = self.form("/config/draft", do="apply", text=mine, base=1, message="", minutes=0)
+        answer = self.form("/config/apply", text=mine, base=1, message="", minutes=0)
         self.assertEqual((answer.status, self.written(answer.text)), (409, mine))
         self.assertIn("say why", answer.text)
 
     def test_two_administrators_apart(self) -> None:
         """One text with both changes, made of the other's revision: it can be put to work as it stands."""
-        self.form(
-            "/config/draft", do="apply", text=MANAGED + '[log]\nlevel = "debug"\n', base=1, message="loud", minutes=0
-        )
-        late = self.form("/config/draft", do="apply", text=named(MANAGED, "two.example.com"), base=1, message="name",
+        self.form("/config/apply", text=MANAGED + '[log]\nlevel = "debug"\n', base=1, message="loud", minutes=0)
+        late = self.form("/config/apply", text=named(MANAGED, "two.example.com"), base=1, message="name",
                          minutes=0)  # fmt: skip
         self.assertEqual((late.status, self.base(late.text)), (412, "2"))
         self.assertIn("one text with both changes", late.text)
         text = self.written(late.text)
         self.assertEqual(self.written(self.page("/config")), text)
-        self.form("/config/draft", do="apply", text=text, base=2, message="name", minutes=0)
+        self.form("/config/apply", text=text, base=2, message="name", minutes=0)
         settings = self.desk.control.settings
         self.assertEqual((settings.hostname, settings.log.level), ("two.example.com", "debug"))
 
     def test_two_administrators_at_one_line(self) -> None:
         """Before, yours and theirs side by side; the text with marks cannot be put to work."""
-        self.form("/config/draft", do="apply", text=named(MANAGED, "one.example.com"), base=1, message="x", minutes=0)
-        late = self.form("/config/draft", do="apply", text=named(MANAGED, "two.example.com"), base=1, message="y",
+        self.form("/config/apply", text=named(MANAGED, "one.example.com"), base=1, message="x", minutes=0)
+        late = self.form("/config/apply", text=named(MANAGED, "two.example.com"), base=1, message="y",
                          minutes=0)  # fmt: skip
         self.assertEqual(late.status, 412)
         shown = re.findall(r"<h4>(\w+)</h4><pre>(.*?)</pre>", late.text, re.S)
         self.assertEqual([(name, unescape(text).strip()) for name, text in shown], [
             ("Before", 'hostname = "gate.example.com"'), ("Yours", 'hostname = "two.example.com"'),
             ("Theirs", 'hostname = "one.example.com"')])  # fmt: skip
-        again = self.form("/config/draft", do="apply", text=self.written(late.text), base=2, message="y", minutes=0)
+        again = self.form("/config/apply", text=self.written(late.text), base=2, message="y", minutes=0)
         self.assertEqual((again.status, self.desk.control.settings.hostname), (422, "one.example.com"))
 
     def test_apply_with_confirm(self) -> None:
         """Every page says so, with a button that names the revision; one that is old confirms nothing."""
         mine = named(MANAGED, "two.example.com")
-        self.form("/config/draft", do="apply", text=mine, base=1, message="x", minutes=10)
+        self.form("/config/apply", text=mine, base=1, message="x", minutes=10)
         for path in ("/", "/config", "/help", "/config/2"):
             self.assertIn("Keep revision 2", self.page(path), path)
         self.assertNotIn("Keep revision", self.page("/help", token=self.desk.token("helpdesk")))
@@ -132,7 +130,7 @@ class ManagedTests(PageCase):
 
     def test_back_at_once_and_later(self) -> None:
         """Of one that waits by the banner's button; of others by their page."""
-        self.form("/config/draft", do="apply", text=named(MANAGED, "two.example.com"), base=1, message="x", minutes=10)
+        self.form("/config/apply", text=named(MANAGED, "two.example.com"), base=1, message="x", minutes=10)
         self.assertEqual(self.form("/config/1/rollback").status, 303)
         self.assertEqual((self.books.active.number, self.books.pending), (1, None))
         self.assertIn("not confirmed", self.page("/config/2"))
@@ -143,7 +141,7 @@ class ManagedTests(PageCase):
 
     def test_who_brought_a_line(self) -> None:
         """The page of a revision: text, difference to the one before, and to what is at work."""
-        self.form("/config/draft", do="apply", text=named(MANAGED, "two.example.com"), base=1, message="x", minutes=0)
+        self.form("/config/apply", text=named(MANAGED, "two.example.com"), base=1, message="x", minutes=0)
         page = self.page("/config/2")
         rows = re.findall(r'<tr class="new"><td><a href="/config/(\d+)">', page)
         self.assertEqual(rows, ["1", "2", "1"])
@@ -159,7 +157,7 @@ class ManagedTests(PageCase):
         self.assertIn("The configuration file is another", self.page("/help"))
         self.assertEqual(self.form("/config/import").header("location"), "/config#editor")
         self.assertEqual(self.written(self.page("/config")), self.file.read_text())
-        self.form("/config/draft", do="apply", text=self.file.read_text(), base=1, message="x", minutes=0)
+        self.form("/config/apply", text=self.file.read_text(), base=1, message="x", minutes=0)
         self.assertNotIn('id="drift"', self.page("/config"))
 
     def test_a_patch(self) -> None:
@@ -172,7 +170,7 @@ class ManagedTests(PageCase):
         """No page has a secret, and none takes what is written for markup."""
         self.books._factories = {"nowhere": FACTORY}
         text = MANAGED + SECRET + "".join(f"# {word.translate(CONTROLS)}\n" for word in HOSTILE[:7])
-        self.form("/config/draft", do="apply", text=text, base=1, message=HOSTILE[0], minutes=0)
+        self.form("/config/apply", text=text, base=1, message=HOSTILE[0], minutes=0)
         self.assertEqual(self.books.active.text, text)
         self.form("/config/draft", text=text.replace("planted", "second"), base=2)
         for path in ("/config", "/config/2", "/config/1?from=2"):
@@ -187,7 +185,7 @@ class ManagedTests(PageCase):
         self.form("/config/draft", text=MANAGED + SECRET, base=1)
         shown = self.written(self.page("/config"))
         self.assertIn('"***"', shown)
-        self.form("/config/draft", do="apply", text=shown, base=1, message="x", minutes=0)
+        self.form("/config/apply", text=shown, base=1, message="x", minutes=0)
         self.assertEqual(self.books.active.text, MANAGED + SECRET)
 
     def test_a_text_that_is_too_long(self) -> None:
@@ -210,9 +208,7 @@ class ManagedTests(PageCase):
         """Refused with words: too large, no number, an hour that is not offered."""
         self.assertEqual(self.form("/config/draft", text="#" * 300_001, base=1).status, 413)
         self.assertEqual(self.form("/config/draft", text="", base="one").status, 400)
-        self.assertEqual(
-            self.form("/config/draft", do="apply", text=MANAGED, base=1, message="x", minutes=7).status, 400
-        )
+        self.assertEqual(self.form("/config/apply", text=MANAGED, base=1, message="x", minutes=7).status, 400)
 
 
 CONTROLS = dict.fromkeys(range(32), " ")
@@ -230,7 +226,7 @@ class FileTests(PageCase):
         self.assertIn("Take away as a patch", page)
         mine = named(CONFIG, "two.example.com")
         self.assertIn("It can be put to work", self.form("/config/draft", text=mine, base=1).text)
-        refused = self.form("/config/draft", do="apply", text=mine, base=1, message="x", minutes=0)
+        refused = self.form("/config/apply", text=mine, base=1, message="x", minutes=0)
         self.assertEqual((refused.status, self.books.active.number), (409, 1))
         self.assertIn("the file rules", refused.text)
         self.assertEqual(self.written(self.page("/config")), mine)

@@ -274,7 +274,25 @@ ROUTES = (
     ),  # fmt: skip
     Route("GET", f"{_BASE}/revisions/<number>", "config:read", revision, summary="One revision", answer=RevisionModel),
     Route("GET", f"{_BASE}/diff", "config:read", diff, summary="What differs", answer=DiffModel, query=_PAIR),
-    Route("POST", f"{_BASE}/apply", "config:write", apply, summary="Put a text to work", body=ApplyOrder, answer=Done),
+    Route(
+        "POST",
+        f"{_BASE}/apply",
+        "config:write",
+        apply,
+        is_guarded=True,
+        summary="Put a text to work",
+        body=ApplyOrder,
+        answer=Done,
+    ),
     Route("POST", f"{_BASE}/confirm", "config:write", confirm, summary="Let it stay", body=ConfirmOrder, answer=Done),
-    Route("POST", f"{_BASE}/rollback", "config:write", rollback, summary="Go back", body=RollbackOrder, answer=Done),
+    Route(
+        "POST",
+        f"{_BASE}/rollback",
+        "config:write",
+        rollback,
+        is_guarded=True,
+        summary="Go back",
+        body=RollbackOrder,
+        answer=Done,
+    ),
 )

@@ -150,22 +150,24 @@ async def revision(ask: Ask) -> Answer:
 # Do
 
 
-async def draft(ask: Ask) -> Answer:
-    """Check what somebody wrote, keep it, put it to work, take it away as a patch, or forget it."""
-    books, form = ask.office.control.configuration, ask.form
-    if books.store is None:
+def _written(ask: Ask) -> tuple[str, int, str]:
+    """The text that somebody wrote, of which revision it was made, and why."""
+    if ask.office.control.configuration.store is None:
         raise Refusal("conflict", 409, "this gateway keeps no revisions")
-    do, text = form.get("do", "check"), form.get("text", "").replace("\r\n", "\n")
-    message = _line(form.get("message", ""))
+    text = ask.form.get("text", "").replace("\r\n", "\n")
     if len(text) > TEXT:
         raise Refusal("too-large", 413, "the text is too large for this form: use smtpgate config apply")
-    base = _number(form.get("base", ""), 1)
+    return text, _number(ask.form.get("base", ""), 1), _line(ask.form.get("message", ""))
+
+
+async def draft(ask: Ask) -> Answer:
+    """Check what somebody wrote, keep it, take it away as a patch, or forget it."""
+    books, do = ask.office.control.configuration, ask.form.get("do", "check")
+    text, base, message = _written(ask)
     actor = ask.who.actor
     if do == "forget":
         await books.drop_draft(actor)
         return redirect("/config#editor")
-    if do == "apply":
-        return await _apply(ask, text, base, message)
     await books.keep_draft(actor, text, base)
     checked = await books.check(text, actor)
     if do == "patch":
@@ -174,7 +176,9 @@ async def draft(ask: Ask) -> Answer:
     return await _config(ask, text=text, base=base, checked=checked, message=message)
 
 
-async def _apply(ask: Ask, text: str, base: int, message: str) -> Answer:
+async def apply(ask: Ask) -> Answer:
+    """Put what somebody wrote to work."""
+    text, base, message = _written(ask)
     books = ask.office.control.configuration
     written: dict[str, Any] = {"text": text, "base": base, "message": message}
     minutes = _number(ask.form.get("minutes", "0"), 0)
@@ -255,17 +259,19 @@ async def reload(ask: Ask) -> Answer:
     return redirect("/config")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
+def _page(path: str, permission: str, serve: Any, method: Any = "GET", is_guarded: bool = False) -> Route:
+    words, doors = (serve.__doc__ or "").strip(), frozenset({"web"})
+    return Route(method, path, permission, serve, "page", words, doors=doors, is_guarded=is_guarded)
 
 
 ROUTES = (
     _page("/config", "config:read", config),
     _page("/config/<int:number>", "config:read", revision),
     _page("/config/validate", "config:write", validate, "POST"),
-    _page("/config/reload", "config:write", reload, "POST"),
+    _page("/config/reload", "config:write", reload, "POST", is_guarded=True),
     _page("/config/draft", "config:write", draft, "POST"),
+    _page("/config/apply", "config:write", apply, "POST", is_guarded=True),
     _page("/config/import", "config:write", import_file, "POST"),
     _page("/config/confirm", "config:write", confirm, "POST"),
-    _page("/config/<int:number>/rollback", "config:write", rollback, "POST"),
+    _page("/config/<int:number>/rollback", "config:write", rollback, "POST", is_guarded=True),
 )
