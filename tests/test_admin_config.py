@@ -141,6 +141,16 @@ class ApplyTests(OfficeCase):
         told = [event.name for event in self.desk.control.events if hasattr(event, "name")]  # type: ignore[attr-defined]
         self.assertEqual(told.count("admin.config.apply"), 1)
 
+    def test_when_it_was_put_to_work(self) -> None:
+        """Each time, also a reload, also the way back: marks for charts."""
+        self.send("/config/apply", self.order(MANAGED + LOUD, base=1, confirm_within=2))
+        self.desk.clock.advance(120)
+        self.send("/config/reload", {})
+        found = self.get("/config/applied")["items"]
+        self.assertEqual([one["number"] for one in found], [2, 1, 1])
+        self.assertEqual(found[0]["author"], "token owner")
+        self.assertLess(found[0]["time"], found[1]["time"])
+
     def test_where_it_cannot_be_written(self) -> None:
         """503, and everything as it was."""
         self.store.add = lambda *args: fail(StoreFailed("full"))  # type: ignore[method-assign]

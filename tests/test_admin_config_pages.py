@@ -185,7 +185,7 @@ class ManagedTests(PageCase):
         self.form("/config/draft", text=MANAGED + SECRET, base=1)
         shown = self.written(self.page("/config"))
         self.assertIn('"***"', shown)
-        self.form("/config/draft", do="apply", text=shown, base=1, message="x", minutes=0)
+        self.form("/config/apply", text=shown, base=1, message="x", minutes=0)
         self.assertEqual(self.books.active.text, MANAGED + SECRET)
 
     def test_a_text_that_is_too_long(self) -> None:

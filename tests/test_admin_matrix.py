@@ -69,6 +69,7 @@ MATRIX = {
     "GET /api/v1/config/draft": "config:read",
     "PUT /api/v1/config/draft": "config:write",
     "DELETE /api/v1/config/draft": "config:write",
+    "GET /api/v1/config/applied": "config:read",
     "GET /api/v1/config/drift": "config:read",
     "POST /api/v1/config/import": "config:write",
     "GET /api/v1/config/export": "config:read",

@@ -4,13 +4,14 @@ that was whole, the old or the new, and what was answered as done is done."""
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from smtpgate.cli.gateway import Gateway as Door
 from smtpgate.cli.terminal import Failed
-from tests.real_kit import Gateway, RealCase
+from tests.real_kit import Authority, Gateway, RealCase, listens, run
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = """
@@ -43,7 +44,7 @@ STEPS = (
 class KilledTests(RealCase):
     """Each step."""
 
-    def run_gateway(self, step: str) -> Gateway:
+    def run_gateway(self, step: str, *options: str) -> Gateway:
         """A start in the folder of the one before."""
         if not hasattr(self, "program"):
             self.program = self.folder / "twistd"
@@ -56,8 +57,9 @@ class KilledTests(RealCase):
             return self.start(self.gate)  # type: ignore[no-any-return]
         again = object.__new__(Gateway)
         again.folder, again.config = self.gate.folder, self.gate.config
-        command = (self.program, "-n", "--pidfile=", "smtpgate", "--config", again.config)
-        super(Gateway, again).__init__(again.folder, f"gateway-{step}", *command, env={"KILL_AT": step})
+        command = (self.program, "-n", "--pidfile=", "smtpgate", "--config", again.config, *options)
+        name = f"gateway-{step}{'-'.join(options)}"
+        super(Gateway, again).__init__(again.folder, name, *command, env={"KILL_AT": step})
         return self.start(again)  # type: ignore[no-any-return]
 
     def domains(self, door: Door) -> Any:
@@ -110,3 +112,48 @@ class KilledTests(RealCase):
         self.assertEqual(self.domains(door), (["d0.example"], 1))
         self.assertEqual(len(gate.events("config.unconfirmed")), 1)
         self.assertEqual(door.ask("GET", "/config/revisions")["items"][0]["state"], "unconfirmed")
+
+    def test_the_last_that_worked(self) -> None:
+        """What should rule is broken by a file that is gone: exit code 3 with the number of the last that worked;
+        with --fallback it begins on that, says so, and what is put to work then rules."""
+        gate = self.run_gateway("")
+        door = Door(gate.config)
+        text = door.ask("GET", "/config/revisions/1")["text"]
+        pem = Authority(self.folder).issue("gate.example.com")
+        fresh = text.replace('tls = "off"', f'tls = "optional"\ncertificates = ["{pem}"]', 1)
+        door.ask("POST", "/config/apply", {"text": fresh, "base": 1, "message": "with TLS"})
+        gate.stop()
+        pem.unlink()
+        command = (self.program, "-n", "--pidfile=", "smtpgate", "--config", gate.config)
+        refused = run(*command)
+        self.assertEqual(refused.returncode, 3)
+        said = refused.stdout + refused.stderr
+        self.assertIn("the last known good is revision 1", said)
+        self.assertIn("revision 2:", said)
+        gate = self.run_gateway("", "--fallback")
+        (told,) = gate.events("config.fallback")
+        self.assertIn("begins on revision 1", str(told))
+        found = door.ask("GET", "/config/revisions")
+        self.assertIn("broken", found["fallback"])
+        self.assertEqual(found["active"], 1)
+        door.ask("POST", "/config/apply", {"text": text, "base": 1, "message": "without"})
+        self.assertEqual(door.ask("GET", "/config/revisions")["fallback"], "")
+        gate.stop()
+        gate = self.run_gateway("")
+        self.assertEqual(self.domains(door)[1], 3)
+
+    def test_a_port_that_is_taken(self) -> None:
+        """Everything is as it was: listeners, the way in, what rules; it is in the history as one that failed."""
+        gate = self.run_gateway("")
+        door = Door(gate.config)
+        text = door.ask("GET", "/config/revisions/1")["text"].replace("d0.example", "d1.example")
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            more = f'[listeners.more]\nlisten = ["tcp:{other.getsockname()[1]}:interface=127.0.0.1"]\ntls = "off"\n'
+            with self.assertRaises(Failed) as refused:
+                door.ask("POST", "/config/apply", {"text": text + more, "base": 1, "message": "x"})
+        self.assertIn("unchanged", str(refused.exception))
+        self.assertEqual(self.domains(door), (["d0.example"], 1))
+        self.assertEqual(door.ask("GET", "/config/revisions")["items"][0]["state"], "failed")
+        self.assertTrue(listens(gate.port()))
+        door.ask("POST", "/config/apply", {"text": text, "base": 1, "message": "x"})
+        self.assertEqual(self.domains(door), (["d1.example"], 3))

@@ -63,6 +63,28 @@ class BlameModel(View):
     items: list[BlameLine]
 
 
+class AppliedModel(View):
+    """A moment at which a revision was put to work; a reload is one too."""
+
+    time: str | None
+    id: str
+    number: int
+    author: str
+
+
+class AppliedList(View):
+    """The newest of them since the start, the oldest first."""
+
+    items: list[AppliedModel]
+
+
+async def applied(ask: Ask) -> Answer:
+    """When another configuration was put to work, or the same read anew, since the start: marks for charts."""
+    marks = ask.office.control.configuration.applied
+    items = [AppliedModel(time=moment(one.at), id=one.id, number=one.number, author=one.author) for one in marks]
+    return answer_of(AppliedList(items=items))
+
+
 async def show_draft(ask: Ask) -> Answer:
     """The draft of who asks; what is at work, where there is none."""
     found = await ask.office.control.configuration.draft(ask.who.actor)
@@ -138,6 +160,7 @@ ROUTES = (
     Route("GET", f"{_BASE}/draft", "config:read", show_draft, summary="Your draft", answer=DraftModel),
     Route("PUT", f"{_BASE}/draft", "config:write", put_draft, summary="Keep it", body=DraftOrder, answer=Done),
     Route("DELETE", f"{_BASE}/draft", "config:write", drop_draft, summary="Forget it", answer=Done),
+    Route("GET", f"{_BASE}/applied", "config:read", applied, summary="When it was put to work", answer=AppliedList),
     Route("GET", f"{_BASE}/drift", "config:read", drift, summary="How the file differs", answer=DriftModel),
     Route(
         "POST", f"{_BASE}/import", "config:write", import_file, summary="Draft of the file", body=Nothing, answer=Done
