@@ -139,6 +139,8 @@ class ApiTests(StatsCase):
             "step=1h&time_from=2020-01-01",
             "time_from=yesterday",
             "step=2m",
+            f"last=5&time_from={moment(NOW - 60)}",
+            "last=600000",
         ):
             answer = self.desk.ask("GET", f"/api/v1/stats/series?{query}", token=self.owner)
             self.assertIn(answer.status, (400, 422), query)
