@@ -371,6 +371,7 @@ class Gateway(Service):
             self.office.open()
         self.digests.open()
         self.tls_sending.open()
+        ensureDeferred(self.control.configuration.watch_file())
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
         self.tell(
             Happened(
@@ -415,6 +416,7 @@ class Gateway(Service):
         self.history_store.expire(time.time())
         self.tickets.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)
+        ensureDeferred(self.control.configuration.watch_file())
         self.memory_store.expire()
         self.counter_store.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)

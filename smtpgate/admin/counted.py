@@ -42,5 +42,6 @@ def expect(meter: Meter) -> None:
     """Show zeros."""
     for group in GROUPS:
         meter.histogram("http_request_seconds", group)
-    for result in ("ok", "failed", "throttled"):
-        meter.expect("admin_logins_total", "password", result)
+    for method in ("password", "code"):
+        for result in ("ok", "failed", "throttled"):
+            meter.expect("admin_logins_total", method, result)

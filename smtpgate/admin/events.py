@@ -41,8 +41,8 @@ STREAMS_PER_PRINCIPAL = 6
 class Streams:
     """All streams that are open.
 
-    :ivar dropped: events that slow readers missed
     :ivar hub: what they read from
+    :ivar dropped: events that slow readers missed
     """
 
     def __init__(self, control: Control, accounts: Accounts, clock: Any) -> None:
@@ -127,6 +127,7 @@ class _Stream:
         self._is_paused = False
         self._calls: dict[str, Any] = {}
         self._place = 0
+        self._reach = principal.reach
 
     async def run(self, last: int) -> None:
         """Write the head, then events until the end."""
@@ -175,7 +176,7 @@ class _Stream:
         pending = self._calls.get("rest")
         if self._is_over or self._is_paused or (pending is not None and pending.active()):
             return
-        octets, place, lost = self._hub.after(self._place, self._topics, self._sieve, PIECE)
+        octets, place, lost = self._hub.after(self._place, self._topics, self._sieve, PIECE, self._reach)
         if place == self._place:
             return
         self._place = place
