@@ -139,6 +139,8 @@ class ApiTests(StatsCase):
             "step=1h&time_from=2020-01-01",
             "time_from=yesterday",
             "step=2m",
+            f"last=5&time_from={moment(NOW - 60)}",
+            "last=600000",
         ):
             answer = self.desk.ask("GET", f"/api/v1/stats/series?{query}", token=self.owner)
             self.assertIn(answer.status, (400, 422), query)
@@ -249,6 +251,17 @@ class PageTests(StatsCase):
             self.assertNotIn("style=", text)
             self.assertIn("192.0.2.0/24", text)
         self.assertIn("beside the 1 h before".lower(), self.page("?range=1h&compare=1").lower())
+
+    def test_names_of_strangers(self) -> None:
+        """Are shown as text, with what could steer a reader made visible."""
+        for text in HOSTILE:
+            for _ in range(2 if "\u202e" in text or "<" in text else 1):
+                self.mail(sender=f"x@{text}")
+        page = self.page()
+        for text in ("<script>window", "<img src=x", "<svg/onload", "\u202e", "\u0000", "\u2028"):
+            self.assertNotIn(text, page)
+        self.assertIn("&lt;script&gt;window", page)
+        self.assertIn("\u27e8U+202E\u27e9", page)
 
     def test_wrong_questions(self) -> None:
         """Are answered by the page, with what would be right."""

@@ -27,6 +27,7 @@ MOST_DAYS: Final = 400
 RANGE: Final[Mapping[str, Param]] = {
     "time_from": Moment("not before; a day back by default"),
     "time_to": Moment("before; now by default"),
+    "last": Whole("minutes back from now, in place of time_from and time_to", 400 * 24 * 60, 0),
     "step": OneOf("length of a step; one that suits the time by default", tuple(STEPS)),
 }
 _ONLY: Final = Free("only what has these labels, as listener:mx,direction:in")
@@ -34,7 +35,12 @@ _ONLY: Final = Free("only what has these labels, as listener:mx,direction:in")
 
 def asked_range(ask: Ask, params: Mapping[str, Any]) -> Range:
     """The time that parameters name."""
-    found: Range = ask.office.control.statistics.range(params["time_from"], params["time_to"], params["step"])
+    begin, end = params["time_from"], params["time_to"]
+    if params["last"]:
+        if begin or end:
+            raise Invalid("last: give it, or time_from and time_to")
+        begin = ask.office.wall() - 60 * params["last"]
+    found: Range = ask.office.control.statistics.range(begin, end, params["step"])
     return found
 
 

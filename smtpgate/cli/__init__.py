@@ -33,6 +33,7 @@ from smtpgate.cli import (
     tickets,
     traffic,
 )
+from smtpgate.cli import top as live
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
@@ -122,6 +123,10 @@ def parser() -> argparse.ArgumentParser:
         "--limit", type=_whole(500), default=50, metavar="N", help="how many to list, at most 500; without it 50"
     )
     verb("backends", commands.backends)
+    one = verb("top", live.top)
+    one.add_argument("--once", action="store_true", help="print it once, as where the output is no terminal")
+    one.add_argument("--every", type=_whole(3600), default=2, metavar="S", help="seconds between; without it 2")
+    one.add_argument("--rows", type=_whole(50), default=8, metavar="N", help="names of each list; without it 8")
     verb("filters", commands.filters)
     verb("rules", policy.rules)
     _try_rules(verb("try-rules", policy.try_rules))
