@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import inspect
 import json
 import re
 from html import escape
@@ -11,13 +13,15 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 import smtpgate.admin
-from smtpgate.admin import versions
+from smtpgate.admin import site, versions
+from smtpgate.admin.answer import Answer as Answered
 from smtpgate.admin.answer import as_json
 from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.problem import PROBLEMS
+from smtpgate.admin.routes import Ask, Order, Route
 from smtpgate.admin.site import ROUTES
-from tests.admin_kit import PASSWORD, Answer, ApiCase
+from tests.admin_kit import PASSWORD, Answer, ApiCase, Desk
 
 BAN = "/api/v1/bans"
 SERVER = "/api/v1/backends/mail/servers/127.0.0.1:2600"
@@ -59,6 +63,53 @@ class TagTests(ApiCase):
             versions.check('"old"', tag, current)
         self.assertEqual((old.exception.status, old.exception.headers["ETag"]), (412, tag))
         self.assertEqual(old.exception.more["current"], {"items": [{"name": "a", "last_used": 1}]})
+
+
+class Thing(Order):
+    """What a test changes."""
+
+    words: str
+
+
+class VersionedTests(SynchronousTestCase):
+    """A thing that a GET shows and a PUT changes, bound as all routes are."""
+
+    def setUp(self) -> None:
+        self.words = "first"
+
+        async def look(ask: Ask) -> Answered:
+            return as_json({"words": self.words})
+
+        async def put(ask: Ask) -> Answered:
+            await ask.change("thing.put", ask.body.words)
+            self.words = ask.body.words
+            return as_json({})
+
+        path = "/api/v1/thing"
+        routes = (Route("GET", path, "self", look), Route("PUT", path, "self", put, body=Thing))
+        self.patch(site, "ROUTES", (*site.ROUTES, *routes))
+        self.patch(site, "_LOOKS", {**site._LOOKS, path: routes[0]})
+        self.desk = Desk()
+        self.owner = self.desk.token("owner")
+
+    def put(self, words: str, tag: str = "", more: str = "") -> Answer:
+        headers = {"Content-Type": "application/json", **({"If-Match": tag} if tag else {})}
+        body = json.dumps({"words": words}).encode()
+        return self.desk.ask("PUT", f"/api/v1/thing{more}", body=body, headers=headers, token=self.owner)
+
+    def test_two_who_change_it(self) -> None:
+        """Who looked before the other changed it is told so, with what is there now; nothing is lost."""
+        tag = self.desk.ask("GET", "/api/v1/thing", token=self.owner).header("etag")
+        self.assertEqual(self.put("ann's").status, 428)
+        self.assertEqual(self.put("ann's", tag).status, 200)
+        late = self.put("bea's", tag)
+        self.assertEqual((late.status, late.json()["current"]), (412, {"words": "ann's"}))
+        self.assertEqual(self.words, "ann's")
+        self.assertEqual(self.put("bea's", late.header("etag"), "?dry_run=1").json()["would"]["action"], "thing.put")
+        self.assertEqual(self.words, "ann's")
+        self.assertEqual(self.put("bea's", late.header("etag")).status, 200)
+        self.assertEqual(self.words, "bea's")
+        self.assertEqual(self.put("carl's", "*").status, 200)
 
 
 class DryRunTests(ApiCase):
@@ -111,6 +162,24 @@ class DryRunTests(ApiCase):
             self.assertEqual("dry_run" in route.parameters, route.changes, route.path)
         answer = self.desk.ask("GET", "/api/v1/users?dry_run=1", token=self.owner)
         self.assertEqual(answer.status, 400)
+
+    def test_every_verb_comes_by_the_place_where_a_dry_run_ends(self) -> None:
+        """By itself or by what it calls: one that does not would act in a dry run, and be in no audit."""
+
+        def comes_by(function: Any) -> bool:
+            steps = list(dis.get_instructions(function))
+            if {"change", "guarded_change"} & {
+                one.argval for one in steps if one.opname in ("LOAD_ATTR", "LOAD_METHOD")
+            }:
+                return True
+            called = [function.__globals__.get(one.argval) for one in steps if one.opname == "LOAD_GLOBAL"]
+            return any(inspect.iscoroutinefunction(one) and comes_by(one) for one in called)
+
+        verbs = [route.serve for route in ROUTES if route.changes]
+        self.assertGreater(len(verbs), 20)
+        self.assertEqual([serve.__name__ for serve in verbs if not comes_by(serve)], [])
+        others = [route.serve for route in ROUTES if route.kind == "api" and not route.changes]
+        self.assertEqual([serve.__name__ for serve in others if comes_by(serve)], [])
 
 
 class RepeatTests(ApiCase):

@@ -43,6 +43,7 @@ MATRIX = {
     "POST /api/v1/sessions/<id>/kill": "runtime:write",
     "GET /api/v1/messages": "messages:read",
     "GET /api/v1/messages/<id>": "messages:read",
+    "GET /api/v1/messages/<id>/explain": "messages:read",
     "GET /api/v1/backends": "stats:read",
     "GET /api/v1/backends/<pool>": "stats:read",
     "POST /api/v1/backends/<pool>/servers/<path:name>/drain": "runtime:write",

@@ -206,6 +206,30 @@ class DoTests(QuarantineCase):
         self.assertEqual(self.get(f"/quarantine/{id}")["state"], "held")
         self.assertEqual(self.order(f"/outbox/{letters[0]['id']}/cancel", {}).status, 404)
 
+    def test_dry_runs(self) -> None:
+        """Each verb says what it would do, does nothing, and refuses what is not there; nothing is in the audit."""
+        id, other = self.hold("b"), self.hold("c")
+        self.order(f"/quarantine/{other}/release", {})
+        (letter,) = self.get("/outbox")["items"]
+        before = self.get("/quarantine"), self.get("/outbox"), len(self.desk.users.rows)
+        for path, body, action in (
+            (f"/quarantine/{id}/release", {}, "quarantine.release"),
+            (f"/quarantine/{id}/delete", {}, "quarantine.delete"),
+            (f"/quarantine/{id}/deny", {}, "quarantine.deny"),
+            (f"/quarantine/{id}/forward", {"to": ["x@example.net"]}, "quarantine.forward"),
+            ("/quarantine", {"action": "delete", "filter": {}, "expected_count": 2}, "quarantine.delete"),
+            (f"/outbox/{letter['id']}/try", {}, "outbox.try"),
+            (f"/outbox/{letter['id']}/cancel", {}, "outbox.cancel"),
+        ):
+            said = self.order(f"{path}?dry_run=1", body)
+            self.assertEqual((said.status, said.json()["would"]["action"]), (200, action), path)
+        self.assertEqual((self.get("/quarantine"), self.get("/outbox"), len(self.desk.users.rows)), before)
+        for path in ("/quarantine/nothing/release", "/outbox/nothing/try", "/outbox/nothing/cancel"):
+            self.assertEqual(self.order(f"{path}?dry_run=1", {}).status, 404, path)
+        self.assertEqual(len(self.desk.users.rows), before[2])
+        wrong = {"action": "delete", "filter": {}, "expected_count": 3}
+        self.assertEqual(self.order("/quarantine?dry_run=1", wrong).status, 409)
+
     def test_delete(self) -> None:
         """With its octets; two messages that share them keep them until the last is gone."""
         id = self.hold()

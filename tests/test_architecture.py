@@ -89,7 +89,6 @@ LONG = {
     "proxy/exchange.py": "one transaction, verb by verb",
     "proxy/body.py": "one message's content, from the first octet to the commit",
     "proxy/pipeline.py": "the filters of a role, and those of one message at work",
-    "proxy/outbox.py": "one letter from the row to the row",
     "examine/brands.py": "a table of names, and the two ways to look them up",
     "examine/wording.py": "a table of phrases, and the form around them",
     "config/schema.py": "one table of the file after the other, with the words for each key",

@@ -74,6 +74,10 @@ async def reload(ask: Ask) -> Answer:
 
 async def reload_file(ask: Ask) -> tuple[Any, bool]:
     """The same for a page: the problems, and whether it is in the audit."""
+    if ask.is_dry_run:
+        problems = await ask.office.control.check_file()
+        if any(problem.is_error for problem in problems):
+            return problems, False
     is_audited = await ask.change("config.reload", str(ask.office.control.path))
     return await ask.office.control.reload(ask.who.actor), is_audited
 

@@ -170,6 +170,7 @@ async def decide_many(ask: Ask) -> Answer:
 
 async def try_letter(ask: Ask) -> Answer:
     """Try a letter now."""
+    await ask.office.control.quarantine.check_letter(ask.args["id"])
     is_audited = await ask.change("outbox.try", ask.args["id"])
     await ask.office.control.quarantine.try_letter(ask.args["id"], ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited))
@@ -177,6 +178,7 @@ async def try_letter(ask: Ask) -> Answer:
 
 async def cancel_letter(ask: Ask) -> Answer:
     """Take a letter back; a release is held again."""
+    await ask.office.control.quarantine.check_letter(ask.args["id"])
     is_audited = await ask.change("outbox.cancel", ask.args["id"])
     await ask.office.control.quarantine.cancel(ask.args["id"], ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited))

@@ -12,7 +12,6 @@ from typing import Final
 import attrs
 
 from smtpgate.admin.record import FindingView, MessageView, RecipientView, SessionRecord, VerdictView
-from smtpgate.admin.text import milliseconds
 from smtpgate.policy.held import TAKEN, TAKING
 from smtpgate.policy.verdict import FILTER_FAILED, SCORES
 from smtpgate.smtp.status import BACKEND_UNREACHABLE
@@ -233,22 +232,3 @@ def bars(record: SessionRecord) -> list[Bar]:
         out.append(Bar(step.at_ms, step.at_ms - before, step.who, step.what, step.detail, start, width))
         before = step.at_ms
     return out
-
-
-def spans(message: MessageView) -> list[tuple[str, str]]:
-    """How long each part of a message took, in words."""
-    marks = [
-        ("envelope", message.begun_ms, message.data_ms if message.data_ms is not None else message.ended_ms),
-        ("content", message.data_ms, message.end_ms),
-        ("verdict", message.end_ms, message.verdict_ms),
-        (
-            "backend's answer",
-            message.verdict_ms if message.verdict_ms is not None else message.end_ms,
-            message.committed_ms,
-        ),
-    ]
-    return [
-        (name, milliseconds(max(0.0, until - since)))
-        for name, since, until in marks
-        if since is not None and until is not None
-    ]

@@ -9,7 +9,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from smtpgate.admin import api_do, entry, explain, text
+from smtpgate.admin import api_do, entry, explain, insight, text
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
@@ -93,7 +93,9 @@ async def session(ask: Ask) -> Answer:
         banner=explain.of_message(focus) if focus is not None else explain.of_session(record),
         bars=explain.bars(record),
         bans=ask.office.control.traffic.sender(record.client_ip).bans,
-        spans=explain.spans,
+        insight=insight,
+        scale=ask.office.control.settings.scale,
+        is_same_revision=record.revision == ask.office.control.current().id,
         q=reference,
     )
 

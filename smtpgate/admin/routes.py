@@ -77,8 +77,13 @@ class Ask:
         self._plan(action, target, detail)
         await self.office.accounts.audit(self.who.actor, action, target, detail)
 
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether all is to be checked, and nothing done."""
+        return bool(self.params.get("dry_run"))
+
     def _plan(self, action: str, target: str, detail: str) -> None:
-        if self.params.get("dry_run"):
+        if self.is_dry_run:
             raise Planned({"action": action, "target": target, "detail": detail})
 
     @property

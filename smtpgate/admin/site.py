@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smtpgate.admin import (
     api,
+    api_explain,
     api_policy,
     api_quarantine,
     api_rules,
@@ -60,6 +61,7 @@ from smtpgate.control.views import Refused, Unknown
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *api.ROUTES,
+    *api_explain.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
     *api_rules.ROUTES,
@@ -190,7 +192,7 @@ class _Front:
             current = await look.serve(attrs.evolve(ask, params=params.read(look.query, {})))
             versions.check(header("if-match"), versions.tag_of(current, look.unversioned), current)
         key = header("idempotency-key")
-        if not key or route.method != "POST" or not route.changes or ask.params.get("dry_run"):
+        if not key or route.method != "POST" or not route.changes or ask.is_dry_run:
             return await route.serve(ask)
         who = f"{ask.who.kind} {ask.who.id or ask.who.name}"
         place = ask.request.path.decode("latin-1")

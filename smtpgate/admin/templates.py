@@ -52,6 +52,8 @@ class Templates:
             "banner_of": explain.of_message,
             "places": GROUPS,
             "live": _live,
+            #: `_harmless` shows every other control character.
+            "newline": Markup("\n"),
         }
 
     def render(self, template: str, principal: Principal | None, **values: Any) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from smtpgate.config.model import Settings
-from smtpgate.config.model_policy import SENDING
+from smtpgate.config.model_policy import SENDING, Rule
 from smtpgate.config.problem import EACH, Fault, Where, one_of, quoted, warning
+from smtpgate.rules.asked import Name
 from smtpgate.rules.searching import CATALOGUE, DICTIONARIES
 from smtpgate.smtp.address import Path, parse_path
 
@@ -49,17 +50,7 @@ def rules_name_listeners(tree: Settings) -> Iterator[Fault]:
     """A rule may only be about listeners that there are, and of its direction; so may a condition, which would never be
     true of others."""
     for rule in tree.rules:
-        for key, names in rule.listeners.items():
-            for one in names:
-                if one.name not in tree.listeners:
-                    yield Fault(
-                        (rule.table, rule.number, key),
-                        f"no listener {quoted(one.name)}",
-                        one_of(one.name, list(tree.listeners), f"write [listeners.{one.name}] and listen = [...]"),
-                        rests_on=(("listeners", one.name),),
-                        keys=(),
-                        within=(one.line, one.column) if rule.table == "rules" else None,
-                    )
+        yield from _named(rule, rule.listeners, tree.listeners, "listener", "listen")
         for place, name in enumerate(rule.listener):
             listener = tree.listeners.get(name)
             where = (rule.table, rule.number, "listener", place)
@@ -79,17 +70,28 @@ def rules_name_listeners(tree: Settings) -> Iterator[Fault]:
 def rules_name_groups(tree: Settings) -> Iterator[Fault]:
     """A condition on a group that is not there would never be true."""
     for rule in tree.rules:
-        for key, names in rule.groups.items():
-            for one in names:
-                if one.name not in tree.groups:
-                    yield Fault(
-                        (rule.table, rule.number, key),
-                        f"no group {quoted(one.name)}",
-                        one_of(one.name, list(tree.groups), f"write [groups.{one.name}] and addresses = [...]"),
-                        rests_on=(("groups", one.name),),
-                        keys=(),
-                        within=(one.line, one.column) if rule.table == "rules" else None,
-                    )
+        yield from _named(rule, rule.groups, tree.groups, "group", "addresses")
+
+
+def _named(
+    rule: Rule, by_key: Mapping[str, Iterable[Name]], there: Collection[str], kind: str, needed: str
+) -> Iterator[Fault]:
+    """What conditions of a rule name and is not there.
+
+    :param by_key: the names, by the key of the condition
+    :param needed: the key that a table of that kind must have
+    """
+    for key, names in by_key.items():
+        for one in names:
+            if one.name not in there:
+                yield Fault(
+                    (rule.table, rule.number, key),
+                    f"no {kind} {quoted(one.name)}",
+                    one_of(one.name, list(there), f"write [{kind}s.{one.name}] and {needed} = [...]"),
+                    rests_on=((f"{kind}s", one.name),),
+                    keys=(),
+                    within=(one.line, one.column) if rule.table == "rules" else None,
+                )
 
 
 def rules_name_backends(tree: Settings) -> Iterator[Fault]:

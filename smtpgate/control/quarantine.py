@@ -227,6 +227,12 @@ class Quarantine:
             raise Refused(f"{len(ids)} messages fit, and {expected} were expected; look again")
         return ids
 
+    async def check_letter(self, id: str) -> None:
+        """Raises Unknown where there is no such letter that waits."""
+        found: Letter | None = await self._ask(self._vault.letter(id))
+        if found is None or found.state != "waiting":
+            raise Unknown(f"no letter {id} that waits")
+
     async def try_letter(self, id: str, actor: Actor) -> None:
         """Try a letter now."""
         if not await self._ask(self._vault.hasten(id)):

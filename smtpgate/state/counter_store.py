@@ -14,7 +14,7 @@ from zope.interface import implementer
 from smtpgate.interfaces import ICounterStore
 from smtpgate.state.database import Database
 from smtpgate.state.ledger_store import as_store_failure
-from smtpgate.state.tables import counters
+from smtpgate.state.tables import counters, storable
 
 Row = tuple[str, Any, float]
 
@@ -49,18 +49,13 @@ def _load(connection: sa.Connection, space: str, now: float) -> list[Row]:
     return [(key, json.loads(value), expires) for key, value, expires in found]
 
 
-def _clean(key: str) -> str:
-    """As the database takes it: half a surrogate pair is no text to it."""
-    return key if key.isascii() else key.encode("utf-8", "backslashreplace").decode()
-
-
 def _put(connection: sa.Connection, space: str, rows: list[Row]) -> None:
-    gone = [_clean(key) for key, value, _ in rows if value is None]
+    gone = [storable(key) for key, value, _ in rows if value is None]
     for start in range(0, len(gone), 500):
         where = (counters.c.space == space) & counters.c.key.in_(gone[start : start + 500])
         connection.execute(sa.delete(counters).where(where))
     kept = [
-        {"space": space, "key": _clean(key), "value": json.dumps(value, separators=(",", ":")), "expires": expires}
+        {"space": space, "key": storable(key), "value": json.dumps(value, separators=(",", ":")), "expires": expires}
         for key, value, expires in rows
         if value is not None
     ]

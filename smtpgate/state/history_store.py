@@ -21,7 +21,7 @@ from smtpgate.policy.record import compact, expand
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.state.database import Database
 from smtpgate.state.packing import pack, unpack
-from smtpgate.state.tables import messages, sessions
+from smtpgate.state.tables import messages, sessions, storable
 
 #: Sessions kept, by age and by number.
 KEEP_S: Final = 30 * 86400.0
@@ -159,11 +159,6 @@ class HistoryStore:
         return len(ids)
 
 
-def _clean(text: str) -> str:
-    """As the database takes it: half a surrogate pair is no text to it."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
 def _searchable(session: Session, message: Transaction) -> tuple[object, ...]:
     """A row of `messages`, its columns in the order of the table."""
     begun = message.begun - session.begun if message.begun else 0.0
@@ -172,10 +167,10 @@ def _searchable(session: Session, message: Transaction) -> tuple[object, ...]:
         session.id,
         session.started + begun,
         session.client_ip,
-        _clean(f"<{message.sender}>"),
-        _clean(" ".join([f"<{one.path}>" for one in message.recipients[:SEARCHED]])),
-        _clean(message.message_id),
-        _clean(message.told_subject),
+        storable(f"<{message.sender}>"),
+        storable(" ".join([f"<{one.path}>" for one in message.recipients[:SEARCHED]])),
+        storable(message.message_id),
+        storable(message.told_subject),
         message.outcome,
     )
 
@@ -213,7 +208,7 @@ def _record(octets: bytes) -> Record:
 
 
 def _session(connection: sa.Connection, id: str) -> Record | None:
-    found = connection.execute(sa.select(sessions.c.record).where(sessions.c.id == _clean(id))).scalar()
+    found = connection.execute(sa.select(sessions.c.record).where(sessions.c.id == storable(id))).scalar()
     return _record(found) if found is not None else None
 
 
@@ -228,7 +223,7 @@ def _begun_since(connection: sa.Connection, at: float, limit: int, after: str) -
     columns = sessions.c
     query = sa.select(columns.record).order_by(columns.started, columns.id).limit(limit).where(columns.started >= at)
     if after:
-        query = query.where(sa.tuple_(columns.started, columns.id) > sa.tuple_(at, _clean(after)))
+        query = query.where(sa.tuple_(columns.started, columns.id) > sa.tuple_(at, storable(after)))
     found = []
     for number, row in enumerate(connection.execute(query), 1):
         found.append(_record(row[0]))
@@ -256,18 +251,18 @@ def _search(
     query = sa.select(messages).order_by(columns.at.desc(), columns.id.desc()).limit(limit)
     if text:
         anywhere = (columns.sender, columns.recipients, columns.message_id, columns.client_ip)
-        query = query.where(sa.or_(*(column.contains(_clean(text), autoescape=True) for column in anywhere)))
+        query = query.where(sa.or_(*(column.contains(storable(text), autoescape=True) for column in anywhere)))
     for name, value in exact.items():
         if value:
-            query = query.where(columns[name] == _clean(value))
+            query = query.where(columns[name] == storable(value))
     for name, value in parts.items():
         if value:
-            query = query.where(columns[name].contains(_clean(value), autoescape=True))
+            query = query.where(columns[name].contains(storable(value), autoescape=True))
     if since:
         query = query.where(columns.at >= since)
     if until:
         query = query.where(columns.at < until)
     if before:
-        place = sa.select(columns.at, columns.id).where(columns.id == _clean(before)).scalar_subquery()
+        place = sa.select(columns.at, columns.id).where(columns.id == storable(before)).scalar_subquery()
         query = query.where(sa.tuple_(columns.at, columns.id) < place)
     return [dict(row._mapping) for row in connection.execute(query)]

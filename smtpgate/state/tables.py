@@ -6,6 +6,12 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
+
+def storable(text: str) -> str:
+    """A text as the database takes it: half a surrogate pair is no text to it."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 ledger = sa.Table(
     "ledger",
     metadata,

@@ -18,7 +18,7 @@ from smtpgate.interfaces import ITickets
 from smtpgate.policy.ticket import Ticket
 from smtpgate.state.database import Database
 from smtpgate.state.ledger_store import as_store_failure
-from smtpgate.state.tables import tickets
+from smtpgate.state.tables import storable, tickets
 
 #: Rows that go in one go.
 _SLICE: Final = 1000
@@ -81,11 +81,6 @@ class TicketStore:
         return self._database.run(_expire, now).addErrback(as_store_failure)
 
 
-def _clean(text: str) -> str:
-    """As the database takes it: half a surrogate pair is no text to it."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
 def _ticket(row: sa.RowMapping) -> Ticket:
     try:
         recipients = tuple(map(str, json.loads(row["recipients"])))
@@ -103,19 +98,19 @@ def _find(connection: sa.Connection, key: str, now: float) -> Ticket | None:
 
 
 def _of_message(connection: sa.Connection, message: str, now: float) -> Ticket | None:
-    where = (tickets.c.message == _clean(message)) & (tickets.c.expires > now)
+    where = (tickets.c.message == storable(message)) & (tickets.c.expires > now)
     found = connection.execute(sa.select(tickets).where(where)).mappings().first()
     return _ticket(found) if found is not None else None
 
 
 def _put(connection: sa.Connection, ticket: Ticket) -> None:
     row = attrs.asdict(ticket) | {"recipients": json.dumps(ticket.recipients)}
-    row = {name: _clean(value) if isinstance(value, str) else value for name, value in row.items()}
+    row = {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
     connection.execute(sa.insert(tickets).prefix_with("OR REPLACE"), [row])
 
 
 def _get(connection: sa.Connection, id: str, now: float) -> Ticket | None:
-    where = (tickets.c.id == _clean(id)) & (tickets.c.expires > now)
+    where = (tickets.c.id == storable(id)) & (tickets.c.expires > now)
     found = connection.execute(sa.select(tickets).where(where)).mappings().first()
     return _ticket(found) if found is not None else None
 

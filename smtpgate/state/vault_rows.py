@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.held import DAMAGED, Addressee, Held, Letter
-from smtpgate.state.tables import held, held_recipients, held_totals, letters
-from smtpgate.state.vault_values import clean, letter_of, message_of, row_of
+from smtpgate.state.tables import held, held_recipients, held_totals, letters, storable
+from smtpgate.state.vault_values import letter_of, message_of, row_of
 
 #: Rows that go at once; whoever waits for the database waits no longer.
 SLICE: Final = 500
@@ -39,7 +39,7 @@ def keep(connection: sa.Connection, messages: Sequence[Held], given: Sequence[Le
         pairs = {(who.address.lower(), one.id) for one in messages for who in one.recipients}
         if pairs:
             connection.execute(
-                sa.insert(held_recipients), [{"address": clean(address), "id": id} for address, id in sorted(pairs)]
+                sa.insert(held_recipients), [{"address": storable(address), "id": id} for address, id in sorted(pairs)]
             )
     if given:
         connection.execute(sa.insert(letters), [row_of(one) for one in given])
@@ -94,7 +94,7 @@ def withdraw(connection: sa.Connection, ids: Sequence[str]) -> tuple[list[str], 
 
 def one(connection: sa.Connection, id: str) -> Held | None:
     """One held message."""
-    found = connection.execute(sa.select(held).where(held.c.id == clean(id))).mappings().first()
+    found = connection.execute(sa.select(held).where(held.c.id == storable(id))).mappings().first()
     return message_of(found) if found is not None else None
 
 
@@ -106,19 +106,19 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
     """Ids of those that fit. What most look for is in indexes: no row is read to find one."""
     if "recipient" in wanted:
         ids = held_recipients.c.id
-        query = sa.select(ids).where(held_recipients.c.address == clean(wanted["recipient"].lower()))
+        query = sa.select(ids).where(held_recipients.c.address == storable(wanted["recipient"].lower()))
         if wanted.keys() - {"recipient", "since", "until"}:
             query = query.join(held, held.c.id == ids)
     else:
         ids = held.c.id
         query = sa.select(ids)
     if before:
-        query = query.where(ids < clean(before))
+        query = query.where(ids < storable(before))
     for name, value in wanted.items():
         if name in _EXACT:
-            query = query.where(held.c[name] == clean(value))
+            query = query.where(held.c[name] == storable(value))
         elif name in _PART:
-            query = query.where(held.c[name].contains(clean(value), autoescape=True))
+            query = query.where(held.c[name].contains(storable(value), autoescape=True))
         elif name == "asked":
             query = query.where(held.c.asked > 0)
         elif name == "since":
@@ -147,7 +147,7 @@ def count(connection: sa.Connection, wanted: Mapping[str, Any]) -> int:
         columns = held_totals.c
         query = sa.select(sa.func.coalesce(sa.func.sum(columns.count), 0))
         for name, value in exact.items():
-            query = query.where(columns[name] == clean(value))
+            query = query.where(columns[name] == storable(value))
     else:
         query = sa.select(sa.func.count()).select_from(_ids(wanted)[0].subquery())
     return int(connection.execute(query).scalar() or 0)
@@ -173,7 +173,7 @@ def oldest(connection: sa.Connection, held_as: str, octets: int) -> list[str]:
 
 def ask(connection: sa.Connection, id: str, who: str, now: float) -> bool:
     """Note a wish, or that it was turned down."""
-    changed = sa.update(held).where(held.c.id == clean(id)).values(asked=now, asked_by=clean(who))
+    changed = sa.update(held).where(held.c.id == storable(id)).values(asked=now, asked_by=storable(who))
     return bool(connection.execute(changed).rowcount)
 
 
@@ -284,13 +284,13 @@ def go_on(connection: sa.Connection, letter: Letter, fates: Fates) -> bool:
 
 def hasten(connection: sa.Connection, id: str, now: float) -> bool:
     """A letter that waits is due now. Nothing else of it is written: it may be on its way at this moment."""
-    where = (letters.c.id == clean(id)) & (letters.c.state == "waiting")
+    where = (letters.c.id == storable(id)) & (letters.c.state == "waiting")
     return bool(connection.execute(sa.update(letters).where(where).values(due=now)).rowcount)
 
 
 def one_letter(connection: sa.Connection, id: str) -> Letter | None:
     """One letter."""
-    found = connection.execute(sa.select(letters).where(letters.c.id == clean(id))).mappings().first()
+    found = connection.execute(sa.select(letters).where(letters.c.id == storable(id))).mappings().first()
     return letter_of(found) if found is not None else None
 
 
@@ -316,13 +316,13 @@ def all_letters(connection: sa.Connection, limit: int, before: str) -> list[Lett
     """All letters, the newest first."""
     query = sa.select(letters).order_by(letters.c.id.desc()).limit(limit)
     if before:
-        query = query.where(letters.c.id < clean(before))
+        query = query.where(letters.c.id < storable(before))
     return [letter_of(row) for row in connection.execute(query).mappings()]
 
 
 def cancel(connection: sa.Connection, id: str) -> tuple[Letter | None, list[str]]:
     """Delete a letter that waits; its held message waits again. One that is damaged is put aside by the outbox."""
-    where = (letters.c.id == clean(id)) & (letters.c.state == "waiting")
+    where = (letters.c.id == storable(id)) & (letters.c.state == "waiting")
     found = connection.execute(sa.select(letters).where(where)).mappings().first()
     letter = letter_of(found) if found is not None else None
     if letter is None or letter.state == DAMAGED:

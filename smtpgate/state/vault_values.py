@@ -9,6 +9,7 @@ import attrs
 import sqlalchemy as sa
 
 from smtpgate.policy.held import DAMAGED, GATEWAY, Addressee, Held, Letter
+from smtpgate.state.tables import storable
 
 _PARSED: Final = ("recipients", "facts", "params")
 _NUMBERS: Final = ("at", "expires", "due", "score", "asked", "octets", "tries")
@@ -22,12 +23,7 @@ def row_of(value: Held | Letter) -> dict[str, Any]:
         if name in row:
             row[name] = json.dumps(row[name], separators=(",", ":"), default=dict)
     row["state"] = value.state
-    return {name: clean(one) if isinstance(one, str) else one for name, one in row.items()}
-
-
-def clean(text: str) -> str:
-    """As the database takes it: half a surrogate pair is no text to it."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return {name: storable(one) if isinstance(one, str) else one for name, one in row.items()}
 
 
 def _parsed(row: sa.RowMapping) -> tuple[dict[str, Any], str]:

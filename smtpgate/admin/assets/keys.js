@@ -114,6 +114,13 @@
     if (verb) { event.preventDefault(); verb(); }
   });
 
+  // What is made to be copied has a button for it; without scripts, and without a clipboard, there is none.
+  for (const button of document.querySelectorAll("button[data-copy]")) {
+    if (!navigator.clipboard) continue;
+    button.hidden = false;
+    button.addEventListener("click", () => navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent).then(() => { button.textContent = "Copied"; }));
+  }
+
   // A whole row opens what its first link opens; what is in it for itself stays so, and text can be marked.
   document.addEventListener("click", (event) => {
     const row = event.target.closest?.("main tbody tr");

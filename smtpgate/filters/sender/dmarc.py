@@ -323,6 +323,8 @@ class _Visit:
         result = await dmarc(transaction, services)
         if result.result in ("temperror", "permerror"):
             return [Finding(f"dmarc-{result.result}", detail=f"{result.author} {result.reason}".strip())]
+        if result.result == "pass":
+            return [Finding("dmarc-pass", detail=f"{result.author}, by {' and '.join(result.aligned)}")]
         if result.result != "fail":
             return []
         detail = f"{result.author} asks for {result.published} at {result.found}"
