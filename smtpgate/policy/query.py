@@ -20,6 +20,7 @@ from typing import Final, Literal
 
 import attrs
 
+from smtpgate.policy.found import NO_MESSAGE
 from smtpgate.policy.transaction import OUTCOMES
 
 #: Longest query, and most terms of one: each is looked up.
@@ -50,7 +51,7 @@ TEXTS: Final[Mapping[str, str]] = {
 OTHERS: Final[Mapping[str, str]] = {
     "ip": "address of the client",
     "cidr": "network of the client",
-    "verdict": f"what became of it: {', '.join(OUTCOMES)}",
+    "verdict": f"what became of it: {', '.join(OUTCOMES)}; none for a session that named no sender",
     "direction": "in or out",
     "size": "octets of the message: size:>1M, size:<=20k",
     "score": "sum of its scores: score:>5",
@@ -60,6 +61,10 @@ OTHERS: Final[Mapping[str, str]] = {
     "last": "how far back: last:30m, last:24h, last:7d",
 }
 FIELDS: Final = (*TEXTS, *OTHERS)
+#: Fields whose values are looked into; others are found by whole values and by how they begin.
+INSIDE: Final = frozenset({"", "from", "to", "domain", "subject", "message-id"})
+#: For the people of which domains a message is: not typed, but added for whoever may see no other mail.
+OWNER: Final = "owner"
 #: What people type for a field.
 _SAME: Final = {
     "sender": "from", "mail_from": "from", "rcpt": "to", "recipient": "to", "network": "cidr", "net": "cidr",
@@ -191,6 +196,10 @@ def join(terms: Iterable[Clause]) -> Query:
         there = joined.get(key)
         if there is not None:
             one = attrs.evolve(there, values=there.values + one.values, said=there.said + one.said)
+        if 0 < sum(value.mode == "has" for value in one.values) < len(one.values):
+            raise QueryError(
+                f"{one.field}: is asked for whole values and for parts at once", "give all of them stars, or none"
+            )
         joined[key] = one
     if count > MOST:
         raise QueryError("too many terms", f"at most {MOST}")
@@ -218,6 +227,8 @@ def term(name: str, value: str, now: float, is_negated: bool = False) -> Clause:
         raise QueryError(f"{field or 'a word'} has no value", f"write {field or 'word'}:VALUE" if field else "write it")
     read = _READERS.get(field)
     made = read(value, now) if read is not None else _text(value)
+    if made.mode == "has" and field not in INSIDE:
+        raise QueryError(f"{field}: is found by whole values and by how they begin", f"{field}:text or {field}:text*")
     written = f'"{value}"' if any(c.isspace() for c in value) or not field and ":" in value else value
     said = f"{'-' if is_negated else ''}{field}{':' if field else ''}{written}"
     if field == "last":
@@ -339,7 +350,7 @@ def _id(value: str, now: float) -> Value:
 _READERS: Final[Mapping[str, Reader]] = {
     "ip": _ip,
     "cidr": _cidr,
-    "verdict": _one_of("verdict", OUTCOMES, _VERDICTS),
+    "verdict": _one_of("verdict", (*OUTCOMES, NO_MESSAGE), _VERDICTS),
     "direction": _one_of("direction", ("in", "out"), {"inbound": "in", "outbound": "out"}),
     "size": _number("size", "M"),
     "score": _number("score", ""),
