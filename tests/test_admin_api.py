@@ -7,12 +7,9 @@ import re
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ConnectionLost
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.admin import models, shown
-from smtpgate.admin.events import STREAMS_PER_PRINCIPAL
 from smtpgate.admin.openapi import build
 from smtpgate.admin.routes import Order
 from smtpgate.admin.site import ROUTES
@@ -233,78 +230,6 @@ class CheckTests(ApiCase):
         self.post("/routes/explain", {"listener": "mx", "recipients": []}, 422)
 
 
-class EventTests(ApiCase):
-    """The stream."""
-
-    def stream(self, topics: str = "", token: str = "") -> Any:
-        channel, transport = self.desk.open()
-        head = f"GET /api/v1/events{topics} HTTP/1.1\r\nHost: localhost\r\n"
-        channel.dataReceived(f"{head}Authorization: Bearer {token or self.owner}\r\n\r\n".encode())
-        return channel, transport
-
-    def tell(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.desk.control.hear(told.ServerChanged("mail", "127.0.0.1:2600", "up", "down", "gone\nid: 7"))
-
-    def test_events_come(self) -> None:
-        """Gathered, in one write, with a beat in between; foreign text cannot make events of its own."""
-        before = len(self.desk.control._watches)
-        channel, transport = self.stream()
-        self.assertIn(b"text/event-stream", transport.value())
-        self.tell(3)
-        self.desk.clock.advance(0.3)
-        text = transport.value().decode()
-        self.assertEqual(text.count("event: backend.changed"), 3)
-        self.assertIn('"reason": "gone\\nid: 7"', text)
-        self.assertIn("id: 3\n", text)
-        self.desk.clock.advance(15)
-        self.assertIn(b": beat", transport.value())
-        channel.connectionLost(Failure(ConnectionLost()))
-        self.assertEqual((self.desk.office.streams.count, len(self.desk.control._watches)), (0, before))
-
-    def test_topics(self) -> None:
-        """Only what was asked for; nonsense is refused."""
-        channel, transport = self.stream("?topics=config")
-        self.tell()
-        self.desk.clock.advance(0.3)
-        self.assertNotIn(b"backend.changed", transport.value())
-        channel.connectionLost(Failure(ConnectionLost()))
-        for topics in ("x", "config,x", ""):
-            answer = self.desk.ask("GET", f"/api/v1/events?topics={topics}", token=self.owner)
-            self.assertEqual(answer.status, 400, topics)
-
-    def test_a_slow_reader_loses_the_oldest(self) -> None:
-        """Its queue is bounded, and it is told what it missed."""
-        _, transport = self.stream()
-        transport.producer.pauseProducing()
-        self.tell(1500)
-        self.desk.clock.advance(1)
-        self.assertNotIn(b"backend.changed", transport.value())
-        transport.producer.resumeProducing()
-        self.desk.clock.advance(1)
-        text = transport.value().decode()
-        self.assertIn('event: dropped\ndata: {"count":500}', text)
-        self.assertEqual(text.count("event: backend.changed"), 1000)
-        self.desk.office.close()
-
-    def test_a_revoked_principal_is_cut_off(self) -> None:
-        """At once by our own hand, within seconds otherwise."""
-        token = self.desk.token("auditor")
-        _, transport = self.stream(token=token)
-        self.assertEqual(self.desk.office.streams.count, 1)
-        self.desk.users.keys = {text: one for text, one in self.desk.users.keys.items() if text != token}
-        self.desk.clock.advance(4.1)
-        self.assertEqual(self.desk.office.streams.count, 0)
-
-    def test_how_many(self) -> None:
-        """A principal has so many streams at once."""
-        for _ in range(STREAMS_PER_PRINCIPAL):
-            self.stream()
-        self.assertEqual(self.desk.ask("GET", "/api/v1/events", token=self.owner).status, 429)
-        self.desk.office.close()
-        self.assertEqual(self.desk.office.streams.count, 0)
-
-
 class DocumentTests(ApiCase):
     """The API document."""
 
@@ -406,7 +331,7 @@ class NumberTests(ApiCase):
                 yield CounterMetricFamily("smtpgate_messages", "x", value=3)
 
         self.desk.office.numbers._metrics = mock_metrics = type("Metrics", (), {})()
-        mock_metrics.collector = Collector()
+        mock_metrics.snapshot = Collector
         answer = self.desk.ask("GET", "/metrics")
         self.assertIn("smtpgate_messages_total 3.0", answer.text)
         self.assertIn("text/plain", answer.header("content-type"))

@@ -61,6 +61,7 @@ MAY = {
     },
     "wiring": None,
     "gauges": None,
+    "boot": None,
     "tap": None,
     "__init__": set(),
 }

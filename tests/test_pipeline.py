@@ -188,6 +188,29 @@ class OrderTests(SynchronousTestCase):
             self.assertEqual(client.message(), OK)
             self.assertEqual(gateway.failures, [])
 
+    def test_whoever_looks_on_hears_of_each_filter(self) -> None:
+        """Also of one that has nothing to say, of one that is still at work, and of one that fails."""
+        answer: Deferred[Any] = Deferred()
+        heard: list[tuple[str, str, str, bool]] = []
+        kit = Kit()
+        gateway = Gateway(
+            use(kit.factory("silent", mail=None)),
+            use(kit.factory("slow", mail=lambda: answer)),
+            use(kit.factory("broken", mail=raises, on_error="continue")),
+            use(kit.factory("loud", mail=lambda: [Finding("a", "note"), Finding("b", "tag")]), mode="shadow"),
+        )
+        client = gateway.connect()
+        client.helo()
+        gateway._door.chain.seen = lambda id, name, stage, word, seconds, is_shadow: heard.append(
+            (name, stage, word, is_shadow)
+        )
+        client.mail()
+        words = [("silent", "pass"), ("slow", "running"), ("broken", "error"), ("loud", "tag")]
+        self.assertEqual(heard, [(name, "mail", word, name == "loud") for name, word in words])
+        answer.callback(Finding("c", "reject"))
+        self.assertTrue(client.read().startswith("550"))
+        self.assertEqual(heard[-1], ("slow", "mail", "reject", False))
+
     def test_findings_keep_who_found_them_and_how_long_it_took(self) -> None:
         """What a filter writes there itself does not count."""
         kit = Kit()

@@ -1,14 +1,15 @@
 """The event stream (text/event-stream): what happens, as it happens, to whoever may see it.
 
-One `control.watch` for each stream, with its bounded queue: a slow reader loses the oldest and is told how
-many. Events leave at most five times a second, in one write; a beat every 15 s shows that the line is alive.
-A stream ends when its principal may no longer see it, and when the office closes.
+A stream is a place in the hub's ring and a filter. Events leave at most five times a second, in one write; a beat
+every 15 s shows that the line is alive. A slow reader loses the oldest and is told how many; one that comes back with
+the number of the last event it had goes on behind it, or is told of a gap. A stream ends when its principal may no
+longer see it, and when the office closes, and says which.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -18,72 +19,38 @@ from zope.interface import implementer
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.answer import SAFE_HEADERS
 from smtpgate.admin.guard import Refusal
+from smtpgate.admin.hub import TOPICS, Hub, frame
 from smtpgate.admin.permission import Principal
-from smtpgate.admin.record import of_facts
-from smtpgate.admin.text import moment, visible
+from smtpgate.admin.sieve import Sieve
 from smtpgate.admin.wire import WebRequest
 from smtpgate.control import Control
-from smtpgate.policy import event as told
 
-TOPICS = ("session", "message", "backend", "config", "log")
+__all__ = ["TOPICS", "Streams"]
+
 BEAT_S = 15.0
 #: A principal is looked at again so often.
 CHECK_S = 4.0
-#: Events are gathered so long before they are written.
-GATHER_S = 0.2
+#: How long a browser waits before it comes back, and how much longer it may be, so that not all come at once.
+RETRY_MS, JITTER_MS = 3000, 2000
+#: Events in one write; the rest follows when the reader took these.
+PIECE = 500
 STREAMS = 50
 STREAMS_PER_PRINCIPAL = 6
 
 
-def describe(event: Any) -> tuple[str, str, Mapping[str, object]] | None:
-    """Topic, name and content of an event; None for what is not streamed."""
-    if isinstance(event, told.SessionOpened | told.SessionEnded):
-        facts = event.session
-        ended = isinstance(event, told.SessionEnded)
-        return (
-            "session",
-            "session.ended" if ended else "session.opened",
-            {
-                "id": facts.id,
-                "listener": facts.listener,
-                "client_ip": facts.client_ip,
-                "messages": facts.messages,
-                "closed_by": facts.closed_by,
-            },
-        )
-    if isinstance(event, told.TransactionEnded):
-        transaction = event.transaction
-        record = of_facts(transaction.session, transaction.ended)
-        message = record.message(transaction.id)
-        return "message", "message.done", message.model_dump(mode="json") if message is not None else {}
-    if isinstance(event, told.ServerChanged):
-        content = {
-            "backend": event.backend,
-            "server": event.server,
-            "before": event.before,
-            "after": event.after,
-        }
-        return "backend", "backend.changed", {**content, "reason": event.reason}
-    if isinstance(event, told.Happened):
-        topic = "config" if event.name.startswith(("config.", "admin.config")) else "log"
-        return topic, event.name, {"level": event.level, "message": visible(event.message)}
-    if isinstance(event, told.ConnectionRefused):
-        return (
-            "session",
-            "connection.refused",
-            {"listener": event.listener, "ip": event.peer_ip, "result": event.result},
-        )
-    return None
-
-
 class Streams:
-    """All streams that are open."""
+    """All streams that are open.
+
+    :ivar hub: what they read from
+    :ivar dropped: events that slow readers missed
+    """
 
     def __init__(self, control: Control, accounts: Accounts, clock: Any) -> None:
-        self._control = control
+        self.hub = Hub(control, clock)
         self._accounts = accounts
         self._clock = clock
         self._open: set[_Stream] = set()
+        self.dropped = 0
         accounts.on_end(self._check_all)
 
     @property
@@ -93,22 +60,33 @@ class Streams:
 
     def admit(self, principal: Principal) -> None:
         """Raises Refusal where too many are open."""
-        own = sum(one.principal.id == principal.id for one in self._open)
+        who = (principal.kind, principal.name)
+        own = sum((one.principal.kind, one.principal.name) == who for one in self._open)
         if len(self._open) >= STREAMS or own >= STREAMS_PER_PRINCIPAL:
             raise Refusal("rate-limited", 429, "too many event streams are open", 30.0)
 
-    async def serve(self, request: WebRequest, principal: Principal, topics: frozenset[str]) -> None:
-        """Stream until somebody ends it."""
-        stream = _Stream(self._control, self._clock, request, principal, topics, self._check)
+    async def serve(
+        self, request: WebRequest, principal: Principal, topics: frozenset[str], sieve: Sieve, last: int = 0
+    ) -> None:
+        """Stream until somebody ends it.
+
+        :param last: the number of the last event that the reader has; 0: whatever comes from now on
+        """
+        stream = _Stream(self.hub, self._clock, request, principal, topics, sieve, self._check, self._missed)
         self._open.add(stream)
         try:
-            await stream.run()
+            await stream.run(last)
         finally:
             self._open.discard(stream)
 
+    def _missed(self, count: int) -> None:
+        self.dropped += count
+
     def _check(self, stream: _Stream) -> None:
         checked = ensureDeferred(self._accounts.is_valid(stream.principal))
-        checked.addCallbacks(lambda valid: None if valid else stream.end(), lambda _: stream.end())
+        checked.addCallbacks(
+            lambda valid: None if valid else stream.end("revoked"), lambda _: stream.end("not known who you are")
+        )
 
     def _check_all(self) -> None:
         for stream in list(self._open):
@@ -117,7 +95,8 @@ class Streams:
     def close(self) -> None:
         """End all."""
         for stream in list(self._open):
-            stream.end()
+            stream.end("the gateway stops")
+        self.hub.close()
 
 
 @implementer(IPushProducer)
@@ -126,52 +105,66 @@ class _Stream:
 
     def __init__(
         self,
-        control: Control,
+        hub: Hub,
         clock: Any,
         request: WebRequest,
         principal: Principal,
         topics: frozenset[str],
+        sieve: Sieve,
         check: Any,
+        missed: Callable[[int], None],
     ) -> None:
         self.principal = principal
-        self._control = control
+        self._hub = hub
         self._clock = clock
         self._request = request
         self._topics = topics
+        self._sieve = sieve
         self._check = check
+        self._missed = missed
         self._over: Deferred[None] = Deferred()
         self._is_over = False
         self._is_paused = False
         self._calls: dict[str, Any] = {}
-        self._number = 0
-        self._watch = control.watch(self._wake)
+        self._place = 0
+        self._reach = principal.reach
 
-    async def run(self) -> None:
+    async def run(self, last: int) -> None:
         """Write the head, then events until the end."""
-        request = self._request
-        request.notifyFinish().addBoth(lambda _: self.end(is_gone=True))
+        request, hub = self._request, self._hub
+        request.notifyFinish().addBoth(lambda _: self.end())
         request.setResponseCode(200)
         request.responseHeaders.removeHeader("Server")
         for name, value in {**SAFE_HEADERS, "X-Accel-Buffering": "no", "X-Request-Id": request.id}.items():
             request.responseHeaders.setRawHeaders(name, [value])
         request.responseHeaders.setRawHeaders("Content-Type", ["text/event-stream; charset=utf-8"])
         request.registerProducer(self, True)
-        gap = "event: gap\ndata: {}\n\n" if request.header("last-event-id") else ""
-        request.write(f"retry: 3000\n\n{gap}".encode())
+        hub.join(self, self._wake)
+        is_whole = hub.holds_all_after(last)
+        self._place = last if is_whole else hub.last
+        # With its number, so that whoever loses the line before the first event knows where it was.
+        gap = frame("gap", {}, hub.last) if last and not is_whole else f"id: {self._place}\n\n".encode()
+        retry = RETRY_MS + secrets.randbelow(JITTER_MS)
+        request.write(f"retry: {retry}\n\n".encode() + gap)
         self._later("beat", BEAT_S, self._beat)
         self._later("check", CHECK_S, self._recheck)
+        self._wake()
         await self._over
 
-    def end(self, is_gone: bool = False) -> None:
-        """Over, from whichever side."""
+    def end(self, reason: str = "") -> None:
+        """Over, from whichever side.
+
+        :param reason: what the reader is told; "" where it is gone
+        """
         if self._is_over:
             return
         self._is_over = True
-        self._control.unwatch(self._watch)
+        self._hub.leave(self)
         for call in self._calls.values():
             if call.active():
                 call.cancel()
-        if not is_gone:
+        if reason:
+            self._request.write(frame("end", {"reason": reason}))
             self._request.unregisterProducer()
         self._over.callback(None)
 
@@ -179,26 +172,22 @@ class _Stream:
         self._calls[name] = self._clock.callLater(seconds, call)
 
     def _wake(self) -> None:
-        pending = self._calls.get("flush")
-        if not self._is_paused and not (pending is not None and pending.active()):
-            self._later("flush", GATHER_S, self._flush)
-
-    def _flush(self) -> None:
-        if self._is_over or self._is_paused:
+        """There may be something to write."""
+        pending = self._calls.get("rest")
+        if self._is_over or self._is_paused or (pending is not None and pending.active()):
             return
-        events, dropped = self._watch.take()
-        out = []
-        if dropped:
-            out.append(f'event: dropped\ndata: {{"count":{dropped}}}\n\n')
-        for event in events:
-            described = describe(event)
-            if described is None or described[0] not in self._topics:
-                continue
-            self._number += 1
-            content = json.dumps({"time": moment(self._control.engine.wall()), **described[2]}, ensure_ascii=False)
-            out.append(f"id: {self._number}\nevent: {described[1]}\ndata: {content}\n\n")
-        if out:
-            self._request.write("".join(out).encode("utf-8", "replace"))
+        octets, place, lost = self._hub.after(self._place, self._topics, self._sieve, PIECE, self._reach)
+        if place == self._place:
+            return
+        self._place = place
+        # What passed this reader's filter is not known of what is lost: all of it is counted.
+        if lost:
+            self._missed(lost)
+        told = frame("dropped", {"count": lost}) if lost else b""
+        if told or octets:
+            self._request.write(told + octets)
+        if place < self._hub.last:
+            self._later("rest", 0, self._wake)
 
     def _beat(self) -> None:
         if not self._is_paused:

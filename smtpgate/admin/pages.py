@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from smtpgate.admin import api_do, entry, explain, insight, text
 from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.api_look import live_sessions
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_session, recent_messages, recent_sessions
@@ -32,7 +33,7 @@ async def overview(ask: Ask) -> Answer:
     office = ask.office
     series = office.numbers.series()
     view = office.control.overview()
-    recent = await recent_messages(office, 8) if ask.who.may("messages:read") else None
+    recent = await recent_messages(office, ask.who.reach, 8) if ask.who.may("messages:read") else None
     last = series.points[-2] if len(series.points) > 1 else None
     return await office.templates.page(
         ask,
@@ -61,7 +62,7 @@ def _test_command(settings: Settings) -> str:
 async def sessions(ask: Ask) -> Answer:
     """Who is connected now."""
     control = ask.office.control
-    views = control.sessions(ROWS)
+    views, total = live_sessions(ask, ROWS)
     listeners = [
         (name, ", ".join(listener.listen), listener.role) for name, listener in control.settings.listeners.items()
     ]
@@ -70,7 +71,7 @@ async def sessions(ask: Ask) -> Answer:
         "sessions.html",
         here="sessions",
         sessions=views,
-        total=len(control.reception.sessions),
+        total=total,
         limit=control.settings.limits.connections,
         listeners=listeners,
     )
@@ -79,7 +80,7 @@ async def sessions(ask: Ask) -> Answer:
 async def session(ask: Ask) -> Answer:
     """One session, or one message of it: why, and step by step."""
     reference = ask.args["id"]
-    record = await find_session(ask.office, reference)
+    record = await find_session(ask.office, ask.who.reach, reference)
     focus = record.message(reference) if "." in reference else None
     if "." in reference and focus is None:
         raise Refusal("not-found", 404, f"no message {text.visible(reference, 80)} in this session")
@@ -104,7 +105,7 @@ async def messages(ask: Ask) -> Answer:
     """The newest messages."""
     outcome = ask.query.get("outcome", "")
     wanted = ask.query.get("q", "")
-    found = await recent_messages(ask.office, ROWS, wanted, outcome)
+    found = await recent_messages(ask.office, ask.who.reach, ROWS, wanted, outcome)
     return await ask.office.templates.page(
         ask, "messages.html", here="messages", found=found, outcome=outcome, wanted=wanted, q=wanted
     )
@@ -112,7 +113,7 @@ async def messages(ask: Ask) -> Answer:
 
 async def recent(ask: Ask) -> Answer:
     """The newest ended sessions, those without mail too."""
-    rows = [(record, explain.of_session(record)) for record in await recent_sessions(ask.office, ROWS)]
+    rows = [(record, explain.of_session(record)) for record in await recent_sessions(ask.office, ask.who.reach, ROWS)]
     return await ask.office.templates.page(ask, "recent.html", here="recent", rows=rows)
 
 
@@ -144,29 +145,6 @@ async def backends(ask: Ask) -> Answer:
 async def filters(ask: Ask) -> Answer:
     """The chain of filters."""
     return await ask.office.templates.page(ask, "filters.html", here="filters", filters=ask.office.control.filters())
-
-
-async def config(ask: Ask) -> Answer:
-    """The configuration at work, and what is wrong with the file."""
-    return await _config(ask)
-
-
-async def _config(ask: Ask, checked: Any = None, said: str = "", status: int = 200) -> Answer:
-    control = ask.office.control
-    return await ask.office.templates.page(
-        ask,
-        "config.html",
-        status,
-        here="config",
-        revision=control.revision,
-        revision_at=control.revision_at,
-        file=str(control.path),
-        problems=control.problems,
-        warnings=control.settings.warnings,
-        settings=control.settings,
-        checked=checked,
-        said=said,
-    )
 
 
 async def help_page(ask: Ask) -> Answer:
@@ -206,21 +184,6 @@ def _server_form(verb: str) -> Any:
     return serve
 
 
-async def validate(ask: Ask) -> Answer:
-    """Check the file as it is on the disk."""
-    problems = await ask.office.control.check_file()
-    errors = any(problem.is_error for problem in problems)
-    return await _config(ask, problems, "The file has errors." if errors else "The file can be put to work.")
-
-
-async def reload(ask: Ask) -> Answer:
-    """Put the file to work."""
-    problems, _ = await api_do.reload_file(ask)
-    if problems:
-        return await _config(ask, problems, "The file has errors; the running configuration is unchanged.", 422)
-    return redirect("/config")
-
-
 # Files
 
 
@@ -244,8 +207,9 @@ def _asset(ask: Ask, name: str, is_public: bool) -> Answer:
 _WEB = frozenset({"web"})
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=_WEB)
+def _page(path: str, permission: str, serve: Any, method: Any = "GET", **more: bool) -> Route:
+    summary = (serve.__doc__ or "").strip()
+    return Route(method, path, permission, serve, "page", summary, doors=_WEB, **more)  # type: ignore[arg-type]
 
 
 _SERVER = "/backends/<pool>/servers/<path:name>"
@@ -253,28 +217,29 @@ _SERVER = "/backends/<pool>/servers/<path:name>"
 ROUTES = (
     _page("/login", "public", entry.login_page),
     _page("/login", "public", entry.log_in, "POST"),
+    _page("/login/code", "public", entry.code_page),
+    _page("/login/code", "public", entry.give_code, "POST"),
+    _page("/welcome/<token>", "public", entry.welcome_page),
+    _page("/welcome/<token>", "public", entry.welcome, "POST"),
     _page("/setup", "public", entry.setup_page),
     _page("/setup", "public", entry.set_up, "POST"),
     *(_page(f"/assets/<digest>/{name}", "public", public_asset) for name in sorted(PUBLIC)),
-    _page("/assets/<digest>/<name>", "self", asset),
-    _page("/logout", "self", entry.log_out, "POST"),
-    _page("/theme", "self", entry.choose_theme, "POST"),
+    _page("/assets/<digest>/<name>", "self", asset, is_own=True),
+    _page("/logout", "self", entry.log_out, "POST", is_own=True),
+    _page("/theme", "self", entry.choose_theme, "POST", is_own=True),
     _page("/", "stats:read", overview),
-    _page("/sessions", "traffic:read", sessions),
-    _page("/sessions/<id>", "messages:read", session),
+    _page("/sessions", "traffic:read", sessions, for_domains=True),
+    _page("/sessions/<id>", "messages:read", session, for_domains=True),
     _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
-    _page("/messages", "messages:read", messages),
-    _page("/recent", "messages:read", recent),
-    _page("/search", "messages:read", search),
-    _page("/search", "messages:read", search, "POST"),
+    _page("/messages", "messages:read", messages, for_domains=True),
+    _page("/recent", "messages:read", recent, for_domains=True),
+    _page("/search", "messages:read", search, for_domains=True),
+    _page("/search", "messages:read", search, "POST", for_domains=True),
     _page("/backends", "stats:read", backends),
     _page(f"{_SERVER}/drain", "runtime:write", _server_form("drain"), "POST"),
     _page(f"{_SERVER}/ready", "runtime:write", _server_form("ready"), "POST"),
     _page(f"{_SERVER}/probe", "runtime:write", _server_form("probe"), "POST"),
     _page("/filters", "config:read", filters),
-    _page("/config", "config:read", config),
-    _page("/config/validate", "config:write", validate, "POST"),
-    _page("/config/reload", "config:write", reload, "POST"),
     _page("/help", "self", help_page),
     _page("/problems/<slug>", "self", problem),
 )

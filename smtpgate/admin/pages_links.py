@@ -58,11 +58,11 @@ async def use_link(ask: Ask) -> Answer:
     if link.action == "release":
         if ask.office.control.settings.quarantine.of(message.held_as).users != "release":
             raise Refusal("forbidden", 403, "such messages are not for recipients to release any more")
-        await ask.office.accounts.note(actor, "quarantine.release", link.held, link.address)
+        await ask.office.accounts.note(actor, "quarantine.release", link.held, link.address, ask.caller)
         (outcome,) = await control.release([link.held], actor, [link.address])
         words = "It is on its way to you." if outcome.done else "It was delivered before, or is on its way."
         return _page(ask, "Done", words, message=message, link=link)
-    await ask.office.accounts.note(actor, "quarantine.ask", link.held, link.address)
+    await ask.office.accounts.note(actor, "quarantine.ask", link.held, link.address, ask.caller)
     try:
         await control.ask_for(link.held, link.address, actor)
     except Unknown:

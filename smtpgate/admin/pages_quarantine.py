@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+import attrs
+
 from smtpgate.admin import api_quarantine as do
 from smtpgate.admin import models_quarantine as q
 from smtpgate.admin.answer import Answer, redirect
@@ -54,13 +56,14 @@ async def _messages(ask: Ask, said: str = "", status: int = 200) -> Answer:
 
 async def message(ask: Ask) -> Answer:
     """One held message."""
-    found = q.held_model(await ask.office.control.quarantine.message(ask.args["id"]))
+    found = do.shown_of(ask, await do.held_of(ask, ask.args["id"]))
     return await ask.office.templates.page(ask, "held.html", here="quarantine", one=found, said="")
 
 
 async def outbox(ask: Ask) -> Answer:
     """What the gateway has still to deliver."""
-    letters = [q.letter_model(one) for one in await ask.office.control.quarantine.letters(ROWS)]
+    found = await ask.office.control.quarantine.letters(ROWS)
+    letters = [q.letter_model(one) for one in found if ask.who.reach.letter(one)]
     return await ask.office.templates.page(ask, "outbox.html", here="outbox", letters=letters)
 
 
@@ -84,7 +87,7 @@ async def release(ask: Ask) -> Answer:
     """Deliver one."""
     if ask.form.get("again", "") != "yes":
         return await _one(ask, "release")
-    found = await ask.office.control.quarantine.message(ask.args["id"])
+    found = await do.held_of(ask, ask.args["id"])
     # For whom nobody knows; those who have it for certain get it no second time.
     whom = [one.address for one in found.recipients if one.state != "released"]
     return await _one(ask, "release", recipients=whom, again=True)
@@ -112,7 +115,7 @@ async def _one(ask: Ask, action: str, **more: Any) -> Answer:
 
 
 async def _said(ask: Ask, why: str) -> Answer:
-    found = q.held_model(await ask.office.control.quarantine.message(ask.args["id"]))
+    found = do.shown_of(ask, await do.held_of(ask, ask.args["id"]))
     return await ask.office.templates.page(ask, "held.html", 409, here="quarantine", one=found, said=why)
 
 
@@ -129,14 +132,23 @@ async def cancel(ask: Ask) -> Answer:
 
 
 def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
+    return Route(
+        method,
+        path,
+        permission,
+        serve,
+        "page",
+        (serve.__doc__ or "").strip(),
+        doors=frozenset({"web"}),
+        for_domains=True,
+    )
 
 
 ROUTES = (
     _page("/quarantine", "quarantine:read", messages),
     _page("/quarantine", "quarantine:release", decide, "POST"),
     _page("/quarantine/<id>", "quarantine:read", message),
-    _page("/quarantine/<id>/content", "content:read", do.held_content),
+    attrs.evolve(_page("/quarantine/<id>/content", "content:read", do.held_content), is_guarded=True),
     _page("/quarantine/<id>/release", "quarantine:release", release, "POST"),
     _page("/quarantine/<id>/delete", "quarantine:delete", delete, "POST"),
     _page("/quarantine/<id>/deny", "quarantine:release", deny, "POST"),

@@ -9,20 +9,8 @@ from typing import Any
 import attrs
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from smtpgate.config.hiding import HIDDEN, SECRET_WORDS
 from smtpgate.config.model import Secret, Settings
-
-HIDDEN = "***"
-#: Keys of a plugin's own table whose values are not shown, wherever the name ends so.
-_SECRET_WORDS = (
-    "password",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "credential",
-    "credentials",
-    "passphrase",
-)
 
 
 def settings(tree: Settings) -> dict[str, Any]:
@@ -59,6 +47,6 @@ def plain(value: object) -> Any:
 
 def _mapping(values: Mapping[Any, Any]) -> dict[str, Any]:
     return {
-        str(name): HIDDEN if str(name).lower().endswith(_SECRET_WORDS) and value else plain(value)
+        str(name): HIDDEN if str(name).lower().endswith(SECRET_WORDS) and value else plain(value)
         for name, value in values.items()
     }

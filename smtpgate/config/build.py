@@ -83,9 +83,11 @@ def settings(
         admin=model.Admin(
             listen=_endpoint(file.admin.listen),
             health_listen=_endpoint(file.admin.health_listen),
+            config=file.admin.config,
             insecure=file.admin.insecure,
             trusted_hosts=tuple(normal_domain(host) for host in file.admin.trusted_hosts),
             public_url=file.admin.public_url or "",
+            require_totp=tuple(dict.fromkeys(file.admin.require_totp)),
         ),
         limits=_limits(file.limits),
         timeouts=model.Timeouts(**{f"{name}_s": value for name, value in file.timeouts}),

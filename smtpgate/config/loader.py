@@ -30,7 +30,7 @@ from smtpgate.config.surroundings import Folder, ReadFile, Surroundings
 from smtpgate.config.validation import validate
 from smtpgate.rules.searching import NO_OWN, Own
 
-__all__ = ["ConfigErrors", "Problem", "load", "loads"]
+__all__ = ["ConfigErrors", "Problem", "load", "loads", "read_text"]
 
 #: Largest file that is read; a configuration of 100,000 domains has 3 MB.
 FILE_OCTETS = 16 * 2**20
@@ -48,17 +48,21 @@ def load(
     :param factories: the filters found, by name
     :param failed_plugins: plugin modules that could not be imported, with reasons
     """
+    return loads(read_text(path), path, factories, failed_plugins)
+
+
+def read_text(path: Path | str) -> str:
+    """The text of a configuration file; raises `ConfigErrors`."""
     path = Path(path)
     file = _read_file(path)
     if file.reason:
         raise ConfigErrors([_whole_file(path, f"cannot be read: {file.reason}", "give the path of a TOML file")])
     try:
-        text = file.octets.decode("utf-8")
+        return file.octets.decode("utf-8")
     except UnicodeDecodeError as error:
         line = file.octets.count(b"\n", 0, error.start) + 1
         message = f"is not UTF-8: octet 0x{file.octets[error.start]:02x} in line {line}"
         raise ConfigErrors([_whole_file(path, message, "save the file as UTF-8")]) from None
-    return loads(text, path, factories, failed_plugins)
 
 
 def loads(

@@ -92,9 +92,11 @@ class Admin:
 
     listen: str | None = "tcp:8080:interface=127.0.0.1"
     health_listen: str | None = None
+    config: str = "file"
     insecure: bool = False
     trusted_hosts: tuple[str, ...] = ()
     public_url: str = ""
+    require_totp: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from itertools import islice
-from operator import attrgetter
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.config.loader import ConfigErrors, load, loads
+from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
+from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
+from smtpgate.control.live import Live
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.routing import explain_route
 from smtpgate.control.rule_trials import RuleTrials
+from smtpgate.control.statistics import Statistics
 from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
 from smtpgate.control.traffic import Traffic
@@ -31,13 +33,11 @@ from smtpgate.control.views import (
     BackendView,
     FilterView,
     Overview,
-    Refused,
     ServerView,
     SessionView,
     Unknown,
     Way,
 )
-from smtpgate.control.watch import Watch
 from smtpgate.policy import event as told
 from smtpgate.policy.question import Question
 from smtpgate.policy.transaction import Session as Facts
@@ -47,9 +47,6 @@ from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.proxy.server import ServerState
-
-#: Keys that a reload leaves as they were at the start.
-_FIXED = ("state_dir", "log.format", "log.file", "admin.listen", "admin.health_listen")
 
 SYSTEM = Actor("system", "gateway")
 
@@ -80,7 +77,6 @@ class Control:
         self.history = history
         self.metrics = metrics
         self.revision: Revision | None = None
-        self._started_with: Settings | None = None
         self.revision_at = 0.0
         self.started = engine.wall()
         self.problems: tuple[Problem, ...] = ()
@@ -94,8 +90,7 @@ class Control:
         self._failed_plugins = failed_plugins
         self._build = build
         self._bind = bind
-        self._watches: list[Watch] = []
-        self._is_reloading = False
+        self._watches: list[Callable[[Any], None]] = []
         #: Revisions that sessions are still at work with.
         self._retired: list[Revision] = []
         self.outcomes = Outcomes(engine.wall)
@@ -104,6 +99,9 @@ class Control:
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
         self.tls = TLSWatch(engine.wall, self.current)
+        self.statistics = Statistics(engine.wall, engine.in_thread)
+        self.live = Live(engine, self.reception, self.current, self._revisions)
+        self.configuration = Configuration(self, factories, failed_plugins)
 
     def current(self) -> Revision:
         """The revision at work."""
@@ -112,7 +110,10 @@ class Control:
 
     def _pools(self) -> list[Mapping[str, Pool]]:
         """Those of the revision at work, and of older ones whose sessions go on."""
-        return [revision.pools for revision in (self.current(), *self._retired)]
+        return [revision.pools for revision in self._revisions()]
+
+    def _revisions(self) -> list[Revision]:
+        return [self.current(), *self._retired]
 
     @property
     def settings(self) -> Settings:
@@ -130,19 +131,19 @@ class Control:
             self.outcomes.add(event.transaction.outcome)
             if event.transaction.findings:
                 self.policy.count(event.transaction)
-        for watch in self._watches:
-            watch.put(event)
+        if self.live.is_watched:
+            self.live.hear(event)
+        for hear in self._watches:
+            hear(event)
 
-    def watch(self, wake: Callable[[], None]) -> Watch:
-        """Hear events from now on; `wake` is called for each."""
-        watch = Watch(wake)
-        self._watches.append(watch)
-        return watch
+    def watch(self, hear: Callable[[Any], None]) -> None:
+        """Hear events from now on. It must be quick: the mail waits for it."""
+        self._watches.append(hear)
 
-    def unwatch(self, watch: Watch) -> None:
+    def unwatch(self, hear: Callable[[Any], None]) -> None:
         """Hear no more."""
-        if watch in self._watches:
-            self._watches.remove(watch)
+        if hear in self._watches:
+            self._watches.remove(hear)
 
     # Look
 
@@ -266,44 +267,16 @@ class Control:
 
     async def start(self, settings: Settings) -> None:
         """The first revision."""
-        self._started_with = settings
+        self.configuration.started_with = settings
         await self._apply(settings)
 
     async def reload(self, actor: Actor) -> tuple[Problem, ...]:
-        """Read the configuration file and put it to work; the problems where it has any, and then nothing changed."""
-        if self._is_reloading:
-            raise Refused("a reload is under way already")
-        self._is_reloading = True
-        try:
-            settings = await self.engine.in_thread(load, self.path, self._factories, self._failed_plugins)
-            before = self.settings.digest
-            await self._apply(settings)
-        except ConfigErrors as errors:
-            self.problems = tuple(errors.problems)
-            message = f"{len(self.problems)} problems; the running configuration is unchanged"
-            listed = (("problems", [str(problem) for problem in self.problems]),)
-            self.engine.tell(told.Happened("config.reload_failed", "error", message, listed))
-            return self.problems
-        except Exception as error:
-            message = f"{error}; the running configuration is unchanged"
-            self.engine.tell(told.Happened("config.reload_failed", "error", message))
-            raise Refused(message) from error
-        finally:
-            self._is_reloading = False
-        self.problems = ()
-        for key in self._fixed(settings):
-            message = f"{key} is another in the file, and takes effect when the gateway is started anew"
-            self.engine.tell(told.Happened("config.warning", "warning", message))
-        self._did(
-            actor, "config.reload", self.current().id, "no change in the file" if before == settings.digest else ""
-        )
-        return ()
+        """Read anew what rules, and put it to work; the problems where it has any, and then nothing changed."""
+        return await self.configuration.reload(actor)
 
-    def _fixed(self, settings: Settings) -> list[str]:
-        """The keys that differ from those at the start and hold until the end."""
-        first = self._started_with
-        assert first is not None
-        return [key for key in _FIXED if attrgetter(key)(first) != attrgetter(key)(settings)]
+    async def put_to_work(self, settings: Settings) -> None:
+        """Other settings. Raises with everything as it was."""
+        await self._apply(settings)
 
     async def _apply(self, settings: Settings) -> None:
         """Build beside, bind, swap one reference; throw the new away where anything fails."""
@@ -316,6 +289,7 @@ class Control:
             self._close(fresh)
             raise
         self.revision = fresh
+        self.live.attach()
         fresh.limits.begin()
         self._share_out(settings)
         self.revision_at = self.engine.wall()
@@ -364,7 +338,7 @@ class Control:
     def validate(self, text: str) -> tuple[Problem, ...]:
         """The problems of a configuration text, warnings included."""
         try:
-            return loads(text, self.path, self._factories, self._failed_plugins).warnings
+            return self.configuration.settings_of(text).warnings
         except ConfigErrors as errors:
             return tuple(errors.problems)
 

@@ -362,6 +362,8 @@ _ROWS: Final = (
     LogEvent("pressure.changed", "warning", "the level of pressure is another", ("before", "after")),
     LogEvent("counters.failing", "error", "counters of limits, reputation and bans cannot be kept"),
     LogEvent("counters.works", "info", "these counters are kept again"),
+    LogEvent("series.failing", "error", "counts by the minute, for pictures over time, cannot be kept"),
+    LogEvent("series.works", "info", "they are kept again"),
     LogEvent("config.warning", "warning", "the configuration works and is doubtful"),
     LogEvent("config.applied", "info", "a configuration revision is at work", ("config_rev",)),
     LogEvent(
@@ -369,6 +371,11 @@ _ROWS: Final = (
         "error",
         "a configuration was not taken; the running one is unchanged",
         ("problems",),
+    ),
+    LogEvent("config.drift", "warning", "the file differs from what was last taken out of it; the revision rules"),
+    LogEvent("config.unconfirmed", "warning", "nobody confirmed a revision: the former one rules again"),
+    LogEvent(
+        "config.fallback", "error", "the configuration is broken: begun on the last one that worked", ("config_rev",)
     ),
     LogEvent("gateway.started", "info", "the gateway serves", ("listeners",)),
     LogEvent(
@@ -406,6 +413,9 @@ _ROWS: Final = (
     _admin("limit.free", "somebody freed one key of a limit"),
     _admin("sender.forget", "somebody had a sender's reputation forgotten"),
     _admin("config.reload", "somebody had the configuration read"),
+    _admin("config.apply", "somebody put another configuration to work; detail: why"),
+    _admin("config.confirm", "somebody confirmed a revision that waited for it"),
+    _admin("config.rollback", "somebody put an older revision to work again; detail: why"),
     LogEvent("admin.setup", "warning", "nobody can log in yet; the message has the code for the first visit"),
     _admin("stop", "somebody had the gateway stopped"),
 )

@@ -13,6 +13,7 @@ also those of its transactions.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Set
 from inspect import iscoroutine
 from typing import Any, Final
@@ -24,9 +25,21 @@ from smtpgate.interfaces import ServiceFailed
 from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.held import TAKING
 from smtpgate.policy.mercy import later
+from smtpgate.policy.meter import LATENCY, Meter
 from smtpgate.policy.protection import LEVELS, NO_NEED, Need
 from smtpgate.policy.transaction import Session, Transaction
-from smtpgate.policy.verdict import FILTER_FAILED, MERCIFUL, NO_SCALE, OF_RULES, PASS, Finding, Scale, Verdict, merge
+from smtpgate.policy.verdict import (
+    ACTIONS,
+    FILTER_FAILED,
+    MERCIFUL,
+    NO_SCALE,
+    OF_RULES,
+    PASS,
+    Finding,
+    Scale,
+    Verdict,
+    merge,
+)
 from smtpgate.proxy.filter_slots import FilterSlots
 from smtpgate.proxy.gather import LATE, gather
 from smtpgate.proxy.use import STREAM_S, Use
@@ -58,14 +71,22 @@ class Chain:
         tell: Callable[[Any], None],
         scale: Scale = NO_SCALE,
         marks: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         """
         :param scale: thresholds for the sum of scores
         :param marks: the verdict is written above a message that was found suspicious
+        :param meter: counts the calls
         """
         self.uses = tuple(use for use in uses if role in use.roles and use.mode != "off")
         self.clock = clock
         self.tell = tell
+        meter = meter if meter is not None else Meter()
+        #: The calls of each.
+        self.works = {use.name: meter.work(use.name) for use in self.uses}
+        #: While somebody looks on: is told of each filter that was asked (session, filter, stage, word, seconds,
+        #: whether it is in shadow); the word is "running", "pass", "error" or an action.
+        self.seen: Callable[[str, str, str, str, float, bool], None] | None = None
         self.has_session = any(use.stages & _SESSION_STAGES for use in self.uses)
         self.scale = scale
         #: For the stages before the end, where scores decide nothing.
@@ -237,7 +258,10 @@ class ChainRun:
         running: list[tuple[Use, Deferred[Any], float]] = []
         clock = self._chain.clock
         for use, method in asked:
-            if use.is_judge is not judges or use.name in self.skips:
+            if use.is_judge is not judges:
+                continue
+            if use.name in self.skips:
+                self._chain.works[use.name].skipped += 1
                 continue
             began = clock.seconds()
             try:
@@ -245,10 +269,10 @@ class ChainRun:
             except BaseException as error:
                 self._fail(use, stage, *_words(error))
                 continue
-            if iscoroutine(answer):
-                running.append((use, ensureDeferred(answer), began))
-            elif isinstance(answer, Deferred):
-                running.append((use, answer, began))
+            if iscoroutine(answer) or isinstance(answer, Deferred):
+                if self._chain.seen is not None:
+                    self._show(use, stage, "running")
+                running.append((use, ensureDeferred(answer) if iscoroutine(answer) else answer, began))
             else:
                 took = clock.seconds() - began
                 if took > SLOW_S:
@@ -335,14 +359,26 @@ class ChainRun:
         for (use, _, _), (result, took) in zip(running, answers, strict=True):
             value = getattr(result, "value", None)
             if result is LATE or isinstance(value, CancelledError):
+                self._chain.works[use.name].seconds.add(took)
                 self._fail(use, stage, "timeout", f"after {took:.1f} s")
             elif isinstance(value, BaseException):
                 self._fail(use, stage, *_words(value))
             else:
                 self._take(use, stage, result, took)
 
+    def _show(self, use: Use, stage: str, word: str, took: float = 0.0) -> None:
+        """Tell whoever looks on."""
+        if self._chain.seen is not None:
+            self._chain.seen(self._session_id, use.name, stage, word, took, use.mode == "shadow")
+
     def _take(self, use: Use, stage: str, answer: object, took: float) -> None:
+        work = self._chain.works[use.name]
+        work.seconds.counts[bisect_left(LATENCY, took)] += 1
+        work.seconds.total += took
         if answer is None:
+            work.passed += 1
+            if self._chain.seen is not None:
+                self._show(use, stage, "pass", took)
             return
         answers: list[Any] = answer if isinstance(answer, list) else [answer]
         wrong = next((one for one in answers if not isinstance(one, Finding)), None)
@@ -356,6 +392,8 @@ class ChainRun:
             if one.action == "quarantine" and not use.may_hold and use.mode == "enforce":
                 self._fail(use, stage, "wrong type", "a finding with action 'quarantine' of a filter without may_hold")
                 return
+        if self._chain.seen is not None:
+            self._show(use, stage, max((one.action for one in answers), key=ACTIONS.index, default="pass"), took)
         self.findings += [
             attrs.evolve(
                 one,
@@ -370,6 +408,7 @@ class ChainRun:
     def _fail(self, use: Use, stage: str, kind: str, detail: str) -> None:
         """The filter's failure policy speaks for it."""
         self._chain.tell(FilterFailed(use.name, stage, kind, detail[:500], use.on_error, self._session_id))
+        self._show(use, stage, "error")
         action = {"tempfail": "defer", "reject": "reject", "continue": "note"}[use.on_error]
         finding = Finding(
             FILTER_FAILED,

@@ -38,8 +38,19 @@ Mended = Literal["", "restored", "replaced"]
 
 #: Tables that are looked through at each start: what cannot be lost unnoticed. History is large, and only history; so
 #: may be what is held, whose octets are in files.
-_EXAMINED = ("alembic_version", "ledger", "users", "tokens", "audit", "audit_head", "letters")
-_REMEDY = "put a copy of it in its place, or move it away to begin with an empty one"
+_EXAMINED = (
+    "alembic_version",
+    "ledger",
+    "users",
+    "tokens",
+    "audit",
+    "audit_head",
+    "letters",
+    "config_revisions",
+    "config_pointer",
+)
+#: What is to be done about a database that is damaged.
+REMEDY = "put a copy of it in its place, or move it away to begin with an empty one"
 
 #: The files that SQLite keeps beside a database in WAL mode.
 _BESIDE = ("-wal", "-shm")
@@ -80,7 +91,7 @@ class Database:
                 _migrate(connection, self.path)
         except SQLAlchemyError as error:
             engine.dispose()
-            remedy = "" if isinstance(error, OperationalError) else f"; {_REMEDY}"
+            remedy = "" if isinstance(error, OperationalError) else f"; {REMEDY}"
             raise StateError(f"{self.path} cannot be used: {_reason(error)}{remedy}") from error
         except BaseException:
             engine.dispose()
@@ -98,6 +109,11 @@ class Database:
         self._threads = (ThreadPool(1, 1, "database"), ThreadPool(1, 1, "database reader"))
         for pool in self._threads:
             pool.start()
+
+    @property
+    def pools(self) -> tuple[tuple[str, ThreadPool], ...]:
+        """Its threads, by name; none before the start."""
+        return tuple(zip(("database", "database reader"), self._threads or (), strict=False))
 
     def now(self, function: Callable[..., T], *args: Any) -> T:
         """Run over a connection in this thread, in one transaction."""
@@ -325,7 +341,7 @@ def _examine(connection: sa.Connection, path: Path) -> None:
         if name in tables:
             found = str(connection.exec_driver_sql(f"PRAGMA quick_check({name})").scalar()).split("\n")[-1]
             if found != "ok":
-                raise StateError(f"{path} is damaged (table {name}: {found}); {_REMEDY}")
+                raise StateError(f"{path} is damaged (table {name}: {found}); {REMEDY}")
 
 
 def _migrate(connection: sa.Connection, path: Path) -> None:

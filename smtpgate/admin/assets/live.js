@@ -70,8 +70,8 @@
   if (topics.length && window.EventSource) {
     let soon = 0;
     const source = new EventSource(`${document.documentElement.dataset.base}api/v1/events?topics=${topics.join(",")}`);
-    const wake = () => { if (!soon) soon = setTimeout(() => { soon = 0; refresh(); }, 300); };
-    for (const name of ["session.opened", "session.ended", "backend.changed", "dropped", "gap"]) source.addEventListener(name, wake);
+    const wake = () => { if (!soon) soon = setTimeout(() => { soon = 0; refresh(); }, 1000); };
+    for (const name of ["session.changed", "session.ended", "backend.changed", "dropped", "gap"]) source.addEventListener(name, wake);
     addEventListener("pagehide", () => source.close());
   }
   beat();
