@@ -148,8 +148,7 @@ class MigrationTests(DatabaseCase):
             connection.execute(
                 "INSERT INTO ledger VALUES ('k', 'bob@example.net', 'committed', 'a:25', 9.0, 't', 250, 'x', '')"
             )
-            values = ", NULL" if revision >= "0009" else ""
-            connection.execute(f"INSERT INTO sessions VALUES ('s', 1.0, x'00'{values})")
+            connection.execute("INSERT INTO sessions (id, started, record) VALUES ('s', 1.0, x'00')")
             connection.commit()
             connection.close()
             made = Database(path)

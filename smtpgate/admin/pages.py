@@ -9,16 +9,17 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from smtpgate.admin import api_do, entry, explain, insight, text
+from smtpgate.admin import api_do, entry, explain, insight, searching, text
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_look import live_sessions
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.lookup import find_session, recent_messages, recent_sessions
+from smtpgate.admin.lookup import find_messages, find_session, recent_sessions
 from smtpgate.admin.plot import draw
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.config.model import Settings
+from smtpgate.policy.query import Query
 
 #: Lengths of a drain that a form offers, minutes.
 DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 * 60, "for a day"))
@@ -33,7 +34,7 @@ async def overview(ask: Ask) -> Answer:
     office = ask.office
     series = office.numbers.series()
     view = office.control.overview()
-    recent = await recent_messages(office, ask.who.reach, 8) if ask.who.may("messages:read") else None
+    recent = await find_messages(office, ask.who.reach, Query(), 8) if ask.who.may("messages:read") else None
     last = series.points[-2] if len(series.points) > 1 else None
     return await office.templates.page(
         ask,
@@ -98,16 +99,6 @@ async def session(ask: Ask) -> Answer:
         scale=ask.office.control.settings.scale,
         is_same_revision=record.revision == ask.office.control.current().id,
         q=reference,
-    )
-
-
-async def messages(ask: Ask) -> Answer:
-    """The newest messages."""
-    outcome = ask.query.get("outcome", "")
-    wanted = ask.query.get("q", "")
-    found = await recent_messages(ask.office, ask.who.reach, ROWS, wanted, outcome)
-    return await ask.office.templates.page(
-        ask, "messages.html", here="messages", found=found, outcome=outcome, wanted=wanted, q=wanted
     )
 
 
@@ -231,7 +222,7 @@ ROUTES = (
     _page("/sessions", "traffic:read", sessions, for_domains=True),
     _page("/sessions/<id>", "messages:read", session, for_domains=True),
     _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
-    _page("/messages", "messages:read", messages, for_domains=True),
+    _page("/messages", "messages:read", searching.page, for_domains=True),
     _page("/recent", "messages:read", recent, for_domains=True),
     _page("/search", "messages:read", search, for_domains=True),
     _page("/search", "messages:read", search, "POST", for_domains=True),

@@ -259,7 +259,7 @@ def listed(record: Mapping[str, Any]) -> list[Any]:
 
 
 def _values(names: tuple[str, ...], named: Mapping[str, Any]) -> list[Any]:
-    values = [named.get(name) for name in names]
+    values: list[Any] = [named.get(name) for name in names]
     for at, name in enumerate(names):
         if name in _TIMES and values[at] is not None:
             values[at] = round(values[at] * 1000)

@@ -278,6 +278,11 @@ def _put_rows(connection: sa.Connection, table: sa.Table, rows: list[dict[str, A
     connection.execute(sa.insert(table).prefix_with(way), rows)
 
 
+def memory_engine() -> sa.Engine:
+    """An empty database in memory, for tests and measurements."""
+    return _engine(Path(":memory:"), ())
+
+
 def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:
     engine = sa.create_engine(
         f"sqlite:///{path}",

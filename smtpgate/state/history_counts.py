@@ -70,8 +70,7 @@ def _bars(connection: sa.Connection, part: int, asked: Asked, words: str, step: 
     else:
         sql = f"{head} CROSS JOIN messages ON messages.n = {name}.rowid WHERE {span} AND {asked.where} GROUP BY bar"
         values = (step, words, asked.high, low, *asked.values)
-    for bar, rows in connection.exec_driver_sql(sql, values):
-        yield bar, rows
+    yield from connection.exec_driver_sql(sql, values)
 
 
 def _step(seconds: float) -> int:

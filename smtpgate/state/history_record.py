@@ -25,7 +25,7 @@ def made(record: list[Any]) -> Iterator[Made]:
     messages = record[_S["messages"]]
     if not messages:
         decided = record[_S["findings"]][-1:]
-        filter, reason = (decided[0][_F["filter"]], decided[0][_F["reason"]]) if decided else ("", "")
+        filter, reason = (storable(decided[0][_F[name]]) if decided else "" for name in ("filter", "reason"))
         texts = ("", "", 0, "", "", NO_MESSAGE, 0, "", 0.0, filter, reason, "", "", 0)
         yield started, (record[_S["id"]], ip, listener, *texts), of_silent(shared)
         return
@@ -47,10 +47,10 @@ def made(record: list[Any]) -> Iterator[Made]:
             reply[0] if reply is not None else 0,
             verdict[0] if verdict is not None else "",
             verdict[1] if verdict is not None else 0.0,
-            decided[_F["filter"]] if decided is not None else "",
-            decided[_F["reason"]] if decided is not None else "",
-            message[_M["backend"]],
-            message[_M["server"]],
+            storable(decided[_F["filter"]]) if decided is not None else "",
+            storable(decided[_F["reason"]]) if decided is not None else "",
+            storable(message[_M["backend"]]),
+            storable(message[_M["server"]]),
             message[_M["size_octets"]],
         )
         at = started + (message[_M["begun_ms"]] or 0)

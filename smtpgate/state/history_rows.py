@@ -1,9 +1,9 @@
 """Rows of messages and the index of their words, in the database's thread (`state.history_store`).
 
-Rows are numbered by time, so the newest are found from the end. The index is cut into parts of some time and some number
-of rows: a search goes through them from the newest on and stops where it has enough, or where its time is over and it
-says so; and a part whose rows are past their time goes whole. A message that ended late may be in a newer part than its
-neighbours: a part knows from where to where its rows reach, and parts may overlap.
+Rows are numbered by time, so the newest are found from the end. The index is cut into parts of some time and some
+number of rows: a search goes through them from the newest on and stops where it has enough, or where its time is over
+and it says so; and a part whose rows are past their time goes whole. A message that ended late may be in a newer part
+than its neighbours: a part knows from where to where its rows reach, and parts may overlap.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ def _among(connection: sa.Connection, asked: Asked, limit: int) -> Found:
     sql = f"SELECT {_COLUMNS} FROM messages WHERE n IN ({marks}){where} ORDER BY n DESC"
     found = [_row(row) for row in connection.exec_driver_sql(sql, (*numbers, *asked.values))]
     if asked.words:
-        there = set()
+        there: set[int] = set()
         for one in parts(connection):
             sql = f"SELECT rowid FROM {name_of(one.part)} WHERE {name_of(one.part)} MATCH ? AND rowid BETWEEN ? AND ?"
             there.update(row[0] for row in connection.exec_driver_sql(sql, (asked.words, numbers[-1], numbers[0])))

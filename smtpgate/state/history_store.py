@@ -66,6 +66,7 @@ class HistoryStore:
         #: open then.
         self._count: int | None = None
         self._counted_in: sa.Engine | None = None
+        self._is_catching_up = False
 
     def write(self, ended: Sequence[Session]) -> Deferred[None]:
         """Keep a batch of ended sessions; they become records in the thread."""
@@ -109,9 +110,21 @@ class HistoryStore:
         """Delete a slice of what is past its time; how many sessions went."""
         return self._database.run(self._expire, now, SLICE)
 
-    def catch_up(self) -> Deferred[int]:
-        """Give words to a slice of what an earlier version kept; how many sessions it had."""
-        return self._database.run(self._catch_up, _CATCH_UP)
+    async def catch_up(self) -> int:
+        """Give words to what an earlier version kept, slice by slice; how many sessions it had.
+
+        Others have their turn in the database's thread between two slices. A call while one is at work does nothing.
+        """
+        if self._is_catching_up:
+            return 0
+        self._is_catching_up = True
+        done = 0
+        try:
+            while slice := await self._database.run(self._catch_up, _CATCH_UP):
+                done += slice
+        finally:
+            self._is_catching_up = False
+        return done
 
     # In the database's thread
 
@@ -132,7 +145,7 @@ class HistoryStore:
                 time.sleep(_BREATH_S)
         before = self._counted(connection)
         numbers = self._index(connection, searched)
-        kept = [
+        kept: list[tuple[object, ...]] = [
             (session.id, session.started, pack(record), numbered)
             for session, record, numbered in zip(fresh, records, numbers, strict=True)
         ]
@@ -155,7 +168,7 @@ class HistoryStore:
         table = sessions.c
         old = sa.select(table.id, table.record).where(table.numbers.is_(None)).order_by(table.started.desc())
         found = connection.execute(old.limit(most)).all()
-        searched = [list(made(_listed(octets))) for _, octets in found]
+        searched = [_searched(octets) for _, octets in found]
         for (id, _), numbers in zip(found, self._index(connection, searched), strict=True):
             connection.exec_driver_sql("UPDATE sessions SET numbers = ? WHERE id = ?", (numbers, id))
         return len(found)
@@ -223,10 +236,13 @@ def _insert(connection: sa.Connection, statements: dict[int, str], rows: list[tu
     return added
 
 
-def _listed(octets: bytes) -> list[Any]:
-    """A record as lists, also one that was kept with names."""
-    kept = unpack(octets)
-    return kept if isinstance(kept, list) else listed(kept)
+def _searched(octets: bytes) -> list[Made]:
+    """What is searched of a record, also of one that was kept with names; nothing of a damaged one."""
+    try:
+        kept = unpack(octets)
+        return list(made(kept if isinstance(kept, list) else listed(kept)))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def _record(octets: bytes) -> Record:

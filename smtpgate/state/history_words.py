@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
@@ -84,7 +85,7 @@ def _clean(text: str) -> str:
 @lru_cache(4096)
 def _above(domain: str) -> tuple[str, ...]:
     """The words of the domains above it but for the last label."""
-    found = []
+    found: list[str] = []
     while domain.count(".") > 1 and len(found) < 8:
         domain = domain.partition(".")[2]
         found.append(f"d:{domain}")
@@ -227,7 +228,7 @@ def expression(query: Query, universe: str) -> str:
     :param universe: MESSAGE, SESSION, or "" for both
     """
     wanted = [f'"{universe}"'] if universe and any(one.is_negated for one in query.clauses) else []
-    unwanted = []
+    unwanted: list[str] = []
     for clause in query.clauses:
         if clause.is_negated and not _is_exact(clause):
             continue
@@ -284,10 +285,8 @@ def _value(field: str, value: Value) -> Iterator[str]:
         if _WORD.search(value.text):
             yield _subject(value.text, begins)
         if not begins:
-            try:
+            with suppress(ValueError):
                 yield _quoted(ip_word(str(ip_address(value.text))))
-            except ValueError:
-                pass
 
 
 def _typed(field: str, text: str) -> str:
