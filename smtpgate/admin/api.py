@@ -10,13 +10,13 @@ from smtpgate.admin import api_do as do
 from smtpgate.admin import api_look as look
 from smtpgate.admin import models as m
 from smtpgate.admin import searching
+from smtpgate.admin.api_live import FILTER
 from smtpgate.admin.api_look import MOST
 from smtpgate.admin.hub import TOPICS
 from smtpgate.admin.numbers import MINUTES, Series
 from smtpgate.admin.params import SomeOf, Whole
 from smtpgate.admin.record import SessionRecord
 from smtpgate.admin.routes import Route
-from smtpgate.admin.sieve import Terms
 from smtpgate.admin.ways import RouteAnswer, RouteQuestion
 from smtpgate.control.outcomes import KEPT_MINUTES
 from smtpgate.policy.transaction import OUTCOMES
@@ -28,14 +28,6 @@ _OUTCOMES = OUTCOMES
 _SERVER = f"{_BASE}/backends/<pool>/servers/<path:name>"
 
 ROUTES = (
-    Route(
-        "GET",
-        f"{_BASE}/overview",
-        "stats:read",
-        look.overview,
-        summary="State and counters",
-        answer=m.OverviewModel,
-    ),
     Route(
         "GET",
         f"{_BASE}/series",
@@ -176,7 +168,7 @@ ROUTES = (
         summary="What happens, as server-sent events",
         query={
             "topics": SomeOf("what is wanted; without it all", TOPICS),
-            "filter": Terms("terms as listener:mx, ip:192.0.2.7, verdict:reject, or words"),
+            "filter": FILTER,
             "last_event_id": Whole("the last event that you have; what came after it is told first", 2**53, 0),
         },
     ),

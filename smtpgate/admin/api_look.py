@@ -25,11 +25,6 @@ def answer_of(view: View, status: int = 200) -> Answer:
     return Answer(view.model_dump_json().encode("utf-8", "replace"), status, "application/json")
 
 
-async def overview(ask: Ask) -> Answer:
-    """State, counters, and warnings."""
-    return answer_of(m.overview_model(ask.office.control.overview(), ask.office.numbers.p95_ms()))
-
-
 async def series(ask: Ask) -> Answer:
     """Messages by the minute."""
     return answer_of(ask.office.numbers.series(ask.params["minutes"]))

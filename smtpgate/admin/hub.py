@@ -26,11 +26,13 @@ from smtpgate.control.live import Live, LiveRow
 from smtpgate.policy import event as told
 from smtpgate.policy.reach import Reach
 
-TOPICS: Final = ("session", "message", "backend", "config", "log")
+TOPICS: Final = ("session", "message", "backend", "alert", "config", "log")
 #: Events that are kept for those who are behind, as many as Mailpit's and HAProxy's rings hold lines.
 RING: Final = 5000
 #: Events are gathered so long before they are written: five times a second.
 GATHER_S: Final = 0.2
+#: What is wrong now is looked at again after so many times.
+ALERTS_EVERY: Final = 5
 #: Events about the gateway itself that are gathered; more are counted.
 GATHERED: Final = 500
 #: After the last reader left the ring is kept so long.
@@ -86,6 +88,8 @@ class Hub:
         self._others: list[tuple[str, str, dict[str, Any]]] = []
         self._missed = 0
         self._one_in = 1
+        self._alerts: dict[str, Any] = {}
+        self._until_alerts = 0
         self._is_following = False
         self._tick: Any = None
         self._leave: Any = None
@@ -117,6 +121,8 @@ class Hub:
             self._is_following = True
             self._control.live.begin()
             self._control.watch(self._hear)
+            # Those that there are already are on the page that the reader has.
+            self._alerts = {alert.id: alert for alert in self._control.alerts.now()}
             self._tick = self._clock.callLater(GATHER_S, self._write)
 
     def leave(self, reader: Any) -> None:
@@ -172,12 +178,13 @@ class Hub:
         wall = self._control.engine.wall()
         at = moment(wall)
         newest = self._next
+        self._look_for_alerts()
         others, self._others = self._others, []
         messages, self._messages = self._messages, {}
         live: Live = self._control.live
         for row in live.changed():
             name = "session.changed" if row.is_live else "session.ended"
-            self._put("session", name, {"time": at, **row_of(row)}, _facts_of_row(row))
+            self._put("session", name, {"time": at, **row_of(row)}, facts_of_row(row))
         for transaction, before in messages.values():
             content = message_of(transaction)
             told_now = {"time": at, "left_out": before, **content}
@@ -195,6 +202,20 @@ class Hub:
             self._made.clear()
             for wake in list(self._readers.values()):
                 wake()
+
+    def _look_for_alerts(self) -> None:
+        self._until_alerts -= 1
+        if self._until_alerts > 0:
+            return
+        self._until_alerts = ALERTS_EVERY
+        now = {alert.id: alert for alert in self._control.alerts.now()}
+        for id, alert in now.items():
+            if id not in self._alerts:
+                content = {"id": id, "level": alert.level, "text": visible(alert.text, 500), "link": alert.link}
+                self.tell("alert", "alert.raised", content)
+        for id in self._alerts.keys() - now.keys():
+            self.tell("alert", "alert.ended", {"id": id})
+        self._alerts = now
 
     def _put(
         self,
@@ -300,7 +321,8 @@ def row_of(row: LiveRow) -> dict[str, Any]:
     }
 
 
-def _facts_of_row(row: LiveRow) -> dict[str, str]:
+def facts_of_row(row: LiveRow) -> dict[str, str]:
+    """What filters ask of a row."""
     text = " ".join((row.id, row.client_ip, row.helo, row.user, row.sender, row.stage, row.backend, row.server))
     return {"listener": row.listener.casefold(), "ip": row.client_ip, "verdict": row.worst, "q": text.casefold()}
 

@@ -11,15 +11,11 @@ from urllib.parse import quote
 
 from smtpgate.admin import api_do, entry, explain, insight, searching, text
 from smtpgate.admin.answer import Answer, redirect
-from smtpgate.admin.api_look import live_sessions
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.lookup import find_messages, find_session, recent_sessions
-from smtpgate.admin.plot import draw
+from smtpgate.admin.lookup import find_session, recent_sessions
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.config.model import Settings
-from smtpgate.policy.query import Query
 
 #: Lengths of a drain that a form offers, minutes.
 DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 * 60, "for a day"))
@@ -27,55 +23,6 @@ DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 
 _NEVER = re.compile(r";q=0(\.0*)?$")
 #: Rows of one list on a page.
 ROWS = 100
-
-
-async def overview(ask: Ask) -> Answer:
-    """Is mail flowing?"""
-    office = ask.office
-    series = office.numbers.series()
-    view = office.control.overview()
-    recent = await find_messages(office, ask.who.reach, Query(), 8) if ask.who.may("messages:read") else None
-    last = series.points[-2] if len(series.points) > 1 else None
-    return await office.templates.page(
-        ask,
-        "overview.html",
-        here="overview",
-        view=view,
-        points=series.points,
-        plot=draw(series.points),
-        last=last,
-        p95=office.numbers.p95_ms(),
-        recent=recent,
-        problems=office.control.problems,
-        test_command=_test_command(office.control.settings),
-        config_file=str(office.control.path),
-        traffic=sum(view.outcomes.values()),
-    )
-
-
-def _test_command(settings: Settings) -> str:
-    """What to type to see a first message."""
-    domain = next((entry for entry in settings.local_domains if not entry.startswith("*")), "example.net")
-    config = settings.path or "etc/smtpgate.toml"
-    return f"smtpgate --config {config} send-test --to postmaster@{domain}"
-
-
-async def sessions(ask: Ask) -> Answer:
-    """Who is connected now."""
-    control = ask.office.control
-    views, total = live_sessions(ask, ROWS)
-    listeners = [
-        (name, ", ".join(listener.listen), listener.role) for name, listener in control.settings.listeners.items()
-    ]
-    return await ask.office.templates.page(
-        ask,
-        "sessions.html",
-        here="sessions",
-        sessions=views,
-        total=total,
-        limit=control.settings.limits.connections,
-        listeners=listeners,
-    )
 
 
 async def session(ask: Ask) -> Answer:
@@ -158,7 +105,7 @@ async def problem(ask: Ask) -> Answer:
 async def kill(ask: Ask) -> Answer:
     """End a session."""
     await api_do.kill(ask, ask.args["id"])
-    return redirect("/sessions")
+    return redirect("/live")
 
 
 def _server_form(verb: str) -> Any:
@@ -218,8 +165,6 @@ ROUTES = (
     _page("/assets/<digest>/<name>", "self", asset, is_own=True),
     _page("/logout", "self", entry.log_out, "POST", is_own=True),
     _page("/theme", "self", entry.choose_theme, "POST", is_own=True),
-    _page("/", "stats:read", overview),
-    _page("/sessions", "traffic:read", sessions, for_domains=True),
     _page("/sessions/<id>", "messages:read", session, for_domains=True),
     _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
     _page("/messages", "messages:read", searching.page, for_domains=True),

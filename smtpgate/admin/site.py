@@ -29,6 +29,8 @@ from smtpgate.admin import (
     api_audit,
     api_config,
     api_explain,
+    api_live,
+    api_overview,
     api_policy,
     api_quarantine,
     api_rules,
@@ -42,6 +44,8 @@ from smtpgate.admin import (
     pages_audit,
     pages_config,
     pages_links,
+    pages_live,
+    pages_overview,
     pages_quarantine,
     pages_rules,
     pages_stats,
@@ -78,6 +82,8 @@ ROUTES: tuple[Route, ...] = (
     *api_audit.ROUTES,
     *api_explain.ROUTES,
     *api_config.ROUTES,
+    *api_overview.ROUTES,
+    *api_live.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
     *api_rules.ROUTES,
@@ -89,6 +95,8 @@ ROUTES: tuple[Route, ...] = (
     *pages_account.ROUTES,
     *pages_audit.ROUTES,
     *pages_config.ROUTES,
+    *pages_overview.ROUTES,
+    *pages_live.ROUTES,
     *pages_traffic.ROUTES,
     *pages_rules.ROUTES,
     *pages_quarantine.ROUTES,
@@ -144,6 +152,8 @@ class Office:
         self.repeats = Repeats(repeats)
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
+        #: A test message is on its way.
+        self.is_sending = False
 
     def open(self) -> Deferred[None]:
         """Where nobody can log in yet, say the setup code."""

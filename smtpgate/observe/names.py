@@ -91,6 +91,7 @@ FIELDS: Final = {
     "configured": "what the configuration says",
     "sessions_limit": "most sessions that are let in",
     "descriptors": "files and sockets that the process may have open",
+    "list": "name of a list in the DNS",
     "letter": "id of a letter in the outbox",
     "held": "id of a held message",
     "recipients": "how many it is for",
@@ -336,8 +337,10 @@ _ROWS: Final = (
     LogEvent("resolver.down", "error", "no resolver answers; checks that need the DNS find nothing until one does"),
     LogEvent("resolver.up", "info", "a resolver answers again"),
     LogEvent("resolver.error", "error", "a look-up ended in a way that is a fault of the gateway"),
-    LogEvent("dnsbl.off", "warning", "a list in the DNS does not work as lists do, and is not asked for a while"),
-    LogEvent("dnsbl.on", "info", "a list in the DNS is asked again"),
+    LogEvent(
+        "dnsbl.off", "warning", "a list in the DNS does not work as lists do, and is not asked for a while", ("list",)
+    ),
+    LogEvent("dnsbl.on", "info", "a list in the DNS is asked again", ("list",)),
     LogEvent(
         "engine.down",
         "error",
