@@ -516,6 +516,15 @@ class IHistoryStore(Interface):
     def recent(limit, before):
         """The newest sessions."""
 
+    def search(query, limit, before):
+        """Messages that fit a `policy.query.Query`, newest first (`policy.found.Found`).
+
+        :param before: `place` of a page before; 0 for the newest
+        """
+
+    def count(query):
+        """How many messages fit, when they came, and what the newest have (`policy.found.Counted`)."""
+
     def begun_since(at, limit, after):
         """Sessions that began at or after a time, the oldest first; `after`: id of one that began then, to go on."""
 

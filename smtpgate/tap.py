@@ -71,6 +71,7 @@ from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
 from smtpgate.smtp import status
+from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
 from smtpgate.state.revision_store import RevisionStore
 from smtpgate.tasks import Timekeeper
@@ -422,6 +423,7 @@ class Gateway(Service):
         self.engine.ledger.expire()
         self.ledger_store.expire(time.time())
         self.history_store.expire(time.time())
+        ensureDeferred(self.history_store.catch_up()).addErrback(lambda failure: failure.trap(DatabaseClosed) and None)
         self.tickets.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)
         ensureDeferred(self.control.configuration.watch_file())

@@ -40,8 +40,10 @@ from smtpgate.proxy.router import Router
 from smtpgate.smtp.address import parse_path
 from smtpgate.smtp.reply import Reply
 from smtpgate.state.audit_log import AuditLog
+from smtpgate.state.database import memory_engine
 from smtpgate.state.factors import Factor
-from smtpgate.state.tables import audit, audit_head, metadata
+from smtpgate.state.history_store import HistoryStore
+from smtpgate.state.tables import audit, audit_head, history_parts, messages, metadata, sessions
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
@@ -285,15 +287,45 @@ class MemoryDatabase:
     read = run
 
 
+class AtOnce:
+    """The history's tables in memory; calls are done when they are made."""
+
+    def __init__(self) -> None:
+        self._engine = memory_engine()
+        metadata.create_all(self._engine, [sessions, messages, history_parts])
+
+    def run(self, function: Any, *args: Any) -> Deferred[Any]:
+        """Write, or read."""
+        with self._engine.begin() as connection:
+            return maybeDeferred(function, connection, *args)
+
+    read = run
+
+
 class MemoryHistory:
     """Ended sessions, newest last."""
 
     def __init__(self) -> None:
         self.records: list[SessionRecord] = []
         self.facts: list[Session] = []
+        self._store: HistoryStore | None = None
+
+    @property
+    def store(self) -> HistoryStore:
+        """The real one, in memory."""
+        if self._store is None:
+            self._store = HistoryStore(AtOnce(), lambda: 0.0)  # type: ignore[arg-type]
+        return self._store
+
+    def search(self, query: Any, limit: int, before: int = 0) -> Any:
+        return self.store.search(query, limit, before)
+
+    def count(self, query: Any) -> Any:
+        return self.store.count(query)
 
     def keep(self, facts: Session) -> None:
         self.facts.append(facts)
+        self.store.write([facts])
         self.records.append(of_facts(facts, facts.ended))
 
     def find(self, reference: str) -> Deferred[Any]:

@@ -63,7 +63,7 @@ class LookTests(ApiCase):
         for query, ids in (
             ("", 3),
             (f"?q={bounce}", 1),
-            ("?q=USER2@", 1),
+            ("?q=USER2", 1),
             ("?q=zzz", 0),
             ("?outcome=refused", 0),
             ("?limit=2", 2),

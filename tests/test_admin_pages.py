@@ -127,7 +127,7 @@ class HostileTests(PageCase):
 
     def test_search_words_come_back_escaped(self) -> None:
         """What was typed stands in the box and in no tag."""
-        page = self.page("/messages?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+        page = self.page("/messages?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", status=400)
         self.assertNotIn("<script>alert", page)
         self.assertIn("&lt;script&gt;", page)
 

@@ -28,7 +28,7 @@ MAY = {
     "filters": {"smtp", "message", "policy", "examine", "interfaces", "config", "rules", "edits", "signing"},
     "plugins": {"filters", "interfaces"},
     "observe": {"policy", "smtp", "message", "interfaces", "tasks"},
-    "state": {"policy", "smtp", "interfaces"},
+    "state": {"policy", "smtp", "message", "interfaces"},
     "control": {"proxy", "observe", "config", "policy", "smtp", "interfaces", "tasks", "traffic", "__init__"},
     "admin": {"control", "config", "policy", "interfaces", "smtp", "__init__"},
     "cli": {

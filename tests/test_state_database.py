@@ -104,7 +104,7 @@ def _write_rows(connection: sa.Connection) -> None:
 def _write_sessions(connection: sa.Connection) -> None:
     for number in range(200):
         values = {"id": f"s{number}", "record": b"x" * 2000}
-        connection.execute(sa.text("INSERT OR IGNORE INTO sessions VALUES (:id, 1.0, :record)"), values)
+        connection.execute(sa.text("INSERT OR IGNORE INTO sessions VALUES (:id, 1.0, :record, '')"), values)
 
 
 class ErrorTests(DatabaseCase):
@@ -148,16 +148,14 @@ class MigrationTests(DatabaseCase):
             connection.execute(
                 "INSERT INTO ledger VALUES ('k', 'bob@example.net', 'committed', 'a:25', 9.0, 't', 250, 'x', '')"
             )
-            connection.execute(
-                "INSERT INTO messages VALUES ('m', 's', 1.0, '192.0.2.1', '<a>', '<b>', '', '', 'delivered')"
-            )
+            connection.execute("INSERT INTO sessions (id, started, record) VALUES ('s', 1.0, x'00')")
             connection.commit()
             connection.close()
             made = Database(path)
             made.open()
             made.close()
             self.assertEqual(ask(path, "SELECT version_num FROM alembic_version"), [(revisions()[-1],)], revision)
-            for table in ("users", "ledger", "messages"):
+            for table in ("users", "ledger", "sessions"):
                 self.assertEqual(ask(path, f"SELECT count(*) FROM {table}"), [(1,)], (revision, table))
 
     def test_an_audit_of_the_first_version_goes_on(self) -> None:

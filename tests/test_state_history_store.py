@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from smtpgate.interfaces import IHistoryStore
+from smtpgate.message.header import HeaderSection
+from smtpgate.policy.query import Clause, Query, Value, parse
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
+from smtpgate.state import history_rows as rows
 from smtpgate.state.database import Database
-from smtpgate.state.history_store import SEARCHED, HistoryStore
-from tests.observe_kit import HOSTILE, WALL, session, transaction
+from smtpgate.state.history_store import HistoryStore
+from smtpgate.state.history_words import SEARCHED
+from tests.observe_kit import HOSTILE, WALL, finding, session, transaction
 
 
 def record(facts: Session) -> dict[str, Any]:
@@ -156,77 +161,245 @@ class KeepingTests(HistoryCase):
 class SearchTests(HistoryCase):
     """`search`."""
 
-    async def ids(self, *args: Any, **given: Any) -> list[int]:
+    async def ids(self, text: str = "", **given: Any) -> list[int]:
         """The numbers of the sessions whose messages are found."""
-        found = await self.store.search(*args, **given)
-        return [int(row["session_id"][-4:]) for row in found]
+        found = await self.store.search(parse(text, WALL + 1000), **given)
+        return [int(row.id.partition(".")[0][-4:]) for row in found.rows]
 
     async def fill(self) -> None:
-        """Four messages of three sessions."""
+        """Four messages of three sessions, and a session without one."""
         one = session(1)
-        transaction(one, sender="alice@example.org", recipients=("bob@example.net", "carol@example.net"))
-        two = session(2, client_ip="2001:db8::7")
+        transaction(one, sender="alice@mail.example.org", recipients=("bob@example.net", "carol@example.net"))
+        two = session(2, client_ip="2001:db8::7", role="submission", listener="submission", user="ann", tls=None)
         transaction(two, "refused", sender="")
-        three = session(3)
+        three = session(3, client_ip="192.0.2.200")
         transaction(three, sender="50%_off@example.com", recipients=("bob@example.net",))
-        transaction(three, "deferred", recipients=tuple(f"r{number}@example.net" for number in range(SEARCHED + 5)))
-        await self.store.write([one, two, three])
+        many = tuple(f"r{number}@example.net" for number in range(SEARCHED + 5))
+        transaction(three, "deferred", recipients=many)
+        await self.store.write([one, two, three, session(4, client_ip="192.0.2.9")])
 
     async def test_every_way_to_ask(self) -> None:
         """Alone and together; newest first."""
         await self.fill()
-        self.assertEqual(await self.ids(), [3, 3, 2, 1])
-        self.assertEqual(await self.ids("alice"), [1])
-        self.assertEqual(await self.ids("2001:db8"), [2])
-        self.assertEqual(await self.ids("<1@example.org>"), [3, 3, 2, 1])
-        self.assertEqual(await self.ids(client_ip="192.0.2.7"), [3, 3, 1])
-        self.assertEqual(await self.ids(client_ip="192.0.2"), [])
-        self.assertEqual(await self.ids(sender="<>"), [2])
-        self.assertEqual(await self.ids(recipient="carol@"), [1])
-        self.assertEqual(await self.ids(recipient="BOB"), [3, 1])
-        self.assertEqual(await self.ids(outcome="refused"), [2])
-        self.assertEqual(await self.ids("bob", outcome="delivered", sender="alice"), [1])
-        self.assertEqual(await self.ids("bob", outcome="refused", sender="alice"), [])
-        self.assertEqual(await self.ids("nobody"), [])
+        for text, numbers in {
+            "": [3, 3, 2, 1],
+            "alice": [1],
+            "ALICE": [1],
+            "alice@mail.example.org": [1],
+            "from:mail.example.org": [1],
+            "from:alic": [],
+            "from:alic*": [1],
+            "from:*lic*": [1],
+            "domain:example.org": [3, 1],
+            "from:<>": [2],
+            "to:carol": [1],
+            "to:BOB": [3, 1],
+            "to:example.net -to:carol": [3, 3, 2],
+            "bob verdict:delivered -from:alice": [3],
+            "verdict:refused verdict:deferred": [3, 2],
+            "verdict:rejected from:alice": [],
+            "-verdict:delivered": [3, 2],
+            "ip:2001:db8::7": [2],
+            "cidr:2001:db8::/33": [2],
+            "cidr:192.0.2.0/25": [4, 1],
+            "cidr:192.0.2.192/26": [3, 3],
+            "-cidr:192.0.2.0/25": [3, 3, 2],
+            "192.0.2.200": [3, 3],
+            "verdict:none": [4],
+            "listener:submission": [2],
+            "direction:out": [2],
+            "user:ann": [2],
+            "tls:none": [2],
+            "tls:tlsv1.3 to:carol": [1],
+            "message-id:<1@example.org>": [3, 3, 2, 1],
+            "size:>1M": [],
+            "size:>=2k size:<3k to:carol": [1],
+            "-size:>2000": [],
+            "score:>5": [],
+            "score:<=0": [3, 3, 2, 1],
+            "nobody": [],
+            "4bX1 to:carol": [1],
+        }.items():
+            self.assertEqual(await self.ids(text), numbers, text)
 
-    async def test_signs_of_patterns_are_text(self) -> None:
+    async def test_subjects(self) -> None:
+        """Decoded; by words, by a phrase, by a part of it, in any case and script."""
+        for number, subject in enumerate(
+            ("Your pay slip", "Slip of pay", "=?utf-8?b?w4RyZ2VyIG1pdCBkZXIgU3RyYcOfZQ==?=", "50%_off"), 1
+        ):
+            facts = session(number)
+            header = f"Subject: {subject}\r\n\r\n"
+            transaction(facts, header=HeaderSection(header.encode()))
+            await self.store.write([facts])
+        for text, numbers in {
+            "subject:pay": [2, 1],
+            'subject:"pay slip"': [1],
+            '"pay slip"': [1],
+            '-subject:"pay slip"': [4, 3, 2],
+            "subject:sli*": [2, 1],
+            'subject:"*ur pay*"': [1],
+            "subject:*%_o*": [4],
+            "ärger": [3],
+            "subject:*ÄRG*": [3],
+            "strasse": [3],
+            "subject:*lip*": [2, 1],
+        }.items():
+            self.assertEqual(await self.ids(text), numbers, text)
+
+    async def test_rules_and_filters(self) -> None:
+        """What was found, by whom, and which rule it was."""
+        facts = session(1)
+        transaction(
+            facts,
+            findings=[
+                finding(filter="rules", reason="no-programs", score=6.5),
+                finding(filter="spf", reason="spf-fail"),
+            ],
+        )
+        await self.store.write([facts, *sessions(1, 2)])
+        for text in ("rule:no-programs", "filter:spf", "reason:spf-fail", "rule:no-*", "filter:rules"):
+            self.assertEqual(await self.ids(text), [1], text)
+        for text in ("reason:no-programs", "rule:spf-fail", "rule:no"):
+            self.assertEqual(await self.ids(text), [], text)
+
+    async def test_a_reference_finds_its_own(self) -> None:
+        """A message, or all of a session; also without a message."""
+        await self.fill()
+        three, four = session(3).id, session(4).id
+        self.assertEqual(await self.ids(f"id:{three}"), [3, 3])
+        self.assertEqual(await self.ids(f"id:{three}.1"), [3])
+        self.assertEqual(await self.ids(f"id:{three} to:bob"), [3])
+        self.assertEqual(await self.ids(f"id:{four}"), [4])
+        self.assertEqual(await self.ids(f"-id:{three} to:bob"), [1])
+        self.assertEqual(await self.ids("id:01JEXAMPLE0000000000000077"), [])
+
+    async def test_signs_of_patterns_and_of_the_index_are_text(self) -> None:
         """What an operator pastes is what is looked for."""
         await self.fill()
         self.assertEqual(await self.ids("50%_off"), [3])
-        self.assertEqual(await self.ids("5%off"), [])
-        self.assertEqual(await self.ids(sender="_lice"), [])
-        self.assertEqual(await self.ids("'; DROP TABLE messages; --"), [])
+        self.assertEqual(await self.ids("from:*5%off*"), [])
+        self.assertEqual(await self.ids("from:*_lice*"), [])
+        for text in ("'; DROP TABLE messages; --", "NEAR(a b)", "a^b", "(a)"):
+            self.assertEqual(await self.ids(text.replace(" ", "_")), [], text)
+
+    async def test_what_peers_say_to_break_things_is_found(self) -> None:
+        """By what is shown of it."""
+        for number, text in enumerate(HOSTILE, 1):
+            facts = session(number)
+            transaction(facts, sender=f"{text}@example.org")
+            await self.store.write([facts])
+        self.assertEqual(await self.ids("from:*script*"), [9])
+        self.assertEqual(len(await self.ids("domain:example.org")), len(HOSTILE))
 
     async def test_recipients_are_found_up_to_a_number(self) -> None:
         """A list of thousands does not fill the table."""
         await self.fill()
-        self.assertEqual(await self.ids(recipient=f"r{SEARCHED - 1}@"), [3])
-        self.assertEqual(await self.ids(recipient=f"r{SEARCHED}@"), [])
+        self.assertEqual(await self.ids(f"to:r{SEARCHED - 1}"), [3])
+        self.assertEqual(await self.ids(f"to:r{SEARCHED}"), [])
 
     async def test_from_one_time_to_another(self) -> None:
         """The end is not in it."""
         await self.store.write(sessions(5))
-        first = WALL + 0.1
-        self.assertEqual(await self.ids(since=first + 2, until=first + 4), [3, 2])
-        self.assertEqual(await self.ids(since=first + 4.5), [5])
-        self.assertEqual(await self.ids(until=first + 1.5), [1])
+        first = datetime.fromtimestamp(WALL + 2.1, UTC).isoformat().replace("+00:00", "Z")
+        last = datetime.fromtimestamp(WALL + 4.1, UTC).isoformat().replace("+00:00", "Z")
+        self.assertEqual(await self.ids(f"after:{first} before:{last}"), [3, 2])
+        self.assertEqual(await self.ids(f"after:{last} to:example.net"), [5, 4])
+        self.assertEqual(await self.ids("last:15m"), [])
 
     async def test_page_by_page_nothing_is_missed_or_told_twice(self) -> None:
-        """Also where many messages are of one moment."""
+        """Also where many messages are of one moment, and over the edges of parts, with words and without."""
+        self.patch(rows, "PART_ROWS", 4)
+        self.store = self.made(keep_rows=100)
         made = []
         for number in range(1, 12):
             facts = session(number, started=WALL, begun=1000.0)
             transaction(facts, begun=1000.5)
             made.append(facts)
+        # The last batch has the oldest: its part reaches over the others.
+        late = session(12, started=WALL - 3.0)
+        transaction(late)
+        for at in range(0, 11, 2):
+            await self.store.write(made[at : at + 2])
+        await self.store.write([late])
+        self.assertGreater(await self.database.read(lambda c: len(rows.parts(c))), 2)
+        for text in ("", "to:example.net", "from:*exam*"):
+            query, place = parse(text, WALL), 0
+            seen: list[str] = []
+            while True:
+                found = await self.store.search(query, 3, place)
+                seen += [row.id for row in found.rows]
+                place = found.place
+                if not place:
+                    break
+            self.assertEqual(len(seen), 12, text)
+            self.assertEqual(len(set(seen)), 12, text)
+            self.assertEqual(seen[-1], f"{late.id}.1")
+
+    async def test_a_search_whose_time_is_over_says_so_and_goes_on(self) -> None:
+        """What it has is given; all is found in the end, once."""
+        self.patch(rows, "PART_ROWS", 5)
+        self.patch(rows, "_CHUNK", (5, 5))
+        self.store = self.made(keep_rows=100)
+        for first in range(1, 30, 5):
+            await self.store.write(sessions(5, first))
+        for text in ("from:*exam*", "to:example.net", "from:*no_such*", "nobody"):
+            query, place, seen, calls = parse(text, WALL), 0, 0, 0
+            while True:
+                found = await self.database.read(rows.search, query, 50, place, 0.0)
+                seen, calls, place = seen + len(found.rows), calls + 1, found.place
+                self.assertEqual(found.is_partial, place != 0)
+                if not place:
+                    break
+            self.assertGreater(calls, 3, text)
+            self.assertEqual(seen, 30 if "no" not in text else 0, text)
+
+    async def test_counted(self) -> None:
+        """How many, when, and what the newest have."""
+        await self.fill()
+        found = await self.store.count(parse("", WALL))
+        self.assertEqual((found.total, found.is_partial, found.of), (4, False, 4))
+        self.assertEqual(found.facets["outcome"], {"delivered": 2, "refused": 1, "deferred": 1})
+        self.assertEqual(sum(rows for _, rows in found.histogram), 4)
+        for text, total in {
+            "to:bob": 2,
+            "from:*example*": 3,
+            "-verdict:delivered": 2,
+            "verdict:none": 1,
+            "x": 0,
+        }.items():
+            self.assertEqual((await self.store.count(parse(text, WALL))).total, total, text)
+
+    async def test_those_who_may_see_some_domains_only(self) -> None:
+        """A recipient makes a message theirs; a sender where it came from our own users."""
+        one, two = session(1), session(2, role="submission")
+        for facts in (one, two):
+            transaction(facts, sender="x@a.example", recipients=("y@b.example",))
+        await self.store.write([one, two])
+        for domain, numbers in {"a.example": [2], "b.example": [2, 1], "c.example": []}.items():
+            query = Query((Clause("owner", (Value(domain),)),))
+            found = await self.store.search(query)
+            self.assertEqual([int(row.id[-6:-2]) for row in found.rows], numbers)
+
+    async def test_what_an_earlier_version_kept_is_given_words(self) -> None:
+        """Little by little, lists and records with names."""
+        made = sessions(3)
         await self.store.write(made)
-        seen: list[str] = []
-        before = ""
-        while page := await self.store.search(limit=3, before=before):
-            seen += [row["id"] for row in page]
-            before = page[-1]["id"]
-        self.assertEqual(len(seen), 11)
-        self.assertEqual(seen, sorted(seen, reverse=True))
-        self.assertEqual(await self.store.search(before="unknown"), [])
+        named = zlib.compress(json.dumps(record(made[0])).encode())
+
+        def age(connection: Any) -> None:
+            connection.exec_driver_sql("UPDATE sessions SET record = ? WHERE id = ?", (named, made[0].id))
+            connection.exec_driver_sql("UPDATE sessions SET numbers = NULL")
+            connection.exec_driver_sql("DELETE FROM messages")
+            connection.exec_driver_sql("INSERT INTO sessions VALUES ('damaged', 1.0, x'02', NULL)")
+            rows.drop_old(connection)
+
+        before = await self.store.search(parse("", WALL))
+        await self.database.run(age)
+        self.assertEqual(await self.ids(), [])
+        self.assertEqual(await self.store.catch_up(), 4)
+        self.assertEqual(await self.store.catch_up(), 0)
+        self.assertEqual(await self.ids("to:example.net"), [3, 2, 1])
+        self.assertEqual(await self.store.search(parse("", WALL)), before)
 
 
 class AgeTests(HistoryCase):

@@ -9,12 +9,13 @@ from __future__ import annotations
 from smtpgate.admin import api_do as do
 from smtpgate.admin import api_look as look
 from smtpgate.admin import models as m
+from smtpgate.admin import searching
 from smtpgate.admin.api_live import FILTER
 from smtpgate.admin.api_look import MOST
 from smtpgate.admin.hub import TOPICS
 from smtpgate.admin.models_config import Checked
 from smtpgate.admin.numbers import MINUTES, Series
-from smtpgate.admin.params import Free, OneOf, SomeOf, Whole
+from smtpgate.admin.params import SomeOf, Whole
 from smtpgate.admin.record import SessionRecord
 from smtpgate.admin.routes import Route
 from smtpgate.admin.ways import RouteAnswer, RouteQuestion
@@ -65,20 +66,7 @@ ROUTES = (
         body=m.Nothing,
         answer=m.Done,
     ),
-    Route(
-        "GET",
-        f"{_BASE}/messages",
-        "messages:read",
-        look.messages,
-        for_domains=True,
-        summary="Recent messages",
-        answer=m.MessageList,
-        query={
-            **_LIMIT,
-            "q": Free("text, a reference id, or a bounce that holds one"),
-            "outcome": OneOf("what became of it", _OUTCOMES),
-        },
-    ),
+    searching.API,
     Route(
         "GET",
         f"{_BASE}/messages/<id>",

@@ -7,8 +7,8 @@ from typing import Final
 from smtpgate.admin import models as m
 from smtpgate.admin import shown
 from smtpgate.admin.answer import Answer, as_json
-from smtpgate.admin.explain import find_reference, of_message
-from smtpgate.admin.lookup import find_message, find_session, recent_messages
+from smtpgate.admin.explain import of_message
+from smtpgate.admin.lookup import find_message, find_session
 from smtpgate.admin.models_config import ChangedKeyModel, Checked
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Stream
@@ -53,16 +53,6 @@ def live_sessions(ask: Ask, most: int) -> tuple[list[SessionView], int]:
 async def session(ask: Ask) -> Answer:
     """One session, live or ended, by its id or by the id of one of its messages."""
     return answer_of(await find_session(ask.office, ask.who.reach, ask.args["id"]))
-
-
-async def messages(ask: Ask) -> Answer:
-    """The newest messages. `q` may hold a reference or a whole bounce text."""
-    text = ask.params["q"]
-    reference = find_reference(text)
-    found = await recent_messages(
-        ask.office, ask.who.reach, ask.params["limit"], reference or text, ask.params["outcome"]
-    )
-    return answer_of(found)
 
 
 async def message(ask: Ask) -> Answer:

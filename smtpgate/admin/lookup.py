@@ -8,7 +8,9 @@ from smtpgate.admin.explain import session_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models import MessageList, MessageRow
 from smtpgate.admin.record import MessageView, SessionRecord, of_facts, of_row, of_rows
-from smtpgate.admin.text import moment, subject, visible
+from smtpgate.admin.text import moment, visible
+from smtpgate.policy.found import Found, Row
+from smtpgate.policy.query import OWNER, Clause, Query, Value
 from smtpgate.policy.reach import Reach
 
 #: Sessions looked through for those who see only some.
@@ -80,46 +82,62 @@ def _within(reach: Reach, rows: Any) -> list[SessionRecord]:
     return [one for one in records if one is not None]
 
 
-def message_row(record: SessionRecord, message: MessageView) -> MessageRow:
-    """A message for lists."""
-    verdict = message.verdict
+def message_row(row: Row, reach: Reach, is_ours: bool) -> MessageRow:
+    """A message for lists, with the recipients that are in reach.
+
+    :param is_ours: it came from the operator's own users
+    """
+    recipients, count = list(row.recipients), row.count
+    if reach.is_limited and not (is_ours and reach.address(row.sender)):
+        recipients = [one for one in recipients if reach.address(one)]
+        count = len(recipients)
     return MessageRow(
-        id=message.id,
-        time=moment(record.started + message.begun_ms / 1000),
-        client_ip=record.client_ip,
-        sender=message.sender,
-        recipients=[one.address for one in message.recipients[:20]],
-        recipient_count=len(message.recipients),
-        subject=subject(message.subject),
-        outcome=message.outcome or "running",
-        code=message.reply.code if message.reply is not None else 0,
-        mark=verdict.action if verdict is not None and verdict.action == "tag" else "",
-        score=verdict.score if verdict is not None else 0.0,
-        backend=message.backend,
-        server=message.server,
-        size_octets=message.size_octets,
+        id=row.id,
+        time=moment(row.at),
+        client_ip=row.client_ip,
+        sender=row.sender,
+        recipients=recipients[:20],
+        recipient_count=count,
+        subject=row.subject,
+        outcome=row.outcome,
+        code=row.code,
+        mark=row.action if row.action == "tag" else "",
+        score=row.score,
+        backend=row.backend,
+        server=row.server,
+        size_octets=row.octets,
+        message_id=row.message_id,
+        listener=row.listener,
+        filter=row.filter,
+        reason=row.reason,
     )
 
 
-async def recent_messages(office: Any, reach: Reach, limit: int, text: str = "", outcome: str = "") -> MessageList:
-    """The newest messages in reach; `text` is looked for in sender, recipients, subject, client and ids."""
-    records = await recent_sessions(office, reach, limit)
-    found: MessageList = await office.in_thread(_choose, records, limit, text.casefold(), outcome)
-    return found
+def owned(query: Query, reach: Reach) -> Query:
+    """The query as it is asked for somebody: what is not in reach is not looked for."""
+    if not reach.is_limited:
+        return query
+    values = tuple(Value(domain) for domain in reach.domains)
+    return query.with_all([Clause(OWNER, values)])
 
 
-def _choose(records: list[SessionRecord], limit: int, wanted: str, outcome: str) -> MessageList:
-    rows = []
-    for record in records:
-        for message in reversed(record.messages):
-            row = message_row(record, message)
-            if outcome and row.outcome != outcome:
-                continue
-            if wanted and not any(wanted in part.casefold() for part in _searched(row, message)):
-                continue
-            rows.append(row)
-    return MessageList(items=rows[:limit], has_more=len(rows) > limit)
+async def find_messages(office: Any, reach: Reach, query: Query, limit: int, cursor: str = "") -> MessageList:
+    """Messages in reach that fit, newest first; raises Refusal where the cursor is not one of this query's.
 
-
-def _searched(row: MessageRow, message: MessageView) -> list[str]:
-    return [row.id, row.sender, row.subject, row.client_ip, message.message_id, *row.recipients]
+    :param cursor: `next_cursor` of the page before
+    """
+    if office.control.history is None:
+        return MessageList(items=[])
+    asked = owned(query, reach)
+    of = f"messages {asked.text} {' '.join(reach.domains)}"
+    place = office.cursors.open(of, cursor) if cursor else 0
+    found: Found = await office.control.history.search(asked, limit, place)
+    listeners = office.control.settings.listeners
+    ours = {name for name, one in listeners.items() if one.role == "submission"}
+    return MessageList(
+        items=[message_row(row, reach, row.listener in ours) for row in found.rows],
+        next_cursor=office.cursors.seal(of, found.place) if found.place else None,
+        has_more=found.place != 0,
+        is_partial=found.is_partial,
+        looked_back_to=moment(found.place / 1_000_000) if found.is_partial else None,
+    )

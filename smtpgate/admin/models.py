@@ -106,6 +106,8 @@ class MessageRow(View):
     """One message, for lists.
 
     :ivar mark: "tag" for one that passed with a mark
+    :ivar outcome: "none" for a session that named no sender, whose id it then is
+    :ivar reason: of the finding that decided; `filter`: whose it is
     """
 
     id: str
@@ -122,14 +124,24 @@ class MessageRow(View):
     backend: str
     server: str
     size_octets: int
+    message_id: str = ""
+    listener: str = ""
+    filter: str = ""
+    reason: str = ""
 
 
 class MessageList(View):
-    """Messages, newest first."""
+    """Messages, newest first.
+
+    :ivar is_partial: the time of one search was over before all was looked through; `next_cursor` goes on from
+        `looked_back_to`
+    """
 
     items: list[MessageRow]
     next_cursor: str | None = None
     has_more: bool = False
+    is_partial: bool = False
+    looked_back_to: str | None = None
 
 
 class MessageDetail(View):

@@ -9,11 +9,11 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from smtpgate.admin import api_do, entry, explain, insight, text
+from smtpgate.admin import api_do, entry, explain, insight, searching, text
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.lookup import find_session, recent_messages, recent_sessions
+from smtpgate.admin.lookup import find_session, recent_sessions
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
 
@@ -46,16 +46,6 @@ async def session(ask: Ask) -> Answer:
         scale=ask.office.control.settings.scale,
         is_same_revision=record.revision == ask.office.control.current().id,
         q=reference,
-    )
-
-
-async def messages(ask: Ask) -> Answer:
-    """The newest messages."""
-    outcome = ask.query.get("outcome", "")
-    wanted = ask.query.get("q", "")
-    found = await recent_messages(ask.office, ask.who.reach, ROWS, wanted, outcome)
-    return await ask.office.templates.page(
-        ask, "messages.html", here="messages", found=found, outcome=outcome, wanted=wanted, q=wanted
     )
 
 
@@ -177,7 +167,7 @@ ROUTES = (
     _page("/theme", "self", entry.choose_theme, "POST", is_own=True),
     _page("/sessions/<id>", "messages:read", session, for_domains=True),
     _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
-    _page("/messages", "messages:read", messages, for_domains=True),
+    _page("/messages", "messages:read", searching.page, for_domains=True),
     _page("/recent", "messages:read", recent, for_domains=True),
     _page("/search", "messages:read", search, for_domains=True),
     _page("/search", "messages:read", search, "POST", for_domains=True),

@@ -9,11 +9,12 @@ from smtpgate.admin import models_overview as o
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_overview import recipient_of, send_test, wait_for
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.lookup import recent_messages
+from smtpgate.admin.lookup import find_messages
 from smtpgate.admin.plot import WIDTH, draw
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.config.model import Settings
 from smtpgate.control.views import Refused
+from smtpgate.policy.query import Query
 
 #: Where the plot begins and ends, and the messages beside it.
 _LEFT, _LATEST = 40, 8
@@ -29,7 +30,7 @@ async def _overview(ask: Ask, status: int = 200, said: str = "", dialogue: tuple
     await control.certificates.look()
     series = office.numbers.series()
     whole = o.whole_model(control, office.numbers.p95_ms(), office.wall())
-    recent = await recent_messages(office, ask.who.reach, _LATEST) if ask.who.may("messages:read") else None
+    recent = await find_messages(office, ask.who.reach, Query(), _LATEST) if ask.who.may("messages:read") else None
     return await office.templates.page(
         ask,
         "overview.html",

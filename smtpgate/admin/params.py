@@ -147,6 +147,21 @@ class Free:
         return {"schema": {"type": "string"}}
 
 
+@attrs.frozen
+class Several:
+    """Any text, perhaps more than once: either of them; () for none."""
+
+    meaning: str
+
+    def read(self, text: str | None) -> tuple[str, ...]:
+        """One text of those that were given."""
+        return (text,) if text else ()
+
+    def schema(self) -> Mapping[str, object]:
+        """A list, each value for itself."""
+        return {"schema": {"type": "array", "items": {"type": "string"}}, "style": "form", "explode": True}
+
+
 def read(declared: Mapping[str, Param], given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The values of all declared parameters; raises Refusal where anything else was given.
 
@@ -160,6 +175,9 @@ def read(declared: Mapping[str, Param], given: Mapping[str, Sequence[str]]) -> d
     values: dict[str, Any] = {}
     for name, param in declared.items():
         texts = given.get(name, ())
+        if isinstance(param, Several):
+            values[name] = tuple(text for text in texts if text)
+            continue
         if len(texts) > 1:
             faults.append(_fault(name, "repeated", "given more than once; give it once"))
             continue

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 from smtpgate.control.views import Actor
+from smtpgate.policy.found import Found
+from smtpgate.policy.query import Query
 
 
 class User(Protocol):
@@ -206,3 +208,6 @@ class History(Protocol):
 
     def recent(self, limit: int) -> Awaitable[Sequence[Mapping[str, Any]]]:
         """The newest."""
+
+    def search(self, query: Query, limit: int, before: int = 0) -> Awaitable[Found]:
+        """Messages that fit, newest first."""

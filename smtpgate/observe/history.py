@@ -20,6 +20,8 @@ from zope.interface import implementer
 from smtpgate.interfaces import IWatcher
 from smtpgate.observe.words import is_quiet
 from smtpgate.policy import event as told
+from smtpgate.policy.found import Counted, Found
+from smtpgate.policy.query import Query
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
 
@@ -82,6 +84,8 @@ class History:
         self._call: Any = None
         self._is_writing = False
         self._idle: list[Deferred[None]] = []
+        #: Searches that wait for the batch that is being written.
+        self._written_next: list[Deferred[None]] = []
         self._is_failing = False
         self._is_closing = False
 
@@ -166,6 +170,9 @@ class History:
 
     def _go_on(self, _: object) -> None:
         self._is_writing = False
+        asking, self._written_next = self._written_next, []
+        for waiting in asking:
+            waiting.callback(None)
         if self._queue and self._call is None:
             delay = 0.0 if self._is_closing or len(self._queue) >= BATCH else BATCH_S
             self._call = self._clock.callLater(delay, self._write)
@@ -194,10 +201,28 @@ class History:
         found: dict[str, Any] | None = await self._store.session(id)
         return found
 
-    async def search(self, limit: int, **wanted: Any) -> list[dict[str, Any]]:
-        """Messages in the store, newest first, as `state.history_store.HistoryStore.search` finds them."""
-        found: list[dict[str, Any]] = await self._store.search(limit=limit, **wanted)
+    async def search(self, query: Query, limit: int, before: int = 0) -> Found:
+        """Messages that fit, newest first; what ended just now is written first, so that it is among them.
+
+        :param before: a `Found.place` to go on from
+        """
+        if not before:
+            await self._caught_up()
+        found: Found = await self._store.search(query, limit, before)
         return found
+
+    async def count(self, query: Query) -> Counted:
+        """How many messages fit, and when."""
+        found: Counted = await self._store.count(query)
+        return found
+
+    async def _caught_up(self) -> None:
+        """Wait for one batch, not for all that may wait: whoever asks is not kept by heavy traffic."""
+        self._write()
+        if self._is_writing:
+            waiting: Deferred[None] = Deferred()
+            self._written_next.append(waiting)
+            await waiting
 
     async def begun_since(self, at: float, limit: int, after: str = "") -> list[dict[str, Any]]:
         """Sessions in the store that began at or after a time, the oldest first (`interfaces.IHistoryStore`)."""

@@ -10,6 +10,7 @@ at the end of a list and never taken away: what was kept before lacks the new on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from smtpgate.policy.transaction import Recipient, Session, Transaction
@@ -77,6 +78,12 @@ _REPLY: Final = ("code", "enhanced", "text")
 _FINDING: Final = ("filter", "reason", "action", "score", "public", "detail", "is_shadow", "duration_ms", "category")
 _VERDICT: Final = ("action", "score", "would", "decided_by", "spared")
 _STEP: Final = ("at_ms", "who", "what", "detail")
+
+#: Where a value stands in the lists of `compact`.
+SESSION_AT: Final = {name: at for at, name in enumerate(_SESSION)}
+MESSAGE_AT: Final = {name: at for at, name in enumerate(_MESSAGE)}
+RECIPIENT_AT: Final = {name: at for at, name in enumerate(_RECIPIENT)}
+FINDING_AT: Final = {name: at for at, name in enumerate(_FINDING)}
 
 #: Whole microseconds in a list, milliseconds under a name.
 _TIMES: Final = {name for names in (_SESSION, _MESSAGE, _FINDING, _STEP) for name in names if name.endswith("_ms")}
@@ -239,3 +246,42 @@ def _named_message(values: list[Any]) -> dict[str, Any]:
         for name in ("reply", "final"):
             recipient[name] = _named_or_none(_REPLY, recipient[name])
     return message
+
+
+def listed(record: Mapping[str, Any]) -> list[Any]:
+    """The lists of a record with names, as an earlier version kept it."""
+    values = _values(_SESSION, record)
+    values[SESSION_AT["tls"]] = _values(_TLS, record["tls"]) if record.get("tls") else None
+    values[SESSION_AT["findings"]] = [_values(_FINDING, one) for one in record.get("findings", ())]
+    values[SESSION_AT["messages"]] = [_listed_message(one) for one in record.get("messages", ())]
+    values[SESSION_AT["timeline"]] = [_values(_STEP, one) for one in record.get("timeline", ())]
+    return values
+
+
+def _values(names: tuple[str, ...], named: Mapping[str, Any]) -> list[Any]:
+    values: list[Any] = [named.get(name) for name in names]
+    for at, name in enumerate(names):
+        if name in _TIMES and values[at] is not None:
+            values[at] = round(values[at] * 1000)
+    return values
+
+
+def _listed_message(named: Mapping[str, Any]) -> list[Any]:
+    values = _values(_MESSAGE, named)
+    values[MESSAGE_AT["reply"]] = _values(_REPLY, named["reply"]) if named.get("reply") else None
+    values[MESSAGE_AT["findings"]] = [_values(_FINDING, one) for one in named.get("findings", ())]
+    verdict = named.get("verdict")
+    if verdict:
+        decided = verdict.get("decided_by")
+        verdict = _values(_VERDICT, {**verdict, "decided_by": _values(_FINDING, decided) if decided else None})
+    values[MESSAGE_AT["verdict"]] = verdict or None
+    values[MESSAGE_AT["changes"]] = [_values(_CHANGE, one) for one in named.get("changes", ())]
+    values[MESSAGE_AT["recipients"]] = [
+        [
+            *_values(_RECIPIENT[:2], one),
+            *(_values(_REPLY, one[name]) if one.get(name) else None for name in ("reply", "final")),
+            *_values(_RECIPIENT[4:], one),
+        ]
+        for one in named.get("recipients", ())
+    ]
+    return values

@@ -86,6 +86,7 @@ class Database:
         try:
             with engine.connect() as connection:
                 self.path.chmod(0o600)
+                _need_words(connection, self.path)
                 _examine(connection, self.path)
                 _migrate(connection, self.path)
         except SQLAlchemyError as error:
@@ -277,6 +278,11 @@ def _put_rows(connection: sa.Connection, table: sa.Table, rows: list[dict[str, A
     connection.execute(sa.insert(table).prefix_with(way), rows)
 
 
+def memory_engine() -> sa.Engine:
+    """An empty database in memory, for tests and measurements."""
+    return _engine(Path(":memory:"), ())
+
+
 def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:
     engine = sa.create_engine(
         f"sqlite:///{path}",
@@ -289,6 +295,8 @@ def _engine(path: Path, pragmas: tuple[str, ...]) -> sa.Engine:
         # The driver begins no transaction before a change of a table; so it begins none, and we begin each.
         connection.isolation_level = None
         connection.text_factory = _text
+        # Its own LIKE takes large and small letters alike where they are ASCII.
+        connection.create_function("fold", 1, _fold, deterministic=True)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
@@ -313,9 +321,22 @@ def _text(octets: bytes) -> str:
     return octets.decode("utf-8", "backslashreplace")
 
 
+def _fold(text: Any) -> Any:
+    return text.casefold() if isinstance(text, str) else text
+
+
 def _reason(error: SQLAlchemyError) -> str:
     """What the database itself says, without the statement and the advice that SQLAlchemy adds."""
     return str(getattr(error, "orig", None) or error).partition("\n")[0]
+
+
+def _need_words(connection: sa.Connection, path: Path) -> None:
+    """What messages are searched by."""
+    if not connection.exec_driver_sql("SELECT sqlite_compileoption_used('ENABLE_FTS5')").scalar():
+        raise StateError(
+            f"{path} cannot be used: the SQLite of this Python ({sqlite3.sqlite_version}) was built without FTS5; "
+            "install one that has it (the packages of all large distributions have)"
+        )
 
 
 def _examine(connection: sa.Connection, path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Ended sessions on disk (`interfaces.IHistoryStore`): a packed record each, and rows to search by.
+"""Ended sessions on disk (`interfaces.IHistoryStore`): a packed record each, and rows and words to search by.
 
-Kept for 30 days and up to a number of sessions, whichever is less. What is too old goes with each batch that
+Kept for some time and up to a number of sessions, whichever is less. What is too old goes with each batch that
 is written, a little more than came, so nobody waits for a large deletion; `expire` does the same where
-nothing comes.
+nothing comes. What an earlier version kept without words is given them little by little (`catch_up`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from smtpgate.interfaces import IHistoryStore
-from smtpgate.policy.record import compact, expand
-from smtpgate.policy.transaction import Session, Transaction
+from smtpgate.policy.found import Counted, Found
+from smtpgate.policy.query import Query
+from smtpgate.policy.record import compact, expand, listed
+from smtpgate.policy.transaction import Session
+from smtpgate.state import history_rows as rows
 from smtpgate.state.database import Database
+from smtpgate.state.history_counts import count
+from smtpgate.state.history_record import Made, made
 from smtpgate.state.packing import pack, unpack
 from smtpgate.state.tables import messages, sessions, storable
 
@@ -28,8 +33,8 @@ KEEP_S: Final = 30 * 86400.0
 KEEP_ROWS: Final = 1_000_000
 #: Sessions deleted in one go, so that no one waits long for the database.
 SLICE: Final = 2000
-#: Recipients of one message that a search finds.
-SEARCHED: Final = 100
+#: Sessions that get their words in one go.
+_CATCH_UP: Final = 500
 #: After so many sessions and messages the thread sleeps a moment: the interpreter's lock goes back to the reactor,
 #: which would otherwise get it every five milliseconds only.
 _BREATH: Final = 20
@@ -61,6 +66,7 @@ class HistoryStore:
         #: open then.
         self._count: int | None = None
         self._counted_in: sa.Engine | None = None
+        self._is_catching_up = False
 
     def write(self, ended: Sequence[Session]) -> Deferred[None]:
         """Keep a batch of ended sessions; they become records in the thread."""
@@ -89,54 +95,83 @@ class HistoryStore:
         """When the session began that so many came after; 0.0 where there are fewer."""
         return self._database.read(_edge, limit)
 
-    def search(
-        self,
-        text: str = "",
-        limit: int = 50,
-        *,
-        client_ip: str = "",
-        sender: str = "",
-        recipient: str = "",
-        outcome: str = "",
-        since: float = 0.0,
-        until: float = 0.0,
-        before: str = "",
-    ) -> Deferred[list[Record]]:
-        """Messages, newest first; all that is given must fit.
+    def search(self, query: Query, limit: int = 50, before: int = 0) -> Deferred[Found]:
+        """Messages that fit, newest first.
 
-        :param text: part of a sender, a recipient, a Message-ID or an address of a client
-        :param client_ip: exactly
-        :param sender: part of it; so is `recipient`, of the first hundred
-        :param since: seconds since the epoch; so is `until`, 0 for now
-        :param before: id of a message: only those that come after it in the order, for the next page
+        :param before: `place` of what was found last, for the next page; 0 for the newest
         """
-        exact = {"client_ip": client_ip, "outcome": outcome}
-        parts = {"sender": sender, "recipients": recipient}
-        return self._database.read(_search, text, limit, exact, parts, since, until, before)
+        return self._database.read(rows.search, query, limit, before)
+
+    def count(self, query: Query) -> Deferred[Counted]:
+        """How many messages fit, when they came, and what the newest of them have."""
+        return self._database.read(count, query)
 
     def expire(self, now: float) -> Deferred[int]:
         """Delete a slice of what is past its time; how many sessions went."""
         return self._database.run(self._expire, now, SLICE)
 
+    async def catch_up(self) -> int:
+        """Give words to what an earlier version kept, slice by slice; how many sessions it had.
+
+        Others have their turn in the database's thread between two slices. A call while one is at work does nothing.
+        """
+        if self._is_catching_up:
+            return 0
+        self._is_catching_up = True
+        done = 0
+        try:
+            while slice := await self._database.run(self._catch_up, _CATCH_UP):
+                done += slice
+        finally:
+            self._is_catching_up = False
+        return done
+
     # In the database's thread
 
     def _write(self, connection: sa.Connection, ended: Sequence[Session]) -> None:
-        kept: list[tuple[object, ...]] = []
-        found: list[tuple[object, ...]] = []
+        fresh = _fresh(connection, ended)
+        if not fresh:
+            return
         work = 0
-        for session in ended:
-            kept.append((session.id, session.started, pack(compact(session, session.ended))))
-            found += [_searchable(session, message) for message in session.transactions]
+        records: list[list[Any]] = []
+        searched: list[list[Made]] = []
+        for session in fresh:
+            record = compact(session, session.ended)
+            records.append(record)
+            searched.append(list(made(record)))
             work += 1 + len(session.transactions)
             if work > _BREATH:
                 work = 0
                 time.sleep(_BREATH_S)
-        if not kept:
-            return
         before = self._counted(connection)
+        numbers = self._index(connection, searched)
+        kept: list[tuple[object, ...]] = [
+            (session.id, session.started, pack(record), numbered)
+            for session, record, numbered in zip(fresh, records, numbers, strict=True)
+        ]
         self._count = before + _insert(connection, _SESSIONS, kept)
-        _insert(connection, _MESSAGES, found)
         self._expire(connection, self._wall(), min(SLICE, 2 * len(kept)))
+
+    def _index(self, connection: sa.Connection, searched: list[list[Made]]) -> list[str]:
+        """Keep the rows and words of sessions; the numbers of each session's rows."""
+        flat = [one for some in searched for one in some]
+        numbers = rows.numbered(connection, [at for at, _, _ in flat])
+        _insert(connection, _MESSAGES, [(n, *columns) for n, (_, columns, _) in zip(numbers, flat, strict=True)])
+        words = [(n, text) for n, (_, _, text) in zip(numbers, flat, strict=True)]
+        # So that no part outlives its rows by more than a little, and there are not too many.
+        span = int(max(86400.0, self._keep_s / 50) * 1_000_000)
+        rows.index(connection, words, span, max(rows.PART_ROWS, self._keep_rows // 50))
+        given = iter(numbers)
+        return [",".join([str(next(given)) for _ in some]) for some in searched]
+
+    def _catch_up(self, connection: sa.Connection, most: int) -> int:
+        table = sessions.c
+        old = sa.select(table.id, table.record).where(table.numbers.is_(None)).order_by(table.started.desc())
+        found = connection.execute(old.limit(most)).all()
+        searched = [_searched(octets) for _, octets in found]
+        for (id, _), numbers in zip(found, self._index(connection, searched), strict=True):
+            connection.exec_driver_sql("UPDATE sessions SET numbers = ? WHERE id = ?", (numbers, id))
+        return len(found)
 
     def _counted(self, connection: sa.Connection) -> int:
         if self._count is None or self._counted_in is not connection.engine:
@@ -146,37 +181,36 @@ class HistoryStore:
 
     def _expire(self, connection: sa.Connection, now: float, most: int) -> int:
         count = self._counted(connection)
-        oldest = sa.select(sessions.c.id).order_by(sessions.c.started)
+        oldest = sa.select(sessions.c.id, sessions.c.numbers).order_by(sessions.c.started)
         if count > self._keep_rows:
             gone = connection.execute(oldest.limit(min(most, count - self._keep_rows)))
         else:
             gone = connection.execute(oldest.where(sessions.c.started < now - self._keep_s).limit(most))
-        ids = [row[0] for row in gone]
-        if ids:
-            connection.execute(sa.delete(messages).where(messages.c.session_id.in_(ids)))
-            connection.execute(sa.delete(sessions).where(sessions.c.id.in_(ids)))
-            self._count = count - len(ids)
-        return len(ids)
+        going = gone.all()
+        if going:
+            numbers = [(int(one),) for row in going for one in (row[1] or "").split(",") if one]
+            if numbers:
+                connection.exec_driver_sql("DELETE FROM messages WHERE n = ?", numbers)
+            connection.exec_driver_sql("DELETE FROM sessions WHERE id = ?", [(row[0],) for row in going])
+            rows.drop_old(connection)
+            self._count = count - len(going)
+        return len(going)
 
 
-def _searchable(session: Session, message: Transaction) -> tuple[object, ...]:
-    """A row of `messages`, its columns in the order of the table."""
-    begun = message.begun - session.begun if message.begun else 0.0
-    return (
-        message.id,
-        session.id,
-        session.started + begun,
-        session.client_ip,
-        storable(f"<{message.sender}>"),
-        storable(" ".join([f"<{one.path}>" for one in message.recipients[:SEARCHED]])),
-        storable(message.message_id),
-        storable(message.told_subject),
-        message.outcome,
-    )
+def _fresh(connection: sa.Connection, ended: Sequence[Session]) -> list[Session]:
+    """Those that are not kept yet: a batch may be tried again."""
+    given = {session.id: session for session in ended}
+    ids = list(given)
+    for at in range(0, len(ids), 64):
+        some = tuple(ids[at : at + 64])
+        marks = ", ".join("?" * len(some))
+        for row in connection.exec_driver_sql(f"SELECT id FROM sessions WHERE id IN ({marks})", some):
+            given.pop(row[0], None)
+    return list(given.values())
 
 
 #: Rows of one statement; the largest has fewer parameters than any SQLite takes (SQLITE_MAX_VARIABLE_NUMBER, 999).
-_ROWS: Final = (64, 16, 4, 1)
+_ROWS: Final = (48, 16, 4, 1)
 
 
 def _inserts(table: sa.Table) -> dict[int, str]:
@@ -200,6 +234,15 @@ def _insert(connection: sa.Connection, statements: dict[int, str], rows: list[tu
             added += connection.exec_driver_sql(statement, values).rowcount
             at += size
     return added
+
+
+def _searched(octets: bytes) -> list[Made]:
+    """What is searched of a record, also of one that was kept with names; nothing of a damaged one."""
+    try:
+        kept = unpack(octets)
+        return list(made(kept if isinstance(kept, list) else listed(kept)))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def _record(octets: bytes) -> Record:
@@ -235,34 +278,3 @@ def _begun_since(connection: sa.Connection, at: float, limit: int, after: str) -
 def _edge(connection: sa.Connection, limit: int) -> float:
     query = sa.select(sessions.c.started).order_by(sessions.c.started.desc()).offset(limit).limit(1)
     return connection.execute(query).scalar() or 0.0
-
-
-def _search(
-    connection: sa.Connection,
-    text: str,
-    limit: int,
-    exact: dict[str, str],
-    parts: dict[str, str],
-    since: float,
-    until: float,
-    before: str,
-) -> list[Record]:
-    columns = messages.c
-    query = sa.select(messages).order_by(columns.at.desc(), columns.id.desc()).limit(limit)
-    if text:
-        anywhere = (columns.sender, columns.recipients, columns.message_id, columns.client_ip)
-        query = query.where(sa.or_(*(column.contains(storable(text), autoescape=True) for column in anywhere)))
-    for name, value in exact.items():
-        if value:
-            query = query.where(columns[name] == storable(value))
-    for name, value in parts.items():
-        if value:
-            query = query.where(columns[name].contains(storable(value), autoescape=True))
-    if since:
-        query = query.where(columns.at >= since)
-    if until:
-        query = query.where(columns.at < until)
-    if before:
-        place = sa.select(columns.at, columns.id).where(columns.id == storable(before)).scalar_subquery()
-        query = query.where(sa.tuple_(columns.at, columns.id) < place)
-    return [dict(row._mapping) for row in connection.execute(query)]

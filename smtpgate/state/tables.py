@@ -32,20 +32,43 @@ sessions = sa.Table(
     sa.Column("id", sa.String, primary_key=True),
     sa.Column("started", sa.Float, nullable=False, index=True),
     sa.Column("record", sa.LargeBinary, nullable=False),
+    #: Of its rows in `messages`, joined by commas; NULL where it has none yet.
+    sa.Column("numbers", sa.String),
+    sa.Index("ix_sessions_unnumbered", "started", sqlite_where=sa.text("numbers IS NULL")),
 )
 
+#: Numbered by time: microseconds since the epoch. Their words are in parts (`state.history_rows`).
 messages = sa.Table(
     "messages",
     metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("session_id", sa.String, nullable=False, index=True),
-    sa.Column("at", sa.Float, nullable=False, index=True),
-    sa.Column("client_ip", sa.String, nullable=False, index=True),
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("id", sa.String, nullable=False),
+    sa.Column("client_ip", sa.String, nullable=False),
+    sa.Column("listener", sa.String, nullable=False),
     sa.Column("sender", sa.String, nullable=False),
     sa.Column("recipients", sa.String, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
     sa.Column("message_id", sa.String, nullable=False),
     sa.Column("subject", sa.String, nullable=False),
     sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("code", sa.Integer, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("score", sa.Float, nullable=False),
+    sa.Column("filter", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("backend", sa.String, nullable=False),
+    sa.Column("server", sa.String, nullable=False),
+    sa.Column("octets", sa.Integer, nullable=False),
+)
+
+#: Parts of the index of words: the table `history_words_N` of each, and which rows it reaches over.
+history_parts = sa.Table(
+    "history_parts",
+    metadata,
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("low", sa.Integer, nullable=False),
+    sa.Column("high", sa.Integer, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
 )
 
 users = sa.Table(

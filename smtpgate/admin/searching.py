@@ -1,0 +1,173 @@
+"""Finding messages: the grammar of `policy.query`, as the text of one box and as parameters of the API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from smtpgate.admin import models as m
+from smtpgate.admin.answer import Answer
+from smtpgate.admin.explain import find_reference
+from smtpgate.admin.guard import Refusal
+from smtpgate.admin.lookup import find_messages
+from smtpgate.admin.params import Free, Param, Several, Whole
+from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.text import visible
+from smtpgate.policy.query import FIELDS, OTHERS, TEXTS, Clause, Query, QueryError, join, parse, term
+
+#: Most items of one list of the API, and rows of a page.
+MOST: Final = 500
+ROWS: Final = 100
+#: Parameters of the API, and the fields that they stand for.
+_FIELDS: Final = {
+    "ip": "ip",
+    "cidr": "cidr",
+    "listener": "listener",
+    "direction": "direction",
+    "mail_from": "from",
+    "rcpt": "to",
+    "domain": "domain",
+    "subject": "subject",
+    "verdict": "verdict",
+    "outcome": "verdict",
+    "reason": "reason",
+    "rule": "rule",
+    "filter": "filter",
+    "pool": "backend",
+    "server": "server",
+    "auth_user": "user",
+    "tls": "tls",
+}
+#: Those that are bounds, and what stands before their value.
+_BOUNDS: Final = {
+    "time_from": ("after", "from this time on"),
+    "time_to": ("before", "before this time"),
+    "score_min": ("score", "this score or more"),
+    "score_max": ("score", "this score or less"),
+    "size_min": ("size", "this many octets or more"),
+    "size_max": ("size", "this many octets or fewer"),
+}
+_SIGNS: Final = {"score_min": ">=", "score_max": "<=", "size_min": ">=", "size_max": "<="}
+_MEANING: Final[Mapping[str, str]] = {**TEXTS, **OTHERS}
+QUERY: Final[Mapping[str, Param]] = {
+    "limit": Whole(f"how many items, at most {MOST}", MOST, 50),
+    "cursor": Free("next_cursor of the page before"),
+    "q": Free("what is looked for, as in the search box (docs/searching.md); or a bounce that holds a reference id"),
+    **{name: Several(f"{_MEANING[field]}; several: either") for name, field in _FIELDS.items()},
+    **{name: Free(said) for name, (_, said) in _BOUNDS.items()},
+}
+_FIELD: Final = re.compile(r"(?:^|\s)-?[A-Za-z_-]+:")
+
+
+def meant(text: str, now: float) -> Query:
+    """What a text asks for: the terms of a query, or the reference id in a bounce. Raises QueryError.
+
+    :param now: seconds since the epoch
+    """
+    reference = find_reference(text)
+    if not reference:
+        return parse(text, now)
+    try:
+        query = parse(text, now)
+    except QueryError:
+        query = Query()
+    if any(clause.field for clause in query.clauses):
+        return query
+    return Query((term("id", reference, now),))
+
+
+def _given(params: Mapping[str, Any], now: float) -> Query:
+    """What the parameters ask for; raises Refusal, which names each that is wrong."""
+    faults: list[dict[str, str]] = []
+    clauses: list[Clause] = []
+
+    def take(name: str, field: str, value: str) -> None:
+        try:
+            clauses.append(term(field, value, now))
+        except QueryError as error:
+            faults.append({"parameter": name, "code": "value", "message": str(error)})
+
+    query = Query()
+    try:
+        query = meant(params["q"], now)
+    except QueryError as error:
+        faults.append({"parameter": "q", "code": "query", "message": f"at character {error.at + 1}: {error}"})
+    for name, field in _FIELDS.items():
+        for value in params[name]:
+            take(name, field, value)
+    for name, (field, _) in _BOUNDS.items():
+        if params[name]:
+            take(name, field, _SIGNS.get(name, "") + params[name])
+    if not faults:
+        try:
+            return query.with_all(join(clauses).clauses)
+        except QueryError as error:
+            faults.append({"parameter": "q", "code": "query", "message": str(error)})
+    refusal = Refusal("parameter", 400, "the query has faults")
+    refusal.errors = faults
+    raise refusal
+
+
+async def messages(ask: Ask) -> Answer:
+    """Messages that fit, newest first."""
+    office = ask.office
+    query = _given(ask.params, office.wall())
+    found = await find_messages(office, ask.who.reach, query, ask.params["limit"], ask.params["cursor"])
+    headers = {"Link": f'<{_next(ask, found.next_cursor)}>; rel="next"'} if found.next_cursor else {}
+    return Answer(found.model_dump_json().encode("utf-8", "replace"), 200, "application/json", headers=headers)
+
+
+def _next(ask: Ask, cursor: str) -> str:
+    """The address of the next page."""
+    given = [
+        (name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
+        for name, values in (ask.request.args or {}).items()
+        for value in values
+        if name != b"cursor"
+    ]
+    return f"{ask.request.path.decode('latin-1')}?{urlencode([*given, ('cursor', cursor)])}"
+
+
+async def page(ask: Ask) -> Answer:
+    """Messages, found by what the box says."""
+    office, wanted, cursor = ask.office, ask.query.get("q", ""), ask.query.get("cursor", "")
+    outcome = ask.query.get("outcome", "")
+    mistake: QueryError | None = None
+    found = m.MessageList(items=[])
+    try:
+        query = meant(wanted, office.wall())
+        if outcome:
+            query = query.with_all([term("verdict", outcome, 0.0)])
+        found = await find_messages(office, ask.who.reach, query, ROWS, cursor)
+    except QueryError as error:
+        mistake = error
+    kept = {name: value for name, value in (("q", wanted), ("outcome", outcome)) if value}
+    return await office.templates.page(
+        ask,
+        "messages.html",
+        400 if mistake is not None else 200,
+        here="messages",
+        found=found,
+        outcome=outcome,
+        wanted=wanted,
+        q=wanted,
+        cursor=cursor,
+        mistake=mistake,
+        wrong=visible(wanted[mistake.at : mistake.at + mistake.length]) if mistake is not None else "",
+        fields=[(name, _MEANING[name]) for name in FIELDS],
+        older=f"/messages?{urlencode({**kept, 'cursor': found.next_cursor})}" if found.next_cursor else "",
+    )
+
+
+API = Route(
+    "GET",
+    "/api/v1/messages",
+    "messages:read",
+    messages,
+    for_domains=True,
+    summary="Messages, found by what they are like",
+    answer=m.MessageList,
+    query=QUERY,
+)
