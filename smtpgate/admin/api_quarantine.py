@@ -19,7 +19,7 @@ from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.text import visible
 from smtpgate.control.quarantine import Outcome
 from smtpgate.control.views import Invalid
-from smtpgate.policy.held import STATES
+from smtpgate.policy.held import STATES, Held
 
 _BASE = "/api/v1"
 _HELD = f"{_BASE}/quarantine/<id>"
@@ -69,20 +69,15 @@ async def list_of(ask: Ask, wanted: Mapping[str, Any], limit: int, before: str) 
     )
 
 
+async def held_of(ask: Ask, id: str) -> Held:
+    """A held message. Raises Unknown."""
+    found: Held = await ask.office.control.quarantine.message(id)
+    return found
+
+
 async def held_message(ask: Ask) -> Answer:
     """One held message."""
     return answer_of(q.held_model(await ask.office.control.quarantine.message(ask.args["id"])))
-
-
-async def held_content(ask: Ask) -> Answer:
-    """Its octets, as they came, below our trace field."""
-    id = ask.args["id"]
-    found = await ask.office.control.quarantine.message(id)
-    await ask.office.accounts.note(ask.who.actor, "content.read", id, f"held as {found.held_as}")
-    octets = await ask.office.control.quarantine.content(id)
-    # Never shown by a browser, whatever is in it.
-    headers = {"Content-Disposition": f'attachment; filename="{found.id}.eml"'}
-    return Answer(octets, content_type="application/octet-stream", headers=headers)
 
 
 async def all_letters(ask: Ask) -> Answer:
@@ -211,7 +206,6 @@ ROUTES = (
         query={**_PAGE, **_FILTERS},
     ),
     Route("GET", _HELD, "quarantine:read", held_message, summary="One held message", answer=q.HeldModel),
-    Route("GET", f"{_HELD}/content", "content:read", held_content, summary="Its octets"),
     Route(
         "POST",
         f"{_HELD}/release",

@@ -136,7 +136,6 @@ ROUTES = (
     _page("/quarantine", "quarantine:read", messages),
     _page("/quarantine", "quarantine:release", decide, "POST"),
     _page("/quarantine/<id>", "quarantine:read", message),
-    _page("/quarantine/<id>/content", "content:read", do.held_content),
     _page("/quarantine/<id>/release", "quarantine:release", release, "POST"),
     _page("/quarantine/<id>/delete", "quarantine:delete", delete, "POST"),
     _page("/quarantine/<id>/deny", "quarantine:release", deny, "POST"),

@@ -31,6 +31,7 @@ PERMISSIONS: Final = (
     "system:write",
     "metrics:read",
     "content:read",
+    "content:malware",
     "quarantine:read",
     "quarantine:release",
     "quarantine:delete",

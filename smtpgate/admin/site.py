@@ -31,12 +31,14 @@ from smtpgate.admin import (
     api_rules,
     api_tickets,
     api_traffic,
+    api_viewer,
     health,
     pages,
     pages_links,
     pages_quarantine,
     pages_rules,
     pages_traffic,
+    pages_viewer,
     params,
     versions,
 )
@@ -50,6 +52,7 @@ from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
 from smtpgate.admin.problem import as_problem
+from smtpgate.admin.reading import Readings
 from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
 from smtpgate.admin.templates import Templates
@@ -68,11 +71,13 @@ ROUTES: tuple[Route, ...] = (
     *api_policy.ROUTES,
     *api_rules.ROUTES,
     *api_quarantine.ROUTES,
+    *api_viewer.ROUTES,
     *api_tickets.ROUTES,
     *pages.ROUTES,
     *pages_traffic.ROUTES,
     *pages_rules.ROUTES,
     *pages_quarantine.ROUTES,
+    *pages_viewer.ROUTES,
     *pages_links.ROUTES,
 )
 #: What shows a thing that a call of the same path changes.
@@ -123,6 +128,7 @@ class Office:
         self.links = Links(secret)
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
+        self.readings = Readings()
 
     def open(self) -> Deferred[None]:
         """Where nobody can log in yet, say the setup code."""

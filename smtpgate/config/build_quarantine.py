@@ -15,7 +15,13 @@ def quarantine(table: QuarantineTable) -> Quarantine:
     classes = dict(CLASSES)
     for name, given in table.classes.items():
         usual = CLASSES.get(name, HeldClass())
-        classes[name] = HeldClass(given.keep or usual.keep_s, given.users or usual.users, given.full or usual.full)
+        classes[name] = HeldClass(
+            given.keep or usual.keep_s,
+            given.users or usual.users,
+            given.full or usual.full,
+            usual.sealed if given.sealed is None else given.sealed,
+            usual.reason if given.reason is None else given.reason,
+        )
     return Quarantine(table.size, classes)
 
 

@@ -20,11 +20,15 @@ class HeldClass:
 
     :ivar users: what a recipient may do with it: release, request or nothing
     :ivar full: where there is no room: defer the mail, or let the oldest of the class go
+    :ivar sealed: its content leaves in an archive with a password only, for who may have malware
+    :ivar reason: whoever reads its content says why
     """
 
     keep_s: float = 30 * _DAY
     users: Literal["release", "request", "nothing"] = "request"
     full: Literal["defer", "oldest"] = "defer"
+    sealed: bool = False
+    reason: bool = False
 
 
 #: What an operator who says nothing gets. Microsoft keeps quarantined spam 15 or 30 days, Proxmox 7; what somebody will
@@ -33,7 +37,7 @@ CLASSES: Final[Mapping[str, HeldClass]] = MappingProxyType(
     {
         held.SPAM: HeldClass(14 * _DAY, "release", "oldest"),
         held.PHISHING: HeldClass(30 * _DAY, "request", "oldest"),
-        held.MALWARE: HeldClass(30 * _DAY, "nothing", "defer"),
+        held.MALWARE: HeldClass(30 * _DAY, "nothing", "defer", sealed=True),
         held.POLICY: HeldClass(30 * _DAY, "request", "defer"),
         held.DLP: HeldClass(90 * _DAY, "nothing", "defer"),
         held.DISCARDED: HeldClass(3 * _DAY, "nothing", "oldest"),

@@ -26,6 +26,15 @@ class HeldClassTable(Table):
         shown="that of the class",
         example='"defer"',
     )
+    sealed: bool | None = key(
+        None,
+        'Its content is downloaded in an archive with the password "infected" only, by who may have malware.',
+        shown="that of the class",
+        example="true",
+    )
+    reason: bool | None = key(
+        None, "Whoever reads its content says why, for the audit.", shown="that of the class", example="true"
+    )
 
 
 class QuarantineTable(Table):

@@ -94,12 +94,14 @@ class Quarantine:
             raise Unknown(f"no held message {id}")
         return found
 
-    async def content(self, id: str, most: int = SHOWN_OCTETS) -> bytes:
-        """Its octets, up to a number of them."""
+    async def content(self, id: str) -> bytes:
+        """Its octets. Raises Refused where they are more than SHOWN_OCTETS."""
         message = await self.message(id)
+        if message.octets > SHOWN_OCTETS:
+            raise Refused(f"it has {message.octets >> 20} MiB, and no more than {SHOWN_OCTETS >> 20} are read at once")
         file = await self._ask(self._vault.open(message.body))
         try:
-            octets: bytes = await self._engine.in_thread(file.read, min(most, message.octets))
+            octets: bytes = await self._engine.in_thread(file.read, message.octets)
         finally:
             file.close()
         return octets
