@@ -337,7 +337,7 @@ class Client:
     """A client that sends what it is told and reads whole replies."""
 
     def __init__(self, port: int, greet: bool = True) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S * 4)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         if greet:
