@@ -15,7 +15,7 @@ from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.params import Free, OneOf, Param, Whole
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, Planned, Route
 from smtpgate.admin.text import visible
 from smtpgate.control.quarantine import Outcome
 from smtpgate.control.views import Invalid
@@ -33,6 +33,8 @@ def wanted_of(given: Mapping[str, Any]) -> dict[str, Any]:
     wanted: dict[str, Any] = {name: given[name] for name in WANTED if given.get(name)}
     if given.get("asked"):
         wanted["asked"] = True
+    if given.get("after"):
+        wanted["after"] = given["after"]
     return wanted
 
 
@@ -73,6 +75,14 @@ async def held_of(ask: Ask, id: str) -> Held:
     """A held message. Raises Unknown."""
     found: Held = await ask.office.control.quarantine.message(id)
     return found
+
+
+async def beside(ask: Ask, wanted: Mapping[str, Any], id: str) -> tuple[str, str]:
+    """Ids of the next newer and the next older one of those that fit; "" where there is none."""
+    quarantine = ask.office.control.quarantine
+    newer = await quarantine.search({**wanted, "next_after": id}, 1)
+    older = await quarantine.search(wanted, 1, id)
+    return newer[0].id if newer else "", older[0].id if older else ""
 
 
 async def held_message(ask: Ask) -> Answer:
@@ -145,6 +155,19 @@ async def forward_held(ask: Ask) -> Answer:
     return answer_of(m.Done(is_audited=is_audited))
 
 
+async def chosen(ask: Ask, wanted: Mapping[str, Any], expected: int) -> list[str]:
+    """Ids of all that fit. Raises Refused where they are not as many as was expected."""
+    ids: list[str] = await ask.office.control.quarantine.chosen(wanted, expected)
+    return ids
+
+
+async def would(ask: Ask, action: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What an order about all that fit would do: to how many."""
+    found = await ask.office.control.quarantine.count(wanted)
+    what = {"action": f"quarantine.{action}", "target": f"{found} messages", "detail": ""}
+    return {**what, "expected_count": found}
+
+
 async def decide_many(ask: Ask) -> Answer:
     """q.Release, delete or deny many at once: by ids, or all that fit."""
     body = ask.body
@@ -157,9 +180,11 @@ async def decide_many(ask: Ask) -> Answer:
             raise Invalid(f"filter: there is no {wrong[0]}; use {', '.join((*WANTED, 'asked'))}")
         if body.filter.get("asked", "yes") != "yes":
             raise Invalid("filter: asked is yes, or is left out")
+        if body.expected_count is None and ask.is_dry_run:
+            raise Planned(await would(ask, body.action, wanted_of(body.filter)))
         if body.expected_count is None:
-            raise Invalid("expected_count: say how many fit, as the list with the same filter tells it")
-        ids = await ask.office.control.quarantine.chosen(wanted_of(body.filter), body.expected_count)
+            raise Invalid("expected_count: say how many fit, as a dry run or the list with the same filter tells it")
+        ids = await chosen(ask, wanted_of(body.filter), body.expected_count)
     return _ordered(await order(ask, body.action, ids or []))
 
 
@@ -193,6 +218,7 @@ _FILTERS: dict[str, Param] = {
     "client_ip": Free("part of the client's address"),
     "message": Free("reference id"),
     "asked": OneOf("only those that somebody asked for", ("yes",)),
+    "after": Free("an id: only those that came after it"),
 }
 
 ROUTES = (

@@ -40,6 +40,7 @@ class Templates:
         self._environment.filters |= {
             "clock": text.clock_time,
             "span": text.duration,
+            "since": text.since,
             "ms": text.milliseconds,
             "octets": text.octets,
             "subject": text.subject,

@@ -108,7 +108,8 @@ class Vault:
         """Held messages, the newest first.
 
         :param wanted: what must fit: held_as, state, listener, direction, recipient and message exactly; sender,
-            subject and client_ip in part; `asked` true; since and until, seconds since the epoch; expires_before
+            subject and client_ip in part; `asked` true; since and until, seconds since the epoch; expires_before;
+            after: an id: those that came after it; next_after: of these the ones nearest to it
         :param before: an id: only those that came earlier, for the next page
         """
         return self._database.read(rows.search, dict(wanted), limit, before).addErrback(as_store_failure)

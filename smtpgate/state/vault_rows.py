@@ -107,7 +107,7 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
     if "recipient" in wanted:
         ids = held_recipients.c.id
         query = sa.select(ids).where(held_recipients.c.address == storable(wanted["recipient"].lower()))
-        if wanted.keys() - {"recipient", "since", "until"}:
+        if wanted.keys() - {"recipient", "since", "until", "after", "next_after"}:
             query = query.join(held, held.c.id == ids)
     else:
         ids = held.c.id
@@ -125,6 +125,8 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
             query = query.where(ids >= fresh_id(value)[:8])
         elif name == "until":
             query = query.where(ids < fresh_id(value)[:8])
+        elif name in ("after", "next_after"):
+            query = query.where(ids > storable(value))
         elif name == "expires_before":
             query = query.where(held.c.expires < value)
         elif name != "recipient":
@@ -133,9 +135,9 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
 
 
 def search(connection: sa.Connection, wanted: Mapping[str, Any], limit: int, before: str) -> list[Held]:
-    """Those that fit, the newest first."""
+    """Those that fit, the newest first: the newest of all, or with next_after those that came next after one."""
     query, ids = _ids(wanted, before)
-    some = query.order_by(ids.desc()).limit(limit)
+    some = query.order_by(ids if "next_after" in wanted else ids.desc()).limit(limit)
     rows = connection.execute(sa.select(held).where(held.c.id.in_(some)).order_by(held.c.id.desc()))
     return [message_of(row) for row in rows.mappings()]
 
