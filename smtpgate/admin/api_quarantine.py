@@ -144,6 +144,27 @@ async def deny_held(ask: Ask) -> Answer:
     return _ordered(await order(ask, "deny", [ask.args["id"]]))
 
 
+async def propose_held(ask: Ask) -> Answer:
+    """Ask for its release, where its class wants two persons; another one approves."""
+    return await propose(ask, "".join(letter for letter in ask.body.reason if letter.isprintable()))
+
+
+async def propose(ask: Ask, reason: str) -> Answer:
+    """The same for a page."""
+    quarantine, message = ask.office.control.quarantine, await held_of(ask, ask.args["id"])
+    await quarantine.check_proposal(message.id, ask.who.actor)
+    await ask.guarded_change("quarantine.propose", message.id, reason)
+    await quarantine.propose(message.id, ask.who.actor, reason)
+    return answer_of(m.Done())
+
+
+async def approve_held(ask: Ask) -> Answer:
+    """Approve the release that somebody else asked for: it is delivered."""
+    message = await held_of(ask, ask.args["id"])
+    await ask.office.control.quarantine.check_approval(message.id, ask.who.actor)
+    return _ordered(await order(ask, "release", [message.id]))
+
+
 async def forward_held(ask: Ask) -> Answer:
     """Send it as it came to somebody else; it stays held."""
     id, to = ask.args["id"], ask.body.to
@@ -251,6 +272,24 @@ ROUTES = (
         answer=q.Orders,
     ),
     Route("POST", f"{_HELD}/deny", "quarantine:release", deny_held, summary="Say no", body=m.Nothing, answer=q.Orders),
+    Route(
+        "POST",
+        f"{_HELD}/request",
+        "quarantine:release",
+        propose_held,
+        summary="Ask for its release, for a second person",
+        body=q.Propose,
+        answer=m.Done,
+    ),
+    Route(
+        "POST",
+        f"{_HELD}/approve",
+        "quarantine:release",
+        approve_held,
+        summary="Approve the release that somebody else asked for",
+        body=m.Nothing,
+        answer=q.Orders,
+    ),
     Route(
         "POST",
         f"{_HELD}/forward",

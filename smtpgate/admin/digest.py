@@ -206,8 +206,8 @@ class Digests:
     def _row(self, address: str, message: Held, now: float) -> dict[str, Any]:
         """What a digest says of one message."""
         settings = self._control.settings
-        users = settings.quarantine.of(message.held_as).users
-        action = "release" if users == "release" else "ask"
+        may_release = settings.quarantine.of(message.held_as).is_released_by_users
+        action = "release" if may_release else "ask"
         until = int(min(now + settings.digests.links_s, message.expires))
         token = self._links.token(Link(action, message.id, address.lower(), until))
         return {

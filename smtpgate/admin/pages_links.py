@@ -56,7 +56,7 @@ async def use_link(ask: Ask) -> Answer:
         return _nothing(ask, link, message, state)
     control, actor = ask.office.control.quarantine, Actor("link", link.address)
     if link.action == "release":
-        if ask.office.control.settings.quarantine.of(message.held_as).users != "release":
+        if not ask.office.control.settings.quarantine.of(message.held_as).is_released_by_users:
             raise Refusal("forbidden", 403, "such messages are not for recipients to release any more")
         await ask.office.accounts.note(actor, "quarantine.release", link.held, link.address)
         (outcome,) = await control.release([link.held], actor, [link.address])

@@ -10,7 +10,7 @@ from smtpgate.admin import api_quarantine as do
 from smtpgate.admin import models_quarantine as q
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.control.views import Invalid
+from smtpgate.control.views import Invalid, Refused
 from smtpgate.policy.held import STATES
 
 #: Messages on a page.
@@ -103,6 +103,7 @@ async def _held(ask: Ask, said: str = "", status: int = 200) -> Answer:
         newer=newer,
         older=older,
         alike=alike,
+        wants_two=ask.office.control.settings.quarantine.of(found.held_as).two_persons,
     )
 
 
@@ -175,6 +176,19 @@ async def delete(ask: Ask) -> Answer:
     return redirect(f"{place}?{context}" if context else place)
 
 
+async def propose(ask: Ask) -> Answer:
+    """Ask for its release, for a second person."""
+    reason = _line(ask.form.get("reason", ""))[:300]
+    if not reason:
+        return await _held(ask, "say why, in a few words", 422)
+    try:
+        await do.propose(ask, reason)
+    except Refused as error:
+        return await _held(ask, str(error), 409)
+    context = _query(_asked(ask.query))
+    return redirect(f"/quarantine/{ask.args['id']}" + (f"?{context}" if context else ""))
+
+
 async def deny(ask: Ask) -> Answer:
     """Say no to who asked."""
     return await _one(ask, "deny")
@@ -209,6 +223,7 @@ ROUTES = (
     _page("/quarantine", "quarantine:release", decide, "POST"),
     _page("/quarantine/<id>", "quarantine:read", message),
     _page("/quarantine/<id>/release", "quarantine:release", release, "POST"),
+    _page("/quarantine/<id>/request", "quarantine:release", propose, "POST"),
     _page("/quarantine/<id>/delete", "quarantine:delete", delete, "POST"),
     _page("/quarantine/<id>/deny", "quarantine:release", deny, "POST"),
     _page("/outbox", "quarantine:read", outbox),

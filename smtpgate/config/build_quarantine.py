@@ -21,6 +21,7 @@ def quarantine(table: QuarantineTable) -> Quarantine:
             given.full or usual.full,
             usual.sealed if given.sealed is None else given.sealed,
             usual.reason if given.reason is None else given.reason,
+            usual.two_persons if given.two_persons is None else given.two_persons,
         )
     return Quarantine(table.size, classes)
 

@@ -22,6 +22,7 @@ class HeldClass:
     :ivar full: where there is no room: defer the mail, or let the oldest of the class go
     :ivar sealed: its content leaves in an archive with a password only, for who may have malware
     :ivar reason: whoever reads its content says why
+    :ivar two_persons: one asks for its release, another one approves
     """
 
     keep_s: float = 30 * _DAY
@@ -29,6 +30,12 @@ class HeldClass:
     full: Literal["defer", "oldest"] = "defer"
     sealed: bool = False
     reason: bool = False
+    two_persons: bool = False
+
+    @property
+    def is_released_by_users(self) -> bool:
+        """Whether a recipient alone can have it delivered."""
+        return self.users == "release" and not self.two_persons
 
 
 #: What an operator who says nothing gets. Microsoft keeps quarantined spam 15 or 30 days, Proxmox 7; what somebody will

@@ -35,6 +35,12 @@ class HeldClassTable(Table):
     reason: bool | None = key(
         None, "Whoever reads its content says why, for the audit.", shown="that of the class", example="true"
     )
+    two_persons: bool | None = key(
+        None,
+        "One who is logged in asks for its release, and another one approves; links of digests ask.",
+        shown="that of the class",
+        example="true",
+    )
 
 
 class QuarantineTable(Table):

@@ -174,8 +174,16 @@ def oldest(connection: sa.Connection, held_as: str, octets: int) -> list[str]:
 
 
 def ask(connection: sa.Connection, id: str, who: str, now: float) -> bool:
-    """Note a wish, or that it was turned down."""
-    changed = sa.update(held).where(held.c.id == storable(id)).values(asked=now, asked_by=storable(who))
+    """Note a wish, or that it was turned down, whoever's it was."""
+    values = {"asked": now, "asked_by": storable(who)} | ({} if who else {"proposed_by": ""})
+    changed = sa.update(held).where(held.c.id == storable(id)).values(values)
+    return bool(connection.execute(changed).rowcount)
+
+
+def propose(connection: sa.Connection, id: str, who: str, now: float) -> bool:
+    """Note the first of two persons; False where there is one already, or no such message."""
+    where = (held.c.id == storable(id)) & (held.c.proposed_by == "")
+    changed = sa.update(held).where(where).values(asked=now, asked_by=storable(who), proposed_by=storable(who))
     return bool(connection.execute(changed).rowcount)
 
 
@@ -227,10 +235,11 @@ def release(
     now: float,
     expires: float,
     is_manager: bool,
+    second: str | None,
 ) -> Letter | None:
     """A letter to those for whom a held message waits."""
     message = one(connection, id)
-    if message is None:
+    if message is None or second is not None and message.proposed_by in ("", second):
         return None
     states = _AGAIN if again else _WAITING
     wanted = None if addresses is None else {address.lower() for address in addresses}
@@ -256,6 +265,10 @@ def release(
         due=now,
     )
     post(connection, letter, {one.address: ("sending", "") for one in chosen})
+    if second is not None:
+        # What comes back is judged by two anew.
+        done = {"proposed_by": "", "asked": 0.0, "asked_by": ""}
+        connection.execute(sa.update(held).where(held.c.id == message.id).values(done))
     return letter
 
 
