@@ -35,7 +35,9 @@ class Viewer:
     async def view(self, message: Held) -> View:
         """What is to be said of a message. Raises Unavailable while content cannot be looked at."""
         own = sorted({entry.lower().removeprefix("*.") for entry in self._revision().settings.local_domains})
-        return await self._apart(message, lambda services, content: viewing.view(services, content, own))
+        return await self._apart(
+            message, lambda services, content: viewing.view(services, content, own, self._engine.in_thread)
+        )
 
     async def page(self, message: Held, number: str) -> Shown:
         """A part of HTML as it may be shown. Raises Unknown where there is none, and Unavailable."""

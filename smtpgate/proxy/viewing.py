@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -36,16 +36,17 @@ class Shown:
     is_cut: bool
 
 
-async def view(services: Any, content: Any, own: Sequence[str]) -> View:
+async def view(services: Any, content: Any, own: Sequence[str], in_thread: Callable[..., Any]) -> View:
     """What is to be said of a message. Raises ChildFailed.
 
     :param services: `proxy.services.Services`
     :param content: an `interfaces.IContent`
     :param own: domains that nobody else may look like
+    :param in_thread: runs a call where nobody waits for it: thousands of links take a while to build
     """
     answer = await services.look_at("view", content, {"own": list(own)})
     try:
-        found: View = from_plain(answer, View)
+        found: View = await in_thread(from_plain, answer, View)
     except ValueError as error:
         raise ChildFailed("lied", str(error)) from None
     return found
