@@ -74,6 +74,7 @@ class Templates:
             "theme": "",
             "nonce": "",
             "at": "/",
+            "language": "en",
         }
         return self._environment.get_template(template).render(**{**common, **values})
 

@@ -29,7 +29,7 @@ def quarantine(table: QuarantineTable) -> Quarantine:
 def digests(table: DigestTable) -> Digest:
     """When it is sent, and to whom."""
     at = {int(text[:2]) * 60 + int(text[3:]) for text in table.at}
-    return Digest(tuple(sorted(at)), AddressList(table.recipients), table.links)
+    return Digest(tuple(sorted(at)), AddressList(table.recipients), table.links, table.language)
 
 
 def outbox(table: OutboxTable, hostname: str) -> Outbox:

@@ -78,6 +78,7 @@ class Digest:
     at: tuple[int, ...] = ()
     recipients: AddressList = NO_ADDRESSES
     links_s: float = 7 * _DAY
+    language: Literal["en", "de"] = "en"
 
 
 @attrs.frozen

@@ -85,3 +85,4 @@ class DigestTable(Table):
         [], "Who gets one, written as in routes; none: everybody in local_domains.", example='["example.net"]'
     )
     links: Wait = key("7d", "How long its links hold.")
+    language: Literal["en", "de"] = key("en", "Language of digests and of the pages behind their links.")
