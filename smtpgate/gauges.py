@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from smtpgate.control import Control
 from smtpgate.net.allocator import resident_octets
-from smtpgate.observe.exposition import Gauge
+from smtpgate.observe.catalogue import SERVER_STATES
+from smtpgate.observe.exposition import Number
 from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
 from smtpgate.proxy.limit_memory import Limiter
@@ -35,6 +36,8 @@ class Gauges:
         self._reputation = reputation
         self._journal = journal
         self._history = history
+        #: What only the wiring sees: threads, stores, the office.
+        self.more: Callable[[], Iterable[Number]] = tuple
 
     def reading(self, lag_s: float) -> Reading:
         """How much the gateway is pressed, for the admission of sessions.
@@ -56,42 +59,63 @@ class Gauges:
             max((use.slots.part for use in uses.values() if use.on_error != "continue"), default=0.0),
         )
 
-    def rows(self) -> Iterator[Gauge]:
-        """What the metrics do not count themselves."""
-        view = self._control.overview()
-        yield "sessions_active", "Sessions now", {}, view.sessions
-        yield "sessions_limit", "Most sessions", {}, view.sessions_limit
-        yield "draining", "1 while draining", {}, float(view.state == "draining")
-        yield "log_dropped", "Log lines lost", {}, self._journal.dropped
-        yield "history_dropped", "Sessions not kept in the history", {}, self._history.dropped
-        yield "ledger_rows", "Rows of the commit ledger", {}, len(self._engine.ledger)
+    def rows(self) -> Iterator[Number]:
+        """What the metrics do not count themselves, by the names of the catalogue."""
+        control, journal = self._control, self._journal
+        view = control.overview()
+        sessions = Counter(dict.fromkeys(control.settings.listeners, 0))
+        sessions.update(session.facts.listener for session in control.reception.sessions.values())
+        for listener, count in sessions.items():
+            yield "sessions_active", (listener,), count
+        yield "sessions_limit", (), view.sessions_limit
+        yield "draining", (), float(view.state == "draining")
+        for level, lines in journal.lines_by_level.items():
+            yield "log_records_total", (level,), lines
+        yield "log_dropped_total", ("log",), journal.dropped
+        yield "store_dropped_total", ("sessions",), self._history.dropped
+        yield "ledger_rows", (), len(self._engine.ledger)
         yield from self._traffic()
-        for name, one in self._control.tls.destinations():
-            yield "destinations", "Domains whose servers are known, of a backend of kind mx", {"pool": name}, one
-        for result, count in self._control.tls.reports.totals.items():
-            yield "tls_to_mx", "Sessions with servers of kind mx since the start", {"result": result}, count
-        for server in self._control.servers():
-            labels = {"pool": server.backend, "server": server.name}
-            yield "backend_up", "1 while a server is up", labels, float(server.state == "up")
-            yield "backend_connections", "Links to a server", labels, server.links
-        for backend in self._control.backends():
-            yield "backend_slots", "Transactions it may have now", {"pool": backend.name}, backend.capacity
-            for name, used in backend.used.items():
-                yield "backend_busy", "Transactions it has", {"pool": backend.name, "class": name}, used
-            for name, waiting in backend.waiting.items():
-                labels = {"pool": backend.name, "class": name}
-                yield "backend_queue_depth", "Sessions that wait for a slot", labels, waiting
+        yield from self._backends()
+        yield from self.more()
 
-    def _traffic(self) -> Iterator[Gauge]:
+    def _backends(self) -> Iterator[Number]:
+        control = self._control
+        now = self._engine.clock.seconds()
+        for name, one in control.tls.destinations():
+            yield "destinations", (name,), one
+        for result, count in control.tls.reports.totals.items():
+            yield "tls_to_mx", (result,), count
+        for pool in control.current().pools.values():
+            for server in pool.servers:
+                place = (pool.backend.name, server.name)
+                state = "drain" if server.is_drained else server.state
+                yield "backend_up", place, float(server.state == "up")
+                yield "backend_weight", place, 0.0 if server.is_drained else server.weight(now)
+                for word in SERVER_STATES:
+                    yield "backend_state", (*place, word), float(word == state)
+                yield "backend_connections", (*place, "active"), server.busy
+                yield "backend_connections", (*place, "idle"), max(0, server.links - server.busy)
+                if server.tls is not None and server.tls.not_after:
+                    yield "tls_certificate_not_after_timestamp_seconds", ("backend", server.name), server.tls.not_after
+        for backend in control.backends():
+            yield "backend_slots", (backend.name,), backend.capacity
+            for name, used in backend.used.items():
+                yield "backend_busy", (backend.name, name), used
+            for name, waiting in backend.waiting.items():
+                yield "backend_queue_depth", (backend.name, name), waiting
+
+    def _traffic(self) -> Iterator[Number]:
         reception, reputation = self._control.reception, self._reputation
-        yield "pressure_level", "0 normal, 1 busy, 2 high, 3 severe, 4 critical", {}, reception.admission.pressure.level
-        yield "bans_active", "Bans that hold", {}, reception.warden.bans.holding(time.time())
-        yield "replies_paced", "Replies that wait", {}, self._engine.pacer.waiting
-        yield "body_memory_bytes", "Memory of messages that wait", {}, self._engine.memory.octets
-        yield "reputation_records", "Senders that are remembered", {}, len(reputation.records)
-        yield "correspondents_known", "Whom our users write to", {}, len(reputation.correspondents)
+        yield "pressure_level", (), reception.admission.pressure.level
+        by_hand, holding = reception.warden.bans.holding_by(self._engine.wall())
+        yield "bans_active", ("gateway",), holding - by_hand
+        yield "bans_active", ("hand",), by_hand
+        yield "replies_paced", (), self._engine.pacer.waiting
+        yield "body_memory_bytes", (), self._engine.memory.octets
+        yield "reputation_records", (), len(reputation.records)
+        yield "correspondents_known", (), len(reputation.correspondents)
         for name, used in reception.shares.used.items():
-            yield "sessions_by_class", "Sessions now", {"class": name}, used
+            yield "sessions_by_class", (name,), used
         for name, stamps in self._limiter.stamps.items():
-            yield "ratelimit_keys", "Keys of a limit that are remembered", {"limit": name}, len(stamps)
-            yield "ratelimit_evicted", "Keys forgotten for want of room", {"limit": name}, stamps.evicted
+            yield "ratelimit_keys", (name,), len(stamps)
+            yield "ratelimit_evictions_total", (name,), stamps.evicted

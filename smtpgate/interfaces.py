@@ -413,6 +413,20 @@ class ICounterStore(Interface):
         """Forget the rows past their time."""
 
 
+class ISeriesStore(Interface):
+    """Where counts over time are kept (`policy.counted`): by the minute for 48 hours, by the hour for 400 days. Each
+    call gives a Deferred, and fails with `StoreFailed`."""
+
+    def put(minutes):
+        """Add to what is there: pairs of a minute, seconds since the epoch, and its counts by metric and labels."""
+
+    def load(names, step, begin, end):
+        """Rows (metric, when the step began, counts by labels) of a step of 60 or 3600 seconds, by time."""
+
+    def oldest():
+        """When the first step began that is kept; None where none is."""
+
+
 class IVault(Interface):
     """Where held messages and letters are (`policy.held`), durably. Each call gives a Deferred, and fails with
     `StoreFailed`; what it wrote is on the disk when it fires. `state.vault` says more of each."""

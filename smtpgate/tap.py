@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,15 @@ from smtpgate.net.ports import BindFailed, Ports
 from smtpgate.net.public_http import PublicHTTPClient
 from smtpgate.net.selfsigned import ensure
 from smtpgate.net.tls import ClientTLS, ServerTLS, TLSConfigError
+from smtpgate.observe.exposition import Number
 from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
+from smtpgate.observe.recorder import Recorder
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.addresses import is_public
 from smtpgate.policy.event import ConnectionRefused, Happened
+from smtpgate.policy.meter import Meter
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.filter_slots import FilterSlots
 from smtpgate.proxy.guard import Guard
@@ -154,7 +157,8 @@ class Gateway(Service):
             settings.log.file,
             call_later=reactor.callLater,
         )
-        self.metrics = Metrics(__version__)
+        self.meter = Meter()
+        self.metrics = Metrics(__version__, meter=self.meter)
         self._is_stopping = False
         self._is_halting = False
         self._parts: list[Any] = []
@@ -218,7 +222,7 @@ class Gateway(Service):
         self.reputation = Reputation(time.time, lambda: self.control.settings)
         table = self.memory_store.table
         self.provisions = Provisions(
-            self.reactor, self.tell, self.in_thread, table, self.reputation, self.register, self.tickets
+            self.reactor, self.tell, self.in_thread, table, self.reputation, self.register, self.tickets, self.meter
         )
         self.connector = Connector(self.poller, self.reactor)
         ledger = Ledger(secret, time.time, self.ledger_store)
@@ -232,14 +236,17 @@ class Gateway(Service):
             self.spool_store.open,
             self.in_thread,
             ensureDeferred,
+            meter=self.meter,
         )
         self.limiter = Limiter(self.reactor)
         self.history = History(self.reactor, self.history_store, self.tell)
+        self.recorder = Recorder(self.metrics, self.reactor, time.time, self.series_store, self.tell)
         self.control = Control(
             self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
         )
         self.engine.vault = self.vault
         self.control.tickets.store = self.tickets
+        self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
         configuration = self.control.configuration
         configuration.store, configuration.active, configuration.pointer = self.revisions, ruling, pointer
         configuration.fallback = self._start.fallback
@@ -267,6 +274,7 @@ class Gateway(Service):
         self._witnesses = (self.metrics, self.journal, self.history, self.control, self.reputation, warden)
         self._hearers.clear()
         self._gauges = Gauges(self.control, self.engine, self.limiter, self.reputation, self.journal, self.history)
+        self._gauges.more = self._inner_gauges
         self.metrics.gauges = self._gauges.rows
         self.ports = Ports(self.reactor, self._acceptor)
         if self._sink is not None:
@@ -340,6 +348,7 @@ class Gateway(Service):
         self.metrics.watch(self.reactor)
         self.database.start(self.reactor)
         self.counters.start()
+        self.recorder.start()
         ensureDeferred(self.outbox.start())
         self.control.reception.admission.start(self._gauges.reading)
         self.watch.start()
@@ -347,6 +356,7 @@ class Gateway(Service):
             self.office.open()
         self.digests.open()
         self.tls_sending.open()
+        ensureDeferred(self.control.configuration.watch_file())
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
         self.tell(
             Happened(
@@ -391,6 +401,7 @@ class Gateway(Service):
         self.history_store.expire(time.time())
         self.tickets.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)
+        ensureDeferred(self.control.configuration.watch_file())
         self.memory_store.expire()
         self.counter_store.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
@@ -445,7 +456,9 @@ class Gateway(Service):
 
     def _revision(self, settings: Settings, uses: list[Use], give_back: Callable[[], None], services: Any) -> Revision:
         chains = {
-            role: Chain(uses, role, self.reactor, self.tell, settings.scale, settings.marks and role == "mx")
+            role: Chain(
+                uses, role, self.reactor, self.tell, settings.scale, settings.marks and role == "mx", self.meter
+            )
             for role in ("mx", "submission")
         }
         doors = {}
@@ -475,17 +488,20 @@ class Gateway(Service):
                 parts,
                 {name: one.wait_s for name, one in settings.classes.items()},
                 guard,
+                self.meter,
             )
 
         pools = {name: pool(backend) for name, backend in settings.backends.items() if backend.kind == "servers"}
         http = PublicHTTPClient(self.reactor, services.resolver, is_public)
         destinations = self.roads.destinations(settings, services.resolver, http, services.table("mta-sts"), pool)
+        self.metrics.know(settings.local_domains.matches)
         self.metrics.expect(
             {name: listener.role for name, listener in settings.listeners.items()},
             [(name, server.name) for name, pool in pools.items() for server in pool.servers],
             [use.name for use in uses],
             [limit.name for limit in settings.rate_limits] + [limit.name for limit in settings.concurrency_limits],
             [(rule.name, rule.mode) for rule in settings.rules if rule.mode != "off"],
+            [rule.name for rule in settings.rules if rule.held_as == "dlp" or "dlp." in rule.when],
         )
         limits = self.limiter.limits(settings)
         revision = settings.digest[:12]
@@ -625,6 +641,7 @@ class Gateway(Service):
         await self.history.close()
         await self.memory_store.close()
         await self.counters.close()
+        await self.recorder.close()
         self.database.close()
         self.state.unlock()
         self.journal.close()
@@ -653,6 +670,7 @@ class Gateway(Service):
         from smtpgate.state.ledger_store import LedgerStore
         from smtpgate.state.memory_store import MemoryStore
         from smtpgate.state.offline import DATABASE
+        from smtpgate.state.series_store import SeriesStore
         from smtpgate.state.spool_store import SpoolStore
         from smtpgate.state.users import Users
         from smtpgate.state.vault import Vault
@@ -664,11 +682,21 @@ class Gateway(Service):
         self.ledger_rows = self.ledger_store.load_now(time.time())
         self.history_store = HistoryStore(self.database)
         self.counter_store = CounterStore(self.database)
+        self.series_store = SeriesStore(self.database)
         self.memory_store = MemoryStore(self.database, self.reactor, time.time, self.tell)
         self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
         self.vault = Vault(self.database, Bodies(self.state.path), self.in_thread, tell=self._tell_later)
         self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)
         self.users = Users(self.database, self.in_thread)
+
+    def _inner_gauges(self) -> Iterator[Number]:
+        """Threads, stores and the office."""
+        for name, pool in (("reactor", self.reactor.getThreadPool()), *self.database.pools):
+            yield "threadpool_active", (name,), len(pool.working)
+            # The pool says it nowhere else.
+            yield "threadpool_queue_depth", (name,), pool._team.statistics().backloggedWorkCount
+        yield "store_dropped_total", ("series",), self.recorder.dropped
+        yield from self.office.gauges()
 
     # Office
 

@@ -20,6 +20,7 @@ from smtpgate.net.children import Children
 from smtpgate.net.http import HTTPClient
 from smtpgate.net.resolver import Resolver
 from smtpgate.net.stream import connect
+from smtpgate.policy.meter import Meter
 from smtpgate.proxy.destinations import Destinations
 from smtpgate.proxy.guard import Guard, Published
 from smtpgate.proxy.nexthop import NextHop
@@ -51,12 +52,14 @@ class Provisions:
         senders: Any,
         registered: Any = None,
         tickets: Any = None,
+        meter: Meter | None = None,
     ) -> None:
         """
         :param table: the store of what filters remember, by name (`state.memory_store.MemoryStore.table`)
         :param senders: an `interfaces.ISenders`
         :param registered: an `interfaces.IRegister`
         :param tickets: an `interfaces.ITickets`
+        :param meter: counts questions to the DNS
         """
         self._reactor = reactor
         self._tell = tell
@@ -65,6 +68,7 @@ class Provisions:
         self._senders = senders
         self._registered = registered
         self._tickets = tickets
+        self._meter = meter if meter is not None else Meter()
         self._memory = Memory(reactor)
         self._http = HTTPClient(reactor)
         self._lent: dict[Hashable, _Lent] = {}
@@ -125,7 +129,7 @@ class Provisions:
     def _resolver(self, settings: Settings) -> Resolver:
         dns = settings.resolver
         trusts = dns.validating.contains
-        return Resolver(self._reactor, dns.servers, dns.timeout_s, tell=self._tell, trusts=trusts)
+        return Resolver(self._reactor, dns.servers, dns.timeout_s, tell=self._tell, trusts=trusts, meter=self._meter)
 
     def _connect(self, endpoint: str, timeout_s: float) -> Deferred[Any]:
         return connect(self._reactor, endpoint, timeout_s)

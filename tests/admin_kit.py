@@ -7,13 +7,14 @@ reactor.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
+import sqlalchemy as sa
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectionDone
@@ -38,6 +39,11 @@ from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
 from smtpgate.proxy.router import Router
 from smtpgate.smtp.address import parse_path
 from smtpgate.smtp.reply import Reply
+from smtpgate.state.audit_log import AuditLog
+from smtpgate.state.factors import Factor
+from smtpgate.state.tables import audit, audit_head, metadata
+from smtpgate.state.users import Token, User, is_within
+from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
 from smtpgate.testing.ports import Table
 
@@ -74,6 +80,102 @@ HOSTILE = (
 )
 
 
+class MemorySessions:
+    """Sessions of browsers as `admin.ports.WebSessions` has them."""
+
+    make = WebSession
+
+    def __init__(self) -> None:
+        self.rows: dict[str, WebSession] = {}
+
+    def keep(self, session: WebSession, most: int, began_after: float) -> Deferred[None]:
+        own = [digest for digest, one in self.rows.items() if one.user == session.user]
+        for digest in own[: max(0, len(own) - most + 1)]:
+            del self.rows[digest]
+        self.rows[session.digest] = session
+        return succeed(None)
+
+    def find(self, digest: str) -> Deferred[Any]:
+        return succeed(self.rows.get(digest))
+
+    def all(self) -> Deferred[Any]:
+        return succeed(list(reversed(self.rows.values())))
+
+    def seen(self, digest: str, at: float) -> Deferred[None]:
+        if digest in self.rows:
+            self.rows[digest] = attrs.evolve(self.rows[digest], seen_at=at)
+        return succeed(None)
+
+    def prove(self, digest: str, at: float) -> Deferred[None]:
+        if digest in self.rows:
+            self.rows[digest] = attrs.evolve(self.rows[digest], proved_at=at)
+        return succeed(None)
+
+    def end(self, digest: str) -> Deferred[None]:
+        self.rows.pop(digest, None)
+        return succeed(None)
+
+    def end_of(self, user: str) -> None:
+        self.rows = {digest: one for digest, one in self.rows.items() if one.user != user}
+
+
+class MemoryFactors:
+    """Second factors and links as `admin.ports.Factors` has them."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, tuple[bytes, int]] = {}
+        self.recovery: dict[str, set[str]] = {}
+        self.links: dict[str, tuple[str, float]] = {}
+
+    def of(self, user: str) -> Deferred[Any]:
+        if user not in self.secrets:
+            return succeed(None)
+        secret, last = self.secrets[user]
+        return succeed(Factor(user, secret, last, 1.0, len(self.recovery[user])))
+
+    def users(self) -> Deferred[Any]:
+        return succeed(list(self.secrets))
+
+    def set(self, user: str, secret: bytes, step: int, recovery: Sequence[str], now: float) -> Deferred[None]:
+        self.secrets[user] = (secret, step)
+        return self.set_recovery(user, recovery)
+
+    def spend_step(self, user: str, step: int) -> Deferred[bool]:
+        if user not in self.secrets or self.secrets[user][1] >= step:
+            return succeed(False)
+        self.secrets[user] = (self.secrets[user][0], step)
+        return succeed(True)
+
+    def spend_recovery(self, user: str, digest: str) -> Deferred[bool]:
+        found = digest in self.recovery.get(user, ())
+        self.recovery.get(user, set()).discard(digest)
+        return succeed(found)
+
+    def set_recovery(self, user: str, recovery: Sequence[str]) -> Deferred[None]:
+        self.recovery[user] = set(recovery)
+        return succeed(None)
+
+    def remove(self, user: str) -> Deferred[None]:
+        self.secrets.pop(user, None)
+        self.recovery.pop(user, None)
+        return succeed(None)
+
+    def invite(self, user: str, digest: str, maker: str, expires: float, now: float) -> Deferred[None]:
+        self.forget(user)
+        self.links[digest] = (user, expires)
+        return succeed(None)
+
+    def invited(self, digest: str, now: float) -> Deferred[Any]:
+        user, expires = self.links.get(digest, ("", 0.0))
+        return succeed(user if expires > now else None)
+
+    def invitations(self, now: float) -> Deferred[Any]:
+        return succeed({user: expires for user, expires in self.links.values() if expires > now})
+
+    def forget(self, user: str) -> None:
+        self.links = {digest: one for digest, one in self.links.items() if one[0] != user}
+
+
 class MemoryUsers:
     """Users, tokens and audit as `admin.ports.Users` has them; passwords in clear, since nothing is kept."""
 
@@ -84,68 +186,103 @@ class MemoryUsers:
         self.rows: list[dict[str, Any]] = []
         self.fails_audit = False
         self.hashes = 0
+        self.sessions = MemorySessions()
+        self.factors = MemoryFactors()
+        self.now = 1.0
+        self.database = MemoryDatabase()
+        self.log = AuditLog(self.database, lambda: self.now)
 
     def has_owner(self) -> Deferred[bool]:
         return succeed(any(one.role == "owner" for one in self.people.values()))
 
     def verify(self, name: str, password: str) -> Deferred[Any]:
         self.hashes += 1
-        return succeed(self.people[name] if self.passwords.get(name) == password else None)
+        found = self.people[name] if password and self.passwords.get(name) == password else None
+        return succeed(found if found is not None and not found.is_disabled else None)
 
     def users(self) -> Deferred[Any]:
         return succeed(list(self.people.values()))
 
-    def add_user(self, name: str, role: str, password: str) -> Deferred[None]:
-        self.people[name] = SimpleNamespace(name=name, role=role, created=1.0)
+    def user(self, name: str) -> Deferred[Any]:
+        return succeed(self.people.get(name))
+
+    def add_user(self, name: str, role: str, password: str, domains: Sequence[str] = ()) -> Deferred[None]:
+        self.people[name] = User(name, role, 1.0, tuple(domains), has_password=bool(password))
         self.passwords[name] = password
+        return succeed(None)
+
+    def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Deferred[None]:
+        self.people[name] = User(name, role, 1.0, tuple(domains), is_disabled, bool(self.passwords[name]))
+        self.sessions.end_of(name)
         return succeed(None)
 
     def set_password(self, name: str, password: str) -> Deferred[None]:
         self.passwords[name] = password
+        self.people[name] = attrs.evolve(self.people[name], has_password=True)
+        self.factors.forget(name)
+        self.sessions.end_of(name)
         return succeed(None)
 
     def remove_user(self, name: str) -> Deferred[None]:
         del self.people[name], self.passwords[name]
+        self.factors.remove(name)
+        self.factors.forget(name)
+        self.sessions.end_of(name)
         return succeed(None)
 
     def check_token(self, text: str, address: str) -> Deferred[Any]:
-        return succeed(self.keys.get(text))
+        found = self.keys.get(text)
+        return succeed(None if found is None or found.networks and not is_within(address, found.networks) else found)
 
     def tokens(self) -> Deferred[Any]:
         return succeed(list(self.keys.values()))
 
-    def add_token(self, name: str, role: str, expires: float) -> Deferred[str]:
+    def add_token(
+        self,
+        name: str,
+        role: str,
+        expires: float,
+        scopes: Sequence[str] = (),
+        domains: Sequence[str] = (),
+        networks: Sequence[str] = (),
+        maker: str = "",
+    ) -> Deferred[str]:
         id = secrets.token_hex(4)
         text = f"sgt_{id}_{secrets.token_urlsafe(32)}"
-        self.keys[text] = SimpleNamespace(id=id, name=name, role=role, created=1.0, expires=expires, last_used=0.0)
+        limits = (tuple(scopes), tuple(domains), tuple(networks))
+        self.keys[text] = Token(id, name, role, 1.0, expires, 0.0, *limits, maker)
         return succeed(text)
 
     def revoke_token(self, id: str) -> Deferred[None]:
         self.keys = {text: one for text, one in self.keys.items() if one.id != id}
         return succeed(None)
 
-    def audit(self, actor: Actor, action: str, target: str, detail: str) -> Deferred[None]:
+    def audit(
+        self, actor: Actor, action: str, target: str, detail: str, context: Mapping[str, Any] | None = None
+    ) -> Deferred[None]:
         if self.fails_audit:
             raise OSError("no room")
-        row = {
-            "seq": len(self.rows) + 1,
-            "time": 1.0,
-            "actor_kind": actor.kind,
-            "actor": actor.name,
-            "action": action,
-            "target": target,
-            "detail": detail,
-        }
-        row["hash"] = hashlib.sha256(repr(row).encode()).hexdigest()
-        self.rows.append(row)
-        return succeed(None)
+        row = {"actor_kind": actor.kind, "actor": actor.name, "action": action, "target": target, "detail": detail}
+        self.rows.append({**row, **(context or {})})
+        return self.log.write(actor.kind, actor.name, action, target, detail, context or {})
 
-    def audited(self, limit: int, before: int) -> Deferred[Any]:
-        rows = [row for row in reversed(self.rows) if not before or row["seq"] < before]
-        return succeed(rows[:limit])
 
-    def verify_audit(self) -> Deferred[str]:
-        return succeed("")
+class MemoryDatabase:
+    """The tables of the audit, without a disk; each call at once."""
+
+    def __init__(self) -> None:
+        self._engine: Any = None
+
+    def run(self, function: Any, *args: Any) -> Deferred[Any]:
+        if self._engine is None:
+            self._engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+            metadata.create_all(self._engine, [audit, audit_head])
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(audit_head).values(id=1, seq=0, hash=""))
+        with self._engine.begin() as connection:
+            return succeed(function(connection, *args))
+
+    read = run
 
 
 class MemoryHistory:

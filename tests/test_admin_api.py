@@ -331,7 +331,7 @@ class NumberTests(ApiCase):
                 yield CounterMetricFamily("smtpgate_messages", "x", value=3)
 
         self.desk.office.numbers._metrics = mock_metrics = type("Metrics", (), {})()
-        mock_metrics.collector = Collector()
+        mock_metrics.snapshot = Collector
         answer = self.desk.ask("GET", "/metrics")
         self.assertIn("smtpgate_messages_total 3.0", answer.text)
         self.assertIn("text/plain", answer.header("content-type"))

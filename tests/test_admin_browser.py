@@ -179,7 +179,7 @@ class BrowserTests(TestCase):
         self.assertIn("Accepting mail", page.inner_text("h1"))
         self.shoot(page, "overview")
         for place in (
-            "/sessions",
+            "/live",
             "/messages",
             "/recent",
             "/backends",

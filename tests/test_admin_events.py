@@ -16,8 +16,8 @@ from smtpgate.policy.verdict import Finding
 from tests.admin_kit import ApiCase, make_session
 
 
-class EventTests(ApiCase):
-    """The stream."""
+class EventStream(ApiCase):
+    """A way to ask for a stream."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -33,6 +33,10 @@ class EventTests(ApiCase):
         for number in range(count):
             after = "down" if number % 2 == 0 else "up"
             self.desk.control.hear(told.ServerChanged("mail", "127.0.0.1:2600", "", after, reason))
+
+
+class EventTests(EventStream):
+    """The stream."""
 
     def test_events_come(self) -> None:
         """Gathered, in one write, with a beat in between; foreign text cannot make events of its own."""

@@ -63,7 +63,7 @@ class HostileTests(PageCase):
 
     def test_nothing_runs_and_nothing_hides(self) -> None:
         """On every page: our scripts only, no handlers, no styles, no control characters, no bidi marks."""
-        places = ["/", "/messages", "/recent", "/messages?q=%3Cscript%3E", "/backends", "/sessions"]
+        places = ["/", "/messages", "/recent", "/messages?q=%3Cscript%3E", "/backends", "/live"]
         for number, bad in enumerate(HOSTILE):
             finding = Finding("hostile", "reject", public=bad, detail=bad, filter="content")
             id = f"01J9UK7Q00000000000000H{number:03d}"
@@ -287,7 +287,7 @@ class StateTests(PageCase):
     def test_empty_states_say_what_to_do(self) -> None:
         """No blank page."""
         self.assertIn("send-test --to postmaster@example.net", self.page("/"))
-        self.assertIn("tcp:0:interface=127.0.0.1", self.page("/sessions"))
+        self.assertIn("tcp:0:interface=127.0.0.1", self.page("/live"))
         self.assertIn("No message yet", self.page("/messages"))
         self.assertIn("Nothing matches", self.page("/messages?q=zz"))
         self.assertIn("No session has ended", self.page("/recent"))

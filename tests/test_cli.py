@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import sqlalchemy as sa
 from argon2 import PasswordHasher
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -32,7 +33,8 @@ from smtpgate.state import folder as folder_module
 from smtpgate.state import passwords
 from smtpgate.state.folder import StateFolder
 from smtpgate.state.offline import DATABASE, open_users
-from tests.admin_kit import CONFIG, Desk, MemoryUsers, make_session
+from tests.admin_kit import CONFIG, PASSWORD, Desk, MemoryUsers, make_session
+from tests.test_admin_entry import Browser
 from tests.test_admin_traffic import LIMITS, TRIAL
 
 
@@ -245,10 +247,45 @@ class AloneTests(SynchronousTestCase):
             self.assertNotIn(token.strip(), run(*self.place.config, "token", "list", "--json")[1])
             self.assertEqual(run(*self.place.config, "token", "revoke", id)[0], 0)
             self.assertEqual(run(*self.place.config, "token", "revoke", id)[0], 1)
+            change = ("user", "change", "ann", "--role", "auditor", "--domain", "Example.NET", "--disable")
+            self.assertEqual(run(*self.place.config, *change)[0], 0)
+            ann = users.people["ann"]
+            self.assertEqual((ann.role, ann.domains, ann.is_disabled), ("auditor", ("example.net",), True))
+            self.assertEqual(run(*self.place.config, "user", "change", "ann", "--all-domains", "--enable")[0], 0)
+            ann = users.people["ann"]
+            self.assertEqual((ann.role, ann.domains, ann.is_disabled), ("auditor", (), False))
+            self.assertEqual(run(*self.place.config, "user", "change", "ann")[0], 2)
+            secret.write_text("another long phrase")
+            word = ("user", "password", "ann", "--password-file", str(secret))
+            self.assertEqual(run(*self.place.config, *word)[0], 0)
+            self.assertEqual(users.passwords, {"ann": "another long phrase"})
             self.assertEqual(run(*self.place.config, "user", "remove", "ann")[0], 0)
+            for wrong in (change, word, ("user", "remove", "ann")):
+                code, _, err = run(*self.place.config, *wrong)
+                self.assertEqual((code, "no user ann" in err), (1, True), err)
             secret.write_text("short")
             self.assertEqual(run(*self.place.config, *words)[0], 1)
-        self.assertEqual([row["actor_kind"] for row in users.rows], ["cli"] * 4)
+        self.assertEqual([row["actor_kind"] for row in users.rows], ["cli"] * 7)
+
+    def test_limits_of_a_token_in_the_state_folder(self) -> None:
+        """As the running gateway would give them, and refused as it would refuse them."""
+        limits = ("--domain", "Example.NET", "--network", "192.0.2.0/24", "--days", "7")
+        words = ("token", "add", "ci", "--scope", "stats:read", "--scope", "metrics:read", *limits)
+        (self.place.folder / "var").mkdir(exist_ok=True)
+        self.assertEqual(run(*self.place.config, *words)[0], 0)
+        (one,) = json.loads(run(*self.place.config, "token", "list", "--json")[1])["items"]
+        self.assertEqual(one["scopes"], ["metrics:read", "stats:read"])
+        self.assertEqual((one["role"], one["domains"], one["networks"]), ("", ["example.net"], ["192.0.2.0/24"]))
+        for wrong in (
+            ("token", "add", "ci"),
+            ("token", "add", "ci", "--role", "owner", "--scope", "stats:read"),
+            ("token", "add", "ci", "--role", "owner", "--network", "192.0.2.1/24"),
+            ("token", "add", "c i", "--role", "owner"),
+        ):
+            self.assertEqual(run(*self.place.config, *wrong)[0], 1, wrong)
+        with open_users(self.place.folder / "var", maybeDeferred) as users:
+            self.assertEqual(len(self.successResultOf(users.tokens())), 1)
+        self.assertEqual(run(*self.place.config, "audit", "verify")[:2], (0, "the audit is whole: 1 rows\n"))
 
     def test_nothing_steers_the_terminal(self) -> None:
         """What peers wrote is escaped."""
@@ -510,8 +547,75 @@ class SocketTests(TestCase):
         self.assertTrue(out.startswith("sgt_"))
         _, out, _ = await self.ask("token", "list")
         self.assertIn("auditor", out)
+        limits = ("--scope", "stats:read", "--domain", "example.net", "--network", "2001:db8::/32")
+        self.assertEqual((await self.ask("token", "add", "few", *limits))[0], 0)
+        few = next(one for one in self.desk.users.keys.values() if one.name == "few")
+        self.assertEqual(
+            (few.scopes, few.domains, few.networks), (("stats:read",), ("example.net",), ("2001:db8::/32",))
+        )
+        secret.write_text("another long phrase")
+        for words in (
+            ("user", "add", "bob", "--role", "helpdesk", "--domain", "example.net", "--password-file", str(secret)),
+            ("user", "change", "bob", "--role", "auditor", "--disable"),
+            ("user", "password", "bob", "--password-file", str(secret)),
+        ):
+            code, _, err = await self.ask(*words)
+            self.assertEqual(code, 0, err)
+        bob = self.desk.users.people["bob"]
+        self.assertEqual((bob.role, bob.domains, bob.is_disabled), ("auditor", ("example.net",), True))
         _, out, _ = await self.ask("sessions")
         self.assertEqual(out, "none\n")
+
+    async def test_audit(self) -> None:
+        """Listed, looked at, written out; in the state folder too."""
+        for number in range(3):
+            self.desk.users.audit(Actor("user", "ann"), "user.add", f"u{number}", "", {"source": "192.0.2.1"})
+        code, out, err = await self.ask("audit", "list", "--action", "user", "--limit", "2")
+        self.assertEqual((code, out.count("\n")), (0, 3), err)
+        self.assertIn("u2", out)
+        self.assertNotIn("u0", out)
+        self.assertEqual((await self.ask("audit", "list", "--actor", "eve"))[1], "none\n")
+        self.assertEqual((await self.ask("audit", "verify"))[:2], (0, "the audit is whole: 3 rows\n"))
+        code, out, err = await self.ask("audit", "export", "--target", "u1")
+        self.assertEqual(code, 0, err)
+        self.assertEqual([json.loads(line)["target"] for line in out.splitlines()], ["u1"])
+        code, out, _ = await self.ask("audit", "export", "--format", "csv", "--action", "user.add")
+        self.assertEqual((code, len(out.splitlines())), (0, 4))
+        self.desk.users.database.run(lambda connection: connection.execute(sa.text("DELETE FROM audit WHERE seq = 2")))
+        code, out, err = await self.ask("audit", "verify", "--json")
+        self.assertEqual((code, json.loads(out)["reason"]), (1, "row 2 is missing"))
+        self.assertIn("row 2 is missing", err)
+
+    async def test_invitations(self) -> None:
+        """A link in place of a password, for a new user and for one who is there; and codes that are lost."""
+        code, out, err = await self.ask("user", "add", "bob", "--role", "helpdesk", "--invite")
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, r"^\(the address of the admin pages\)/welcome/[\w-]{43}\n$")
+        code, out, _ = await self.ask("user", "invite", "bob", "--json")
+        path = json.loads(out)["link"]
+        fields = {"password": "another long phrase", "again": "another long phrase"}
+        self.assertEqual(Browser(self.desk).form(path, path, fields).status, 303)
+        self.assertEqual(self.desk.users.passwords["bob"], "another long phrase")
+        self.desk.users.factors.set("bob", b"x" * 20, 1, ["a"], 1.0)
+        self.assertEqual((await self.ask("user", "drop-totp", "bob"))[0], 0)
+        self.assertEqual(self.desk.users.factors.secrets, {})
+        self.assertEqual((await self.ask("user", "drop-totp", "bob"))[0], 1)
+
+    async def test_logins_of_browsers(self) -> None:
+        """Listed, and ended one by one or all of a user's."""
+        self.desk.users.add_user("ann", "owner", PASSWORD)
+        browsers = [Browser(self.desk) for _ in range(3)]
+        for browser in browsers:
+            browser.log_in()
+        _, out, _ = await self.ask("session", "list", "--json")
+        items = json.loads(out)["items"]
+        self.assertEqual([one["user"] for one in items], ["ann"] * 3)
+        self.assertEqual((await self.ask("session", "end", items[-1]["id"]))[0], 0)
+        self.assertEqual([one.get("/").status for one in browsers], [303, 200, 200])
+        self.assertEqual((await self.ask("session", "end", "none"))[0], 1)
+        self.assertEqual((await self.ask("session", "end"))[0], 2)
+        self.assertEqual((await self.ask("session", "end", "--user", "ann"))[0], 0)
+        self.assertEqual([one.get("/").status for one in browsers], [303] * 3)
 
     async def test_bans(self) -> None:
         """Set, listed, lifted; what cannot be is said."""

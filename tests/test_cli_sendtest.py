@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.cli.sendtest import choose, run
 from smtpgate.config.loader import loads
+from smtpgate.control.sendtest import Sent, choose, run
 from tests.admin_kit import CONFIG
 
 ID = "01J9UK7Q0000000000000000AA"
@@ -53,7 +53,7 @@ class Server:
 class SendTests(SynchronousTestCase):
     """A message through a listener."""
 
-    def send(self, final: str) -> tuple[str, list[str]]:
+    def send(self, final: str) -> tuple[Sent, list[str]]:
         server = Server(final)
         self.addCleanup(server.close)
         settings = loads(CONFIG.replace("tcp:0:", f"tcp:{server.port}:"), "/nowhere/gate.toml")
@@ -66,15 +66,15 @@ class SendTests(SynchronousTestCase):
 
     def test_accepted(self) -> None:
         """The reference is the end of the last reply; both sides are printed."""
-        reference, lines = self.send(f"250 2.0.0 Ok: queued {ID}.1")
-        self.assertEqual(reference, f"{ID}.1")
+        sent, lines = self.send(f"250 2.0.0 Ok: queued {ID}.1")
+        self.assertEqual(sent, Sent(250, f"{ID}.1"))
         self.assertIn("C: mail FROM:<ann@example.org>", [line.replace("MAIL", "mail") for line in lines])
         self.assertIn(f"S: 250 2.0.0 Ok: queued {ID}.1", lines)
 
     def test_refused(self) -> None:
-        """No reference, and the reply is printed."""
-        reference, lines = self.send(f"550 5.7.1 No {ID}.1")
-        self.assertEqual(reference, "")
+        """The reply is printed, and its reference found."""
+        sent, lines = self.send(f"550 5.7.1 No {ID}.1")
+        self.assertEqual(sent, Sent(550, f"{ID}.1"))
         self.assertIn(f"S: 550 5.7.1 No {ID}.1", lines)
 
     def test_which_listener(self) -> None:

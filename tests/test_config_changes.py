@@ -3,29 +3,21 @@ begins with."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import fail
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate import boot
 from smtpgate.config.hiding import hide, left, restore
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.config.texts import blame, changed_keys, merge, unified
-from smtpgate.control import Control
 from smtpgate.control.config_views import Moved
-from smtpgate.control.views import Actor, Refused, Unavailable
+from smtpgate.control.views import Refused, Unavailable
 from smtpgate.interfaces import StoreFailed
-from smtpgate.state.database import Database
 from smtpgate.state.folder import StateError
-from smtpgate.state.offline import DATABASE
-from smtpgate.state.revision_store import RevisionStore
-from smtpgate.state.users import InlineDatabase
-from tests.admin_kit import CONFIG, make_control
+from tests.admin_kit import CONFIG
+from tests.revisions_kit import ANN, BEA, MANAGED, FolderCase
 
 SECRET = """[[filters]]
 use = "a"
@@ -35,8 +27,6 @@ use = "b"
 [filters.options]
 api_key = 'two'
 """
-ANN, BEA = Actor("user", "ann"), Actor("user", "bea")
-MANAGED = CONFIG.replace("[admin]\n", '[admin]\nconfig = "managed"\n')
 
 
 class TextTests(SynchronousTestCase):
@@ -75,45 +65,6 @@ class TextTests(SynchronousTestCase):
         self.assertNotIn("two", hide(SECRET + "=="))
         self.assertEqual([one.key for one in left(hidden, "x")], ["filters[0].options.password",
                                                                   "filters[1].options.api_key"])  # fmt: skip
-
-
-class FolderCase(SynchronousTestCase):
-    """A folder with a file and a state folder."""
-
-    def setUp(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.folder, True)
-        (self.folder / "var").mkdir()
-        self.file = self.folder / "gate.toml"
-        self.file.write_text(MANAGED)
-
-    def start(self, is_fallback: bool = False, wall: float = 1.0) -> tuple[boot.Start, Any, Any, str]:
-        """What a start begins with, as `tap` asks for it."""
-        start = boot.choose(self.file, {}, {}, is_fallback)
-        database = Database(self.folder / "var" / DATABASE)
-        database.open()
-        self.addCleanup(database.close)
-        self.store = RevisionStore(InlineDatabase(database))
-        self.store.now = database.now  # type: ignore[method-assign]
-        ruling, pointer, told = boot.take(self.store, start, wall)
-        return start, ruling, pointer, told
-
-    def gateway(self) -> Control:
-        """A control over it."""
-        start, ruling, pointer, _ = self.start()
-        self.clock = Clock()
-        control = make_control(self.clock, start.text)
-        control.path = self.file
-        configuration = control.configuration
-        configuration.started_with = start.settings
-        configuration.store, configuration.active, configuration.pointer = self.store, ruling, pointer
-        return control
-
-    def apply(self, control: Control, text: str, minutes: int = 0, base: int = 0, who: Actor = ANN) -> Any:
-        """Plan it and put it to work."""
-        books = control.configuration
-        plan = self.successResultOf(control.engine.start(books.plan(text, "why", base or books.active.number, minutes)))
-        return self.successResultOf(control.engine.start(books.apply(plan, who)))
 
 
 class ChangeTests(FolderCase):

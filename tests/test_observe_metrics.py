@@ -41,7 +41,7 @@ class MetricsTests(SynchronousTestCase):
         """So that the first event of a kind is seen as an increase."""
         self.assertEqual(self.of("messages_total", listener="mx", verdict="accept"), [0.0])
         self.assertEqual(self.of("backend_transitions_total", server="mail:25"), [0.0, 0.0, 0.0])
-        self.assertEqual(self.of("filter_runs_total", filter="loop"), [0.0, 0.0, 0.0, 0.0])
+        self.assertEqual(self.of("filter_runs_total", filter="loop"), [0.0] * 6)
         self.assertEqual(self.of("ratelimit_decisions_total", limit="per-host"), [0.0, 0.0, 0.0])
 
     def test_what_is_in_shadow_is_counted_apart(self) -> None:
@@ -59,7 +59,7 @@ class MetricsTests(SynchronousTestCase):
         made.findings = [finding(name, filter="rules", is_shadow=shadow) for name, shadow in (
             ("a", False), ("a", False), ("b", True), ("filter-failed", False))]  # fmt: skip
         self.metrics.hear(told.TransactionEnded(made))
-        self.assertEqual(self.of("rule_hits_total", rule="a", mode="enforce"), [1.0])
+        self.assertEqual(self.of("rule_hits_total", rule="a", mode="live"), [1.0])
         self.assertEqual(self.of("rule_hits_total", rule="b", mode="shadow"), [1.0])
         self.assertEqual(len(self.of("rule_hits_total")), 3)
         self.assertEqual(self.of("rule_hits_total", rule="new", mode="shadow"), [0.0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -89,11 +91,13 @@ class DatabaseCase(SynchronousTestCase):
         made.close()
 
 
-_INSERT = sa.text("INSERT INTO users VALUES (:name, :role, :hash, :created)")
+_INSERT = sa.text("INSERT INTO users (name, role, password, created) VALUES (:name, :role, :hash, :created)")
 
 
 def _write_rows(connection: sa.Connection) -> None:
-    connection.execute(sa.text("INSERT INTO users VALUES ('anna', 'owner', 'hash', 1.0)"))
+    connection.execute(
+        sa.text("INSERT INTO users (name, role, password, created) VALUES ('anna', 'owner', 'hash', 1.0)")
+    )
     _write_sessions(connection)
 
 
@@ -138,7 +142,9 @@ class MigrationTests(DatabaseCase):
             path = self.path.with_name(f"{revision}.sqlite")
             upgrade(path, revision)
             connection = sqlite3.connect(path)
-            connection.execute("INSERT INTO users VALUES ('anna', 'owner', 'hash', 1.0)")
+            connection.execute(
+                "INSERT INTO users (name, role, password, created) VALUES ('anna', 'owner', 'hash', 1.0)"
+            )
             connection.execute(
                 "INSERT INTO ledger VALUES ('k', 'bob@example.net', 'committed', 'a:25', 9.0, 't', 250, 'x', '')"
             )
@@ -156,27 +162,25 @@ class MigrationTests(DatabaseCase):
 
     def test_an_audit_of_the_first_version_goes_on(self) -> None:
         """Its chain is still whole, and the next row joins it."""
-        new = Database(self.path)
-        new.open()
-        users = Users(InlineDatabase(new), _at_once, lambda: 1.0)
-        for number in range(3):
-            self.successResultOf(users.audit(_Actor(), "change", f"x{number}", ""))
-        new.close()
         old = self.path.with_name("old.sqlite")
         upgrade(old, "0001")
         connection = sqlite3.connect(old)
-        connection.execute("ATTACH ? AS new", (str(self.path),))
-        connection.execute("INSERT INTO audit SELECT * FROM new.audit")
+        before = ""
+        for number in range(1, 4):
+            said = [before, number, 1.0, "user", "anna", "change", f"x{number}", ""]
+            before = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+            connection.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*said[1:], before))
         connection.commit()
         connection.close()
         made = Database(old)
         made.open()
         self.addCleanup(made.close)
         users = Users(InlineDatabase(made), _at_once, lambda: 2.0)
-        self.assertEqual(self.successResultOf(users.verify_audit()), "")
-        self.successResultOf(users.audit(_Actor(), "change", "x3", ""))
-        self.assertEqual(self.successResultOf(users.verify_audit()), "")
-        self.assertEqual([row["seq"] for row in self.successResultOf(users.audited(9))], [4, 3, 2, 1])
+        self.assertEqual(self.successResultOf(users.log.verify()).reason, "")
+        self.successResultOf(users.audit(_Actor(), "change", "x4", ""))
+        self.assertEqual(self.successResultOf(users.log.verify()).reason, "")
+        rows = self.successResultOf(users.log.find(9))
+        self.assertEqual([(row["seq"], row["form"]) for row in rows], [(4, 2), (3, 1), (2, 1), (1, 1)])
 
     def test_a_newer_version_is_refused_and_left_alone(self) -> None:
         """It says which one."""
@@ -403,7 +407,11 @@ class MendTests(DatabaseCase):
                     f"INSERT INTO ledger VALUES ('{key}', 'bob@example.net', 'unknown', 'b:25', 9.0, 'o', 0, '', '')"
                 )
             )
-        made.now(lambda c: c.exec_driver_sql("INSERT INTO users VALUES ('eve', 'owner', 'hash', 1.0)"))
+        made.now(
+            lambda c: c.exec_driver_sql(
+                "INSERT INTO users (name, role, password, created) VALUES ('eve', 'owner', 'hash', 1.0)"
+            )
+        )
         made.close()
         return made.path
 

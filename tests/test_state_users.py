@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 from collections.abc import Coroutine
 from pathlib import Path
@@ -206,7 +208,7 @@ class AuditTests(UsersCase):
 
     def verified(self) -> str:
         """What is wrong with the chain."""
-        return str(self.done(self.users.verify_audit()))
+        return str(self.done(self.users.log.verify()).reason)
 
     def without_triggers(self) -> None:
         """Take away what keeps honest programs from it."""
@@ -216,10 +218,10 @@ class AuditTests(UsersCase):
     def test_rows_are_read_newest_first_by_pages(self) -> None:
         """With all that was said."""
         self.write("a", "b", "c")
-        rows = self.done(self.users.audited(2))
+        rows = self.done(self.users.log.find(2))
         self.assertEqual([(row["seq"], row["target"]) for row in rows], [(3, "c"), (2, "b")])
         self.assertEqual((rows[0]["actor"], rows[0]["action"], rows[0]["time"]), ("anna", "server.drain", 1003.0))
-        self.assertEqual([row["target"] for row in self.done(self.users.audited(2, before=2))], ["a"])
+        self.assertEqual([row["target"] for row in self.done(self.users.log.find(2, before=2))], ["a"])
 
     def test_a_whole_chain_has_nothing_wrong(self) -> None:
         """Empty, short or long."""
@@ -239,7 +241,19 @@ class AuditTests(UsersCase):
         """In whatever column, in the middle or at the end, and where rows are missing or in another order."""
         self.without_triggers()
         self.write("a", "b", "c", "d")
-        columns = ("time", "actor_kind", "actor", "action", "target", "detail", "hash")
+        columns = (
+            "time",
+            "actor_kind",
+            "actor",
+            "action",
+            "target",
+            "detail",
+            "result",
+            "source",
+            "request_id",
+            "more",
+        )
+        columns = (*columns, "hash", "form")
         rows = self.database.now(lambda c: [tuple(row) for row in c.execute(sa.text("SELECT * FROM audit"))])
 
         def restored() -> None:
@@ -249,7 +263,7 @@ class AuditTests(UsersCase):
             self.assertEqual(self.verified(), "")
 
         for column in columns:
-            value = 9.0 if column == "time" else "x"
+            value = {"time": 9.0, "form": 1}.get(column, "x")
             self.execute(f"UPDATE audit SET {column} = ? WHERE seq = 2", value)
             self.assertEqual(self.verified(), "row 2 was changed", column)
             restored()
@@ -268,7 +282,7 @@ class AuditTests(UsersCase):
     def test_rows_that_were_put_on_top_show(self) -> None:
         """The end of the chain is noted apart."""
         self.write("a")
-        self.execute("INSERT INTO audit VALUES (2, 1.0, 'user', 'eve', 'x', 'y', 'z', 'h')")
+        self.execute("INSERT INTO audit VALUES (2, 1.0, 'user', 'eve', 'x', 'y', 'z', 'h', 2, 'ok', '', '', '')")
         self.assertEqual(self.verified(), "row 2 was changed")
 
     def test_the_chain_goes_on_after_a_restart(self) -> None:
@@ -282,7 +296,71 @@ class AuditTests(UsersCase):
         self.users = Users(InlineDatabase(self.database), maybeDeferred, lambda: self.now)
         self.write("b")
         self.assertEqual(self.verified(), "")
-        self.assertEqual([row["seq"] for row in self.done(self.users.audited(9))], [2, 1])
+        self.assertEqual([row["seq"] for row in self.done(self.users.log.find(9))], [2, 1])
+
+    def test_rows_of_the_first_form_keep_their_hashes(self) -> None:
+        """They and those of the second are one chain; none is passed off as one of the other form."""
+        self.without_triggers()
+        before = ""
+        for seq, target in ((1, "a"), (2, "b")):
+            said = [before, seq, 1000.0, "user", "ann", "x", target, ""]
+            before = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+            names = "seq, time, actor_kind, actor, action, target, detail, hash"
+            self.execute(f"INSERT INTO audit ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *said[1:], before)
+        self.execute("UPDATE audit_head SET seq = 2, hash = ?", before)
+        self.assertEqual(self.verified(), "")
+        self.write("c")
+        self.assertEqual(self.verified(), "")
+        rows = self.done(self.users.log.find(9))
+        self.assertEqual([row["form"] for row in rows], [2, 1, 1])
+        self.assertEqual([row["prev_hash"] for row in rows], [rows[1]["hash"], rows[2]["hash"], ""])
+        self.assertEqual(rows[2]["more"], {})
+        self.execute("UPDATE audit SET form = 2 WHERE seq = 1")
+        self.assertEqual(self.verified(), "row 1 was changed")
+
+    def test_a_clock_that_is_set_back_is_told(self) -> None:
+        """The chain is whole all the same: it goes by numbers."""
+        for at in (100.0, 50.0, 49.5, 200.0, 190.0):
+            self.now = at
+            self.write("a")
+        chain = self.done(self.users.log.verify())
+        self.assertEqual((chain.reason, chain.rows, chain.steps), ("", 5, ((2, 50.0), (5, 10.0))))
+
+    def test_rows_are_found(self) -> None:
+        """By each of what can be looked for; percent signs are percent signs."""
+        write = self.users.log.write
+        for number, (kind, name, action, target, context) in enumerate(
+            (
+                ("user", "ann", "user.add", "bob", {"source": "192.0.2.1", "result": "ok"}),
+                ("user", "ann", "user.remove", "bo%b", {"source": "192.0.2.2", "after": {"a": "é\ud800"}}),
+                ("token", "ann", "users", "x", {"result": "denied", "request_id": "r"}),
+                ("cli", "uid 0", "token.add", "ci", {"before": "x" * 20_000}),
+            )
+        ):
+            self.now = 100.0 + number
+            self.done(write(kind, name, action, target, f"detail {number}", context))
+        for wanted, found in (
+            ({}, [4, 3, 2, 1]),
+            ({"actor": "ann"}, [3, 2, 1]),
+            ({"kind": "user"}, [2, 1]),
+            ({"action": "user"}, [2, 1]),
+            ({"action": "user.add"}, [1]),
+            ({"action": "us%"}, []),
+            ({"target": "%"}, [2]),
+            ({"result": "denied"}, [3]),
+            ({"result": "ok", "kind": "user"}, [2, 1]),
+            ({"source": "192.0.2.2"}, [2]),
+            ({"since": 101.0, "until": 103.0}, [3, 2]),
+            ({"q": "detail 3"}, [4]),
+            ({"q": "ANN"}, [3, 2, 1]),
+        ):
+            self.assertEqual([row["seq"] for row in self.done(self.users.log.find(9, 0, wanted))], found, wanted)
+        self.assertEqual([row["seq"] for row in self.done(self.users.log.find(2, 4))], [3, 2])
+        (last, *_, second, first) = self.done(self.users.log.find(9))
+        self.assertEqual(len(last["more"]["before"]["cut"]), 8000)
+        self.assertEqual(second["more"], {"after": {"a": "é\ud800"}})
+        self.assertEqual((first["result"], first["source"]), ("ok", "192.0.2.1"))
+        self.assertEqual(self.verified(), "")
 
 
 class OfflineTests(SynchronousTestCase):
@@ -313,3 +391,46 @@ class OfflineTests(SynchronousTestCase):
                 raise ZeroDivisionError
         with open_users(folder, maybeDeferred):
             pass
+
+
+class LimitTests(UsersCase):
+    """What users and tokens are limited to, and sessions of browsers, on the disk."""
+
+    def test_limits_are_kept(self) -> None:
+        """As they were given; a token is nobody's from elsewhere."""
+        self.done(self.users.add_user("anna", "helpdesk", "secret", ("example.net",)))
+        self.done(self.users.change_user("anna", "auditor", ("a.example", "b.example"), False))
+        user = self.done(self.users.user("anna"))
+        self.assertEqual((user.role, user.domains, user.is_disabled), ("auditor", ("a.example", "b.example"), False))
+        self.done(self.users.change_user("anna", "auditor", (), True))
+        self.assertIsNone(self.done(self.users.verify("anna", "secret")))
+        networks = ("192.0.2.0/24",)
+        text = self.done(self.users.add_token("t", "", 0.0, ("stats:read",), ("a.example",), networks, "user anna"))
+        found = self.done(self.users.check_token(text, "::ffff:192.0.2.9"))
+        self.assertEqual((found.scopes, found.domains, found.networks), (("stats:read",), ("a.example",), networks))
+        for address in ("198.51.100.1", "", "x"):
+            self.assertIsNone(self.done(self.users.check_token(text, address)), address)
+
+    def test_sessions_end_with_what_they_rest_on(self) -> None:
+        """In one transaction; those of others stay, and the oldest make room."""
+        sessions = self.users.sessions
+        for name in ("anna", "bob"):
+            self.done(self.users.add_user(name, "owner", "x"))
+
+        def begin(digest: str, user: str, at: float) -> None:
+            one = sessions.make(digest, f"id-{digest}", user, "csrf", "192.0.2.1", "browser", at, at, at)
+            self.done(sessions.keep(one, 2, 100.0))
+
+        for digest, user, at in (("1", "anna", 200.0), ("2", "anna", 201.0), ("3", "bob", 50.0), ("4", "anna", 202.0)):
+            begin(digest, user, at)
+        self.assertEqual([one.digest for one in self.done(sessions.all())], ["4", "2"])
+        begin("5", "bob", 203.0)
+        changes = (
+            lambda: self.users.set_password("anna", "y"),
+            lambda: self.users.change_user("anna", "helpdesk", (), False),
+            lambda: self.users.remove_user("anna"),
+        )
+        for number, change in enumerate(changes):
+            begin(f"again-{number}", "anna", 300.0 + number)
+            self.done(change())
+            self.assertEqual([one.digest for one in self.done(sessions.all())], ["5"])

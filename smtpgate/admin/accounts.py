@@ -1,54 +1,38 @@
-"""Who may come in: logins, the first owner, tokens, and the sessions of browsers.
+"""Who may come in: logins, the first owner, and the sessions of browsers.
 
 `site` asks `principal` for every request; pages and API call the rest. Passwords are hashed behind a narrow
-gate and in threads; failed logins are delayed. A session's secret is 256 bits, is made anew at each login,
-and only its hash is kept; it ends after 30 idle minutes, after 12 hours, and when its user's password or role
-changes.
+gate and in threads; failed logins are delayed. Sessions are those of `browsers`; users and tokens are made and
+changed by `grants`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import attrs
 from twisted.logger import Logger
 
+from smtpgate.admin.browsers import Browsers
+from smtpgate.admin.codes import Codes
+from smtpgate.admin.grants import Change, Grants
 from smtpgate.admin.guard import Caller, Refusal
-from smtpgate.admin.permission import ROLES, Principal
-from smtpgate.admin.ports import Users
+from smtpgate.admin.halves import Halves
+from smtpgate.admin.invitations import Invitations
+from smtpgate.admin.permission import Principal, held_by
+from smtpgate.admin.ports import User, Users, WebSession
 from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate, Throttle, TooMany
+from smtpgate.admin.trail import Bounds, context_of
+from smtpgate.config.model import Settings
+from smtpgate.control.entries import check_new
 from smtpgate.control.views import Actor
 
 #: Length of a setup code in octets of chance (192 bits), and how long it holds.
 CODE_OCTETS = 24
 CODE_S = 1800.0
-#: A session ends after so long without a request, and after so long altogether.
-IDLE_S = 1800.0
-LIFE_S = 12 * 3600.0
-#: Sessions of one user; the oldest makes room.
-SESSIONS_PER_USER = 20
-#: Writes a change down: its action, target and detail.
-Change = Callable[[str, str, str], Awaitable[None]]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-
-
-@attrs.define
-class _WebSession:
-    """One browser's login. `id` may be shown; `csrf` is for its forms."""
-
-    id: str
-    user: str
-    role: str
-    csrf: str
-    login_at: float
-    seen_at: float
 
 
 class Accounts:
@@ -56,20 +40,33 @@ class Accounts:
 
     log = Logger(namespace="smtpgate.admin")
 
-    def __init__(self, users: Users, wall: Callable[[], float], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        users: Users,
+        wall: Callable[[], float],
+        say: Callable[[str], None],
+        settings: Callable[[], Settings],
+    ) -> None:
         """
         :param wall: seconds since the epoch
         :param say: tells the person at the log the setup code
+        :param settings: those at work
         """
+        self._settings = settings
         self.users = users
         self._wall = wall
         self._say = say
         self._throttle = Throttle(wall)
         self._gate = Gate()
-        self._sessions: dict[str, _WebSession] = {}
+        self.browsers = Browsers(users, wall)
+        self.codes = Codes(users, wall, lambda: f"smtpgate {settings().hostname}")
+        self.halves = Halves(wall)
+        self.grants = Grants(users, wall, self._gate, self.forget_sessions, self._ended)
+        self.invitations = Invitations(users, wall, self._gate, self.grants, self.audit, self.forget_sessions)
         self._code = ""
         self._code_until = 0.0
         self._has_owner = False
+        self._bounds = Bounds(wall)
         self._on_end: list[Callable[[], None]] = []
 
     # Who asks
@@ -81,79 +78,168 @@ class Accounts:
         token = caller.bearer
         if token:
             found = await self.users.check_token(token, caller.address)
-            return Principal("token", found.name, found.role, found.id) if found is not None else None
+            if found is None:
+                return None
+            scopes = held_by(found.role, found.scopes)
+            return Principal("token", found.name, found.role, found.id, scopes=scopes, domains=tuple(found.domains))
         if caller.request.header("authorization"):
             return None
-        session = self._find(caller.sent_cookie(caller.cookie_name))
-        if session is None:
+        browser = await self.browsers.find(caller)
+        if browser is None:
             return None
-        session.seen_at = self._wall()
-        return Principal("user", session.user, session.role, session.id, session.csrf, session.login_at)
+        session, user = browser.session, browser.user
+        return Principal(
+            "user",
+            user.name,
+            user.role,
+            session.id,
+            session.csrf,
+            session.proved_at,
+            domains=tuple(user.domains),
+            has_code=session.has_code,
+            must_enrol=not session.has_code and self.wants_code(user.role),
+        )
+
+    def wants_code(self, role: str) -> bool:
+        """Whether users of a role must have one-time codes."""
+        return role in self._settings().admin.require_totp
 
     async def is_valid(self, principal: Principal) -> bool:
         """Whether a principal may still be served (asked while a stream is open)."""
         if principal.kind == "user":
-            return any(one.id == principal.id and self._is_fresh(one) for one in self._sessions.values())
+            return self.browsers.holds(principal.id)
         if principal.kind == "token":
             return any(one.id == principal.id and one.role == principal.role for one in await self.users.tokens())
         return True
 
-    def _find(self, secret: str) -> _WebSession | None:
-        if not secret:
-            return None
-        key = _hash(secret)
-        session = self._sessions.get(key)
-        if session is not None and not self._is_fresh(session):
-            del self._sessions[key]
-            return None
-        return session
-
-    def _is_fresh(self, session: _WebSession) -> bool:
-        now = self._wall()
-        return now - session.seen_at < IDLE_S and now - session.login_at < LIFE_S
-
     # Coming and going
 
-    async def log_in(self, caller: Caller, name: str, password: str) -> str:
-        """A Set-Cookie line for a new session; raises Refusal or TooMany."""
+    async def log_in(self, caller: Caller, name: str, password: str) -> tuple[str, bool]:
+        """A Set-Cookie line, and whether it is that of a session; else a one-time code is wanted (`second`). Raises
+        Refusal or TooMany.
+        """
         name = name.strip()[:256]
+        user = await self._verify(caller, name, password, "login.failed", "name or password is wrong")
+        if await self.codes.of(user.name) is not None:
+            return self.halves.begin(caller, user.name), False
+        return await self._enter(caller, user), True
+
+    async def _verify(self, caller: Caller, name: str, password: str, action: str, why: str) -> User:
         self._throttle.check(name, caller.address)
-        user = await self._gate.run(self.users.verify, name, password[:1024])
+        user: User | None = await self._gate.run(self.users.verify, name, password[:1024])
         if user is None:
             self._throttle.failed(name, caller.address)
-            await self.note(Actor("user", name), "login.failed", caller.address)
-            raise Refusal("unauthenticated", 401, "name or password is wrong")
+            await self.refused(Actor("user", name), action, caller.address, "", caller, "failed")
+            raise Refusal("unauthenticated", 401, why)
         self._throttle.passed(name, caller.address)
-        self._forget(caller)
-        return await self._enter(caller, user.name, user.role)
+        return user
 
-    async def _enter(self, caller: Caller, name: str, role: str) -> str:
-        now = self._wall()
-        for key in [key for key, one in self._sessions.items() if not self._is_fresh(one)]:
-            del self._sessions[key]
-        own = [key for key, one in self._sessions.items() if one.user == name]
-        for key in own[: max(0, len(own) - SESSIONS_PER_USER + 1)]:
-            del self._sessions[key]
-        secret = secrets.token_urlsafe(32)
-        session = _WebSession(secrets.token_hex(8), name, role, secrets.token_urlsafe(32), now, now)
-        self._sessions[_hash(secret)] = session
-        await self.note(Actor("user", name), "login", caller.address)
-        return caller.cookie(caller.cookie_name, secret)
+    async def second(self, caller: Caller, code: str) -> tuple[str, str]:
+        """The second step of a login: the Set-Cookie lines of a new session. Raises Refusal or TooMany."""
+        half = self.halves.find(caller)
+        if half is None:
+            raise Refusal("conflict", 409, "the login took too long, or too many codes were wrong; begin again")
+        half.tries += 1
+        is_right = await self.codes.check(half.user, code)
+        user = await self.users.user(half.user)
+        if not is_right or user is None or user.is_disabled or half.is_over:
+            actor = Actor("user", half.user)
+            await self.refused(actor, "login.failed", caller.address, "one-time code", caller, "failed")
+            raise Refusal("unauthenticated", 401, "the code is wrong, or was used already")
+        return self.halves.end(caller), await self._enter(caller, user, has_code=True)
 
-    def _forget(self, caller: Caller) -> None:
-        self._sessions.pop(_hash(caller.sent_cookie(caller.cookie_name)), None)
+    async def _enter(self, caller: Caller, user: User, has_code: bool = False) -> str:
+        cookie = await self.browsers.begin(caller, user, has_code)
+        detail = "with one-time code" if has_code else ""
+        await self.note(Actor("user", user.name), "login", caller.address, detail, caller)
+        return cookie
+
+    async def prove(self, caller: Caller, who: Principal, password: str) -> None:
+        """The password again, for what is dangerous; raises Refusal or TooMany."""
+        await self._verify(caller, who.name, password, "proof.failed", "the password is wrong")
+        await self.browsers.prove(who.id)
+
+    # One's own
+
+    async def set_own_password(self, caller: Caller, who: Principal, current: str, fresh: str) -> str:
+        """Another password for who asks; all their sessions end, and the Set-Cookie line begins a new one."""
+        check_new(who.name, fresh)
+        user = await self._verify(caller, who.name, current, "proof.failed", "the password is wrong")
+        await self.audit(who.actor, "user.password", who.name, "own", caller)
+        await self._gate.run(self.users.set_password, who.name, fresh)
+        self.forget_sessions(who.name)
+        return await self.browsers.begin(caller, user, who.has_code)
+
+    async def set_up_codes(self, caller: Caller, who: Principal, code: str) -> tuple[Sequence[str], str]:
+        """The telephone of who asks has the secret: recovery codes, and the Set-Cookie line of a new session. Other
+        sessions of theirs, which had no code, end.
+        """
+        step = self.codes.first_step(who.id, who.name, code)
+        user = await self.users.user(who.name)
+        if user is None:
+            raise Refusal("not-found", 404, "there is no such user any more")
+        await self.audit(who.actor, "totp.set", who.name, "", caller)
+        recovery = await self.codes.confirm(who.id, who.name, step)
+        await self.end_all(who.name)
+        return recovery, await self.browsers.begin(caller, user, has_code=True)
+
+    async def renew_codes(self, caller: Caller, who: Principal) -> Sequence[str]:
+        """Other recovery codes for who asks."""
+        if await self.codes.of(who.name) is None:
+            raise Refusal("conflict", 409, "there are no one-time codes to recover")
+        await self.audit(who.actor, "totp.recovery", who.name, "", caller)
+        return await self.codes.renew(who.name)
+
+    async def drop_codes(self, caller: Caller, who: Principal) -> None:
+        """No one-time codes any more for who asks."""
+        if self.wants_code(who.role):
+            raise Refusal("conflict", 409, f"the role {who.role} must have one-time codes (admin.require_totp)")
+        if await self.codes.of(who.name) is None:
+            raise Refusal("conflict", 409, "there are no one-time codes")
+        await self.audit(who.actor, "totp.remove", who.name, "", caller)
+        await self.users.factors.remove(who.name)
 
     async def log_out(self, caller: Caller, principal: Principal) -> str:
         """End the session; the Set-Cookie line that takes the cookie away."""
-        self._forget(caller)
+        await self.browsers.end_own(caller)
         self._ended()
-        await self.note(principal.actor, "logout", principal.name)
+        await self.note(principal.actor, "logout", principal.name, "", caller)
         return caller.cookie(caller.cookie_name, "", 0)
 
-    def end_sessions(self, name: str, but: str = "") -> None:
-        """A user's password or role has changed, or the user is gone."""
-        for key in [key for key, one in self._sessions.items() if one.user == name and one.id != but]:
-            del self._sessions[key]
+    def forget_sessions(self, name: str) -> None:
+        """A user's sessions have ended in the database; what hangs on them ends too."""
+        self.browsers.forget(name)
+        self.halves.forget(name)
+        self._ended()
+
+    async def sessions(self, who: Principal) -> list[tuple[WebSession, float]]:
+        """Sessions that somebody may see and end, each with its last use: their own, or all for who gives access."""
+        found = await self.browsers.all()
+        if who.may("access:write"):
+            return found
+        return [one for one in found if who.kind == "user" and one[0].user == who.name]
+
+    async def end_sessions(self, change: Change, who: Principal, name: str) -> None:
+        """End all of a user's."""
+        await self.grants.user(who, name)
+        await change("session.end-all", name, "")
+        await self.end_all(name)
+
+    async def end_all(self, name: str) -> None:
+        """The same, unasked."""
+        self.halves.forget(name)
+        for one, _ in await self.browsers.all():
+            if one.user == name:
+                await self.browsers.end(one)
+        self._ended()
+
+    async def end_session(self, change: Change, who: Principal, id: str) -> None:
+        """End one of them."""
+        found = next((one for one, _ in await self.sessions(who) if one.id == id), None)
+        if found is None:
+            raise Refusal("not-found", 404, f"no session {visible(id, 80)}")
+        await change("session.end", id, f"of {found.user}")
+        await self.browsers.end(found)
         self._ended()
 
     def on_end(self, call: Callable[[], None]) -> None:
@@ -163,6 +249,15 @@ class Accounts:
     def _ended(self) -> None:
         for call in self._on_end:
             call()
+
+    async def reset_codes(self, change: Change, who: Principal, name: str) -> None:
+        """Somebody lost telephone and recovery codes: no one-time codes any more, and their sessions end."""
+        await self.grants.user(who, name)
+        if await self.codes.of(name) is None:
+            raise Refusal("conflict", 409, f"{visible(name, 80)} has no one-time codes")
+        await change("totp.reset", name, "")
+        await self.users.factors.remove(name)
+        await self.end_all(name)
 
     # The first owner
 
@@ -192,75 +287,47 @@ class Accounts:
         check_new(name, password)
         # Spent before the hashing begins: a second request must not use it too.
         self._code, self._code_until = "", 0.0
-        await self.add_user(partial(self.audit, Actor("user", name)), name, "owner", password)
+        first = Principal("user", name, "owner")
+        await self.grants.add_user(partial(self.audit, first.actor, caller=caller), first, name, "owner", password)
         self._has_owner = True
-        return await self._enter(caller, name, "owner")
-
-    # Changes. Each is given what writes it down (`routes.Ask.guarded_change`), and calls that when all is checked.
-
-    async def add_user(self, change: Change, name: str, role: str, password: str) -> None:
-        """A new user; raises Refusal where name, role or password will not do."""
-        check_new(name, password)
-        check_role(role)
-        if any(one.name == name for one in await self.users.users()):
-            raise Refusal("conflict", 409, f"there is a user {name} already")
-        await change("user.add", name, f"role {role}")
-        await self._gate.run(self.users.add_user, name, role, password)
-
-    async def set_password(self, change: Change, name: str, password: str, but: str = "") -> None:
-        """A new password; other sessions of that user end."""
-        check_new(name, password)
-        if not any(one.name == name for one in await self.users.users()):
-            raise Refusal("not-found", 404, f"no user {name}")
-        await change("user.password", name, "")
-        await self._gate.run(self.users.set_password, name, password)
-        self.end_sessions(name, but)
-
-    async def remove_user(self, change: Change, name: str) -> None:
-        """A user goes; the last owner cannot."""
-        users = await self.users.users()
-        user = next((one for one in users if one.name == name), None)
-        if user is None:
-            raise Refusal("not-found", 404, f"no user {name}")
-        if user.role == "owner" and sum(one.role == "owner" for one in users) == 1:
-            raise Refusal("conflict", 409, "the last owner cannot be removed; add another owner first")
-        await change("user.remove", name, f"role {user.role}")
-        await self.users.remove_user(name)
-        self.end_sessions(name)
-
-    async def add_token(self, change: Change, name: str, role: str, days: int | None) -> Any:
-        """A new token; the text is in the answer and nowhere else."""
-        if _NAME.fullmatch(name) is None:
-            raise Refusal("validation", 422, "a name has letters, digits and . _ - @, at most 64 characters")
-        check_role(role)
-        expires = self._wall() + days * 86400 if days is not None else 0.0
-        await change("token.add", name, f"role {role}")
-        return await self.users.add_token(name, role, expires)
-
-    async def revoke_token(self, change: Change, id: str) -> None:
-        """A token holds no more."""
-        if not any(one.id == id for one in await self.users.tokens()):
-            raise Refusal("not-found", 404, f"no token {id}")
-        await change("token.revoke", id, "")
-        await self.users.revoke_token(id)
-        self._ended()
+        user = await self.users.user(name)
+        assert user is not None
+        return await self._enter(caller, user)
 
     # The audit
 
-    async def audit(self, actor: Actor, action: str, target: str, detail: str = "") -> None:
-        """Write a change of users or tokens down; where that cannot be done the change is not made."""
+    async def audit(
+        self, actor: Actor, action: str, target: str, detail: str = "", caller: Caller | None = None, **more: Any
+    ) -> None:
+        """Write a change of users or tokens down; where that cannot be done the change is not made.
+
+        :param more: `before` and `after`, as JSON
+        """
+        context = {**context_of(caller), **more} if caller is not None else more
         try:
-            await self.users.audit(actor, action, target, detail)
+            await self.users.audit(actor, action, target, detail, context)
         except Exception as error:
             self.log.error("the audit cannot be written, {action} is refused: {reason}", action=action, reason=error)
             raise Refusal("audit", 503, "the audit cannot be written, so nothing is changed") from error
 
-    async def note(self, actor: Actor, action: str, target: str, detail: str = "") -> bool:
+    async def refused(self, actor: Actor, action: str, target: str, detail: str, caller: Caller, result: str) -> None:
+        """Write down that somebody tried what they may not ("denied"), or failed to log in ("failed"); as far as there
+        is room for such rows.
+        """
+        skipped = self._bounds.admit(actor.kind, actor.name, action, caller.address)
+        if skipped is not None:
+            more = {"left_out": skipped} if skipped else {}
+            await self.note(actor, action, target, detail, caller, result=result, **more)
+
+    async def note(
+        self, actor: Actor, action: str, target: str, detail: str = "", caller: Caller | None = None, **more: Any
+    ) -> bool:
         """Write down what goes on all the same: to come in, and to do what keeps mail flowing. False where it is only
         in the log: a disk without room must not keep anybody from draining a server.
         """
+        context = {**context_of(caller), **more} if caller is not None else more
         try:
-            await self.users.audit(actor, action, target, detail)
+            await self.users.audit(actor, action, target, detail, context)
         except Exception as error:
             self.log.error(
                 "the audit cannot be written, {action} {target} {detail} by {kind} {name} goes on without: {reason}",
@@ -275,40 +342,4 @@ class Accounts:
         return True
 
 
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
-
-
-#: Passwords that are guessed first, in the lengths that pass the length rule.
-_GUESSED = (
-    "password",
-    "passwort",
-    "123456789012",
-    "qwertyuiop",
-    "letmein",
-    "administrator",
-    "smtpgate",
-    "changeme",
-)
-
-
-def check_new(name: str, password: str) -> None:
-    """Raises Refusal where a new user's name or password will not do."""
-    if _NAME.fullmatch(name) is None:
-        raise Refusal("validation", 422, "a name has letters, digits and . _ - @, at most 64 characters")
-    if len(password) < 12:
-        raise Refusal("validation", 422, "a password has at least 12 characters")
-    if len(password) > 1024:
-        raise Refusal("validation", 422, "a password has at most 1024 characters")
-    plain = password.casefold().strip("0123456789!.-_ ")
-    if len(set(password)) < 5 or plain in _GUESSED or plain == name.casefold():
-        raise Refusal("validation", 422, "this password is among the first that are guessed; take a longer phrase")
-
-
-def check_role(role: str) -> None:
-    """Raises Refusal for a role that is not known."""
-    if role not in ROLES:
-        raise Refusal("validation", 422, f"no role {role}; known: {', '.join(ROLES)}")
-
-
-__all__ = ["Accounts", "TooMany", "check_new", "check_role"]
+__all__ = ["Accounts", "TooMany"]

@@ -30,9 +30,10 @@ SAFE_HEADERS: Mapping[str, str] = {
 
 
 def content_policy(nonce: str) -> dict[str, str]:
-    """The policy of a page with scripts: files of ours only, and of these htmx alone may make markup of text. It heeds
-    its attributes only where they bear the page's nonce, so markup that somebody got into a page moves nothing."""
-    return {"Content-Security-Policy": _CSP.format(script=f"'self' 'nonce-{nonce}'", types="htmx")}
+    """The policy of a page with scripts: files of ours only. Of these htmx alone may make markup of text, and `live.js`
+    a worker of one of ours. htmx heeds its attributes only where they bear the page's nonce, so markup that somebody
+    got into a page moves nothing."""
+    return {"Content-Security-Policy": _CSP.format(script=f"'self' 'nonce-{nonce}'", types="htmx smtpgate")}
 
 
 @attrs.frozen
@@ -63,7 +64,9 @@ def as_json(value: object, status: int = 200, content_type: str = "application/j
 
 
 #: Where a page leads: what our templates write, never foreign text, in which a quotation mark is escaped.
-_LINKS = re.compile(rb'(\s(?:href|src|action|formaction|hx-get|hx-post|data-series|data-from|data-base)=")/(?!/)')
+_LINKS = re.compile(
+    rb'(\s(?:href|src|action|formaction|hx-get|hx-post|data-series|data-stream|data-from|data-base)=")/(?!/)'
+)
 
 
 def under(prefix: str, answer: Answer) -> Answer:

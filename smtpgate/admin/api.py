@@ -9,13 +9,13 @@ from __future__ import annotations
 from smtpgate.admin import api_do as do
 from smtpgate.admin import api_look as look
 from smtpgate.admin import models as m
+from smtpgate.admin.api_live import FILTER
 from smtpgate.admin.api_look import MOST
 from smtpgate.admin.hub import TOPICS
 from smtpgate.admin.numbers import MINUTES, Series
 from smtpgate.admin.params import Free, OneOf, SomeOf, Whole
 from smtpgate.admin.record import SessionRecord
 from smtpgate.admin.routes import Route
-from smtpgate.admin.sieve import Terms
 from smtpgate.admin.ways import RouteAnswer, RouteQuestion
 from smtpgate.control.outcomes import KEPT_MINUTES
 from smtpgate.policy.transaction import OUTCOMES
@@ -27,14 +27,6 @@ _OUTCOMES = OUTCOMES
 _SERVER = f"{_BASE}/backends/<pool>/servers/<path:name>"
 
 ROUTES = (
-    Route(
-        "GET",
-        f"{_BASE}/overview",
-        "stats:read",
-        look.overview,
-        summary="State and counters",
-        answer=m.OverviewModel,
-    ),
     Route(
         "GET",
         f"{_BASE}/series",
@@ -49,6 +41,7 @@ ROUTES = (
         f"{_BASE}/sessions",
         "traffic:read",
         look.sessions,
+        for_domains=True,
         summary="Live sessions",
         answer=m.SessionList,
         query=_LIMIT,
@@ -58,6 +51,7 @@ ROUTES = (
         f"{_BASE}/sessions/<id>",
         "messages:read",
         look.session,
+        for_domains=True,
         summary="One session",
         answer=SessionRecord,
     ),
@@ -75,6 +69,7 @@ ROUTES = (
         f"{_BASE}/messages",
         "messages:read",
         look.messages,
+        for_domains=True,
         summary="Recent messages",
         answer=m.MessageList,
         query={
@@ -88,6 +83,7 @@ ROUTES = (
         f"{_BASE}/messages/<id>",
         "messages:read",
         look.message,
+        for_domains=True,
         summary="One message",
         answer=m.MessageDetail,
     ),
@@ -142,6 +138,7 @@ ROUTES = (
         look.config,
         summary="Configuration at work",
         answer=m.ConfigModel,
+        unversioned=look.BY_ITSELF,
     ),
     Route(
         "POST",
@@ -158,6 +155,7 @@ ROUTES = (
         f"{_BASE}/config/reload",
         "config:write",
         do.reload,
+        is_guarded=True,
         summary="Read the file anew",
         body=m.Nothing,
         answer=m.Reloaded,
@@ -172,81 +170,17 @@ ROUTES = (
         body=RouteQuestion,
         answer=RouteAnswer,
     ),
-    Route("GET", f"{_BASE}/users", "access:write", do.users, summary="Users", answer=m.UserList),
-    Route(
-        "POST",
-        f"{_BASE}/users",
-        "access:write",
-        do.add_user,
-        summary="A new user",
-        body=m.NewUser,
-        answer=m.Done,
-        status=201,
-    ),
-    Route(
-        "POST",
-        f"{_BASE}/users/<name>/password",
-        "access:write",
-        do.set_password,
-        summary="Another password",
-        body=m.NewPassword,
-        answer=m.Done,
-    ),
-    Route(
-        "DELETE",
-        f"{_BASE}/users/<name>",
-        "access:write",
-        do.remove_user,
-        summary="Remove a user",
-        answer=m.Done,
-    ),
-    Route("GET", f"{_BASE}/tokens", "access:write", do.tokens, summary="Tokens", answer=m.TokenList),
-    Route(
-        "POST",
-        f"{_BASE}/tokens",
-        "access:write",
-        do.add_token,
-        summary="A new token",
-        body=m.NewToken,
-        answer=m.FreshToken,
-        is_secret=True,
-        status=201,
-    ),
-    Route(
-        "DELETE",
-        f"{_BASE}/tokens/<id>",
-        "access:write",
-        do.revoke_token,
-        summary="Revoke a token",
-        answer=m.Done,
-    ),
-    Route(
-        "GET",
-        f"{_BASE}/audit",
-        "audit:read",
-        do.audit,
-        summary="Who changed what",
-        answer=m.AuditList,
-        query={**_LIMIT, "cursor": Whole("next_cursor of the page before", 2**53, 0)},
-    ),
-    Route(
-        "GET",
-        f"{_BASE}/audit/verify",
-        "audit:read",
-        do.verify_audit,
-        summary="Is the audit whole",
-        answer=m.ChainState,
-    ),
     Route("GET", f"{_BASE}/me", "self", look.me, summary="Who asks", answer=m.Me),
     Route(
         "GET",
         f"{_BASE}/events",
         "messages:read",
         look.events,
+        for_domains=True,
         summary="What happens, as server-sent events",
         query={
             "topics": SomeOf("what is wanted; without it all", TOPICS),
-            "filter": Terms("terms as listener:mx, ip:192.0.2.7, verdict:reject, or words"),
+            "filter": FILTER,
             "last_event_id": Whole("the last event that you have; what came after it is told first", 2**53, 0),
         },
     ),

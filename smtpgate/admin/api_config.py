@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from smtpgate.admin import api_look as look
+from smtpgate.admin import versions
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
@@ -19,7 +21,7 @@ from smtpgate.admin.routes import Ask, Order, Route
 from smtpgate.admin.text import moment
 from smtpgate.config.hiding import hide
 from smtpgate.config.loader import ConfigErrors
-from smtpgate.config.texts import unified
+from smtpgate.config.texts import Clash, unified
 from smtpgate.control.config_views import Moved
 from smtpgate.policy.config_revision import ConfigRevision
 
@@ -57,11 +59,11 @@ class RevisionList(View):
 
 
 class ApplyOrder(Order):
-    """A text to put to work: `base` is the number of the revision that it was made of; with `confirm_within` it holds
-    so many minutes unless it is confirmed."""
+    """A text to put to work. What it was made of is said by `base`, the number of a revision, or by If-Match with the
+    ETag of `/config`; with `confirm_within` it holds so many minutes unless it is confirmed."""
 
     text: Annotated[str, Field(max_length=900_000)]
-    base: _Number
+    base: _Number | None = None
     message: Annotated[_Message, Field(min_length=1)]
     confirm_within: _Minutes = 0
 
@@ -124,11 +126,12 @@ async def revisions(ask: Ask) -> Answer:
 
 async def revision(ask: Ask) -> Answer:
     """One with its text."""
-    found = await _revision(ask, ask.args["number"])
+    found = await revision_of(ask, ask.args["number"])
     return answer_of(_model(ask, found, await ask.office.in_thread(hide, found.text)))
 
 
-async def _revision(ask: Ask, number: str) -> ConfigRevision:
+async def revision_of(ask: Ask, number: str) -> ConfigRevision:
+    """One by the number that a path says."""
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise Refusal("not-found", 404, "there is no such revision")
     found: ConfigRevision = await ask.office.control.configuration.revision(int(number))
@@ -137,7 +140,7 @@ async def _revision(ask: Ask, number: str) -> ConfigRevision:
 
 async def diff(ask: Ask) -> Answer:
     """From one revision to another."""
-    one, other = await _revision(ask, str(ask.params["a"])), await _revision(ask, str(ask.params["b"]))
+    one, other = await revision_of(ask, str(ask.params["a"])), await revision_of(ask, str(ask.params["b"]))
 
     def made() -> str:
         return unified(hide(one.text), hide(other.text), f"revision {one.number}", f"revision {other.number}")
@@ -147,14 +150,9 @@ async def diff(ask: Ask) -> Answer:
 
 async def apply(ask: Ask) -> Answer:
     """Put a text to work."""
-    body, books = ask.body, ask.office.control.configuration
-    actor = ask.who.actor
-    text = await books.whole(actor, body.text)
+    body = ask.body
     try:
-        if not ask.params.get("dry_run") and books.is_managed:
-            # Whatever becomes of it, what was written is not lost.
-            await books.keep_draft(actor, text, body.base)
-        plan = await books.plan(text, body.message, body.base, body.confirm_within)
+        is_audited = await put_to_work(ask, body.text, body.message, await _base(ask), body.confirm_within)
     except ConfigErrors as errors:
         refusal = Refusal("validation", 422, "the configuration has errors; the running one is unchanged")
         refusal.errors = [
@@ -163,35 +161,98 @@ async def apply(ask: Ask) -> Answer:
         ]
         raise refusal from None
     except Moved as moved:
-        refusal = Refusal("version-mismatch", 412, str(moved))
-        joined = moved.merged
-        refusal.more = {"current": moved.theirs.number, "merged": hide(joined.text), "is_clean": joined.is_clean}
-        raise refusal from None
-    is_audited = await ask.change("config.apply", f"from revision {body.base}", plan.message)
-    await books.apply(plan, actor)
+        raise await _overtaken(ask, moved) from None
     return answer_of(Done(is_audited=is_audited))
+
+
+async def put_to_work(ask: Ask, text: str, message: str, base: int, minutes: int) -> bool:
+    """The same for a page; whether it is in the audit. Raises ConfigErrors and Moved."""
+    books, actor = ask.office.control.configuration, ask.who.actor
+    text = await books.whole(actor, text)
+    if not ask.is_dry_run and books.is_managed:
+        # Whatever becomes of it, what was written is not lost.
+        await books.keep_draft(actor, text, base)
+    plan = await books.plan(text, message, base, minutes)
+    is_audited = await ask.change("config.apply", f"from revision {base}", plan.message)
+    await books.apply(plan, actor)
+    return is_audited
+
+
+async def _base(ask: Ask) -> int:
+    """The number of the revision that a text was made of. Raises Refusal where nobody says which."""
+    header, number = ask.request.header("if-match"), ask.body.base
+    if not header:
+        if number is None:
+            raise Refusal(
+                "precondition-required", 428, "say what it was made of: base, or If-Match with a tag of /config"
+            )
+        return int(number)
+    books = ask.office.control.configuration
+    current = await look.config(ask)
+    tag = versions.tag_of(current, look.BY_ITSELF)
+    if versions.is_named(tag, header) and number in (None, books.active.number):
+        return int(books.active.number)
+    if number is None or number == books.active.number:
+        versions.check(header, tag, current)
+    return int(number)
+
+
+async def _overtaken(ask: Ask, moved: Moved) -> Refusal:
+    """Somebody put another text to work meanwhile: what they did, and both changes in one text."""
+    theirs, joined = moved.theirs, moved.merged
+
+    def made() -> tuple[str, str]:
+        names = f"revision {moved.base.number}", f"revision {theirs.number}"
+        return unified(hide(moved.base.text), hide(theirs.text), *names), hide(joined.text)
+
+    diff, merged = await ask.office.in_thread(made)
+    refusal = Refusal("version-mismatch", 412, f"{moved}; `merged` has both changes, and your draft is kept")
+    refusal.more = {
+        "current": theirs.number,
+        "diff": diff,
+        "merged": merged,
+        "is_clean": joined.is_clean,
+        "clashes": [{"line": one.line, **_sides(one)} for one in joined.clashes],
+    }
+    refusal.headers = {"ETag": versions.tag_of(await look.config(ask), look.BY_ITSELF)}
+    return refusal
+
+
+def _sides(clash: Clash) -> dict[str, str]:
+    return {"base": hide(clash.base), "mine": hide(clash.mine), "theirs": hide(clash.theirs)}
 
 
 async def confirm(ask: Ask) -> Answer:
     """Let a revision stay."""
+    return answer_of(Done(is_audited=await keep(ask, ask.body.revision)))
+
+
+async def keep(ask: Ask, number: int) -> bool:
+    """The same for a page."""
     books = ask.office.control.configuration
-    books.must_wait(ask.body.revision)
-    is_audited = await ask.change("config.confirm", f"revision {ask.body.revision}")
-    await books.confirm(ask.body.revision, ask.who.actor)
-    return answer_of(Done(is_audited=is_audited))
+    books.must_wait(number)
+    is_audited = await ask.change("config.confirm", f"revision {number}")
+    await books.confirm(number, ask.who.actor)
+    return is_audited
 
 
 async def rollback(ask: Ask) -> Answer:
     """Put an older revision to work again."""
-    body, books = ask.body, ask.office.control.configuration
-    if books.pending is None or books.pending.former.number != body.revision:
+    body = ask.body
+    return answer_of(Done(is_audited=await go_back(ask, body.revision, body.message, body.confirm_within)))
+
+
+async def go_back(ask: Ask, number: int, message: str, minutes: int) -> bool:
+    """The same for a page."""
+    books = ask.office.control.configuration
+    if books.pending is None or books.pending.former.number != number:
         try:
-            await books.plan_rollback(body.revision, body.message, body.confirm_within)
+            await books.plan_rollback(number, message, minutes)
         except ConfigErrors as errors:
             raise Refusal("conflict", 409, f"that revision has errors today: {errors.problems[0]}") from None
-    is_audited = await ask.change("config.rollback", f"revision {body.revision}", body.message)
-    await books.rollback(body.revision, body.message, ask.who.actor, body.confirm_within)
-    return answer_of(Done(is_audited=is_audited))
+    is_audited = await ask.change("config.rollback", f"revision {number}", message)
+    await books.rollback(number, message, ask.who.actor, minutes)
+    return is_audited
 
 
 _CURSOR = {"limit": Whole(f"how many items, at most {MOST}", MOST, 50), "cursor": Whole("next_cursor", 2**53, 0)}
@@ -209,7 +270,25 @@ ROUTES = (
     ),  # fmt: skip
     Route("GET", f"{_BASE}/revisions/<number>", "config:read", revision, summary="One revision", answer=RevisionModel),
     Route("GET", f"{_BASE}/diff", "config:read", diff, summary="What differs", answer=DiffModel, query=_PAIR),
-    Route("POST", f"{_BASE}/apply", "config:write", apply, summary="Put a text to work", body=ApplyOrder, answer=Done),
+    Route(
+        "POST",
+        f"{_BASE}/apply",
+        "config:write",
+        apply,
+        is_guarded=True,
+        summary="Put a text to work",
+        body=ApplyOrder,
+        answer=Done,
+    ),
     Route("POST", f"{_BASE}/confirm", "config:write", confirm, summary="Let it stay", body=ConfirmOrder, answer=Done),
-    Route("POST", f"{_BASE}/rollback", "config:write", rollback, summary="Go back", body=RollbackOrder, answer=Done),
+    Route(
+        "POST",
+        f"{_BASE}/rollback",
+        "config:write",
+        rollback,
+        is_guarded=True,
+        summary="Go back",
+        body=RollbackOrder,
+        answer=Done,
+    ),
 )

@@ -11,7 +11,6 @@ from smtpgate.admin import models as m
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.routes import Ask
-from smtpgate.admin.text import moment
 from smtpgate.control.views import Unknown, lasting
 
 
@@ -88,73 +87,3 @@ async def stop(ask: Ask) -> Answer:
     # After the answer has left: stopping closes this connection too.
     ask.office.clock.callLater(0.1, ask.office.control.shut_down, ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited), 202)
-
-
-async def users(ask: Ask) -> Answer:
-    """Who can log in."""
-    found = await ask.office.users.users()
-    items = [m.UserModel(name=one.name, role=one.role, created=moment(one.created)) for one in found]
-    return answer_of(m.UserList(items=items))
-
-
-async def add_user(ask: Ask) -> Answer:
-    """A new user."""
-    body = ask.body
-    await ask.office.accounts.add_user(ask.guarded_change, body.name, body.role, body.password)
-    return answer_of(m.Done(), 201)
-
-
-async def set_password(ask: Ask) -> Answer:
-    """Another password; other sessions of that user end."""
-    await ask.office.accounts.set_password(ask.guarded_change, ask.args["name"], ask.body.password, but=ask.who.id)
-    return answer_of(m.Done())
-
-
-async def remove_user(ask: Ask) -> Answer:
-    """A user goes."""
-    await ask.office.accounts.remove_user(ask.guarded_change, ask.args["name"])
-    return answer_of(m.Done())
-
-
-async def tokens(ask: Ask) -> Answer:
-    """Tokens in force."""
-    items = [
-        m.TokenModel(
-            id=one.id,
-            name=one.name,
-            role=one.role,
-            created=moment(one.created),
-            expires=moment(one.expires),
-            last_used=moment(one.last_used),
-        )
-        for one in await ask.office.users.tokens()
-    ]
-    return answer_of(m.TokenList(items=items))
-
-
-async def add_token(ask: Ask) -> Answer:
-    """A new token. Its text is in this answer and nowhere else."""
-    body = ask.body
-    text = await ask.office.accounts.add_token(ask.guarded_change, body.name, body.role, body.days)
-    return answer_of(m.FreshToken(token=text), 201)
-
-
-async def revoke_token(ask: Ask) -> Answer:
-    """A token holds no more."""
-    await ask.office.accounts.revoke_token(ask.guarded_change, ask.args["id"])
-    return answer_of(m.Done())
-
-
-async def audit(ask: Ask) -> Answer:
-    """Who changed what, newest first."""
-    limit = ask.params["limit"]
-    rows = await ask.office.users.audited(limit + 1, ask.params["cursor"])
-    items = [m.audit_model(row) for row in rows[:limit]]
-    more = len(rows) > limit
-    return answer_of(m.AuditList(items=items, has_more=more, next_cursor=str(items[-1].seq) if more else None))
-
-
-async def verify_audit(ask: Ask) -> Answer:
-    """Whether the audit's chain is whole."""
-    reason = await ask.office.users.verify_audit()
-    return answer_of(m.ChainState(is_intact=not reason, reason=reason))

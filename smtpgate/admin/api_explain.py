@@ -80,7 +80,7 @@ class Explanation(View):
 
 async def explain_message(ask: Ask) -> Answer:
     """Who it is proved to be from, how its points add up, what would have been otherwise, where its time went."""
-    record, message = await find_message(ask.office, ask.args["id"])
+    record, message = await find_message(ask.office, ask.who.reach, ask.args["id"])
     control = ask.office.control
     settings = control.settings
     banner = of_message(message)
@@ -117,6 +117,7 @@ ROUTES = (
         "/api/v1/messages/<id>/explain",
         "messages:read",
         explain_message,
+        for_domains=True,
         summary="Why one message was accepted or refused",
         answer=Explanation,
     ),

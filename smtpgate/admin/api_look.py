@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from smtpgate.admin import models as m
 from smtpgate.admin import shown
 from smtpgate.admin.answer import Answer, as_json
 from smtpgate.admin.explain import find_reference, of_message
 from smtpgate.admin.lookup import find_message, find_session, recent_messages
-from smtpgate.admin.permission import ROLES
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Stream
 from smtpgate.admin.text import moment
 from smtpgate.admin.ways import RouteAnswer, question_of, way_model
 from smtpgate.admin.wire import WebRequest
-from smtpgate.control.views import Unknown
+from smtpgate.control.views import SessionView, Unknown
 
 #: Most items of one list.
 MOST = 500
@@ -24,11 +25,6 @@ def answer_of(view: View, status: int = 200) -> Answer:
     return Answer(view.model_dump_json().encode("utf-8", "replace"), status, "application/json")
 
 
-async def overview(ask: Ask) -> Answer:
-    """State, counters, and warnings."""
-    return answer_of(m.overview_model(ask.office.control.overview(), ask.office.numbers.p95_ms()))
-
-
 async def series(ask: Ask) -> Answer:
     """Messages by the minute."""
     return answer_of(ask.office.numbers.series(ask.params["minutes"]))
@@ -36,29 +32,41 @@ async def series(ask: Ask) -> Answer:
 
 async def sessions(ask: Ask) -> Answer:
     """Live sessions."""
-    control = ask.office.control
-    views = control.sessions(ask.params["limit"])
-    return answer_of(
-        m.SessionList(items=[m.session_model(view) for view in views], total=len(control.reception.sessions))
-    )
+    views, total = live_sessions(ask, ask.params["limit"])
+    return answer_of(m.SessionList(items=[m.session_model(view) for view in views], total=total))
+
+
+def live_sessions(ask: Ask, most: int) -> tuple[list[SessionView], int]:
+    """Live sessions in reach, and how many there are."""
+    control, reach = ask.office.control, ask.who.reach
+    if not reach.is_limited:
+        return control.sessions(most), len(control.reception.sessions)
+    found = []
+    for view in control.sessions():
+        live = control.session(view.id)
+        if live is not None and reach.session(live[0]):
+            found.append(view)
+    return found[:most], len(found)
 
 
 async def session(ask: Ask) -> Answer:
     """One session, live or ended, by its id or by the id of one of its messages."""
-    return answer_of(await find_session(ask.office, ask.args["id"]))
+    return answer_of(await find_session(ask.office, ask.who.reach, ask.args["id"]))
 
 
 async def messages(ask: Ask) -> Answer:
     """The newest messages. `q` may hold a reference or a whole bounce text."""
     text = ask.params["q"]
     reference = find_reference(text)
-    found = await recent_messages(ask.office, ask.params["limit"], reference or text, ask.params["outcome"])
+    found = await recent_messages(
+        ask.office, ask.who.reach, ask.params["limit"], reference or text, ask.params["outcome"]
+    )
     return answer_of(found)
 
 
 async def message(ask: Ask) -> Answer:
     """One message and why it was accepted or refused."""
-    _, found = await find_message(ask.office, ask.args["id"])
+    _, found = await find_message(ask.office, ask.who.reach, ask.args["id"])
     banner = of_message(found)
     return answer_of(m.MessageDetail(verdict=banner.word, explanation=banner.sentence, message=found))
 
@@ -95,12 +103,17 @@ async def filters(ask: Ask) -> Answer:
     return answer_of(m.FilterList(items=items))
 
 
+#: Fields of the configuration that are no other version of it.
+BY_ITSELF: Final = frozenset({"revision_time", "problems", "warnings"})
+
+
 async def config(ask: Ask) -> Answer:
     """The configuration at work; secrets are never shown."""
     control = ask.office.control
     return answer_of(
         m.ConfigModel(
             revision=control.revision.id,
+            number=control.configuration.active.number,
             revision_time=moment(control.revision_at),
             file=str(control.path),
             digest=control.settings.digest,
@@ -114,7 +127,9 @@ async def config(ask: Ask) -> Answer:
 async def me(ask: Ask) -> Answer:
     """Who asks, and what they may do."""
     who = ask.who
-    return answer_of(m.Me(kind=who.kind, name=who.name, role=who.role, permissions=sorted(ROLES.get(who.role, ()))))
+    return answer_of(
+        m.Me(kind=who.kind, name=who.name, role=who.role, permissions=sorted(who.scopes), domains=list(who.domains))
+    )
 
 
 async def events(ask: Ask) -> Stream:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from smtpgate.admin import models as m
 from smtpgate.admin import models_quarantine as q
 from smtpgate.admin.answer import Answer
@@ -18,8 +20,9 @@ from smtpgate.admin.params import Free, OneOf, Param, Whole
 from smtpgate.admin.routes import Ask, Planned, Route
 from smtpgate.admin.text import visible
 from smtpgate.control.quarantine import Outcome
-from smtpgate.control.views import Invalid
+from smtpgate.control.views import Invalid, Unknown
 from smtpgate.policy.held import STATES, Held
+from smtpgate.policy.reach import Reach
 
 _BASE = "/api/v1"
 _HELD = f"{_BASE}/quarantine/<id>"
@@ -57,12 +60,13 @@ async def held_messages(ask: Ask) -> Answer:
 
 async def list_of(ask: Ask, wanted: Mapping[str, Any], limit: int, before: str) -> q.HeldList:
     """The same for a page."""
-    quarantine = ask.office.control.quarantine
+    quarantine, domains = ask.office.control.quarantine, ask.who.domains
+    wanted = within(ask, wanted)
     found = await quarantine.search(wanted, limit + 1, before)
-    totals = [q.total_model(one) for one in await quarantine.totals()]
+    totals = [q.total_model(one) for one in await quarantine.totals(domains)]
     more = len(found) > limit
     return q.HeldList(
-        items=[q.held_model(one) for one in found[:limit]],
+        items=[shown_of(ask, one) for one in found[:limit]],
         # What fits on one page is counted; the rest is looked for once more.
         total=await quarantine.count(wanted) if more or before else len(found),
         totals=totals,
@@ -71,15 +75,22 @@ async def list_of(ask: Ask, wanted: Mapping[str, Any], limit: int, before: str) 
     )
 
 
+def within(ask: Ask, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What is looked for, of the mail that is in reach."""
+    return {**wanted, "domains": ask.who.domains} if ask.who.domains else dict(wanted)
+
+
 async def held_of(ask: Ask, id: str) -> Held:
-    """A held message. Raises Unknown."""
+    """A held message in reach. Raises Unknown."""
     found: Held = await ask.office.control.quarantine.message(id)
+    if not ask.who.reach.held(found):
+        raise Unknown(f"no held message {id}")
     return found
 
 
 async def beside(ask: Ask, wanted: Mapping[str, Any], id: str) -> tuple[str, str]:
     """Ids of the next newer and the next older one of those that fit; "" where there is none."""
-    quarantine = ask.office.control.quarantine
+    quarantine, wanted = ask.office.control.quarantine, within(ask, wanted)
     newer = await quarantine.search({**wanted, "next_after": id}, 1)
     older = await quarantine.search(wanted, 1, id)
     return newer[0].id if newer else "", older[0].id if older else ""
@@ -87,7 +98,18 @@ async def beside(ask: Ask, wanted: Mapping[str, Any], id: str) -> tuple[str, str
 
 async def held_message(ask: Ask) -> Answer:
     """One held message."""
-    return answer_of(q.held_model(await ask.office.control.quarantine.message(ask.args["id"])))
+    return answer_of(shown_of(ask, await held_of(ask, ask.args["id"])))
+
+
+def shown_of(ask: Ask, one: Held) -> q.HeldModel:
+    """A held message as somebody may see it: of mail from elsewhere without the recipients of others' domains."""
+    return q.held_model(_shown(ask.who.reach, one))
+
+
+def _shown(reach: Reach, one: Held) -> Held:
+    if not reach.is_limited or one.direction == "out" and reach.address(one.sender):
+        return one
+    return attrs.evolve(one, recipients=tuple(who for who in one.recipients if reach.address(who.address)))
 
 
 async def all_letters(ask: Ask) -> Answer:
@@ -95,8 +117,8 @@ async def all_letters(ask: Ask) -> Answer:
     limit = ask.params["limit"]
     found = await ask.office.control.quarantine.letters(limit + 1, ask.params["cursor"] or "")
     more = len(found) > limit
-    items = [q.letter_model(one) for one in found[:limit]]
-    return answer_of(q.LetterList(items=items, has_more=more, next_cursor=items[-1].id if more else None))
+    items = [q.letter_model(one) for one in found[:limit] if ask.who.reach.letter(one)]
+    return answer_of(q.LetterList(items=items, has_more=more, next_cursor=found[limit - 1].id if more else None))
 
 
 # Do
@@ -110,14 +132,49 @@ async def order(
     needed = "quarantine:delete" if action == "delete" else "quarantine:release"
     if not ask.who.may(needed):
         raise Refusal("forbidden", 403, f"your role has no permission {needed}")
+    chosen, beyond = await _in_reach(ask, action, ids, recipients)
+    if not chosen:
+        return beyond, True
+    ids = list(chosen)
     target = ids[0] if len(ids) == 1 else f"{len(ids)} messages"
-    detail = " ".join(ids)[:4000] if len(ids) > 1 else ", ".join(recipients or ())
+    detail = " ".join(ids)[:4000] if len(ids) > 1 else ", ".join(chosen[ids[0]] or ())
     is_audited = await ask.change(f"quarantine.{action}", target, detail)
-    if action == "release":
-        return await quarantine.release(ids, actor, recipients, again), is_audited
     if action == "delete":
-        return await quarantine.delete(ids, actor), is_audited
-    return await quarantine.turn_down(ids, actor), is_audited
+        done = await quarantine.delete(ids, actor)
+    elif action == "deny":
+        done = await quarantine.turn_down(ids, actor)
+    else:
+        done = []
+        for id, whom in chosen.items():
+            done += await quarantine.release([id], actor, whom, again)
+    return [*done, *beyond], is_audited
+
+
+async def _in_reach(
+    ask: Ask, action: str, ids: Sequence[str], recipients: Sequence[str] | None
+) -> tuple[dict[str, Sequence[str] | None], list[Outcome]]:
+    """Of an order what is in reach of who gives it: ids with recipients, and what is said of the others.
+
+    A release goes to recipients in reach. What concerns others too is neither deleted nor turned down for them.
+    """
+    reach = ask.who.reach
+    if not reach.is_limited:
+        return dict.fromkeys(ids, recipients), []
+    wanted = {one.lower() for one in recipients} if recipients is not None else None
+    some: dict[str, Sequence[str] | None] = {}
+    beyond: list[Outcome] = []
+    for id in ids:
+        try:
+            found = await held_of(ask, id)
+        except Unknown:
+            beyond.append(Outcome(id, False, "there is no such message"))
+            continue
+        if action != "release" and not reach.holds_all_of(found):
+            beyond.append(Outcome(id, False, "it is held for others too, outside the domains that you are limited to"))
+            continue
+        theirs = [who.address for who in _shown(reach, found).recipients]
+        some[id] = [one for one in theirs if wanted is None or one.lower() in wanted]
+    return some, beyond
 
 
 def _ordered(found: tuple[list[Outcome], bool]) -> Answer:
@@ -128,19 +185,19 @@ def _ordered(found: tuple[list[Outcome], bool]) -> Answer:
 
 async def release_held(ask: Ask) -> Answer:
     """Deliver a held message to those for whom it waits; what became of that is in the message soon after."""
-    await ask.office.control.quarantine.message(ask.args["id"])
+    await held_of(ask, ask.args["id"])
     return _ordered(await order(ask, "release", [ask.args["id"]], ask.body.recipients, ask.body.again))
 
 
 async def delete_held(ask: Ask) -> Answer:
     """Delete a held message."""
-    await ask.office.control.quarantine.message(ask.args["id"])
+    await held_of(ask, ask.args["id"])
     return _ordered(await order(ask, "delete", [ask.args["id"]]))
 
 
 async def deny_held(ask: Ask) -> Answer:
     """Say no to who asked for it; it stays held."""
-    await ask.office.control.quarantine.message(ask.args["id"])
+    await held_of(ask, ask.args["id"])
     return _ordered(await order(ask, "deny", [ask.args["id"]]))
 
 
@@ -170,21 +227,15 @@ async def forward_held(ask: Ask) -> Answer:
     id, to = ask.args["id"], ask.body.to
     if not ask.who.may("content:read"):
         raise Refusal("forbidden", 403, "your role has no permission content:read, and whoever gets it reads it")
-    await ask.office.control.quarantine.message(id)
+    await held_of(ask, id)
     is_audited = await ask.change("quarantine.forward", id, ", ".join(to)[:4000])
     await ask.office.control.quarantine.forward(id, to, ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited))
 
 
-async def chosen(ask: Ask, wanted: Mapping[str, Any], expected: int) -> list[str]:
-    """Ids of all that fit. Raises Refused where they are not as many as was expected."""
-    ids: list[str] = await ask.office.control.quarantine.chosen(wanted, expected)
-    return ids
-
-
 async def would(ask: Ask, action: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """What an order about all that fit would do: to how many."""
-    found = await ask.office.control.quarantine.count(wanted)
+    found = await ask.office.control.quarantine.count(within(ask, wanted))
     what = {"action": f"quarantine.{action}", "target": f"{found} messages", "detail": ""}
     return {**what, "expected_count": found}
 
@@ -205,12 +256,13 @@ async def decide_many(ask: Ask) -> Answer:
             raise Planned(await would(ask, body.action, wanted_of(body.filter)))
         if body.expected_count is None:
             raise Invalid("expected_count: say how many fit, as a dry run or the list with the same filter tells it")
-        ids = await chosen(ask, wanted_of(body.filter), body.expected_count)
+        ids = await ask.office.control.quarantine.chosen(within(ask, wanted_of(body.filter)), body.expected_count)
     return _ordered(await order(ask, body.action, ids or []))
 
 
 async def try_letter(ask: Ask) -> Answer:
     """Try a letter now."""
+    await _letter_in_reach(ask)
     await ask.office.control.quarantine.check_letter(ask.args["id"])
     is_audited = await ask.change("outbox.try", ask.args["id"])
     await ask.office.control.quarantine.try_letter(ask.args["id"], ask.who.actor)
@@ -219,10 +271,19 @@ async def try_letter(ask: Ask) -> Answer:
 
 async def cancel_letter(ask: Ask) -> Answer:
     """Take a letter back; a release is held again."""
+    await _letter_in_reach(ask)
     await ask.office.control.quarantine.check_letter(ask.args["id"])
     is_audited = await ask.change("outbox.cancel", ask.args["id"])
     await ask.office.control.quarantine.cancel(ask.args["id"], ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited))
+
+
+async def _letter_in_reach(ask: Ask) -> None:
+    """Raises Unknown where a letter concerns others than those in reach."""
+    if ask.who.reach.is_limited:
+        found = await ask.office.control.quarantine.letter(ask.args["id"])
+        if found is None or not ask.who.reach.holds_letter(found):
+            raise Unknown(f"no letter {ask.args['id']} that waits")
 
 
 _PAGE: dict[str, Param] = {
@@ -242,7 +303,7 @@ _FILTERS: dict[str, Param] = {
     "after": Free("an id: only those that came after it"),
 }
 
-ROUTES = (
+_ALL = (
     Route(
         "GET",
         f"{_BASE}/quarantine",
@@ -295,6 +356,7 @@ ROUTES = (
         f"{_HELD}/forward",
         "quarantine:release",
         forward_held,
+        is_guarded=True,
         summary="Send it to somebody else",
         body=q.Forward,
         answer=m.Done,
@@ -330,3 +392,5 @@ ROUTES = (
         answer=m.Done,
     ),
 )
+
+ROUTES = tuple(attrs.evolve(route, for_domains=True) for route in _ALL)

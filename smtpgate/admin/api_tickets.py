@@ -67,7 +67,7 @@ def ticket_model(one: Ticket) -> TicketModel:
 async def tickets(ask: Ask) -> Answer:
     """Refusals that their senders may do something about."""
     states = (ask.params["state"],) if ask.params["state"] else ()
-    found = await ask.office.control.tickets.recent(states, ask.params["limit"])
+    found = await ask.office.control.tickets.recent(states, ask.params["limit"], ask.who.domains)
     return answer_of(TicketList(items=[ticket_model(one) for one in found]))
 
 
@@ -75,6 +75,8 @@ async def decide(ask: Ask, verb: str) -> bool:
     """Grant or deny the one that the path names; whether it is in the audit."""
     control = ask.office.control.tickets
     ticket = await control.by_message(ask.args["message"])
+    if not ask.who.reach.ticket(ticket):
+        raise Unknown(f"no ticket of {ask.args['message']}")
     is_audited = await ask.change(f"ticket.{verb}", ticket.message, ticket.rule)
     await (control.grant if verb == "grant" else control.deny)(ticket, ask.who.actor)
     return is_audited
@@ -95,7 +97,7 @@ async def deny_ticket(ask: Ask) -> Answer:
 
 async def ticket_page(ask: Ask) -> Answer:
     """Who asks for what to pass."""
-    found = await ask.office.control.tickets.recent((), 100)
+    found = await ask.office.control.tickets.recent((), 100, ask.who.domains)
     order = {"asked": 0, "open": 1}
     items = sorted((ticket_model(one) for one in found), key=lambda one: order.get(one.state, 2))
     return await ask.office.templates.page(ask, "tickets.html", here="tickets", items=items)
@@ -130,7 +132,7 @@ async def say_why(ask: Ask) -> Answer:
         return _why(ask, ticket, "Write a few words: somebody will read them.", 422)
     actor = Actor("link", ticket.sender or "<>")
     verb = "use" if ticket.mode == "reason" else "ask"
-    await ask.office.accounts.note(actor, f"ticket.{verb}", ticket.message, reason)
+    await ask.office.accounts.note(actor, f"ticket.{verb}", ticket.message, reason, ask.caller)
     try:
         ticket = await ask.office.control.tickets.say(ticket.id, reason, actor)
     except Refused as refused:
@@ -154,7 +156,16 @@ def _why(ask: Ask, ticket: Ticket, trouble: str, status: int = 200) -> Answer:
 
 
 def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
+    return Route(
+        method,
+        path,
+        permission,
+        serve,
+        "page",
+        (serve.__doc__ or "").strip(),
+        doors=frozenset({"web"}),
+        for_domains=True,
+    )
 
 
 ROUTES = (
@@ -165,6 +176,7 @@ ROUTES = (
         tickets,
         summary="Refusals that their senders may do something about",
         answer=TicketList,
+        for_domains=True,
         query={
             "limit": Whole(f"how many items, at most {MOST}", MOST, 50),
             "state": OneOf("only in this state", STATES),
@@ -178,6 +190,7 @@ ROUTES = (
         summary="Let the message pass once",
         body=Nothing,
         answer=Done,
+        for_domains=True,
     ),
     Route(
         "POST",
@@ -187,6 +200,7 @@ ROUTES = (
         summary="Say no",
         body=Nothing,
         answer=Done,
+        for_domains=True,
     ),
     _page("/tickets", "quarantine:read", ticket_page),
     _page("/tickets/<message>/grant", "quarantine:release", grant_on_page, "POST"),

@@ -78,6 +78,7 @@ ROUTES = (
         summary="What is in it",
         answer=v.ViewModel,
         query=_REASON,
+        for_domains=True,
     ),
     Route(
         "GET",
@@ -86,6 +87,17 @@ ROUTES = (
         held_content,
         summary="Its octets",
         query={**_REASON, "sealed": OneOf("no: as it is, where its class is sealed", ("no",))},
+        for_domains=True,
+        is_guarded=True,
     ),
-    Route("GET", f"{_HELD}/parts/<number>", "content:read", held_part, summary="One part of it", query=_REASON),
+    Route(
+        "GET",
+        f"{_HELD}/parts/<number>",
+        "content:read",
+        held_part,
+        summary="One part of it",
+        query=_REASON,
+        for_domains=True,
+        is_guarded=True,
+    ),
 )

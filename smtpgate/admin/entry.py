@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+from smtpgate.admin import counted
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import THEME_COOKIE, THEMES, Refusal
 from smtpgate.admin.routes import Ask
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import WebRequest
+from smtpgate.control.views import Invalid
 
 _OWN_PLACE = re.compile(r"/[A-Za-z0-9._~/?=&%+-]*")
 
@@ -46,15 +48,83 @@ async def log_in(ask: Ask) -> Answer:
     ask.office.form_keys.check(ask.caller, ask.form)
     wanted = own_place(ask.form.get("next", "/"))
     try:
-        cookie = await ask.office.accounts.log_in(ask.caller, ask.form.get("name", ""), ask.form.get("password", ""))
+        cookie, is_done = await ask.office.accounts.log_in(
+            ask.caller, ask.form.get("name", ""), ask.form.get("password", "")
+        )
     except Refusal as refusal:
         if refusal.slug != "unauthenticated":
             raise
+        counted.login(ask.office.meter, "password", "failed")
         return _login(ask, wanted, refusal.detail, 401)
     except TooMany as refusal:
+        counted.login(ask.office.meter, "password", "throttled")
         answer = _login(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
         return Answer(answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies)
-    return redirect(wanted, (cookie,))
+    counted.login(ask.office.meter, "password", "ok")
+    return redirect(wanted if is_done else f"/login/code?next={quote(wanted, safe='')}", (cookie,))
+
+
+async def code_page(ask: Ask) -> Answer:
+    """The second step: the one-time code."""
+    if ask.office.accounts.halves.find(ask.caller) is None:
+        return redirect("/login")
+    return _code(ask, ask.query.get("next", "/"), "")
+
+
+def _code(ask: Ask, wanted: str, trouble: str, status: int = 200) -> Answer:
+    token, cookie = ask.office.form_keys.issue(ask.caller)
+    values = {"csrf": token, "wanted": own_place(wanted), "trouble": trouble}
+    answer = ask.office.templates.bare(ask.caller, "code.html", status, **values)
+    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+
+
+async def give_code(ask: Ask) -> Answer:
+    """Check it, and begin a session."""
+    ask.office.form_keys.check(ask.caller, ask.form)
+    wanted = own_place(ask.form.get("next", "/"))
+    try:
+        cookies = await ask.office.accounts.second(ask.caller, ask.form.get("code", ""))
+    except Refusal as refusal:
+        if refusal.slug == "conflict":
+            return _login(ask, wanted, refusal.detail.capitalize() + ".", 409)
+        if refusal.slug != "unauthenticated":
+            raise
+        counted.login(ask.office.meter, "code", "failed")
+        return _code(ask, wanted, refusal.detail, 401)
+    except TooMany as refusal:
+        counted.login(ask.office.meter, "code", "throttled")
+        answer = _code(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
+        return Answer(answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies)
+    counted.login(ask.office.meter, "code", "ok")
+    return redirect(wanted, cookies)
+
+
+async def welcome_page(ask: Ask) -> Answer:
+    """Somebody was invited, or has to set another password."""
+    return await _welcome(ask)
+
+
+async def _welcome(ask: Ask, trouble: str = "", status: int = 200) -> Answer:
+    user = await ask.office.accounts.invitations.whom(ask.args["token"])
+    token, cookie = ask.office.form_keys.issue(ask.caller)
+    values = {"csrf": token, "name": user.name, "token": ask.args["token"], "trouble": trouble}
+    answer = ask.office.templates.bare(ask.caller, "welcome.html", status, **values)
+    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+
+
+async def welcome(ask: Ask) -> Answer:
+    """Set it; then it is logged in with."""
+    ask.office.form_keys.check(ask.caller, ask.form)
+    password = ask.form.get("password", "")
+    if password != ask.form.get("again", ""):
+        return await _welcome(ask, "The two passwords differ.", 422)
+    try:
+        await ask.office.accounts.invitations.use(ask.args["token"], password, ask.caller)
+    except Invalid as wrong:
+        return await _welcome(ask, str(wrong), 422)
+    except TooMany as refusal:
+        return await _welcome(ask, f"Too many tries. {str(refusal).capitalize()}.", 429)
+    return redirect("/login")
 
 
 async def log_out(ask: Ask) -> Answer:
@@ -98,8 +168,10 @@ async def set_up(ask: Ask) -> Answer:
         return _setup(ask, name, "the two passwords differ", 422)
     try:
         cookie = await ask.office.accounts.set_up(ask.caller, form.get("code", ""), name, form.get("password", ""))
+    except Invalid as wrong:
+        return _setup(ask, name, str(wrong), 422)
     except Refusal as refusal:
-        if refusal.status not in (401, 422):
+        if refusal.status != 401:
             raise
         return _setup(ask, name, refusal.detail, refusal.status)
     return redirect("/", (cookie,))

@@ -9,6 +9,7 @@ longer see it, and when the office closes, and says which.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -41,6 +42,7 @@ class Streams:
     """All streams that are open.
 
     :ivar hub: what they read from
+    :ivar dropped: events that slow readers missed
     """
 
     def __init__(self, control: Control, accounts: Accounts, clock: Any) -> None:
@@ -48,6 +50,7 @@ class Streams:
         self._accounts = accounts
         self._clock = clock
         self._open: set[_Stream] = set()
+        self.dropped = 0
         accounts.on_end(self._check_all)
 
     @property
@@ -69,12 +72,15 @@ class Streams:
 
         :param last: the number of the last event that the reader has; 0: whatever comes from now on
         """
-        stream = _Stream(self.hub, self._clock, request, principal, topics, sieve, self._check)
+        stream = _Stream(self.hub, self._clock, request, principal, topics, sieve, self._check, self._missed)
         self._open.add(stream)
         try:
             await stream.run(last)
         finally:
             self._open.discard(stream)
+
+    def _missed(self, count: int) -> None:
+        self.dropped += count
 
     def _check(self, stream: _Stream) -> None:
         checked = ensureDeferred(self._accounts.is_valid(stream.principal))
@@ -106,6 +112,7 @@ class _Stream:
         topics: frozenset[str],
         sieve: Sieve,
         check: Any,
+        missed: Callable[[int], None],
     ) -> None:
         self.principal = principal
         self._hub = hub
@@ -114,11 +121,13 @@ class _Stream:
         self._topics = topics
         self._sieve = sieve
         self._check = check
+        self._missed = missed
         self._over: Deferred[None] = Deferred()
         self._is_over = False
         self._is_paused = False
         self._calls: dict[str, Any] = {}
         self._place = 0
+        self._reach = principal.reach
 
     async def run(self, last: int) -> None:
         """Write the head, then events until the end."""
@@ -167,11 +176,13 @@ class _Stream:
         pending = self._calls.get("rest")
         if self._is_over or self._is_paused or (pending is not None and pending.active()):
             return
-        octets, place, lost = self._hub.after(self._place, self._topics, self._sieve, PIECE)
+        octets, place, lost = self._hub.after(self._place, self._topics, self._sieve, PIECE, self._reach)
         if place == self._place:
             return
         self._place = place
         # What passed this reader's filter is not known of what is lost: all of it is counted.
+        if lost:
+            self._missed(lost)
         told = frame("dropped", {"count": lost}) if lost else b""
         if told or octets:
             self._request.write(told + octets)

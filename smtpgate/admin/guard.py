@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -83,6 +84,9 @@ class Caller:
         forwarded = request.header("x-forwarded-for") or request.header("forwarded") or request.header("x-real-ip")
         is_peer_near = not peer or is_loopback(peer)
         is_named_near = is_loopback(self.name)
+        #: Who it is, once that is known; and what the audit says of all requests now.
+        self.principal: Principal | None = None
+        self.facts: Mapping[str, Any] = {}
         self.is_near = is_peer_near and is_named_near and not forwarded
         trusts_proxy = is_peer_near and self.name in settings.admin.trusted_hosts
         says_https = trusts_proxy and request.header("x-forwarded-proto") == "https"

@@ -24,18 +24,39 @@ from smtpgate.admin.text import moment, visible
 from smtpgate.control import Control
 from smtpgate.control.live import Live, LiveRow
 from smtpgate.policy import event as told
+from smtpgate.policy.reach import Reach
 
-TOPICS: Final = ("session", "message", "backend", "config", "log")
+TOPICS: Final = ("session", "message", "backend", "alert", "config", "log")
 #: Events that are kept for those who are behind, as many as Mailpit's and HAProxy's rings hold lines.
 RING: Final = 5000
 #: Events are gathered so long before they are written: five times a second.
 GATHER_S: Final = 0.2
+#: What is wrong now is looked at again after so many times.
+ALERTS_EVERY: Final = 5
 #: Events about the gateway itself that are gathered; more are counted.
 GATHERED: Final = 500
 #: After the last reader left the ring is kept so long.
 LINGER_S: Final = 60.0
 #: Recipients that are named.
 NAMED: Final = 20
+#: Of who is not limited to domains.
+EVERYTHING: Final = Reach()
+
+
+@attrs.frozen
+class Envelope:
+    """Whose a message is.
+
+    :ivar is_ours: it came from the operator's own users
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    is_ours: bool
+
+    def is_within(self, reach: Reach) -> bool:
+        """Whether it concerns nobody but those in reach: what is told of it names all."""
+        return self.is_ours and reach.address(self.sender) or reach.all(self.recipients)
 
 
 @attrs.frozen
@@ -44,12 +65,14 @@ class Entry:
 
     :ivar octets: as every reader gets it
     :ivar facts: what filters ask; None where none applies
+    :ivar envelope: of a message; None of all else, which nobody hears of who is limited to domains
     """
 
     id: int
     topic: str
     octets: bytes
     facts: Mapping[str, str] | None
+    envelope: Envelope | None = None
 
 
 class Hub:
@@ -65,11 +88,13 @@ class Hub:
         self._others: list[tuple[str, str, dict[str, Any]]] = []
         self._missed = 0
         self._one_in = 1
+        self._alerts: dict[str, Any] = {}
+        self._until_alerts = 0
         self._is_following = False
         self._tick: Any = None
         self._leave: Any = None
         #: What the readers of one kind get for one place in the ring, of this tick.
-        self._made: dict[tuple[int, frozenset[str], Sieve], tuple[bytes, int]] = {}
+        self._made: dict[tuple[int, frozenset[str], Sieve, Reach], tuple[bytes, int]] = {}
 
     @property
     def last(self) -> int:
@@ -96,6 +121,8 @@ class Hub:
             self._is_following = True
             self._control.live.begin()
             self._control.watch(self._hear)
+            # Those that there are already are on the page that the reader has.
+            self._alerts = {alert.id: alert for alert in self._control.alerts.now()}
             self._tick = self._clock.callLater(GATHER_S, self._write)
 
     def leave(self, reader: Any) -> None:
@@ -151,15 +178,17 @@ class Hub:
         wall = self._control.engine.wall()
         at = moment(wall)
         newest = self._next
+        self._look_for_alerts()
         others, self._others = self._others, []
         messages, self._messages = self._messages, {}
         live: Live = self._control.live
         for row in live.changed():
             name = "session.changed" if row.is_live else "session.ended"
-            self._put("session", name, {"time": at, **row_of(row)}, _facts_of_row(row))
+            self._put("session", name, {"time": at, **row_of(row)}, facts_of_row(row))
         for transaction, before in messages.values():
             content = message_of(transaction)
-            self._put("message", "message.done", {"time": at, "left_out": before, **content}, _facts_of(content))
+            told_now = {"time": at, "left_out": before, **content}
+            self._put("message", "message.done", told_now, _facts_of(content), envelope_of(transaction))
         for topic, name, content in others:
             facts = {"q": content.get("message", "").casefold()} if topic == "log" else None
             self._put(topic, name, {"time": at, **content}, facts)
@@ -174,29 +203,66 @@ class Hub:
             for wake in list(self._readers.values()):
                 wake()
 
-    def _put(self, topic: str, name: str, content: dict[str, Any], facts: Mapping[str, str] | None) -> None:
+    def _look_for_alerts(self) -> None:
+        self._until_alerts -= 1
+        if self._until_alerts > 0:
+            return
+        self._until_alerts = ALERTS_EVERY
+        now = {alert.id: alert for alert in self._control.alerts.now()}
+        for id, alert in now.items():
+            if id not in self._alerts:
+                content = {"id": id, "level": alert.level, "text": visible(alert.text, 500), "link": alert.link}
+                self.tell("alert", "alert.raised", content)
+        for id in self._alerts.keys() - now.keys():
+            self.tell("alert", "alert.ended", {"id": id})
+        self._alerts = now
+
+    def _put(
+        self,
+        topic: str,
+        name: str,
+        content: dict[str, Any],
+        facts: Mapping[str, str] | None,
+        envelope: Envelope | None = None,
+    ) -> None:
         octets = frame(name, content, self._next)
-        self._ring.append(Entry(self._next, topic, octets, facts))
+        self._ring.append(Entry(self._next, topic, octets, facts, envelope))
         self._next += 1
 
-    def after(self, place: int, topics: frozenset[str], sieve: Sieve, most: int) -> tuple[bytes, int, int]:
+    def after(
+        self, place: int, topics: frozenset[str], sieve: Sieve, most: int, reach: Reach = EVERYTHING
+    ) -> tuple[bytes, int, int]:
         """What a reader gets that has all up to a number: its octets, the place behind them, and how many events were
-        lost to it. Of at most `most` events at a time."""
+        lost to it. Of at most `most` events at a time; of those with a limited reach, what is in it."""
         if not self._ring or place >= self.last:
             return b"", place, 0
         first = self._ring[0].id
         lost = max(first - 1 - place, 0)
         place += lost
-        key = (place, topics, sieve)
+        key = (place, topics, sieve, reach)
         made = self._made.get(key)
         if made is None:
             # The numbers in the ring have no gaps.
             begin = place + 1 - first
             end = min(begin + most, len(self._ring))
             chosen = list(islice(self._ring, begin, end))
-            octets = b"".join(one.octets for one in chosen if one.topic in topics and sieve.passes(one.facts))
+            octets = b"".join(
+                one.octets
+                for one in chosen
+                if one.topic in topics and sieve.passes(one.facts) and _may_hear(reach, one.envelope)
+            )
             made = self._made[key] = (octets, chosen[-1].id)
         return made[0], made[1], lost
+
+
+def _may_hear(reach: Reach, envelope: Envelope | None) -> bool:
+    return not reach.is_limited or envelope is not None and envelope.is_within(reach)
+
+
+def envelope_of(transaction: Any) -> Envelope:
+    """Whose a message is."""
+    recipients = tuple(str(one.path) for one in transaction.recipients)
+    return Envelope(str(transaction.sender), recipients, transaction.session.role == "submission")
 
 
 def frame(name: str, content: Mapping[str, Any], id: int | None = None) -> bytes:
@@ -255,7 +321,8 @@ def row_of(row: LiveRow) -> dict[str, Any]:
     }
 
 
-def _facts_of_row(row: LiveRow) -> dict[str, str]:
+def facts_of_row(row: LiveRow) -> dict[str, str]:
+    """What filters ask of a row."""
     text = " ".join((row.id, row.client_ip, row.helo, row.user, row.sender, row.stage, row.backend, row.server))
     return {"listener": row.listener.casefold(), "ip": row.client_ip, "verdict": row.worst, "q": text.casefold()}
 

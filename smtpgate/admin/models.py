@@ -4,8 +4,7 @@ way out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -15,7 +14,6 @@ from smtpgate.admin.text import moment
 from smtpgate.config.problem import Problem
 from smtpgate.control.views import Overview, ServerView, SessionView
 
-RoleName = Literal["owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor"]
 Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$")]
 
@@ -41,28 +39,6 @@ class ConfigText(Order):
     """A configuration to look at; without `text`, the file itself."""
 
     text: Annotated[str, Field(max_length=900_000)] | None = None
-
-
-class NewUser(Order):
-    """A user to be."""
-
-    name: Name
-    role: RoleName
-    password: Annotated[str, Field(max_length=1024)]
-
-
-class NewPassword(Order):
-    """Another password."""
-
-    password: Annotated[str, Field(max_length=1024)]
-
-
-class NewToken(Order):
-    """A token to be."""
-
-    name: Name
-    role: RoleName
-    days: Annotated[int, Field(ge=1, le=3660)] | None = 365
 
 
 class ProblemModel(View):
@@ -204,9 +180,10 @@ class ServerList(View):
 
 
 class ConfigModel(View):
-    """The configuration at work. Secrets are shown as ***."""
+    """The configuration at work. Secrets are shown as ***. `number` is that of its revision, 0 where none is kept."""
 
     revision: str
+    number: int
     revision_time: str | None
     file: str
     digest: str
@@ -247,71 +224,6 @@ class FilterList(View):
     items: list[FilterModel]
 
 
-class UserModel(View):
-    """Somebody who can log in."""
-
-    name: str
-    role: str
-    created: str | None
-
-
-class UserList(View):
-    """All users."""
-
-    items: list[UserModel]
-
-
-class TokenModel(View):
-    """A token; its text was shown once."""
-
-    id: str
-    name: str
-    role: str
-    created: str | None
-    expires: str | None
-    last_used: str | None
-
-
-class TokenList(View):
-    """All tokens in force."""
-
-    items: list[TokenModel]
-
-
-class FreshToken(View):
-    """A new token. The text is not kept anywhere."""
-
-    token: str
-
-
-class AuditModel(View):
-    """One record of the audit."""
-
-    seq: int
-    time: str | None
-    actor_kind: str
-    actor: str
-    action: str
-    target: str
-    detail: str
-    hash: str
-
-
-class AuditList(View):
-    """Records, newest first."""
-
-    items: list[AuditModel]
-    next_cursor: str | None = None
-    has_more: bool = False
-
-
-class ChainState(View):
-    """Whether the audit is as it was written."""
-
-    is_intact: bool
-    reason: str
-
-
 class Me(View):
     """Who asks."""
 
@@ -319,6 +231,7 @@ class Me(View):
     name: str
     role: str
     permissions: list[str]
+    domains: list[str]
 
 
 class Done(View):
@@ -374,18 +287,4 @@ def server_model(view: ServerView) -> ServerModel:
             "last_probe": moment(view.last_probe),
             "changed": moment(view.changed_at),
         }
-    )
-
-
-def audit_model(row: Mapping[str, Any]) -> AuditModel:
-    """One record."""
-    return AuditModel(
-        seq=row["seq"],
-        time=moment(row["time"]),
-        actor_kind=row["actor_kind"],
-        actor=row["actor"],
-        action=row["action"],
-        target=row["target"],
-        detail=row["detail"],
-        hash=row["hash"],
     )

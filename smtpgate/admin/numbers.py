@@ -43,7 +43,6 @@ class Numbers:
     def __init__(self, control: Control, metrics: Any) -> None:
         self._control = control
         self._metrics = metrics
-        self._registry: CollectorRegistry | None = None
 
     def series(self, minutes: int = MINUTES) -> Series:
         """Traffic of the last minutes; nothing is known of those before the start."""
@@ -64,12 +63,10 @@ class Numbers:
         return found() if callable(found) else found
 
     async def exposition(self, accept: str, in_thread: Callable[..., Any]) -> tuple[str, bytes]:
-        """Content type and text for Prometheus."""
-        if self._registry is None:
-            self._registry = CollectorRegistry(auto_describe=False)
-            collector = getattr(self._metrics, "collector", None)
-            collector = collector() if callable(collector) and not hasattr(collector, "collect") else collector
-            if collector is not None:
-                self._registry.register(collector)
+        """Content type and text for Prometheus: the numbers of this moment, written out in a thread."""
         encode, content_type = choose_encoder(accept)
-        return content_type, encode(self._registry)
+        registry = CollectorRegistry(auto_describe=False)
+        snapshot = getattr(self._metrics, "snapshot", None)
+        if snapshot is not None:
+            registry.register(snapshot())
+        return content_type, await in_thread(encode, registry)

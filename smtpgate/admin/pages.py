@@ -14,10 +14,8 @@ from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_session, recent_messages, recent_sessions
-from smtpgate.admin.plot import draw
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.config.model import Settings
 
 #: Lengths of a drain that a form offers, minutes.
 DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 * 60, "for a day"))
@@ -27,59 +25,10 @@ _NEVER = re.compile(r";q=0(\.0*)?$")
 ROWS = 100
 
 
-async def overview(ask: Ask) -> Answer:
-    """Is mail flowing?"""
-    office = ask.office
-    series = office.numbers.series()
-    view = office.control.overview()
-    recent = await recent_messages(office, 8) if ask.who.may("messages:read") else None
-    last = series.points[-2] if len(series.points) > 1 else None
-    return await office.templates.page(
-        ask,
-        "overview.html",
-        here="overview",
-        view=view,
-        points=series.points,
-        plot=draw(series.points),
-        last=last,
-        p95=office.numbers.p95_ms(),
-        recent=recent,
-        problems=office.control.problems,
-        test_command=_test_command(office.control.settings),
-        config_file=str(office.control.path),
-        traffic=sum(view.outcomes.values()),
-    )
-
-
-def _test_command(settings: Settings) -> str:
-    """What to type to see a first message."""
-    domain = next((entry for entry in settings.local_domains if not entry.startswith("*")), "example.net")
-    config = settings.path or "etc/smtpgate.toml"
-    return f"smtpgate --config {config} send-test --to postmaster@{domain}"
-
-
-async def sessions(ask: Ask) -> Answer:
-    """Who is connected now."""
-    control = ask.office.control
-    views = control.sessions(ROWS)
-    listeners = [
-        (name, ", ".join(listener.listen), listener.role) for name, listener in control.settings.listeners.items()
-    ]
-    return await ask.office.templates.page(
-        ask,
-        "sessions.html",
-        here="sessions",
-        sessions=views,
-        total=len(control.reception.sessions),
-        limit=control.settings.limits.connections,
-        listeners=listeners,
-    )
-
-
 async def session(ask: Ask) -> Answer:
     """One session, or one message of it: why, and step by step."""
     reference = ask.args["id"]
-    record = await find_session(ask.office, reference)
+    record = await find_session(ask.office, ask.who.reach, reference)
     focus = record.message(reference) if "." in reference else None
     if "." in reference and focus is None:
         raise Refusal("not-found", 404, f"no message {text.visible(reference, 80)} in this session")
@@ -104,7 +53,7 @@ async def messages(ask: Ask) -> Answer:
     """The newest messages."""
     outcome = ask.query.get("outcome", "")
     wanted = ask.query.get("q", "")
-    found = await recent_messages(ask.office, ROWS, wanted, outcome)
+    found = await recent_messages(ask.office, ask.who.reach, ROWS, wanted, outcome)
     return await ask.office.templates.page(
         ask, "messages.html", here="messages", found=found, outcome=outcome, wanted=wanted, q=wanted
     )
@@ -112,7 +61,7 @@ async def messages(ask: Ask) -> Answer:
 
 async def recent(ask: Ask) -> Answer:
     """The newest ended sessions, those without mail too."""
-    rows = [(record, explain.of_session(record)) for record in await recent_sessions(ask.office, ROWS)]
+    rows = [(record, explain.of_session(record)) for record in await recent_sessions(ask.office, ask.who.reach, ROWS)]
     return await ask.office.templates.page(ask, "recent.html", here="recent", rows=rows)
 
 
@@ -146,29 +95,6 @@ async def filters(ask: Ask) -> Answer:
     return await ask.office.templates.page(ask, "filters.html", here="filters", filters=ask.office.control.filters())
 
 
-async def config(ask: Ask) -> Answer:
-    """The configuration at work, and what is wrong with the file."""
-    return await _config(ask)
-
-
-async def _config(ask: Ask, checked: Any = None, said: str = "", status: int = 200) -> Answer:
-    control = ask.office.control
-    return await ask.office.templates.page(
-        ask,
-        "config.html",
-        status,
-        here="config",
-        revision=control.revision,
-        revision_at=control.revision_at,
-        file=str(control.path),
-        problems=control.problems,
-        warnings=control.settings.warnings,
-        settings=control.settings,
-        checked=checked,
-        said=said,
-    )
-
-
 async def help_page(ask: Ask) -> Answer:
     """What the words mean."""
     return await ask.office.templates.page(ask, "help.html", here="help")
@@ -189,7 +115,7 @@ async def problem(ask: Ask) -> Answer:
 async def kill(ask: Ask) -> Answer:
     """End a session."""
     await api_do.kill(ask, ask.args["id"])
-    return redirect("/sessions")
+    return redirect("/live")
 
 
 def _server_form(verb: str) -> Any:
@@ -204,21 +130,6 @@ def _server_form(verb: str) -> Any:
     serve.__doc__ = f"{verb} a server."
     serve.__name__ = f"{verb}_form"
     return serve
-
-
-async def validate(ask: Ask) -> Answer:
-    """Check the file as it is on the disk."""
-    problems = await ask.office.control.check_file()
-    errors = any(problem.is_error for problem in problems)
-    return await _config(ask, problems, "The file has errors." if errors else "The file can be put to work.")
-
-
-async def reload(ask: Ask) -> Answer:
-    """Put the file to work."""
-    problems, _ = await api_do.reload_file(ask)
-    if problems:
-        return await _config(ask, problems, "The file has errors; the running configuration is unchanged.", 422)
-    return redirect("/config")
 
 
 # Files
@@ -244,8 +155,9 @@ def _asset(ask: Ask, name: str, is_public: bool) -> Answer:
 _WEB = frozenset({"web"})
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=_WEB)
+def _page(path: str, permission: str, serve: Any, method: Any = "GET", **more: bool) -> Route:
+    summary = (serve.__doc__ or "").strip()
+    return Route(method, path, permission, serve, "page", summary, doors=_WEB, **more)  # type: ignore[arg-type]
 
 
 _SERVER = "/backends/<pool>/servers/<path:name>"
@@ -253,28 +165,27 @@ _SERVER = "/backends/<pool>/servers/<path:name>"
 ROUTES = (
     _page("/login", "public", entry.login_page),
     _page("/login", "public", entry.log_in, "POST"),
+    _page("/login/code", "public", entry.code_page),
+    _page("/login/code", "public", entry.give_code, "POST"),
+    _page("/welcome/<token>", "public", entry.welcome_page),
+    _page("/welcome/<token>", "public", entry.welcome, "POST"),
     _page("/setup", "public", entry.setup_page),
     _page("/setup", "public", entry.set_up, "POST"),
     *(_page(f"/assets/<digest>/{name}", "public", public_asset) for name in sorted(PUBLIC)),
-    _page("/assets/<digest>/<name>", "self", asset),
-    _page("/logout", "self", entry.log_out, "POST"),
-    _page("/theme", "self", entry.choose_theme, "POST"),
-    _page("/", "stats:read", overview),
-    _page("/sessions", "traffic:read", sessions),
-    _page("/sessions/<id>", "messages:read", session),
+    _page("/assets/<digest>/<name>", "self", asset, is_own=True),
+    _page("/logout", "self", entry.log_out, "POST", is_own=True),
+    _page("/theme", "self", entry.choose_theme, "POST", is_own=True),
+    _page("/sessions/<id>", "messages:read", session, for_domains=True),
     _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
-    _page("/messages", "messages:read", messages),
-    _page("/recent", "messages:read", recent),
-    _page("/search", "messages:read", search),
-    _page("/search", "messages:read", search, "POST"),
+    _page("/messages", "messages:read", messages, for_domains=True),
+    _page("/recent", "messages:read", recent, for_domains=True),
+    _page("/search", "messages:read", search, for_domains=True),
+    _page("/search", "messages:read", search, "POST", for_domains=True),
     _page("/backends", "stats:read", backends),
     _page(f"{_SERVER}/drain", "runtime:write", _server_form("drain"), "POST"),
     _page(f"{_SERVER}/ready", "runtime:write", _server_form("ready"), "POST"),
     _page(f"{_SERVER}/probe", "runtime:write", _server_form("probe"), "POST"),
     _page("/filters", "config:read", filters),
-    _page("/config", "config:read", config),
-    _page("/config/validate", "config:write", validate, "POST"),
-    _page("/config/reload", "config:write", reload, "POST"),
     _page("/help", "self", help_page),
     _page("/problems/<slug>", "self", problem),
 )

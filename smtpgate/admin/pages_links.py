@@ -50,10 +50,10 @@ async def use_link(ask: Ask) -> Answer:
     if link.action == "release":
         if not ask.office.control.settings.quarantine.of(message.held_as).is_released_by_users:
             raise Refusal("forbidden", 403, "such messages are not for recipients to release any more")
-        await ask.office.accounts.note(actor, "quarantine.release", link.held, link.address)
+        await ask.office.accounts.note(actor, "quarantine.release", link.held, link.address, ask.caller)
         (outcome,) = await control.release([link.held], actor, [link.address])
         return _page(ask, "done", "sending" if outcome.done else "before", message=message, link=link)
-    await ask.office.accounts.note(actor, "quarantine.ask", link.held, link.address)
+    await ask.office.accounts.note(actor, "quarantine.ask", link.held, link.address, ask.caller)
     try:
         await control.ask_for(link.held, link.address, actor)
     except Unknown:

@@ -78,7 +78,7 @@ async def message(ask: Ask) -> Answer:
 
 async def _held(ask: Ask, said: str = "", status: int = 200) -> Answer:
     asked = _asked(ask.query)
-    found = q.held_model(await do.held_of(ask, ask.args["id"]))
+    found = do.shown_of(ask, await do.held_of(ask, ask.args["id"]))
     wanted, context = do.wanted_of(asked), _query(asked)
     # Beside it in the list that somebody came from.
     newer, older = await do.beside(ask, wanted, found.id)
@@ -109,7 +109,8 @@ async def _held(ask: Ask, said: str = "", status: int = 200) -> Answer:
 
 async def outbox(ask: Ask) -> Answer:
     """What the gateway has still to deliver."""
-    letters = [q.letter_model(one) for one in await ask.office.control.quarantine.letters(ROWS)]
+    found = await ask.office.control.quarantine.letters(ROWS)
+    letters = [q.letter_model(one) for one in found if ask.who.reach.letter(one)]
     return await ask.office.templates.page(ask, "outbox.html", here="outbox", letters=letters)
 
 
@@ -143,7 +144,7 @@ async def decide(ask: Ask) -> Answer:
         expected = ask.form.get("expected", "")
         if not expected.isascii() or not expected.isdigit() or len(expected) > 9:
             raise Invalid("the number that was shown is missing; go back to the list")
-        ids = await do.chosen(ask, wanted, int(expected))
+        ids = await ask.office.control.quarantine.chosen(do.within(ask, wanted), int(expected))
     outcomes, _ = await do.order(ask, action, ids)
     left = [one for one in outcomes if not one.done]
     if left:
@@ -156,7 +157,7 @@ async def release(ask: Ask) -> Answer:
     """Deliver one."""
     if ask.form.get("again", "") != "yes":
         return await _one(ask, "release")
-    found = await ask.office.control.quarantine.message(ask.args["id"])
+    found = await do.held_of(ask, ask.args["id"])
     # For whom nobody knows; those who have it for certain get it no second time.
     whom = [one.address for one in found.recipients if one.state != "released"]
     return await _one(ask, "release", recipients=whom, again=True)
@@ -215,7 +216,16 @@ async def cancel(ask: Ask) -> Answer:
 
 
 def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
+    return Route(
+        method,
+        path,
+        permission,
+        serve,
+        "page",
+        (serve.__doc__ or "").strip(),
+        doors=frozenset({"web"}),
+        for_domains=True,
+    )
 
 
 ROUTES = (

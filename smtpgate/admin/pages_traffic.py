@@ -52,7 +52,7 @@ async def _limits(ask: Ask, status: int = 200, **more: Any) -> Answer:
 
 async def senders(ask: Ask) -> Answer:
     """What is known of a sender."""
-    asked = _line(ask.query.get("asked", ""))
+    asked = line(ask.query.get("asked", ""))
     traffic = ask.office.control.traffic
     return await ask.office.templates.page(
         ask,
@@ -67,7 +67,8 @@ async def senders(ask: Ask) -> Answer:
 # Do
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
+    """What a form says in one line."""
     return "".join(c for c in text if c.isprintable())[:LINE].strip()
 
 
@@ -76,7 +77,7 @@ async def set_ban(ask: Ask) -> Answer:
     minutes = ask.form.get("minutes", "")
     if minutes not in {str(one) for one, _ in LENGTHS}:
         raise Refusal("parameter", 400, "choose how long")
-    key, reason = _line(ask.form.get("key", "")), _line(ask.form.get("reason", ""))
+    key, reason = line(ask.form.get("key", "")), line(ask.form.get("reason", ""))
     try:
         await do.set_ban(ask, key, reason, int(minutes))
     except Refused as refused:
@@ -98,7 +99,7 @@ async def free_key(ask: Ask) -> Answer:
 
 async def simulate(ask: Ask) -> Answer:
     """Try a limit on the last day."""
-    name, text = _line(ask.form.get("name", "")), ask.form.get("text", "")[:TEXT].replace("\r\n", "\n")
+    name, text = line(ask.form.get("name", "")), ask.form.get("text", "")[:TEXT].replace("\r\n", "\n")
     if bool(name) == bool(text.strip()):
         return await _limits(ask, 422, said="Give the text of a limit.", tried="text")
     try:

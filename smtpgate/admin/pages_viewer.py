@@ -133,15 +133,17 @@ async def part(ask: Ask) -> Answer:
     return await do.held_part(ask)
 
 
-def _page(path: str, serve: Any, method: Any = "GET") -> Route:
-    doors = frozenset({"web"})
-    return Route(method, path, "content:read", serve, "page", (serve.__doc__ or "").strip(), doors=doors)
+def _page(path: str, serve: Any, method: Any = "GET", is_guarded: bool = False) -> Route:
+    words, doors = (serve.__doc__ or "").strip(), frozenset({"web"})
+    return Route(
+        method, path, "content:read", serve, "page", words, doors=doors, for_domains=True, is_guarded=is_guarded
+    )
 
 
 ROUTES = (
     _page("/quarantine/<id>/view", view),
     _page("/quarantine/<id>/view", give_reason, "POST"),
     _page("/quarantine/<id>/frame/<number>", frame),
-    _page("/quarantine/<id>/content", content),
-    _page("/quarantine/<id>/parts/<number>", part),
+    _page("/quarantine/<id>/content", content, is_guarded=True),
+    _page("/quarantine/<id>/parts/<number>", part, is_guarded=True),
 )

@@ -8,6 +8,7 @@ another list than the one that was asked for. The refusal is 400 and names every
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import attrs
@@ -108,6 +109,27 @@ class Day:
     def schema(self) -> Mapping[str, object]:
         """A date."""
         return {"schema": {"type": "string", "format": "date"}}
+
+
+@attrs.frozen
+class Moment:
+    """A time, as 2026-11-27T05:00:00Z; 0.0 for none. Without a zone it is UTC."""
+
+    meaning: str
+
+    def read(self, text: str | None) -> float:
+        """Seconds since the epoch."""
+        if not text:
+            return 0.0
+        try:
+            moment = datetime.fromisoformat(text)
+            return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            raise ValueError("a time, as 2026-11-27T05:00:00Z") from None
+
+    def schema(self) -> Mapping[str, object]:
+        """A date with a time."""
+        return {"schema": {"type": "string", "format": "date-time"}}
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ class Place:
     """A page that stands in the side bar.
 
     :ivar name: what a template calls itself (`here`)
+    :ivar for_domains: it is open to those who are limited to domains, as its route is (`Route.for_domains`)
     :ivar key: the letter that opens it after `g`; "" for none
     """
 
@@ -20,6 +21,7 @@ class Place:
     words: str
     permission: str
     key: str = ""
+    for_domains: bool = False
 
 
 GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
@@ -27,17 +29,18 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         "Mail",
         (
             Place("/", "overview", "Overview", "stats:read", "o"),
-            Place("/sessions", "sessions", "Live sessions", "traffic:read", "l"),
-            Place("/messages", "messages", "Messages", "messages:read", "m"),
-            Place("/recent", "recent", "Ended sessions", "messages:read", "e"),
-            Place("/quarantine", "quarantine", "Quarantine", "quarantine:read", "q"),
-            Place("/tickets", "tickets", "Tickets", "quarantine:read", "t"),
-            Place("/outbox", "outbox", "Outbox", "quarantine:read", "x"),
+            Place("/live", "live", "Live sessions", "traffic:read", "l"),
+            Place("/messages", "messages", "Messages", "messages:read", "m", for_domains=True),
+            Place("/recent", "recent", "Ended sessions", "messages:read", "e", for_domains=True),
+            Place("/quarantine", "quarantine", "Quarantine", "quarantine:read", "q", for_domains=True),
+            Place("/tickets", "tickets", "Tickets", "quarantine:read", "t", for_domains=True),
+            Place("/outbox", "outbox", "Outbox", "quarantine:read", "x", for_domains=True),
         ),
     ),
     (
         "Traffic",
         (
+            Place("/stats", "stats", "Statistics", "stats:read", "n"),
             Place("/backends", "backends", "Backends", "stats:read", "b"),
             Place("/traffic", "traffic", "Classes", "traffic:read", "c"),
             Place("/limits", "limits", "Limits and bans", "traffic:read", "i"),
@@ -54,8 +57,11 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
     (
         "Gateway",
         (
+            Place("/audit", "audit", "Audit", "audit:read", "u"),
             Place("/config", "config", "Configuration", "config:read", "k"),
-            Place("/help", "help", "Help", "self", "h"),
+            Place("/help", "help", "Help", "self", "h", for_domains=True),
         ),
     ),
 )
+#: For those who are limited to domains.
+LIMITED: Final = tuple((title, tuple(one for one in places if one.for_domains)) for title, places in GROUPS)

@@ -61,6 +61,18 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
             "The class of this held mail is read for a reason only, which is written into the audit.",
             "Send it as the parameter `reason`; the page asks for it.",
         ),
+        "reauth-required": Problem(
+            401,
+            "Password wanted again",
+            "This decides who may do what, or takes mail out: the password of the session is older than ten minutes.",
+            "Send it to POST /api/v1/auth/reauth and try again; pages ask for it. Tokens need none.",
+        ),
+        "totp-required": Problem(
+            403,
+            "One-time codes wanted",
+            "Users of this role must give a one-time code with the password, and have not set that up.",
+            "Set it up on the page of your account; `admin.require_totp` names the roles.",
+        ),
         "csrf": Problem(
             403,
             "Request from elsewhere",
@@ -170,7 +182,7 @@ def refusal_of(error: BaseException) -> Refusal:
 
 
 #: Pages behind links that recipients and senders have; they see no others.
-FOR_STRANGERS: Final = (b"/held/", b"/why/")
+FOR_STRANGERS: Final = (b"/held/", b"/why/", b"/welcome/")
 
 
 def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseException, kind: str) -> Answer:

@@ -60,7 +60,7 @@ async def read(ask: Ask, message: Held, what: str, reason: str = "") -> None:
     if not reason and wants_reason(ask, message):
         raise Refusal("reason-required", 403, f"mail held as {message.held_as} is read for a reason; say which")
     detail = f"held as {message.held_as}" + (f"; {what}" if what else "") + (f"; reason: {reason}" if reason else "")
-    await ask.office.accounts.audit(ask.who.actor, "content.read", message.id, detail)
+    await ask.office.accounts.audit(ask.who.actor, "content.read", message.id, detail, ask.caller)
     ask.office.readings.begin(ask, message)
 
 

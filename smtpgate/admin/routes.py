@@ -62,29 +62,37 @@ class Ask:
     params: Mapping[str, Any] = attrs.field(factory=dict)
     files: Mapping[str, bytes] = attrs.field(factory=dict)
 
-    async def change(self, action: str, target: str, detail: str = "") -> bool:
+    async def change(self, action: str, target: str, detail: str = "", before: Any = None, after: Any = None) -> bool:
         """Something is about to be changed that keeps mail flowing: write it down; whether it is in the audit. Where
         that cannot be written it goes on all the same, and the log has it. Raises Planned in a dry run.
+
+        :param before: what is changed, as JSON without secrets; `after`: what becomes of it
         """
-        self._plan(action, target, detail)
-        is_audited: bool = await self.office.accounts.note(self.who.actor, action, target, detail)
+        self._plan(action, target, detail, before, after)
+        accounts, actor = self.office.accounts, self.who.actor
+        is_audited: bool = await accounts.note(actor, action, target, detail, self.caller, before=before, after=after)
         return is_audited
 
-    async def guarded_change(self, action: str, target: str, detail: str = "") -> None:
+    async def guarded_change(
+        self, action: str, target: str, detail: str = "", before: Any = None, after: Any = None
+    ) -> None:
         """Something is about to be changed that decides who may do what: write it down. Raises Refusal where that
         cannot be written, and Planned in a dry run.
         """
-        self._plan(action, target, detail)
-        await self.office.accounts.audit(self.who.actor, action, target, detail)
+        self._plan(action, target, detail, before, after)
+        accounts, actor = self.office.accounts, self.who.actor
+        await accounts.audit(actor, action, target, detail, self.caller, before=before, after=after)
 
     @property
     def is_dry_run(self) -> bool:
         """Whether all is to be checked, and nothing done."""
         return bool(self.params.get("dry_run"))
 
-    def _plan(self, action: str, target: str, detail: str) -> None:
+    def _plan(self, action: str, target: str, detail: str, before: Any, after: Any) -> None:
         if self.is_dry_run:
-            raise Planned({"action": action, "target": target, "detail": detail})
+            effect = {"action": action, "target": target, "detail": detail}
+            values = {"before": before, "after": after}
+            raise Planned({**effect, **{name: value for name, value in values.items() if value is not None}})
 
     @property
     def who(self) -> Principal:
@@ -125,6 +133,10 @@ class Route:
     """One method of one path.
 
     :ivar kind: how it answers where it refuses: "page", "api" or "word"
+    :ivar for_domains: it shows and does nothing beyond the reach of who asks (`Principal.reach`), and is open to
+        those who are limited to domains
+    :ivar is_guarded: it is dangerous: of a browser's session it wants a password that was given within ten minutes
+    :ivar is_own: it is about who asks, and open to those too who have still to set up one-time codes
     :ivar doors: where it is served: "web", "local", "health"
     :ivar answer: the model of a good answer
     :ivar is_question: it changes nothing, though it is a POST: what is asked is too long for a query
@@ -145,10 +157,17 @@ class Route:
     status: int = 200
     query: Mapping[str, Param] = attrs.field(factory=dict)
     doors: frozenset[str] = frozenset({"web", "local"})
+    for_domains: bool = False
+    is_guarded: bool = False
+    is_own: bool = False
     is_large: bool = False
     is_question: bool = False
     is_secret: bool = False
     unversioned: frozenset[str] = frozenset()
+
+    def is_open_to(self, principal: Principal) -> bool:
+        """Whether somebody's reach is enough for it; whoever sees all mail gets all that the permission gives."""
+        return not principal.domains or self.for_domains or self.permission in ("public", "self")
 
     @property
     def changes(self) -> bool:

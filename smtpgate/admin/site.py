@@ -12,7 +12,7 @@ learns nothing of which routes exist: all unknown ones answer like known ones.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -24,22 +24,36 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smtpgate.admin import (
     api,
+    api_access,
+    api_account,
+    api_audit,
     api_config,
     api_explain,
+    api_live,
+    api_overview,
     api_policy,
     api_quarantine,
     api_rules,
+    api_stats,
     api_tickets,
     api_traffic,
     api_viewer,
+    counted,
     health,
     pages,
+    pages_account,
+    pages_audit,
+    pages_config,
     pages_links,
+    pages_live,
+    pages_overview,
     pages_quarantine,
     pages_rules,
+    pages_stats,
     pages_traffic,
     pages_viewer,
     params,
+    proof,
     versions,
 )
 from smtpgate.admin.accounts import Accounts
@@ -60,20 +74,33 @@ from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
+from smtpgate.policy.meter import Meter
 
 #: Every route there is, in one list: what `site` serves, `openapi` describes and the tests walk.
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *api.ROUTES,
+    *api_access.ROUTES,
+    *api_account.ROUTES,
+    *api_audit.ROUTES,
     *api_explain.ROUTES,
     *api_config.ROUTES,
+    *api_overview.ROUTES,
+    *api_live.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
     *api_rules.ROUTES,
     *api_quarantine.ROUTES,
     *api_viewer.ROUTES,
     *api_tickets.ROUTES,
+    *api_stats.ROUTES,
+    *pages_stats.ROUTES,
     *pages.ROUTES,
+    *pages_account.ROUTES,
+    *pages_audit.ROUTES,
+    *pages_config.ROUTES,
+    *pages_overview.ROUTES,
+    *pages_live.ROUTES,
     *pages_traffic.ROUTES,
     *pages_rules.ROUTES,
     *pages_quarantine.ROUTES,
@@ -117,7 +144,7 @@ class Office:
         self.clock = clock
         self.in_thread = in_thread
         self.wall: Callable[[], float] = control.engine.wall
-        self.accounts = Accounts(users, self.wall, say)
+        self.accounts = Accounts(users, self.wall, say, lambda: control.settings)
         self.users = users
         self.form_keys = FormKeys()
         self.streams = Streams(control, self.accounts, clock)
@@ -129,6 +156,10 @@ class Office:
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
         self.readings = Readings()
+        self.meter: Meter = control.engine.meter
+        counted.expect(self.meter)
+        #: A test message is on its way.
+        self.is_sending = False
 
     def open(self) -> Deferred[None]:
         """Where nobody can log in yet, say the setup code."""
@@ -147,6 +178,12 @@ class Office:
         if (verb, path) not in _LARGE:
             return 0
         return largest_body(self.control.settings.limits.message_size_octets)
+
+    def gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        """Who is here, for the metrics."""
+        yield "admin_sessions_active", (), self.accounts.browsers.count
+        yield "sse_clients", (), self.streams.count
+        yield "sse_dropped_total", (), self.streams.dropped
 
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
@@ -177,12 +214,24 @@ class _Front:
 
     async def _serve(self, route: Route, request: WebRequest, args: dict[str, str]) -> bytes | None:
         async def work(caller: Caller) -> Any:
-            ask = await self._admit(route, request, caller, args)
-            if not isinstance(ask, Ask):
-                return ask
-            return await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+            try:
+                ask = await self._admit(route, request, caller, args)
+                if not isinstance(ask, Ask):
+                    return ask
+                return await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+            except Refusal as refusal:
+                who = caller.principal
+                if refusal.status == 403 and who is not None:
+                    tried = f"{caller.method} {request.path.decode('latin-1')[:200]}"
+                    said = f"{refusal.slug}: {refusal.detail}"
+                    await self._office.accounts.refused(who.actor, "denied", tried, said, caller, "denied")
+                raise
 
-        return await self._answer(request, work, route.kind)
+        began = self._office.clock.seconds()
+        try:
+            return await self._answer(request, work, route.kind)
+        finally:
+            counted.request(self._office.meter, route, request.code, self._office.clock.seconds() - began)
 
     async def _serve_api(self, route: Route, ask: Ask) -> Any:
         """What holds for all of the API: versions of what is looked at and changed, and the same order given twice."""
@@ -226,6 +275,7 @@ class _Front:
         """Run, and turn whatever happens into an answer."""
         office = self._office
         caller = Caller(request, office.control.settings, self._door)
+        caller.facts = {"node": office.control.settings.hostname, "revision": office.control.current().id}
         try:
             if self._door != "health":
                 caller.check()
@@ -248,17 +298,31 @@ class _Front:
     async def _admit(self, route: Route, request: WebRequest, caller: Caller, args: dict[str, str]) -> Ask | Answer:
         """Everything before the route's own code. An Answer where a stranger is to log in first."""
         principal = None if self._door == "health" else await self._office.accounts.principal(caller)
+        caller.principal = principal
         if not _is_open(route, caller, self._door):
             if principal is None:
                 return await self._stranger(caller, route.kind, request)
             permission = "metrics:read" if route.permission == "near" else route.permission
             if not principal.may(permission):
                 raise Refusal("forbidden", 403, f"your role has no permission {permission}")
+            if not route.is_open_to(principal):
+                if route.path == "/" and route.kind == "page":
+                    return redirect("/messages")
+                raise Refusal("forbidden", 403, "this is about all mail, and you are limited to that of some domains")
+            if principal.must_enrol and not route.is_own and route.permission != "public":
+                if route.kind == "page":
+                    return redirect("/account")
+                raise Refusal("totp-required", 403, f"the role {principal.role} must set up one-time codes first")
         # What is large is read where nobody waits for it.
         apart = self._office.in_thread if len(request.body) > BODY_OCTETS else maybeDeferred
         form, files = (await apart(caller.form, route.is_large)) if route.is_form else (None, {})
         if principal is not None and route.permission != "public":
             caller.check_csrf(principal, form)
+        if route.is_guarded and principal is not None:
+            proved = await proof.wanted(self._office, route, request, caller, principal, form)
+            if isinstance(proved, Answer):
+                return proved
+            form = proved
         given = {
             name.decode("utf-8", "replace"): [value.decode("utf-8", "replace") for value in values]
             for name, values in (request.args or {}).items()

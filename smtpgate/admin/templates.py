@@ -18,8 +18,8 @@ from smtpgate import __version__
 from smtpgate.admin import explain, text
 from smtpgate.admin.answer import Answer, content_policy, html
 from smtpgate.admin.guard import Caller
-from smtpgate.admin.permission import ROLES, Principal
-from smtpgate.admin.places import GROUPS
+from smtpgate.admin.permission import Principal
+from smtpgate.admin.places import GROUPS, LIMITED
 from smtpgate.admin.routes import Ask
 
 
@@ -51,7 +51,6 @@ class Templates:
             "asset": office.assets.place,
             "version": __version__,
             "banner_of": explain.of_message,
-            "places": GROUPS,
             "live": _live,
             #: `_harmless` shows every other control character.
             "newline": Markup("\n"),
@@ -66,9 +65,11 @@ class Templates:
             "hostname": control.settings.hostname,
             "is_draining": control.reception.is_draining,
             "has_problems": bool(control.problems),
+            "signs": control.configuration.signs(),
             "is_open": control.settings.admin.insecure,
             "now": self._office.wall(),
-            "permissions": ROLES.get(principal.role, frozenset()) if principal is not None else frozenset(),
+            "permissions": principal.scopes if principal is not None else frozenset(),
+            "places": GROUPS if principal is None or not principal.domains else LIMITED,
             "here": "",
             "q": "",
             "theme": "",

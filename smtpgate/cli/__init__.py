@@ -16,15 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, quarantine, register, search, signing, tickets, traffic
+from smtpgate.cli import (
+    access,
+    audit,
+    commands,
+    plugin,
+    policy,
+    quarantine,
+    register,
+    search,
+    signing,
+    tickets,
+    traffic,
+)
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
 from smtpgate.policy.ticket import STATES as TICKET_STATES
 from smtpgate.policy.tls_report import day_of
-
-ROLES = ("owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor")
-
 
 #: What stands below a command's options.
 _MORE = {
@@ -124,7 +133,8 @@ def parser() -> argparse.ArgumentParser:
     verb("reload", commands.reload)
     verb("stop", commands.stop)
     verb("show", commands.show).add_argument("id", metavar="ID", help="reference id of a session or a message")
-    _access(verbs, verb)
+    access.options(verbs, verb, _group, _whole)
+    audit.options(verbs, verb, _group, _whole)
     _register(verbs, verb)
     _plugin(verbs)
     _dkim(verbs)
@@ -247,27 +257,6 @@ def _tickets(verbs: Any, verb: Any) -> None:
     one.add_argument("--limit", type=_whole(500), default=50, metavar="N", help="at most 500; without it 50")
     for name, run in (("grant", tickets.grant), ("deny", tickets.deny)):
         verb(name, run, actions).add_argument("reference", metavar="REFERENCE", help="as `ticket list` shows it")
-
-
-def _access(verbs: Any, verb: Any) -> None:
-    users = _group(verbs, "user", "Who can log in to the pages and the API: add, list, remove.")
-    one = verb("add", access.user_add, users)
-    one.add_argument("name", metavar="NAME")
-    one.add_argument("--role", required=True, choices=ROLES, help="what it may do")
-    one.add_argument(
-        "--password-file", type=Path, metavar="FILE", help="file with the password; without it the terminal asks"
-    )
-    verb("list", access.user_list, users)
-    verb("remove", access.user_remove, users).add_argument("name", metavar="NAME")
-    tokens = _group(verbs, "token", "What programs log in with: add, list, revoke.")
-    one = verb("add", access.token_add, tokens)
-    one.add_argument("name", metavar="NAME", help="what it is for")
-    one.add_argument("--role", required=True, choices=ROLES, help="what it may do")
-    one.add_argument(
-        "--days", type=_whole(3660), default=365, metavar="N", help="how long it holds, at most 3660; without it 365"
-    )
-    verb("list", access.token_list, tokens)
-    verb("revoke", access.token_revoke, tokens).add_argument("id", metavar="ID", help="as `token list` shows it")
 
 
 def _register(verbs: Any, verb: Any) -> None:

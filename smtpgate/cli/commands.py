@@ -233,14 +233,15 @@ def _decision(verdict: dict[str, Any]) -> str:
 
 def send_test(args: argparse.Namespace) -> None:
     """Send a test message through one of the gateway's listeners, and show the dialogue and its timeline."""
-    from smtpgate.cli.sendtest import run
+    from smtpgate.control.sendtest import run
 
     settings = settings_of(args.config)
     try:
-        reference = run(settings, args.to, args.sender or f"postmaster@{settings.hostname}", args.listener, say)
+        sent = run(settings, args.to, args.sender or f"postmaster@{settings.hostname}", args.listener, say)
     except (OSError, ValueError) as error:
         raise Failed(str(error)) from None
-    if not reference:
+    reference = sent.reference
+    if sent.code != 250 or not reference:
         raise Failed("the gateway did not take the message; its replies are above")
     say("")
     say(f"reference {reference}")

@@ -49,7 +49,7 @@ class Gateway:
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One request to the API; raises Failed where it is refused, Unreachable where nobody answers."""
-        status, content = self._ask(method, path, body)
+        status, content, _ = self._ask(method, path, body)
         try:
             value = json.loads(content)
         except ValueError:
@@ -61,12 +61,16 @@ class Gateway:
 
     def fetch(self, path: str) -> bytes:
         """Octets that the API has."""
-        status, content = self._ask("GET", path, None)
+        return self.fetch_with_headers(path)[0]
+
+    def fetch_with_headers(self, path: str) -> tuple[bytes, Mapping[str, str]]:
+        """The same, with the header of the answer."""
+        status, content, headers = self._ask("GET", path, None)
         if status >= 400:
             self.ask("GET", path)
-        return content
+        return content, headers
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes]:
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes, Mapping[str, str]]:
         connection = _Local(self.state_dir)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
@@ -80,7 +84,7 @@ class Gateway:
             raise Unreachable(f"no gateway answers at {self.state_dir / CONTROL_SOCKET}: {reason}") from error
         finally:
             connection.close()
-        return answer.status, content
+        return answer.status, content, dict(answer.headers)
 
 
 def _place(fault: Mapping[str, str]) -> str:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 
+from smtpgate.control.entries import Grant, check_domains, check_new, check_role, rights
+from smtpgate.control.roles import SCOPES, held_by
 from smtpgate.control.views import Actor
+
+_DONE: Final = {"done": True, "is_audited": True}
 
 
 class Refusal(Exception):
@@ -60,17 +64,56 @@ def _do(folder: Path, work: Callable[[Any], Any]) -> Any:
     return results[0]
 
 
-def add_user(folder: Path, name: str, role: str, password: str) -> Any:
+def add_user(folder: Path, name: str, role: str, password: str, domains: Sequence[str]) -> Any:
     """A new user."""
-    if len(password) < 12:
-        raise Refusal("a password has at least 12 characters")
+    check_new(name, password)
+    check_role(role)
+    wanted = check_domains(domains, role)
 
     async def work(users: Any) -> Any:
-        if any(one.name == name for one in await users.users()):
+        if await users.user(name) is not None:
             raise Refusal(f"there is a user {name} already")
-        await users.audit(_actor(), "user.add", name, f"role {role}")
-        await users.add_user(name, role, password)
-        return {"done": True, "is_audited": True}
+        await users.audit(_actor(), "user.add", name, rights(role, wanted))
+        await users.add_user(name, role, password, wanted)
+        return _DONE
+
+    return _do(folder, work)
+
+
+async def _known(users: Any, name: str) -> Any:
+    found = await users.user(name)
+    if found is None:
+        raise Refusal(f"no user {name}")
+    return found
+
+
+def change_user(
+    folder: Path, name: str, role: str | None, domains: Sequence[str] | None, is_disabled: bool | None
+) -> Any:
+    """Other rights; its sessions end. None: as it was."""
+
+    async def work(users: Any) -> Any:
+        was = await _known(users, name)
+        now = (was.role if role is None else role, was.is_disabled if is_disabled is None else is_disabled)
+        check_role(now[0])
+        wanted = check_domains(was.domains if domains is None else domains, now[0])
+        before = rights(was.role, was.domains, was.is_disabled)
+        await users.audit(_actor(), "user.change", name, f"{before} -> {rights(now[0], wanted, now[1])}")
+        await users.change_user(name, now[0], wanted, now[1])
+        return _DONE
+
+    return _do(folder, work)
+
+
+def set_password(folder: Path, name: str, password: str) -> Any:
+    """Another password; its sessions end."""
+    check_new(name, password)
+
+    async def work(users: Any) -> Any:
+        await _known(users, name)
+        await users.audit(_actor(), "user.password", name, "")
+        await users.set_password(name, password)
+        return _DONE
 
     return _do(folder, work)
 
@@ -79,11 +122,10 @@ def remove_user(folder: Path, name: str) -> Any:
     """A user goes."""
 
     async def work(users: Any) -> Any:
-        if not any(one.name == name for one in await users.users()):
-            raise Refusal(f"no user {name}")
-        await users.audit(_actor(), "user.remove", name, "")
+        was = await _known(users, name)
+        await users.audit(_actor(), "user.remove", name, rights(was.role, was.domains))
         await users.remove_user(name)
-        return {"done": True, "is_audited": True}
+        return _DONE
 
     return _do(folder, work)
 
@@ -93,17 +135,35 @@ def list_users(folder: Path) -> Any:
 
     async def work(users: Any) -> Any:
         found = await users.users()
-        return {"items": [{"name": one.name, "role": one.role, "created": _moment(one.created)} for one in found]}
+        with_codes = set(await users.factors.users())
+        invited = await users.factors.invitations(time.time())
+        return {
+            "items": [
+                {
+                    "name": one.name,
+                    "role": one.role,
+                    "created": _moment(one.created),
+                    "domains": list(one.domains),
+                    "is_disabled": one.is_disabled,
+                    "has_password": one.has_password,
+                    "has_codes": one.name in with_codes,
+                    "invited_until": _moment(invited.get(one.name, 0.0)),
+                }
+                for one in found
+            ]
+        }
 
     return _do(folder, work)
 
 
-def add_token(folder: Path, name: str, role: str, days: int) -> Any:
+def add_token(folder: Path, name: str, grant: Grant) -> Any:
     """A new token."""
 
     async def work(users: Any) -> Any:
-        await users.audit(_actor(), "token.add", name, f"role {role}")
-        return {"token": await users.add_token(name, role, time.time() + days * 86400)}
+        await users.audit(_actor(), "token.add", name, str(grant))
+        expires = time.time() + grant.days * 86400
+        limits = (grant.scopes, grant.domains, grant.networks)
+        return {"token": await users.add_token(name, grant.role, expires, *limits, f"cli uid {os.getuid()}")}
 
     return _do(folder, work)
 
@@ -118,6 +178,10 @@ def list_tokens(folder: Path) -> Any:
                     "id": one.id,
                     "name": one.name,
                     "role": one.role,
+                    "scopes": sorted(held_by(one.role, one.scopes) & set(SCOPES)),
+                    "domains": list(one.domains),
+                    "networks": list(one.networks),
+                    "maker": one.maker,
                     "created": _moment(one.created),
                     "expires": _moment(one.expires),
                     "last_used": _moment(one.last_used),
@@ -137,7 +201,22 @@ def revoke_token(folder: Path, id: str) -> Any:
             raise Refusal(f"no token {id}")
         await users.audit(_actor(), "token.revoke", id, "")
         await users.revoke_token(id)
-        return {"done": True, "is_audited": True}
+        return _DONE
+
+    return _do(folder, work)
+
+
+def verify_audit(folder: Path) -> Any:
+    """Whether the audit's chain is whole."""
+
+    async def work(users: Any) -> Any:
+        found = await users.log.verify()
+        return {
+            "is_intact": not found.reason,
+            "reason": found.reason,
+            "rows": found.rows,
+            "clock_steps": [{"seq": seq, "seconds": round(seconds, 3)} for seq, seconds in found.steps],
+        }
 
     return _do(folder, work)
 

@@ -87,6 +87,7 @@ def settings(
             insecure=file.admin.insecure,
             trusted_hosts=tuple(normal_domain(host) for host in file.admin.trusted_hosts),
             public_url=file.admin.public_url or "",
+            require_totp=tuple(dict.fromkeys(file.admin.require_totp)),
         ),
         limits=_limits(file.limits),
         timeouts=model.Timeouts(**{f"{name}_s": value for name, value in file.timeouts}),

@@ -96,6 +96,7 @@ class Admin:
     insecure: bool = False
     trusted_hosts: tuple[str, ...] = ()
     public_url: str = ""
+    require_totp: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:

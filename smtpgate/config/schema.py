@@ -58,6 +58,10 @@ class LogTable(Table):
     file: FilePath = key("-", "File to write to; - is standard output. SIGUSR1 opens it again after a rotation.")
 
 
+#: The roles of the management side (`control.roles`).
+AdminRole = Literal["owner", "admin", "operator", "quarantine-manager", "helpdesk", "auditor", "user"]
+
+
 class AdminTable(Table):
     """The admin pages, the HTTP API and the health paths."""
 
@@ -84,6 +88,12 @@ class AdminTable(Table):
         "Where browsers reach the pages, through a proxy with TLS whose name is in trusted_hosts; links in mail begin "
         "with it. It may have a path.",
         example='"https://gate.example.com"',
+    )
+    require_totp: list[AdminRole] = key(
+        [],
+        "Roles whose users must give a one-time code (TOTP) with the password; who has none yet sets it up at the next "
+        "login.",
+        example='["owner", "admin"]',
     )
 
 

@@ -16,6 +16,8 @@ from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
+from smtpgate.control.alerts import Alerts
+from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
 from smtpgate.control.live import Live
@@ -24,6 +26,7 @@ from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.routing import explain_route
 from smtpgate.control.rule_trials import RuleTrials
+from smtpgate.control.statistics import Statistics
 from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
 from smtpgate.control.traffic import Traffic
@@ -100,8 +103,11 @@ class Control:
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
         self.tls = TLSWatch(engine.wall, self.current)
+        self.statistics = Statistics(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)
         self.configuration = Configuration(self, factories, failed_plugins)
+        self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
+        self.alerts = Alerts(self)
 
     def current(self) -> Revision:
         """The revision at work."""
@@ -131,6 +137,7 @@ class Control:
             self.outcomes.add(event.transaction.outcome)
             if event.transaction.findings:
                 self.policy.count(event.transaction)
+        self.alerts.hear(event)
         if self.live.is_watched:
             self.live.hear(event)
         for hear in self._watches:
@@ -151,7 +158,7 @@ class Control:
         """The first page."""
         revision = self.current()
         servers = [server for pool in revision.pools.values() for server in pool.servers]
-        reasons = self._trouble()
+        reasons = self.alerts.reasons()
         state = "draining" if self.reception.is_draining else "degraded" if reasons else "accepting"
         return Overview(
             __version__,
@@ -169,18 +176,6 @@ class Control:
             dict(self.outcomes.total),
             revision.settings.warnings,
         )
-
-    def _trouble(self) -> list[str]:
-        out = []
-        for pool in self.current().pools.values():
-            down = [server for server in pool.servers if server.state == "down"]
-            drained = [server for server in pool.servers if server.is_drained]
-            if len({*down, *drained}) == len(pool.servers):
-                out.append(f"backend {pool.backend.name}: no server is {'in service' if drained else 'up'}")
-            for server in pool.servers:
-                if not server.is_ready:
-                    out.append(f"backend {pool.backend.name}: {server.name}: {server.why}")
-        return out
 
     @property
     def is_ready(self) -> bool:

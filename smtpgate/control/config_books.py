@@ -13,11 +13,12 @@ from twisted.internet.defer import Deferred
 from smtpgate.config.hiding import hide, left, restore
 from smtpgate.config.loader import ConfigErrors, loads, read_text
 from smtpgate.config.model import Settings
-from smtpgate.config.texts import blame, merge
-from smtpgate.control.config_views import Applied, Drift, Moved, Pending, author_of
+from smtpgate.config.texts import blame, changed_keys, merge, unified
+from smtpgate.control.config_views import Applied, Checked, Drift, Moved, Pending, Signs, author_of
 from smtpgate.control.views import Actor, Refused, Unavailable, Unknown
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.config_revision import ConfigRevision, Draft, Pointer, digest_of
+from smtpgate.policy.event import Happened
 
 if TYPE_CHECKING:
     from smtpgate.control import Control
@@ -69,6 +70,14 @@ class Books:
         """Until the former revision rules again; 0 where none waits."""
         return max(self.pending.deadline - self._engine.wall(), 0.0) if self.pending is not None else 0.0
 
+    def signs(self) -> Signs:
+        """What stands on every page."""
+        waits, is_drifted = self.pending, self.is_managed and self.is_drifted
+        if waits is None:
+            return Signs(fallback=self.fallback, is_drifted=is_drifted)
+        left = self.seconds_left
+        return Signs(waits.number, waits.former.number, waits.deadline, left, self.fallback, is_drifted)
+
     def needs_restart(self, settings: Settings) -> list[str]:
         """The keys that differ from those at the start and hold until the end."""
         first = self.started_with
@@ -108,14 +117,20 @@ class Books:
             raise Unknown(f"no revision {number}")
         return found
 
-    async def blame(self) -> tuple[tuple[ConfigRevision | None, str], ...]:
-        """Each line at work, secrets hidden, with the revision that brought it; None: one that is not kept any more."""
-        kept = [one for one in await self._ask(self._there.with_texts(_BLAMED)) if one.number < self.active.number]
-        history = [*kept, self.active]
-        whose = await self._engine.in_thread(blame, [(one.number, one.text) for one in history])
-        lines = hide(self.active.text).split("\n")
+    async def blame(self, revision: ConfigRevision) -> tuple[tuple[ConfigRevision, str], ...]:
+        """Each line of one, secrets hidden, with the revision that brought it: the oldest that is kept, where that is
+        not known."""
+        kept = [one for one in await self._ask(self._there.with_texts(_BLAMED)) if one.number < revision.number]
+        history = [*kept, revision]
+
+        def made() -> tuple[tuple[int, ...], list[str]]:
+            # The secrets are hidden first: one whose value is another is the same line with the same stars.
+            texts = [(one.number, hide(one.text)) for one in history]
+            return blame(texts), texts[-1][1].split("\n")
+
+        whose, lines = await self._engine.in_thread(made)
         known = {one.number: one for one in history}
-        return tuple((known.get(number), line) for number, line in zip(whose, lines, strict=False))
+        return tuple((known[number], line) for number, line in zip(whose, lines, strict=False))
 
     async def drift(self) -> Drift:
         """Whether the file is another than what was last taken out of it, and than what is at work."""
@@ -128,7 +143,33 @@ class Books:
         self.is_drifted = digest_of(text) not in known
         return Drift(self.is_drifted, text)
 
+    async def watch_file(self) -> None:
+        """Look whether the file is another than what was taken out of it. Where revisions rule it is told, once."""
+        before, found = self.is_drifted, await self.drift()
+        if self.is_managed and found.is_drifted and not before:
+            why = found.problem or "it is another text"
+            message = f"{self._control.path} differs from what was last taken out of it, and rules nothing: {why}"
+            self._engine.tell(Happened("config.drift", "warning", message))
+
     # Check
+
+    async def check(self, actor: Actor, text: str) -> Checked:
+        """All that can be said of a text without putting it to work."""
+        whole = await self.whole(actor, text)
+        checked: Checked = await self._engine.in_thread(self._checked, whole)
+        return checked
+
+    def _checked(self, text: str) -> Checked:
+        settings: Settings | None
+        try:
+            settings = self.settings_of(text)
+            problems = tuple(settings.warnings)
+        except ConfigErrors as errors:
+            settings, problems = None, tuple(errors.problems)
+        before, after = hide(self.active.text), hide(text)
+        diff = unified(before, after, f"revision {self.active.number}", "draft")
+        restart = tuple(self.needs_restart(settings)) if settings is not None else ()
+        return Checked(settings, problems, diff, changed_keys(before, after), restart)
 
     def settings_of(self, text: str) -> Settings:
         """The settings of a text that is not at work, for whoever tries it out beside what is. *** in it stands for
@@ -167,8 +208,11 @@ class Books:
         return attrs.evolve(found, text=hide(found.text))
 
     async def keep_draft(self, actor: Actor, text: str, base: int) -> Draft:
-        """Keep what somebody writes, whatever is wrong with it."""
-        await self.revision(base)
+        """Keep what somebody writes, whatever is wrong with it; nothing where it is what is at work."""
+        began = await self.revision(base)
+        if base == self.active.number and text == hide(began.text):
+            await self.drop_draft(actor)
+            return Draft(author_of(actor), base, began.text, 0.0)
         draft = Draft(author_of(actor), base, await self.whole(actor, text), self._engine.wall())
         await self._ask(self._there.keep_draft(draft))
         return draft

@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 
 from smtpgate.config.model import Settings
-from smtpgate.config.texts import Merged
+from smtpgate.config.problem import Problem
+from smtpgate.config.texts import ChangedKey, Merged
 from smtpgate.control.views import Actor, Refused
 from smtpgate.policy.config_revision import ConfigRevision
 
@@ -72,6 +73,46 @@ class Drift:
     is_drifted: bool
     text: str = attrs.field(default="", repr=False)
     problem: str = ""
+
+
+@attrs.frozen
+class Checked:
+    """What a text would be, if it was put to work.
+
+    :ivar settings: None where it has errors
+    :ivar problems: errors and warnings
+    :ivar diff: from what is at work, secrets hidden
+    :ivar keys: those that are others; none where the text is no TOML
+    :ivar restart: keys that would hold only after a start
+    """
+
+    settings: Settings | None = attrs.field(repr=False)
+    problems: tuple[Problem, ...]
+    diff: str = attrs.field(repr=False)
+    keys: tuple[ChangedKey, ...]
+    restart: tuple[str, ...]
+
+    @property
+    def is_valid(self) -> bool:
+        """It can be put to work."""
+        return self.settings is not None
+
+
+@attrs.frozen
+class Signs:
+    """What everybody who looks at a page is to know of the configuration.
+
+    :ivar pending: number of the revision that waits to be confirmed, 0 for none; `former`: the one before it
+    :ivar fallback: why it began on something else; "" where it did not
+    :ivar is_drifted: the file is another, where revisions rule
+    """
+
+    pending: int = 0
+    former: int = 0
+    deadline: float = 0.0
+    seconds_left: float = 0.0
+    fallback: str = ""
+    is_drifted: bool = False
 
 
 def author_of(actor: Actor) -> str:

@@ -83,9 +83,9 @@ class Quarantine:
         """How many fit."""
         return int(await self._ask(self._vault.count(wanted)))
 
-    async def totals(self) -> list[Total]:
-        """By class and state."""
-        return [Total(**row) for row in await self._ask(self._vault.totals())]
+    async def totals(self, domains: Sequence[str] = ()) -> list[Total]:
+        """By class and state; of all, or of the mail of some domains."""
+        return [Total(**row) for row in await self._ask(self._vault.totals(domains))]
 
     async def message(self, id: str) -> Held:
         """One. Raises Unknown."""
@@ -269,6 +269,11 @@ class Quarantine:
             # It came or went while they were gone through.
             raise Refused(f"{len(ids)} messages fit, and {expected} were expected; look again")
         return ids
+
+    async def letter(self, id: str) -> Letter | None:
+        """One; None where there is none."""
+        found: Letter | None = await self._ask(self._vault.letter(id))
+        return found
 
     async def check_letter(self, id: str) -> None:
         """Raises Unknown where there is no such letter that waits."""

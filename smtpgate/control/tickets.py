@@ -36,9 +36,9 @@ class Tickets:
             raise Refused("this gateway has no tickets")
         return self.store
 
-    async def recent(self, states: Sequence[str], limit: int) -> list[Ticket]:
-        """The newest in these states; none: in all."""
-        found: list[Ticket] = await self._ask(self._there.recent(states, limit))
+    async def recent(self, states: Sequence[str], limit: int, domains: Sequence[str] = ()) -> list[Ticket]:
+        """The newest in these states; none: in all. Of all mail, or of that of some domains."""
+        found: list[Ticket] = await self._ask(self._there.recent(states, limit, domains))
         return found
 
     async def ticket(self, id: str) -> Ticket:

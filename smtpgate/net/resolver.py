@@ -28,6 +28,7 @@ from smtpgate.net.dns_cache import TTL_CEILING_S, Cache, Key, lifetime
 from smtpgate.net.dns_servers import Server, Servers, system_servers
 from smtpgate.net.records import plain_name
 from smtpgate.policy.event import Happened
+from smtpgate.policy.meter import Meter
 from smtpgate.policy.names import Answer
 
 __all__ = ["Resolver", "Server", "system_servers"]
@@ -104,6 +105,7 @@ class Resolver:
         timeout_s: float = 3.0,
         tell: Callable[[Any], None] | None = None,
         trusts: Callable[[str], bool] = lambda address: False,
+        meter: Meter | None = None,
     ) -> None:
         """
         Raises ValueError for a server that is named otherwise than by its address.
@@ -114,6 +116,7 @@ class Resolver:
         :param trusts: whether the word of a server at an address is taken on what is signed; on loopback it is
         """
         self.timeout_s = timeout_s
+        self._meter = meter if meter is not None else Meter()
         self.cache = Cache()
         self.asked = self.hits = self.shared = self.dropped = self.queries = self.timeouts = self.broken = 0
         self._reactor = reactor
@@ -159,8 +162,10 @@ class Resolver:
             if plain != name:
                 answer = self.cache.get((plain, kind), self._seconds())
             if answer is None:
+                self._meter.count("cache_requests_total", "dns", "miss")
                 return self._join((plain, kind))
         self.hits += 1
+        self._meter.count("cache_requests_total", "dns", "hit")
         return succeed(answer)
 
     # Questions under way
@@ -206,6 +211,9 @@ class Resolver:
     def _finish(self, answer: Answer, flight: _Flight) -> None:
         self._running.discard(flight)
         del self._flights[flight.key]
+        kind = flight.key[1]
+        self._meter.count("dns_queries_total", kind, answer.status)
+        self._meter.took(max(0.0, self._seconds() + self.timeout_s - flight.deadline), "dns_seconds", kind)
         if not self._is_closed:
             self.cache.put(flight.key, answer, self._seconds())
             self._fill()

@@ -20,10 +20,12 @@ from zope.interface import implementer
 
 from smtpgate.interfaces import IWatcher
 from smtpgate.observe import catalogue, words
-from smtpgate.observe.catalogue import LATENCY, OTHER
-from smtpgate.observe.exposition import Gauge, Histogram, Number, families
+from smtpgate.observe.catalogue import METRICS, OTHER, Names
+from smtpgate.observe.exposition import Number, families
 from smtpgate.observe.tally import LIMITS, Tally
 from smtpgate.policy import event as told
+from smtpgate.policy.counted import Rows, add
+from smtpgate.policy.meter import Histogram, Meter
 from smtpgate.tasks import Clock
 from twisted import __version__ as twisted_version
 
@@ -36,6 +38,11 @@ _VERB_STAGES: Final = {
 _AUTH_RESULTS: Final = {535: "failed", 454: "unavailable", 501: "cancelled"}
 #: Refusals that the core tells of when they are said, and again in full with their transaction.
 _TOLD_TWICE: Final = frozenset({"recipient refused", "sender refused"})
+#: Where a filter may fail, besides at its making.
+HOOKS: Final = ("begin", "connect", "helo", "auth", "mail", "rcpt", "data", "header", "body", "end", "closed")
+#: What may be done with what is held.
+ACTIONS: Final = ("release", "delete", "deny", "ask", "forward", "expire")
+_DIGESTS: Final = {"digest.sent": "sent", "digest.failed": "failed"}
 _NO_WORD: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -43,25 +50,26 @@ _NO_WORD: Final = re.compile(r"[^a-z0-9]+")
 class Metrics(Collector):
     """All counts of this process.
 
-    :ivar gauges: asked at scrape time for what others know: name, help, labels by name, value
+    :ivar gauges: asked at scrape time for what others know
+    :ivar meter: what others count
     :ivar collector: what a registry takes
     """
 
     log = Logger()
 
-    def __init__(self, version: str, wall: Callable[[], float] = time.time) -> None:
-        self.gauges: Callable[[], Iterable[Gauge]] | None = None
+    def __init__(self, version: str, wall: Callable[[], float] = time.time, meter: Meter | None = None) -> None:
+        self.gauges: Callable[[], Iterable[Number]] | None = None
+        self.meter = meter if meter is not None else Meter()
         self.collector = self
         self._version = version
         self._wall = wall
         self._tally = tally = Tally(wall)
         self._counts = tally.counts
         self._durations: dict[str, Histogram] = {}
-        self._lag = Histogram(LATENCY)
+        self._lag = Histogram()
         self._opened: Counter[str] = Counter()
         self._accepted: dict[str, int] = {}
-        self._octets_in = 0
-        self._octets_out = 0
+        self._names: dict[str, Names] = {}
         self._revision = ""
         self._reloaded_at = 0.0
         self._is_reloaded = True
@@ -102,10 +110,10 @@ class Metrics(Collector):
         listener = self._tally.listeners.of(session.listener)
         histogram = self._durations.get(listener)
         if histogram is None:
-            histogram = self._durations[listener] = Histogram(LATENCY)
+            histogram = self._durations[listener] = Histogram()
         histogram.add(session.ended - session.begun)
-        self._octets_in += session.octets_in
-        self._octets_out += session.octets_out
+        self._counts["bytes_total", "client", "in"] += session.octets_in
+        self._counts["bytes_total", "client", "out"] += session.octets_out
         stage = "ehlo" if session.stage == "helo" else _among(session.stage, catalogue.STAGES)
         by = _among(words.closed_by(session), catalogue.CLOSED_BY)
         counts = self._counts
@@ -144,6 +152,7 @@ class Metrics(Collector):
     def _filter_failed(self, event: told.FilterFailed) -> None:
         name = self._tally.filters.of(event.filter)
         self._counts["filter_runs_total", name, "timeout" if event.kind == "timeout" else "error"] += 1
+        self._counts["plugin_errors_total", name, _among(event.stage, HOOKS)] += 1
         if event.policy == "continue":
             self._counts["filter_fail_open_total", name] += 1
 
@@ -170,6 +179,15 @@ class Metrics(Collector):
             self._reloaded_at = self._wall()
             self._counts["config_reloads_total", "ok" if self._is_reloaded else "failed"] += 1
             self._revision = str(dict(event.fields).get("config_rev", self._revision))
+        elif event.name in _DIGESTS:
+            self._counts["digests_total", _DIGESTS[event.name]] += 1
+        elif event.name.startswith("admin.quarantine."):
+            action = _among(event.name.rpartition(".")[2], ACTIONS)
+            by = "user" if dict(event.fields).get("actor_kind") == "link" else "admin"
+            self._counts["quarantine_actions_total", action, by] += 1
+        elif event.name == "quarantine.expired":
+            gone = dict(event.fields).get("count")
+            self._counts["quarantine_actions_total", "expire", "auto"] += gone if isinstance(gone, int) else 1
 
     # The reactor's lag
 
@@ -197,34 +215,62 @@ class Metrics(Collector):
         filters: Iterable[str] = (),
         limits: Iterable[str] = (),
         rules: Iterable[tuple[str, str]] = (),
+        dlp: Iterable[str] = (),
     ) -> None:
         """Show zeros for what a configuration can count, so that a first event is seen as an increase.
 
         :param listeners: role by name
         :param servers: backend and server
         :param rules: name and mode
+        :param dlp: names of the rules that look for data that must not leave
         """
         tally = self._tally
+        tally.dlp = frozenset(dlp)
         for listener, role in listeners.items():
-            for verdict in catalogue.VERDICTS:
-                tally.lane(listener, role, verdict)
+            for direction in ("out", "internal") if role == "submission" else ("in",):
+                for verdict in catalogue.VERDICTS:
+                    tally.lane(listener, direction, verdict)
             name = tally.listeners.of(listener)
             self._opened[name] += 0
-            self._durations.setdefault(name, Histogram(LATENCY))
+            self._durations.setdefault(name, Histogram())
+            self.meter.talk(listener)
             for result in catalogue.REFUSED:
                 self._counts["connections_total", name, result] += 0
         for place in servers:
+            label = tally.expect_server(*place)
             for state in ("up", "down", "ejected"):
-                self._counts[("backend_transitions_total", *tally.server(*place), state)] += 0
+                self._counts[("backend_transitions_total", *label, state)] += 0
+            for result in ("ok", "failed"):
+                self.meter.expect("backend_connects_total", *place, result)
+                self.meter.expect("backend_checks_total", *place, result)
+            for kind in ("2xx", "4xx", "5xx"):
+                self.meter.expect("backend_replies_total", *place, kind)
+            self.meter.histogram("backend_connect_seconds", *place)
+            self.meter.histogram("backend_queue_seconds", place[0])
         for action in catalogue.WOULD:
             self._counts["shadow_verdicts_total", action] += 0
+        for result in ("ok", "failed"):
+            self._counts["config_reloads_total", result] += 0
+            self._counts["digests_total", {"ok": "sent", "failed": "failed"}[result]] += 0
+        for action in ACTIONS:
+            self._counts["quarantine_actions_total", action, "auto" if action == "expire" else "admin"] += 0
+        for result in ("ok", "failed"):
+            self._counts["encryption_total", "sign", result] += 0
+        for way in ("in", "out"):
+            self._counts["bytes_total", "client", way] += 0
         for filter in filters:
+            self.meter.work(filter)
+            self._counts["filter_fail_open_total", tally.filters.of(filter)] += 0
             for result in ("hit", "shadow", "timeout", "error"):
                 self._counts["filter_runs_total", tally.filters.of(filter), result] += 0
         for limit in limits:
             tally.expect_limit(limit)
         for name, mode in rules:
             tally.expect_rule(name, mode)
+
+    def know(self, is_local: Callable[[str], bool]) -> None:
+        """Which domains are ours, from now on."""
+        self._tally.is_local = is_local
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -239,16 +285,32 @@ class Metrics(Collector):
         """Counts of 300 seconds and 48 hours: `counted` names the columns behind the time of a row."""
         return self._tally.series()
 
+    def kept(self, names: frozenset[str]) -> Rows:
+        """The counts of these metrics as they are now."""
+        out: Rows = {}
+        for name, labels, value in self._numbers():
+            if name in names:
+                add(out.setdefault(name, {}), {labels: int(value)})
+        for name, labels, histogram in self._histograms():
+            if name in names:
+                out.setdefault(name, {})[labels] = [*histogram.counts, histogram.total]
+        return out
+
     def collect(self) -> Iterator[Any]:
         """All families, for `prometheus_client`."""
-        yield from families(self._numbers(), self._histograms(), self._gauges())
-        yield from self._process.collect()
+        yield from self.snapshot().collect()
 
-    def _gauges(self) -> list[Gauge]:
+    def snapshot(self) -> Snapshot:
+        """All numbers of this moment, for a thread to write out."""
+        numbers = [*self._numbers(), *self._others()]
+        histograms = [(name, labels, histogram.copy()) for name, labels, histogram in self._histograms()]
+        return Snapshot(numbers, histograms, self._process)
+
+    def _others(self) -> list[Number]:
         if self.gauges is None:
             return []
         try:
-            return list(self.gauges())
+            return [one for one in self.gauges() if len(one[1]) == len(METRICS[one[0]].labels)]
         except Exception:
             self.log.failure("the gauges could not be read")
             return []
@@ -265,15 +327,67 @@ class Metrics(Collector):
             accepted = max(opened - late, self._accepted.get(listener, 0))
             self._accepted[listener] = accepted
             yield "connections_total", (listener, "accepted"), accepted
-        yield "bytes_total", ("client", "in"), self._octets_in
-        yield "bytes_total", ("client", "out"), self._octets_out
         yield from self._tally.numbers()
+        yield from self._metered()
+
+    def _metered(self) -> Iterator[Number]:
+        """What others count, no more different names than there may be."""
+        listeners, filters = self._tally.listeners, self._tally.filters
+        for listener, verbs in self.meter.verbs.items():
+            known = Counter(dict.fromkeys((*catalogue.VERBS, OTHER), 0))
+            for verb, count in verbs.copy().items():
+                known[_among(verb, catalogue.VERBS)] += count
+            for verb, count in known.items():
+                yield "commands_total", (listeners.of(listener), verb), count
+        for listener, codes in self.meter.codes.items():
+            for code, count in sorted(codes.items()):
+                yield "replies_total", (listeners.of(listener), str(code)), count
+        calls: Counter[tuple[str, str]] = Counter()
+        for filter, work in self.meter.works.items():
+            calls[filters.of(filter), "pass"] += work.passed
+            calls[filters.of(filter), "skip"] += work.skipped
+        for labels, count in calls.items():
+            yield "filter_runs_total", labels, count
+        counts: Counter[tuple[str, ...]] = Counter()
+        for key, count in self.meter.counts.items():
+            counts[self._label(key)] += count
+        for key, count in counts.items():
+            yield key[0], key[1:], count
+
+    def _label(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        names = self._names
+        labels = METRICS[key[0]].labels
+        return (key[0], *(names.setdefault(label, Names()).of(value) for label, value in zip(labels, key[1:])))
 
     def _histograms(self) -> Iterator[tuple[str, tuple[str, ...], Histogram]]:
         yield "reactor_lag_seconds", (), self._lag
         for listener, histogram in self._durations.items():
             yield "session_duration_seconds", (listener,), histogram
+        for filter, work in self.meter.works.items():
+            name = self._tally.filters.of(filter)
+            if name != OTHER:
+                yield "filter_duration_seconds", (name,), work.seconds
+        for key, histogram in self.meter.times.items():
+            place = self._label(key)
+            if place == key or OTHER in key:
+                yield place[0], place[1:], histogram
         yield from self._tally.histograms()
+
+
+class Snapshot(Collector):
+    """The numbers of one moment, which nobody changes any more."""
+
+    def __init__(
+        self, numbers: list[Number], histograms: list[tuple[str, tuple[str, ...], Histogram]], process: Collector
+    ) -> None:
+        self._numbers = numbers
+        self._histograms = histograms
+        self._process = process
+
+    def collect(self) -> Iterator[Any]:
+        """All families."""
+        yield from families(self._numbers, self._histograms)
+        yield from self._process.collect()
 
 
 def _among(word: str, of: tuple[str, ...]) -> str:

@@ -91,6 +91,7 @@ FIELDS: Final = {
     "configured": "what the configuration says",
     "sessions_limit": "most sessions that are let in",
     "descriptors": "files and sockets that the process may have open",
+    "list": "name of a list in the DNS",
     "letter": "id of a letter in the outbox",
     "held": "id of a held message",
     "recipients": "how many it is for",
@@ -336,8 +337,10 @@ _ROWS: Final = (
     LogEvent("resolver.down", "error", "no resolver answers; checks that need the DNS find nothing until one does"),
     LogEvent("resolver.up", "info", "a resolver answers again"),
     LogEvent("resolver.error", "error", "a look-up ended in a way that is a fault of the gateway"),
-    LogEvent("dnsbl.off", "warning", "a list in the DNS does not work as lists do, and is not asked for a while"),
-    LogEvent("dnsbl.on", "info", "a list in the DNS is asked again"),
+    LogEvent(
+        "dnsbl.off", "warning", "a list in the DNS does not work as lists do, and is not asked for a while", ("list",)
+    ),
+    LogEvent("dnsbl.on", "info", "a list in the DNS is asked again", ("list",)),
     LogEvent(
         "engine.down",
         "error",
@@ -362,6 +365,8 @@ _ROWS: Final = (
     LogEvent("pressure.changed", "warning", "the level of pressure is another", ("before", "after")),
     LogEvent("counters.failing", "error", "counters of limits, reputation and bans cannot be kept"),
     LogEvent("counters.works", "info", "these counters are kept again"),
+    LogEvent("series.failing", "error", "counts by the minute, for pictures over time, cannot be kept"),
+    LogEvent("series.works", "info", "they are kept again"),
     LogEvent("config.warning", "warning", "the configuration works and is doubtful"),
     LogEvent("config.applied", "info", "a configuration revision is at work", ("config_rev",)),
     LogEvent(
@@ -370,6 +375,7 @@ _ROWS: Final = (
         "a configuration was not taken; the running one is unchanged",
         ("problems",),
     ),
+    LogEvent("config.drift", "warning", "the file differs from what was last taken out of it; the revision rules"),
     LogEvent("config.unconfirmed", "warning", "nobody confirmed a revision: the former one rules again"),
     LogEvent(
         "config.fallback", "error", "the configuration is broken: begun on the last one that worked", ("config_rev",)

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from smtpgate.observe import words
-from smtpgate.observe.catalogue import LATENCY, OTHER, REASONS, RECIPIENTS, SIZE, Names
-from smtpgate.observe.exposition import Histogram, Number
+from smtpgate.observe.catalogue import OTHER, REASONS, RECIPIENTS, SCORE, SIZE, Names
+from smtpgate.observe.exposition import Number
 from smtpgate.observe.series import Series
 from smtpgate.policy.event import TransactionEnded
+from smtpgate.policy.meter import LATENCY, Histogram
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 
@@ -29,6 +30,9 @@ _SESSIONS: Final = 5
 LIMITS: Final = frozenset({"rate_limits", "concurrency_limits"})
 #: Who speaks for rules in them.
 RULES: Final = "rules"
+#: What their reasons begin with that say who a sender is, and what these results are called (RFC 8601 section 2.7).
+AUTH_METHODS: Final = frozenset({"spf", "dkim", "dmarc", "arc"})
+AUTH_RESULTS: Final = frozenset({"pass", "fail", "softfail", "neutral", "none", "policy", "temperror", "permerror"})
 
 
 class _Lane:
@@ -59,28 +63,35 @@ class Tally:
         self.filters = Names()
         self._pools = Names()
         self._servers = Names()
+        self._configured: set[tuple[str, str]] = set()
         self._reasons = Names(REASONS)
         self._limits = Names()
         self._rules = Names()
         self._wall = wall
         self._series = Series()
         self._newest: deque[float] = deque(maxlen=RECENT)
+        #: Whether a domain of a recipient is ours: what our users send to it is internal.
+        self.is_local: Callable[[str], bool] = lambda domain: False
+        #: Names of the rules that look for data that must not leave.
+        self.dlp: frozenset[str] = frozenset()
+        self._score = Histogram(SCORE)
         self._lanes: dict[tuple[str, str, str], _Lane] = {}
         self._by_label: dict[tuple[str, str, str], _Lane] = {}
         self._durations: dict[tuple[str, str], Histogram] = {}
         self._sizes: dict[str, Histogram] = {}
         self._replies: dict[tuple[str, str], Histogram] = {}
-        self._rcpt = Histogram(LATENCY)
-        self._content = Histogram(LATENCY)
-        self._filter = Histogram(LATENCY)
-        self._backend = Histogram(LATENCY)
+        self._relayed = self._by_tls = self._in_clear = 0
+        self._rcpt = Histogram()
+        self._content = Histogram()
+        self._filter = Histogram()
+        self._backend = Histogram()
 
     def transaction_ended(self, event: TransactionEnded) -> None:
         """One more message."""
         transaction = event.transaction
         session = transaction.session
         lane = None
-        if transaction.verdict is None:
+        if transaction.verdict is None and session.role == "mx":
             lane = self._lanes.get((session.listener, session.role, transaction.outcome))
         if lane is None:
             lane = self._lane(session, transaction)
@@ -92,8 +103,11 @@ class Tally:
         begun = transaction.begun
         seconds = transaction.ended - begun
         histogram = lane.duration
-        histogram.counts[bisect_left(LATENCY, seconds)] += 1
+        place = bisect_left(LATENCY, seconds)
+        histogram.counts[place] += 1
         histogram.total += seconds
+        if histogram.examples is not None:
+            histogram.examples[place] = (session.id, seconds, self._wall())
         data_at = transaction.data_at
         if data_at:
             if transaction.end_at:
@@ -120,6 +134,10 @@ class Tally:
         histogram = self._content
         histogram.counts[bisect_left(LATENCY, seconds)] += 1
         histogram.total += seconds
+        if transaction.notes:
+            for note in transaction.notes:
+                if note == "not_signed" or note.startswith("signed:"):
+                    self.counts["encryption_total", "sign", "failed" if note == "not_signed" else "ok"] += 1
         verdict_at = transaction.verdict_at
         if not verdict_at:
             return
@@ -128,6 +146,11 @@ class Tally:
         histogram.counts[bisect_left(LATENCY, seconds)] += 1
         histogram.total += seconds
         if transaction.committed_at and transaction.server:
+            self._relayed += octets
+            if transaction.backend_tls:
+                self._by_tls += 1
+            else:
+                self._in_clear += 1
             seconds = transaction.committed_at - verdict_at
             place = bisect_left(LATENCY, seconds)
             histogram = self._backend
@@ -142,26 +165,39 @@ class Tally:
     def _reply(self, pool: str, server: str) -> Histogram:
         label = self.server(pool, server)
         if label not in self._replies:
-            self._replies[label] = Histogram(LATENCY)
+            self._replies[label] = Histogram()
         return self._replies[label]
 
     def server(self, pool: str, server: str) -> tuple[str, str]:
-        """A server as two labels."""
+        """A server as two labels: one that no configuration named was named by the DNS, and has no label of its own."""
+        if (pool, server) not in self._configured:
+            return self._pools.of(pool), OTHER
         return self._pools.of(pool), self._servers.of(server)
 
+    def expect_server(self, pool: str, server: str) -> tuple[str, str]:
+        """One that the configuration names."""
+        self._configured.add((pool, server))
+        return self.server(pool, server)
+
     def _lane(self, session: Session, transaction: Transaction) -> _Lane:
-        lane = self.lane(session.listener, session.role, words.verdict_of(transaction))
-        if transaction.verdict is None:
+        direction = words.direction_of(session.role)
+        if direction == "out" and transaction.recipients:
+            if all(self.is_local(recipient.path.domain) for recipient in transaction.recipients):
+                direction = "internal"
+        lane = self.lane(session.listener, direction, words.verdict_of(transaction))
+        if transaction.verdict is None and session.role == "mx":
             self._lanes[session.listener, session.role, transaction.outcome] = lane
         return lane
 
-    def lane(self, listener: str, role: str, verdict: str) -> _Lane:
+    def lane(self, listener: str, direction: str, verdict: str) -> _Lane:
         """The counts of these labels; zeros at first."""
-        listener, direction = self.listeners.of(listener), words.direction_of(role)
+        listener = self.listeners.of(listener)
         key = (listener, direction, verdict)
         lane = self._by_label.get(key)
         if lane is None:
-            duration = self._durations.setdefault((direction, verdict), Histogram(LATENCY))
+            duration = self._durations.setdefault((direction, verdict), Histogram())
+            if duration.examples is None:
+                duration.examples = [None] * len(duration.counts)
             size = self._sizes.setdefault(direction, Histogram(SIZE))
             lane = self._by_label[key] = _Lane(*key, duration, size)
         return lane
@@ -177,6 +213,9 @@ class Tally:
         if reply is not None and reply.code >= 400 and stage != "rcpt":
             self.reject(listener, stage, words.reason_of(transaction)[0], reply.code)
         for finding in transaction.findings:
+            method, _, result = finding.reason.partition("-")
+            if method in AUTH_METHODS:
+                self.counts["auth_results_total", method, result if result in AUTH_RESULTS else OTHER] += 1
             if finding.filter in LIMITS:
                 self.limit(finding)
             elif finding.reason != FILTER_FAILED:
@@ -186,8 +225,13 @@ class Tally:
         hits = {(one.reason, one.is_shadow) for one in transaction.findings if one.filter == RULES}
         for rule, is_shadow in hits:
             if rule != FILTER_FAILED:
-                self.counts["rule_hits_total", self._rules.of(rule), "shadow" if is_shadow else "enforce"] += 1
+                self.counts["rule_hits_total", self._rules.of(rule), "shadow" if is_shadow else "live"] += 1
+        if self.dlp:
+            for name, action in {(one.reason, one.action) for one in transaction.findings if one.reason in self.dlp}:
+                self.counts["dlp_matches_total", self._rules.of(name), action] += 1
         verdict = transaction.verdict
+        if verdict is not None and verdict.score:
+            self._score.add(verdict.score)
         if verdict is not None and verdict.would:
             self.counts["shadow_verdicts_total", verdict.would] += 1
 
@@ -198,7 +242,7 @@ class Tally:
 
     def expect_rule(self, name: str, mode: str) -> None:
         """Zero for a rule that was true of nothing yet."""
-        self.counts["rule_hits_total", self._rules.of(name), mode] += 0
+        self.counts["rule_hits_total", self._rules.of(name), "shadow" if mode == "shadow" else "live"] += 0
 
     def limit(self, finding: Finding) -> None:
         """A limit was met."""
@@ -246,6 +290,9 @@ class Tally:
                     results[lane.listener, lane.direction, result] += count
         for labels, count in results.items():
             yield "recipients_total", labels, count
+        yield "bytes_total", ("backend", "out"), self._relayed
+        yield "encryption_total", ("tls", "ok"), self._by_tls
+        yield "encryption_total", ("tls", "none"), self._in_clear
         for key, count in list(self.counts.items()):
             yield key[0], key[1:], count
 
@@ -255,6 +302,7 @@ class Tally:
             yield "message_duration_seconds", labels, histogram
         for direction, histogram in self._sizes.items():
             yield "message_size_bytes", (direction,), histogram
+        yield "spam_score", (), self._score
         yield "stage_duration_seconds", ("rcpt",), self._rcpt
         yield "stage_duration_seconds", ("data",), self._content
         yield "stage_duration_seconds", ("filter",), self._filter

@@ -13,6 +13,7 @@ also those of its transactions.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Set
 from inspect import iscoroutine
 from typing import Any, Final
@@ -24,6 +25,7 @@ from smtpgate.interfaces import ServiceFailed
 from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.held import TAKING
 from smtpgate.policy.mercy import later
+from smtpgate.policy.meter import LATENCY, Meter
 from smtpgate.policy.protection import LEVELS, NO_NEED, Need
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.policy.verdict import (
@@ -69,14 +71,19 @@ class Chain:
         tell: Callable[[Any], None],
         scale: Scale = NO_SCALE,
         marks: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         """
         :param scale: thresholds for the sum of scores
         :param marks: the verdict is written above a message that was found suspicious
+        :param meter: counts the calls
         """
         self.uses = tuple(use for use in uses if role in use.roles and use.mode != "off")
         self.clock = clock
         self.tell = tell
+        meter = meter if meter is not None else Meter()
+        #: The calls of each.
+        self.works = {use.name: meter.work(use.name) for use in self.uses}
         #: While somebody looks on: is told of each filter that was asked (session, filter, stage, word, seconds,
         #: whether it is in shadow); the word is "running", "pass", "error" or an action.
         self.seen: Callable[[str, str, str, str, float, bool], None] | None = None
@@ -251,7 +258,10 @@ class ChainRun:
         running: list[tuple[Use, Deferred[Any], float]] = []
         clock = self._chain.clock
         for use, method in asked:
-            if use.is_judge is not judges or use.name in self.skips:
+            if use.is_judge is not judges:
+                continue
+            if use.name in self.skips:
+                self._chain.works[use.name].skipped += 1
                 continue
             began = clock.seconds()
             try:
@@ -349,6 +359,7 @@ class ChainRun:
         for (use, _, _), (result, took) in zip(running, answers, strict=True):
             value = getattr(result, "value", None)
             if result is LATE or isinstance(value, CancelledError):
+                self._chain.works[use.name].seconds.add(took)
                 self._fail(use, stage, "timeout", f"after {took:.1f} s")
             elif isinstance(value, BaseException):
                 self._fail(use, stage, *_words(value))
@@ -361,7 +372,11 @@ class ChainRun:
             self._chain.seen(self._session_id, use.name, stage, word, took, use.mode == "shadow")
 
     def _take(self, use: Use, stage: str, answer: object, took: float) -> None:
+        work = self._chain.works[use.name]
+        work.seconds.counts[bisect_left(LATENCY, took)] += 1
+        work.seconds.total += took
         if answer is None:
+            work.passed += 1
             if self._chain.seen is not None:
                 self._show(use, stage, "pass", took)
             return

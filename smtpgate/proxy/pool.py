@@ -11,20 +11,22 @@ connections for a source at most, which is why our default is below; destination
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from smtpgate.config.model import Backend
 from smtpgate.policy.event import Happened, ServerChanged
 from smtpgate.policy.event import LinkFailed as LinkFailedEvent
+from smtpgate.policy.meter import Meter
 from smtpgate.policy.protection import NO_NEED, Need
 from smtpgate.policy.transaction import Session
 from smtpgate.proxy.guard import Guard
 from smtpgate.proxy.link import Link, LinkFailed
 from smtpgate.proxy.opener import Opener
+from smtpgate.proxy.pool_counts import PoolCounts
 from smtpgate.proxy.prober import Prober
-from smtpgate.proxy.server import ServerState, max_links
+from smtpgate.proxy.server import ServerState, alternatives, max_links
 from smtpgate.proxy.slots import Slots
 from smtpgate.smtp import status
 from smtpgate.smtp.capability import Capabilities, intersect
@@ -54,13 +56,16 @@ class Pool:
         shares: Mapping[str, float] = SHARES,
         waits: Mapping[str, float] = WAITS,
         guard: Guard | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """
         :param tls: the `net.tls.ClientTLS` for it; None where its `tls` is off
         :param guard: knows addresses and protection of servers that the DNS names
         :param shares: the part of its slots that each class is promised
         :param waits: how long each class waits for one, seconds
+        :param meter: counts links, probes, answers and waits
         """
+        self._counts = PoolCounts(backend, meter)
         self.backend = backend
         slow_start_s = backend.slow_start_s
         self.servers = [
@@ -131,6 +136,7 @@ class Pool:
         await self._prober.first(self.servers)
 
     def _probed(self, server: ServerState, link: Link | None, failure: LinkFailed | None, took_s: float) -> None:
+        self._counts.checked(server.name, link is not None)
         if link is None:
             assert failure is not None
             self._unreachable(server, failure, took_s)
@@ -188,6 +194,7 @@ class Pool:
         if server is None:
             return
         now = self._clock.seconds()
+        self._counts.answered(server.name, reply)
         self.refusals += ((not reply.is_positive) - self.refusals) / 20
         if reply.code >= 400 and (reply.code == 421 or reply.is_transient and reply.enhanced.startswith("4.3.")):
             server.adaptive.busy(now, server.busy)
@@ -284,14 +291,17 @@ class Pool:
                 # Those in line have waited for that longer.
                 self.slots.serve()
                 continue
+            began = self._clock.seconds()
             try:
-                others = partial(self._others, tiers[0], tried) if may_wait else None
+                others = partial(alternatives, self.servers, tiers[0], tried) if may_wait else None
                 server = await self.slots.take(session, tiers[0], until, others)
             except TimeUp:
                 failure = LinkFailed("connect", status.BACKEND_BUSY, "all links are in use", True)
                 tried |= {server.name for server in tiers[0]}
                 self._missed(session, tiers[0][0], failure)
                 continue
+            finally:
+                self._counts.waited(session, self._clock.seconds() - began)
             try:
                 return await self._open_counted(server, session, deadline, need)
             except LinkFailed as failed:
@@ -305,16 +315,8 @@ class Pool:
             # It knows this frame: without that each would live until the collector of cycles comes by.
             del failure
 
-    def _others(self, servers: Sequence[ServerState], without: frozenset[str]) -> list[ServerState]:
-        """Servers of the same backend, no less good, that may come into service while somebody waits for these."""
-        tier = max(server.config.tier for server in servers)
-        return [
-            server
-            for server in self.servers
-            if server not in servers and server.name not in without and server.config.tier <= tier
-        ]
-
     def _missed(self, session: Session, server: ServerState, failed: LinkFailed) -> None:
+        self._counts.given_up(failed.stage)
         self._tell(LinkFailedEvent(self.backend.name, server.name, failed.stage, failed.reason, session.id))
         session.note(self._clock.seconds(), "backend", failed.stage, f"{server.name}: {failed.reason}")
 
@@ -357,6 +359,7 @@ class Pool:
                 server.health.trial_ended()
             if isinstance(error, LinkFailed):
                 server.failures += 1
+                self._counts.not_connected(server.name)
                 if error.stage == "xclient":
                     server.is_ready = False
                     self._alert(server, error.reason)
@@ -369,6 +372,7 @@ class Pool:
                     self._unreachable(server, error, self._clock.seconds() - now)
             self.slots.leave(server, name)
             raise
+        self._counts.connected(server.name, self._clock.seconds() - now)
         link.begin(name, self._clock.seconds())
         link.on_over = self.slots.closed
         server.capabilities = link.capabilities

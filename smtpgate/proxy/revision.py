@@ -13,6 +13,7 @@ import attrs
 
 from smtpgate.config.model import Limits as LimitSettings
 from smtpgate.config.model import Listener, Settings
+from smtpgate.policy.meter import Meter
 from smtpgate.proxy.destinations import Destinations
 from smtpgate.proxy.limiter import Limits, no_limits
 from smtpgate.proxy.memory import Memory
@@ -136,6 +137,7 @@ class Engine:
     :ivar start: a coroutine as a Deferred
     :ivar pacer: the replies that wait
     :ivar memory: what bodies may hold together
+    :ivar meter: what is counted where it happens
     :ivar vault: an `interfaces.IVault`; None where nothing can be held
     :ivar outbox: its letters; None where there is no vault
     :ivar undecided: ids of held messages and letters that are withdrawn where their message is not delivered
@@ -153,6 +155,7 @@ class Engine:
     memory: Memory = attrs.field(init=False)
     vault: Any = None
     outbox: Any = None
+    meter: Meter = attrs.field(factory=Meter)
     undecided: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:

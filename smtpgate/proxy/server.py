@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from smtpgate.config.model import Backend, Server
@@ -162,3 +163,15 @@ def max_links(backend: Backend, server: Server) -> int:
     if backend.max_connections is not None:
         return backend.max_connections
     return NEARBY_LINKS if is_nearby(server) else DISTANT_LINKS
+
+
+def alternatives(
+    all_servers: Sequence[ServerState], servers: Sequence[ServerState], without: frozenset[str]
+) -> list[ServerState]:
+    """Of all servers of a backend those, no less good, that may come into service while somebody waits for these."""
+    tier = max(server.config.tier for server in servers)
+    return [
+        server
+        for server in all_servers
+        if server not in servers and server.name not in without and server.config.tier <= tier
+    ]

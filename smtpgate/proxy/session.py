@@ -107,6 +107,7 @@ class Session:
             await opening.run(self)
             front, verbs, now = self.front, self._VERBS, self._clock.seconds
             wire = front.wire
+            commands, wire.codes = self.engine.meter.talk(facts.listener)
             patience, admission = self.revision.settings.timeouts.command_s, self.reception.admission
             pressure = admission.pressure
             deadline = 0.0
@@ -123,6 +124,7 @@ class Session:
                     continue
                 deadline = 0.0
                 if type(event) is Command:
+                    commands[event.verb] = commands.get(event.verb, 0) + 1
                     waiting = verbs[event.verb](self, event)
                     if waiting is not None:
                         await waiting

@@ -89,6 +89,16 @@ def canonical_domain(domain: str) -> str:
         return domain
 
 
+def unicode_domain(domain: str) -> str:
+    """A domain in A-labels as it reads with letters of its language; itself where it has none, or is no such domain."""
+    if "xn--" not in domain:
+        return domain
+    try:
+        return idna.decode(domain)
+    except idna.IDNAError:
+        return domain
+
+
 def literal_address(literal: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address in ``[192.0.2.1]`` or ``[IPv6:2001:db8::1]``; None where it is none (RFC 5321 section 4.1.3)."""
     inner = literal[1:-1]

@@ -181,6 +181,7 @@ class ServerConnection:
 
     __slots__ = (
         "state",
+        "codes",
         "is_extended",
         "is_tls",
         "is_authenticated",
@@ -207,6 +208,8 @@ class ServerConnection:
 
     def __init__(self, rules: WireRules) -> None:
         self.state = START
+        #: Replies by code, where somebody counts them.
+        self.codes: dict[int, int] | None = None
         self.is_extended = False
         self.is_tls = False
         self.is_authenticated = False
@@ -584,6 +587,9 @@ class ServerConnection:
         """Fill a slot. What is complete at the head of the queue goes to `take_output`."""
         octets = reply.octets(reference)
         code = reply.code
+        codes = self.codes
+        if codes is not None:
+            codes[code] = codes.get(code, 0) + 1
         slots = self._slots
         if type(slot) is Command and len(slots) == 1 and slot is slots[0] and slot is not self._auth:
             slots.popleft()

@@ -109,6 +109,11 @@ class Database:
         for pool in self._threads:
             pool.start()
 
+    @property
+    def pools(self) -> tuple[tuple[str, ThreadPool], ...]:
+        """Its threads, by name; none before the start."""
+        return tuple(zip(("database", "database reader"), self._threads or (), strict=False))
+
     def now(self, function: Callable[..., T], *args: Any) -> T:
         """Run over a connection in this thread, in one transaction."""
         assert self._engine is not None

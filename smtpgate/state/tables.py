@@ -55,6 +55,9 @@ users = sa.Table(
     sa.Column("role", sa.String, nullable=False),
     sa.Column("password", sa.String, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
+    #: Words with blanks between, as in the table of tokens; "" for no limit.
+    sa.Column("domains", sa.String, nullable=False, server_default=""),
+    sa.Column("is_disabled", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 tokens = sa.Table(
@@ -67,6 +70,56 @@ tokens = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
     sa.Column("last_used", sa.Float, nullable=False),
+    #: "" for all that the role holds.
+    sa.Column("scopes", sa.String, nullable=False, server_default=""),
+    sa.Column("domains", sa.String, nullable=False, server_default=""),
+    sa.Column("networks", sa.String, nullable=False, server_default=""),
+    sa.Column("maker", sa.String, nullable=False, server_default=""),
+)
+
+#: Logins of browsers. Of the secret in the cookie only the digest; `csrf` is of use with the cookie only.
+web_sessions = sa.Table(
+    "web_sessions",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("id", sa.String, nullable=False, unique=True),
+    sa.Column("user", sa.String, nullable=False, index=True),
+    sa.Column("csrf", sa.String, nullable=False),
+    sa.Column("address", sa.String, nullable=False),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("login_at", sa.Float, nullable=False),
+    sa.Column("proved_at", sa.Float, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+    sa.Column("has_code", sa.Boolean, nullable=False),
+)
+
+#: Second factors of users: secrets of one-time codes (RFC 6238), which must be read to be compared; `last_step`: the
+#: step of the last code that was taken, so that none is taken twice.
+factors = sa.Table(
+    "factors",
+    metadata,
+    sa.Column("user", sa.String, primary_key=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.Column("last_step", sa.Integer, nullable=False),
+    sa.Column("made", sa.Float, nullable=False),
+)
+
+#: Codes for the day when the telephone is lost, as digests; each goes when it is used.
+recovery_codes = sa.Table(
+    "recovery_codes",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("user", sa.String, nullable=False, index=True),
+)
+
+#: Links by which somebody sets a password, as digests; each goes when it is used.
+invitations = sa.Table(
+    "invitations",
+    metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("user", sa.String, nullable=False, index=True),
+    sa.Column("maker", sa.String, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
 )
 
 audit = sa.Table(
@@ -80,6 +133,12 @@ audit = sa.Table(
     sa.Column("target", sa.String, nullable=False),
     sa.Column("detail", sa.String, nullable=False),
     sa.Column("hash", sa.String, nullable=False),
+    #: In which form the row was written (`audit_log`); what stands below has been there since form 2.
+    sa.Column("form", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("result", sa.String, nullable=False, server_default="ok"),
+    sa.Column("source", sa.String, nullable=False, server_default=""),
+    sa.Column("request_id", sa.String, nullable=False, server_default=""),
+    sa.Column("more", sa.String, nullable=False, server_default=""),
 )
 
 #: One row: the last of the audit, so that a shortened audit shows.
@@ -206,6 +265,17 @@ memory = sa.Table(
     sa.Column("key", sa.String, primary_key=True),
     sa.Column("value", sa.String, nullable=False),
     sa.Column("expires", sa.Float, nullable=False, index=True),
+)
+
+#: Counts of one metric in one step of time (`state.series_store`).
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("step", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("at", sa.Integer, primary_key=True),
+    sa.Column("data", sa.String, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 config_revisions = sa.Table(

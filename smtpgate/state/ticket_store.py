@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from smtpgate.interfaces import ITickets
+from smtpgate.policy.reach import unicode_domain
 from smtpgate.policy.ticket import Ticket
 from smtpgate.state.database import Database
 from smtpgate.state.ledger_store import as_store_failure
@@ -72,9 +73,11 @@ class TicketStore:
         done = self._database.run(_change, id, tuple(before), state, expires, reason, decided_by, self._wall())
         return done.addErrback(as_store_failure)
 
-    def recent(self, states: Sequence[str], limit: int) -> Deferred[list[Ticket]]:
-        """The newest in these states that hold still."""
-        return self._database.read(_recent, tuple(states), limit, self._wall()).addErrback(as_store_failure)
+    def recent(self, states: Sequence[str], limit: int, domains: Sequence[str] = ()) -> Deferred[list[Ticket]]:
+        """The newest in these states that hold still; of all, or of the mail of some domains."""
+        return self._database.read(_recent, tuple(states), limit, tuple(domains), self._wall()).addErrback(
+            as_store_failure
+        )
 
     def expire(self, now: float) -> Deferred[None]:
         """Forget those past their time."""
@@ -139,8 +142,20 @@ def _change(
     return changed
 
 
-def _recent(connection: sa.Connection, states: tuple[str, ...], limit: int, now: float) -> list[Ticket]:
+def _recent(
+    connection: sa.Connection, states: tuple[str, ...], limit: int, domains: tuple[str, ...], now: float
+) -> list[Ticket]:
     query = sa.select(tickets).where(tickets.c.expires > now)
+    if domains:
+        names = [name for domain in domains for name in dict.fromkeys((domain, unicode_domain(domain)))]
+        sender, recipients = (sa.func.lower(column) for column in (tickets.c.sender, tickets.c.recipients))
+        # Recipients are a list in JSON: a name ends where the text does.
+        query = query.where(
+            sa.or_(
+                *(sender.endswith(f"@{name}", autoescape=True) for name in names),
+                *(recipients.contains(f"@{json.dumps(name)[1:]}", autoescape=True) for name in names),
+            )
+        )
     if states:
         query = query.where(tickets.c.state.in_(states))
     return [_ticket(row) for row in connection.execute(query.order_by(tickets.c.at.desc()).limit(limit)).mappings()]

@@ -1,17 +1,16 @@
 """Who may manage the gateway: users, tokens, and the audit of what they did.
 
-Of a password only its argon2 hash is kept, of a token only a digest; the audit is a chain in which each row's
-hash covers the row before, so that a change, a gap and a new order show.
+Of a password only its argon2 hash is kept, of a token only a digest. The audit is that of `audit_log`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import json
+import ipaddress
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,9 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 
+from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import Database
+from smtpgate.state.factors import Factors, forget_factor, forget_invitations
 from smtpgate.state.passwords import Checker, hash_password, is_right
-from smtpgate.state.tables import audit, audit_head, tokens, users
+from smtpgate.state.tables import tokens, users
+from smtpgate.state.web_sessions import WebSessions, end_of
 
 #: A token's use is noted at most so often.
 _NOTED_S = 60.0
@@ -34,16 +36,30 @@ class Taken(Exception):
 
 @attrs.frozen
 class User:
-    """Somebody who can log in."""
+    """Somebody who can log in, unless `is_disabled`, and once there is a password.
+
+    :ivar domains: those they are limited to; none for no limit
+    :ivar has_password: False for who was invited, and has set none yet
+    """
 
     name: str
     role: str
     created: float
+    domains: tuple[str, ...] = ()
+    is_disabled: bool = False
+    has_password: bool = True
 
 
 @attrs.frozen
 class Token:
-    """Something that can. `expires` 0: never."""
+    """Something that can.
+
+    :ivar expires: seconds since the epoch; 0: never
+    :ivar scopes: what it may do of what its role holds; none for all of it
+    :ivar domains: those that it is limited to; none for no limit
+    :ivar networks: where it may be used from (CIDR); none for everywhere
+    :ivar maker: who made it
+    """
 
     id: str
     name: str
@@ -51,6 +67,10 @@ class Token:
     created: float
     expires: float
     last_used: float
+    scopes: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    maker: str = ""
 
 
 class Users:
@@ -60,6 +80,9 @@ class Users:
         self._database = database
         self._checker = Checker(in_thread)
         self._wall = wall
+        self.sessions = WebSessions(database)
+        self.factors = Factors(database)
+        self.log = AuditLog(database, wall)
 
     # Users
 
@@ -70,20 +93,29 @@ class Users:
     async def verify(self, name: str, password: str) -> User | None:
         """The user, or None; an unknown name costs the same time."""
         row = await self._database.run(_user, name)
-        right = await self._checker.run(is_right, row["password"] if row is not None else None, password)
-        return User(row["name"], row["role"], row["created"]) if right and row is not None else None
+        right = await self._checker.run(is_right, (row["password"] or None) if row is not None else None, password)
+        return _as_user(row) if right and row is not None and not row["is_disabled"] else None
+
+    async def user(self, name: str) -> User | None:
+        """One of them; None where there is none."""
+        row = await self._database.run(_user, name)
+        return _as_user(row) if row is not None else None
 
     def users(self) -> Deferred[Sequence[User]]:
         """All of them."""
         return self._database.run(_users)
 
-    async def add_user(self, name: str, role: str, password: str) -> None:
-        """A new one. Raises Taken."""
-        hashed = await self._checker.run(hash_password, password)
-        await self._database.run(_add_user, name, role, hashed, self._wall())
+    async def add_user(self, name: str, role: str, password: str, domains: Sequence[str] = ()) -> None:
+        """A new one; without a password nobody can log in by it yet. Raises Taken."""
+        hashed = await self._checker.run(hash_password, password) if password else ""
+        await self._database.run(_add_user, name, role, hashed, " ".join(domains), self._wall())
+
+    def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Deferred[None]:
+        """Other rights; the sessions of that user end."""
+        return self._database.run(_change_user, name, role, " ".join(domains), is_disabled)
 
     async def set_password(self, name: str, password: str) -> None:
-        """Another password."""
+        """Another password; the sessions of that user end."""
         hashed = await self._checker.run(hash_password, password)
         await self._database.run(_set_password, name, hashed)
 
@@ -94,11 +126,13 @@ class Users:
     # Tokens
 
     async def check_token(self, text: str, address: str) -> Token | None:
-        """Whose token it is; None where it is nobody's, revoked or expired. That it was used is noted where it can be:
-        a disk without room must not lock anybody out.
+        """Whose token it is; None where it is nobody's, revoked or expired, or not for use from there. That it was used
+        is noted where it can be: a disk without room must not lock anybody out.
         """
         now = self._wall()
         found: Token | None = await self._database.run(_check_token, text, now)
+        if found is not None and found.networks and not is_within(address, found.networks):
+            return None
         if found is not None and now - found.last_used > _NOTED_S:
             with suppress(SQLAlchemyError):
                 await self._database.run(_note_use, found.id, now)
@@ -108,10 +142,32 @@ class Users:
         """Those in force."""
         return self._database.run(_tokens, self._wall())
 
-    async def add_token(self, name: str, role: str, expires: float) -> str:
+    async def add_token(
+        self,
+        name: str,
+        role: str,
+        expires: float,
+        scopes: Sequence[str] = (),
+        domains: Sequence[str] = (),
+        networks: Sequence[str] = (),
+        maker: str = "",
+    ) -> str:
         """A new one: its text, which is shown once and not kept."""
         id, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
-        await self._database.run(_add_token, id, name, role, _digest(secret), self._wall(), expires)
+        row = {
+            "id": id,
+            "name": name,
+            "role": role,
+            "digest": _digest(secret),
+            "created": self._wall(),
+            "expires": expires,
+            "last_used": 0.0,
+            "scopes": " ".join(scopes),
+            "domains": " ".join(domains),
+            "networks": " ".join(networks),
+            "maker": maker,
+        }
+        await self._database.run(_add_token, row)
         return f"sgt_{id}_{secret}"
 
     def revoke_token(self, id: str) -> Deferred[None]:
@@ -120,20 +176,11 @@ class Users:
 
     # Audit
 
-    def audit(self, actor: Any, action: str, target: str, detail: str) -> Deferred[None]:
-        """Write down a change; it is on the disk when this fires."""
-        return self._database.run(_write_audit, self._wall(), actor.kind, actor.name, action, target, detail)
-
-    def audited(self, limit: int, before: int = 0) -> Deferred[Sequence[dict[str, Any]]]:
-        """What was written down, newest first.
-
-        :param before: rows of a smaller number only; 0: all
-        """
-        return self._database.run(_audited, limit, before)
-
-    def verify_audit(self) -> Deferred[str]:
-        """What is wrong with the chain; "" for nothing."""
-        return self._database.run(_verify_audit)
+    def audit(
+        self, actor: Any, action: str, target: str, detail: str, context: Mapping[str, Any] | None = None
+    ) -> Deferred[None]:
+        """Write down a change (`audit_log.AuditLog.write`); it is on the disk when this fires."""
+        return self.log.write(actor.kind, actor.name, action, target, detail, context or {})
 
 
 class InlineDatabase:
@@ -148,14 +195,34 @@ class InlineDatabase:
         done.callback(self._database.now(function, *args))
         return done
 
+    #: There is nobody whom a long look would keep waiting.
+    read = run
+
 
 def _digest(secret: str) -> str:
     # A token is 256 bits of chance: a plain digest cannot be guessed back.
     return hashlib.sha256(secret.encode("utf-8")).hexdigest()
 
 
+def is_within(address: str, networks: Sequence[str]) -> bool:
+    """Whether an address is in one of some networks; what is no address is in none."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in ipaddress.ip_network(network) for network in networks)
+
+
 def _has_owner(connection: sa.Connection) -> bool:
-    return connection.execute(sa.select(users.c.name).where(users.c.role == "owner").limit(1)).first() is not None
+    query = sa.select(users.c.name).where(users.c.role == "owner", ~users.c.is_disabled)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _as_user(row: Mapping[str, Any]) -> User:
+    domains, is_disabled = tuple(row["domains"].split()), bool(row["is_disabled"])
+    return User(row["name"], row["role"], row["created"], domains, is_disabled, bool(row["password"]))
 
 
 def _user(connection: sa.Connection, name: str) -> dict[str, Any] | None:
@@ -165,25 +232,48 @@ def _user(connection: sa.Connection, name: str) -> dict[str, Any] | None:
 
 def _users(connection: sa.Connection) -> list[User]:
     rows = connection.execute(sa.select(users).order_by(users.c.name))
-    return [User(row.name, row.role, row.created) for row in rows]
+    return [_as_user(dict(row._mapping)) for row in rows]
 
 
-def _add_user(connection: sa.Connection, name: str, role: str, password: str, now: float) -> None:
+def _add_user(connection: sa.Connection, name: str, role: str, password: str, domains: str, now: float) -> None:
     if _user(connection, name) is not None:
         raise Taken(f"there is a user {name} already")
-    connection.execute(sa.insert(users).values(name=name, role=role, password=password, created=now))
+    row = {"name": name, "role": role, "password": password, "created": now, "domains": domains, "is_disabled": False}
+    connection.execute(sa.insert(users).values(row))
+
+
+def _change_user(connection: sa.Connection, name: str, role: str, domains: str, is_disabled: bool) -> None:
+    changed = {"role": role, "domains": domains, "is_disabled": is_disabled}
+    connection.execute(sa.update(users).where(users.c.name == name).values(changed))
+    end_of(connection, name)
 
 
 def _set_password(connection: sa.Connection, name: str, password: str) -> None:
     connection.execute(sa.update(users).where(users.c.name == name).values(password=password))
+    forget_invitations(connection, name)
+    end_of(connection, name)
 
 
 def _remove_user(connection: sa.Connection, name: str) -> None:
     connection.execute(sa.delete(users).where(users.c.name == name))
+    forget_factor(connection, name)
+    forget_invitations(connection, name)
+    end_of(connection, name)
 
 
 def _token(row: Any) -> Token:
-    return Token(row.id, row.name, row.role, row.created, row.expires, row.last_used)
+    return Token(
+        row.id,
+        row.name,
+        row.role,
+        row.created,
+        row.expires,
+        row.last_used,
+        tuple(row.scopes.split()),
+        tuple(row.domains.split()),
+        tuple(row.networks.split()),
+        row.maker,
+    )
 
 
 def _check_token(connection: sa.Connection, text: str, now: float) -> Token | None:
@@ -206,64 +296,9 @@ def _tokens(connection: sa.Connection, now: float) -> list[Token]:
     return [_token(row) for row in found if not row.expires or row.expires > now]
 
 
-def _add_token(
-    connection: sa.Connection, id: str, name: str, role: str, digest: str, now: float, expires: float
-) -> None:
-    connection.execute(
-        sa.insert(tokens).values(
-            id=id, name=name, role=role, digest=digest, created=now, expires=expires, last_used=0.0
-        )
-    )
+def _add_token(connection: sa.Connection, row: Mapping[str, Any]) -> None:
+    connection.execute(sa.insert(tokens).values(row))
 
 
 def _revoke_token(connection: sa.Connection, id: str) -> None:
     connection.execute(sa.delete(tokens).where(tokens.c.id == id))
-
-
-def _link(before: str, values: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps([before, *values]).encode("utf-8")).hexdigest()
-
-
-_AUDITED = (
-    audit.c.seq,
-    audit.c.time,
-    audit.c.actor_kind,
-    audit.c.actor,
-    audit.c.action,
-    audit.c.target,
-    audit.c.detail,
-)
-
-
-def _write_audit(connection: sa.Connection, *values: Any) -> None:
-    head = connection.execute(sa.select(audit_head)).one()
-    seq = head.seq + 1
-    link = _link(head.hash, (seq, *values))
-    names = [column.name for column in _AUDITED[1:]]
-    connection.execute(sa.insert(audit).values(seq=seq, hash=link, **dict(zip(names, values, strict=True))))
-    connection.execute(sa.update(audit_head).values(seq=seq, hash=link))
-
-
-def _audited(connection: sa.Connection, limit: int, before: int) -> list[dict[str, Any]]:
-    query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
-    if before:
-        query = query.where(audit.c.seq < before)
-    return [dict(row._mapping) for row in connection.execute(query)]
-
-
-def _verify_audit(connection: sa.Connection) -> str:
-    before, number = "", 0
-    for row in connection.execute(sa.select(*_AUDITED, audit.c.hash).order_by(audit.c.seq)):
-        *values, found = row
-        number += 1
-        if values[0] != number:
-            return f"row {number} is missing"
-        if found != _link(before, values):
-            return f"row {number} was changed"
-        before = found
-    head = connection.execute(sa.select(audit_head)).one()
-    if head.seq > number:
-        return f"row {number + 1} is missing"
-    if head.seq != number or head.hash != before:
-        return f"row {number} does not end the chain"
-    return ""

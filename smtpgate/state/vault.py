@@ -109,7 +109,8 @@ class Vault:
 
         :param wanted: what must fit: held_as, state, listener, direction, recipient and message exactly; sender,
             subject and client_ip in part; `asked` true; since and until, seconds since the epoch; expires_before;
-            after: an id: those that came after it; next_after: of these the ones nearest to it
+            after: an id: those that came after it; next_after: of these the ones nearest to it;
+            domains: mail of theirs (`policy.reach`)
         :param before: an id: only those that came earlier, for the next page
         """
         return self._database.read(rows.search, dict(wanted), limit, before).addErrback(as_store_failure)
@@ -118,9 +119,9 @@ class Vault:
         """How many fit."""
         return self._database.read(rows.count, dict(wanted)).addErrback(as_store_failure)
 
-    def totals(self) -> Deferred[list[dict[str, Any]]]:
-        """By class and state: how many there are, and their octets."""
-        return self._database.read(rows.totals).addErrback(as_store_failure)
+    def totals(self, domains: Sequence[str] = ()) -> Deferred[list[dict[str, Any]]]:
+        """By class and state: how many there are, and their octets; of all, or of the mail of some domains."""
+        return self._database.read(rows.totals, tuple(domains)).addErrback(as_store_failure)
 
     def oldest(self, held_as: str, octets: int) -> Deferred[list[str]]:
         """Ids of the oldest of a class, as many as have so many octets together."""

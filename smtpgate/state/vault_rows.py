@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.held import DAMAGED, Addressee, Held, Letter
+from smtpgate.policy.reach import unicode_domain
 from smtpgate.state.tables import held, held_recipients, held_totals, letters, storable
 from smtpgate.state.vault_values import letter_of, message_of, row_of
 
@@ -127,11 +128,28 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
             query = query.where(ids < fresh_id(value)[:8])
         elif name in ("after", "next_after"):
             query = query.where(ids > storable(value))
+        elif name == "domains":
+            query = query.where(ids.in_(_within(value)))
         elif name == "expires_before":
             query = query.where(held.c.expires < value)
         elif name != "recipient":
             raise StoreFailed(f"no messages can be looked for by {name}")
     return query, ids
+
+
+def _within(domains: Sequence[str]) -> Any:
+    """Ids of the mail of some domains (`policy.reach`)."""
+    names = _spellings(domains)
+    theirs = sa.or_(*(held_recipients.c.address.endswith(f"@{name}", autoescape=True) for name in names))
+    ours = sa.or_(*(sa.func.lower(held.c.sender).endswith(f"@{name}", autoescape=True) for name in names))
+    return sa.union(
+        sa.select(held_recipients.c.id).where(theirs), sa.select(held.c.id).where((held.c.direction == "out") & ours)
+    )
+
+
+def _spellings(domains: Sequence[str]) -> list[str]:
+    """Domains as they may stand in a row: addresses are kept as they were written, but for the case of ASCII."""
+    return [name for domain in domains for name in dict.fromkeys((domain, unicode_domain(domain)))]
 
 
 def search(connection: sa.Connection, wanted: Mapping[str, Any], limit: int, before: str) -> list[Held]:
@@ -155,8 +173,14 @@ def count(connection: sa.Connection, wanted: Mapping[str, Any]) -> int:
     return int(connection.execute(query).scalar() or 0)
 
 
-def totals(connection: sa.Connection) -> list[dict[str, Any]]:
-    """By class and state."""
+def totals(connection: sa.Connection, domains: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """By class and state; of all, or of the mail of some domains."""
+    if domains:
+        columns = held.c
+        counted = (sa.func.count().label("count"), sa.func.sum(columns.octets).label("octets"))
+        query = sa.select(columns.held_as, columns.state, *counted).where(columns.id.in_(_within(domains)))
+        rows = connection.execute(query.group_by(columns.held_as, columns.state))
+        return [dict(row._mapping) for row in rows]
     found = connection.execute(sa.select(held_totals).where(held_totals.c.count > 0))
     return [dict(row._mapping) for row in found]
 

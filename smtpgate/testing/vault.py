@@ -94,8 +94,8 @@ class MemoryVault:
         self.held = [one for one in self.held if one.id not in ids]
         return succeed(gone)
 
-    def totals(self) -> Deferred[list[dict[str, Any]]]:
-        """By class and state."""
+    def totals(self, domains: Sequence[str] = ()) -> Deferred[list[dict[str, Any]]]:
+        """By class and state; of all mail here."""
         return succeed(
             [{"held_as": one.held_as, "state": one.state, "count": 1, "octets": one.octets} for one in self.held]
         )

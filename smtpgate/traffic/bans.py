@@ -161,6 +161,11 @@ class Bans:
         """How many hold now."""
         return sum(ban.until > now for ban in self._bans.values())
 
+    def holding_by(self, now: float) -> tuple[int, int]:
+        """How many hold now by somebody's hand, and in all."""
+        holding = [ban.is_by_hand for ban in self._bans.values() if ban.until > now]
+        return sum(holding), len(holding)
+
     # What is kept over restarts
 
     def changed(self, wall: float, most: int) -> list[tuple[str, Any, float]]:

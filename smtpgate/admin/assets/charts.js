@@ -20,7 +20,21 @@
       const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line") } };
       const bars = uPlot.paths.bars({ size: [0.85, 40] });
       place.replaceChildren();
+      // When a configuration was put to work: a line across, as in the server's picture.
+      const times = (place.dataset.marks || "").split(" ").filter(Boolean).map(Number);
+      const lines = (u) => {
+        u.ctx.strokeStyle = color("--ink");
+        for (const time of times) {
+          const x = Math.round(u.valToPos(time, "x", true));
+          if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
+          u.ctx.beginPath();
+          u.ctx.moveTo(x, u.bbox.top);
+          u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
+          u.ctx.stroke();
+        }
+      };
       plot = new uPlot({
+        hooks: { draw: [lines] },
         width: place.clientWidth, height: 200, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1e3), "Etc/UTC"),
         scales: { y: { range: (u, low, high) => [0, Math.max(high, 4)] } },
         axes: [{ ...axis, values: (u, times) => times.map((time) => new Date(time * 1000).toISOString().slice(11, 16)) }, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000] }],

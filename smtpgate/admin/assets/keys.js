@@ -63,7 +63,7 @@
     field.focus();
   }
 
-  const HELP = [["Ctrl K", "go to a page, or find"], ["/", "search"], ["j, k", "next and previous row"], ["Enter", "open the row"], ["x", "choose the row"], ["?", "this list"]];
+  const HELP = [["Ctrl K", "go to a page, or find"], ["/", "search"], ["j, k", "next and previous row"], ["Enter", "open the row"], ["x", "choose the row"], ["p", "pause what is live"], ["?", "this list"]];
   function help() {
     const rows = [...HELP, ...places.filter((place) => place.dataset.key).map((place) => [`g ${place.dataset.key}`, place.textContent])];
     const table = make("dl", "", { className: "facts keys" });
@@ -108,7 +108,7 @@
     const row = document.activeElement?.closest?.("main tbody tr");
     const verbs = {
       "/": search, "?": help, g: () => { lead = Date.now(); }, j: () => step(1), k: () => step(-1),
-      x: () => row?.querySelector("input[type=checkbox]")?.click(),
+      x: () => row?.querySelector("input[type=checkbox], input[type=radio]")?.click(), p: () => document.dispatchEvent(new Event("pause")),
     };
     const verb = verbs[event.key];
     if (verb) { event.preventDefault(); verb(); }

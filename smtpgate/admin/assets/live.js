@@ -66,13 +66,46 @@
   }
   document.addEventListener("visibilitychange", () => { if (!document.hidden) { refresh(); beat(); } });
 
-  const topics = [...new Set(parts().flatMap((part) => (part.dataset.events || "").split(" ")).filter(Boolean))];
-  if (topics.length && window.EventSource) {
-    let soon = 0;
-    const source = new EventSource(`${document.documentElement.dataset.base}api/v1/events?topics=${topics.join(",")}`);
-    const wake = () => { if (!soon) soon = setTimeout(() => { soon = 0; refresh(); }, 1000); };
-    for (const name of ["session.changed", "session.ended", "backend.changed", "dropped", "gap"]) source.addEventListener(name, wake);
-    addEventListener("pagehide", () => source.close());
+  // The event stream: one line for all pages, in a shared worker where the browser has one (stream.js).
+  const root = document.documentElement;
+  const place = (path) => new URL(`${root.dataset.base}${path}`, location.href).href;
+  const followed = [];
+  let port = null;
+  function worker() {
+    if (port || !window.SharedWorker) return port;
+    // Nothing but this one file can become a worker here.
+    const ours = window.trustedTypes?.createPolicy("smtpgate", { createScriptURL: () => root.dataset.stream });
+    port = new SharedWorker(ours ? ours.createScriptURL("") : root.dataset.stream, { name: "smtpgate" }).port;
+    port.onmessage = ({ data }) => followed[data.number]?.hear(data.event);
+    return port;
   }
+  // hear({name, data}) for each event; "#open" and "#lost" tell how the line is.
+  function follow(topics, filter, hear) {
+    const url = place("api/v1/events");
+    const one = { hear };
+    followed.push(one);
+    if (worker()) port.postMessage({ follow: { url, filter, topics } });
+    else one.line = window.smtpgateFollow(url, filter, topics, hear);
+  }
+  function wake(isAwake) {
+    port?.postMessage({ isAwake });
+    for (const one of followed) one.line?.wake(isAwake);
+  }
+  document.addEventListener("visibilitychange", () => wake(!document.hidden));
+  addEventListener("pagehide", ({ persisted }) => {
+    if (persisted) { wake(false); return; }
+    port?.postMessage({ end: true });
+    for (const one of followed) one.line?.end();
+  });
+  addEventListener("pageshow", ({ persisted }) => { if (persisted) { wake(true); refresh(); } });
+
+  const topics = [...new Set(parts().flatMap((part) => (part.dataset.events || "").split(" ")).filter(Boolean))];
+  if (topics.length) {
+    let soon = 0;
+    follow(topics, "", ({ name }) => {
+      if (name[0] !== "#" && !soon) soon = setTimeout(() => { soon = 0; refresh(); }, 1000);
+    });
+  }
+  window.smtpgate = { follow, place, answered, missed };
   beat();
 })();

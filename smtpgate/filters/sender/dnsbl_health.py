@@ -111,11 +111,13 @@ class Health:
         self.is_sound, self.reason = True, ""
         if self.is_off:
             self.is_off = False
-            self.services.tell(Happened("dnsbl.on", "info", f"list {self.list.name} is asked again"))
+            self.services.tell(
+                Happened("dnsbl.on", "info", f"list {self.list.name} is asked again", (("list", self.list.name),))
+            )
 
     def _off(self, reason: str) -> None:
         self.is_sound, self.reason = False, reason
         if not self.is_off:
             self.is_off = True
             text = f"list {self.list.name} has no effect until it is mended: it {reason}"
-            self.services.tell(Happened("dnsbl.off", "warning", text))
+            self.services.tell(Happened("dnsbl.off", "warning", text, (("list", self.list.name),)))

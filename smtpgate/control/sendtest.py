@@ -13,11 +13,24 @@ from collections.abc import Callable
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
+import attrs
+
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.model import Listener, Settings
 
 TIMEOUT_S = 60.0
 _REFERENCE = re.compile(r"([0-9A-V]{26}(?:\.[0-9]+)?)$")
+
+
+@attrs.frozen
+class Sent:
+    """What became of it.
+
+    :ivar code: the last reply, 0 where the connection broke; `reference`: the id in it, "" for none
+    """
+
+    code: int
+    reference: str
 
 
 class _Heard(smtplib.SMTP):
@@ -56,8 +69,8 @@ def choose(settings: Settings, name: str) -> tuple[Listener, str, int]:
     raise ValueError("the listener has no tcp: endpoint with a port of its own")
 
 
-def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., None]) -> str:
-    """Send; the reference id of the accepted message, "" where it was refused. Raises OSError without a connection."""
+def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., None]) -> Sent:
+    """Send. Raises OSError without a connection, ValueError where no listener will do."""
     listener, host, port = choose(settings, name)
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -79,11 +92,11 @@ def run(settings: Settings, to: str, sender: str, name: str, say: Callable[..., 
         client.quit()
     except smtplib.SMTPException as error:
         say(f"({error})")
-        return ""
+        return Sent(0, "")
     finally:
         client.close()
     found = _REFERENCE.search(text.decode("ascii", "replace").strip())
-    return found[1] if code == 250 and found else ""
+    return Sent(code, found[1] if found else "")
 
 
 def _dialogue(client: smtplib.SMTP, to: str, sender: str, hostname: str) -> tuple[int, bytes]:

@@ -1,0 +1,99 @@
+"""The page of live sessions: a row for each, a cell for each filter, and what may be done to one of them.
+
+Without scripts it is the table as it was at that moment; with them it follows the event stream.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from smtpgate.admin import api_do, api_live, api_traffic, sieve
+from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.guard import Refusal
+from smtpgate.admin.lookup import find_session
+from smtpgate.admin.pages_traffic import LENGTHS, line
+from smtpgate.admin.routes import Ask, Route
+from smtpgate.control.views import Refused, Unknown
+
+#: How many rows may be chosen.
+ROWS = ("25", "50", "100", "200")
+_ROWS = "50"
+
+
+async def live(ask: Ask) -> Answer:
+    """Who is connected now, and what the filters say."""
+    return await _live(ask, ask.query.get("filter", ""), ask.query.get("rows", _ROWS))
+
+
+async def _live(ask: Ask, wanted: str, rows: str, status: int = 200, said: str = "") -> Answer:
+    chosen = rows if rows in ROWS else _ROWS
+    try:
+        read = sieve.read(wanted)
+    except ValueError as error:
+        read, status, said = sieve.read(""), 400, f"The filter is not understood: {error}."
+    return await ask.office.templates.page(
+        ask,
+        "live.html",
+        status,
+        here="live",
+        grid=api_live.look(ask.office.control, read, int(chosen)),
+        wanted=wanted,
+        rows=chosen,
+        choices=ROWS,
+        lengths=LENGTHS,
+        said=said,
+    )
+
+
+async def sessions(ask: Ask) -> Answer:
+    """Live sessions have another page."""
+    return redirect("/live")
+
+
+def _chosen(ask: Ask) -> str:
+    id = ask.form.get("id", "")
+    if not id:
+        raise Refusal("parameter", 400, "choose a session first")
+    return id
+
+
+def _back(ask: Ask) -> Answer:
+    where = {name: ask.form[name] for name in ("filter", "rows") if ask.form.get(name)}
+    return redirect(f"/live?{urlencode(where)}" if where else "/live")
+
+
+async def kill(ask: Ask) -> Answer:
+    """End the chosen session."""
+    try:
+        await api_do.kill(ask, _chosen(ask))
+    except Unknown:
+        said = "That session was over already."
+        return await _live(ask, ask.form.get("filter", ""), ask.form.get("rows", _ROWS), 409, said)
+    return _back(ask)
+
+
+async def ban(ask: Ask) -> Answer:
+    """Keep the address of the chosen session out."""
+    id, minutes = _chosen(ask), ask.form.get("minutes", "")
+    if minutes not in {str(one) for one, _ in LENGTHS}:
+        raise Refusal("parameter", 400, "choose how long")
+    record = await find_session(ask.office, ask.who.reach, id)
+    reason = line(ask.form.get("reason", "")) or f"session {record.id}"
+    try:
+        await api_traffic.set_ban(ask, record.client_ip, reason, int(minutes))
+    except Refused as refused:
+        return await _live(ask, ask.form.get("filter", ""), ask.form.get("rows", _ROWS), 409, str(refused))
+    return _back(ask)
+
+
+def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
+    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
+
+
+ROUTES = (
+    _page("/live", "traffic:read", live),
+    _page("/sessions", "traffic:read", sessions),
+    _page("/live/kill", "runtime:write", kill, "POST"),
+    _page("/live/ban", "runtime:write", ban, "POST"),
+)

@@ -1,0 +1,98 @@
+"""The first page: is mail flowing, and what is wrong; and a test message from it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from smtpgate.admin import models_overview as o
+from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.api_overview import recipient_of, send_test, wait_for
+from smtpgate.admin.guard import Refusal
+from smtpgate.admin.lookup import recent_messages
+from smtpgate.admin.plot import WIDTH, draw
+from smtpgate.admin.routes import Ask, Route
+from smtpgate.config.model import Settings
+from smtpgate.control.views import Refused
+
+#: Where the plot begins and ends, and the messages beside it.
+_LEFT, _LATEST = 40, 8
+
+
+async def overview(ask: Ask) -> Answer:
+    """Is mail flowing?"""
+    return await _overview(ask)
+
+
+async def _overview(ask: Ask, status: int = 200, said: str = "", dialogue: tuple[str, ...] = ()) -> Answer:
+    office, control = ask.office, ask.office.control
+    await control.certificates.look()
+    series = office.numbers.series()
+    whole = o.whole_model(control, office.numbers.p95_ms(), office.wall())
+    recent = await recent_messages(office, ask.who.reach, _LATEST) if ask.who.may("messages:read") else None
+    return await office.templates.page(
+        ask,
+        "overview.html",
+        status,
+        here="overview",
+        view=control.overview(),
+        whole=whole,
+        points=series.points,
+        plot=draw(series.points),
+        marks=marks(control.configuration.applied, series.points),
+        recent=recent,
+        problems=control.problems,
+        test_command=_test_command(control.settings),
+        test_recipient=recipient_of(control.settings),
+        config_file=str(control.path),
+        traffic=sum(whole.outcomes.values()),
+        said=said,
+        dialogue=dialogue,
+    )
+
+
+def marks(applied: Any, points: Any) -> tuple[tuple[float, str, int], ...]:
+    """Where in the plot a configuration was put to work: x, the words, and seconds since the epoch."""
+    if not points:
+        return ()
+    first = datetime.fromisoformat(points[0].time).timestamp()
+    step = (WIDTH - _LEFT) / len(points)
+    out = []
+    for one in applied:
+        minutes = (one.at - first) / 60
+        if 0 <= minutes <= len(points):
+            words = f"revision {one.number}" if one.number else f"revision {one.id}"
+            out.append((round(_LEFT + minutes * step, 1), words, int(one.at)))
+    return tuple(out)
+
+
+def _test_command(settings: Settings) -> str:
+    """What to type to see a first message."""
+    config = settings.path or "etc/smtpgate.toml"
+    return f"smtpgate --config {config} send-test --to {recipient_of(settings)}"
+
+
+async def test_send(ask: Ask) -> Answer:
+    """Send a test message through an own listener, and open its page."""
+    try:
+        sent, dialogue, _ = await send_test(ask, ask.form.get("to", "").strip(), "", "")
+    except Refused as refused:
+        return await _overview(ask, 409, f"No test message was sent: {refused}.")
+    except Refusal as refusal:
+        if refusal.status != 422:
+            raise
+        return await _overview(ask, 422, f"No test message was sent: give {refusal.detail}.")
+    if sent.reference and ask.who.may("messages:read") and await wait_for(ask, sent.reference):
+        return redirect(f"/sessions/{sent.reference}")
+    said = f"The gateway answered {sent.code}." if sent.code else "The connection broke."
+    return await _overview(ask, 200, said, tuple(dialogue))
+
+
+def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
+    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
+
+
+ROUTES = (
+    _page("/", "stats:read", overview),
+    _page("/test/send", "test:run", test_send, "POST"),
+)

@@ -1,0 +1,88 @@
+"""What is dangerous wants a password that is not old: who may do what, what is put to work, what is taken out.
+
+Of a browser's session the password must have been given within ten minutes. A page asks for it and goes on with the
+form that was sent, which the question carries along; the API answers 401. Tokens and the local socket have no password.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode
+
+from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.guard import Caller, Refusal
+from smtpgate.admin.permission import Principal
+from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.throttle import TooMany
+from smtpgate.admin.wire import WebRequest
+
+#: How old a password may be (GitHub asks again after two hours, sudo after fifteen minutes).
+PROOF_S: Final = 600.0
+#: A clock that is set back makes a password no older; beyond that it is as good as old.
+_SLACK_S: Final = 60.0
+
+Form = dict[str, str]
+
+
+def is_proved(principal: Principal, now: float) -> bool:
+    """Whether somebody may do what is dangerous."""
+    return principal.kind != "user" or -_SLACK_S < now - principal.login_at < PROOF_S
+
+
+async def wanted(
+    office: Any, route: Route, request: WebRequest, caller: Caller, principal: Principal, form: Form | None
+) -> Form | Answer | None:
+    """The form to go on with; an Answer where the password is asked for first. Raises Refusal to programs."""
+    sent = form or {}
+    carried = "carried" in sent and "proof" in sent
+    if is_proved(principal, office.wall()):
+        return _carried(sent) if carried else form
+    if route.kind != "page":
+        raise Refusal("reauth-required", 401, "this wants a password that was given within ten minutes")
+    if form is None:
+        return redirect(f"/prove?next={quote(request.uri.decode('latin-1'), safe='')}")
+    ask = Ask(office, request, caller, principal, {}, {})
+    if not carried:
+        packed = base64.b64encode(urlencode(list(sent.items())).encode()).decode()
+        return await question(ask, request.path.decode("latin-1"), carried=packed)
+    fields = _carried(sent)
+    trouble = await tried(ask, sent["proof"])
+    if trouble is not None:
+        return await question(ask, request.path.decode("latin-1"), *trouble, carried=sent["carried"])
+    return fields
+
+
+def _carried(sent: Form) -> Form:
+    try:
+        text = base64.b64decode(sent["carried"], validate=True).decode("ascii")
+        return dict(parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict"))
+    except (binascii.Error, ValueError):
+        raise Refusal("malformed", 400, "the form cannot be read") from None
+
+
+async def tried(ask: Ask, password: str) -> tuple[str, int] | None:
+    """Check the password; what to say, and with which status, where it will not do."""
+    try:
+        await ask.office.accounts.prove(ask.caller, ask.who, password)
+    except TooMany as error:
+        return f"Too many tries. {str(error).capitalize()}.", 429
+    except Refusal as error:
+        if error.slug != "unauthenticated":
+            raise
+        return error.detail, 401
+    return None
+
+
+async def question(
+    ask: Ask, action: str, trouble: str = "", status: int = 401, carried: str = "", wanted: str = ""
+) -> Answer:
+    """The page that asks.
+
+    :param action: where its form goes
+    :param carried: the form that is gone on with; `wanted`: or the place
+    """
+    values = {"action": action, "trouble": trouble, "carried": carried, "wanted": wanted}
+    answer: Answer = await ask.office.templates.page(ask, "prove.html", status, here="account", **values)
+    return answer

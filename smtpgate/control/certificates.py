@@ -1,0 +1,76 @@
+"""The certificates of the listeners as their files are on the disk, and when they expire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from cryptography import x509
+
+from smtpgate.config.model import Settings
+
+#: The files are read again after so long, or when another revision is at work.
+AGAIN_S: Final = 600.0
+
+
+@attrs.frozen
+class Certificate:
+    """One file.
+
+    :ivar not_after: seconds since the epoch
+    :ivar problem: why it cannot be read; "" where it can
+    """
+
+    path: str
+    listeners: tuple[str, ...]
+    not_after: float = 0.0
+    problem: str = ""
+
+
+def read(files: Collection[tuple[Path, tuple[str, ...]]]) -> tuple[Certificate, ...]:
+    """What the first certificate of each file says; the soonest to expire first."""
+    out = []
+    for path, listeners in files:
+        try:
+            certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        except (OSError, ValueError) as error:
+            out.append(Certificate(str(path), listeners, problem=str(error)[:200]))
+        else:
+            out.append(Certificate(str(path), listeners, certificate.not_valid_after_utc.timestamp()))
+    return tuple(sorted(out, key=lambda one: (bool(one.problem), one.not_after)))
+
+
+class Certificates:
+    """What is known of them.
+
+    :ivar known: as they were read last; empty before the first time, and where no listener has one
+    """
+
+    def __init__(
+        self, wall: Callable[[], float], in_thread: Callable[..., Any], settings: Callable[[], Settings]
+    ) -> None:
+        self.known: tuple[Certificate, ...] = ()
+        self._wall = wall
+        self._in_thread = in_thread
+        self._settings = settings
+        self._digest, self._at = "", 0.0
+
+    async def look(self) -> tuple[Certificate, ...]:
+        """Read them where that is due."""
+        settings, now = self._settings(), self._wall()
+        if settings.digest != self._digest or not 0 <= now - self._at < AGAIN_S:
+            self._digest, self._at = settings.digest, now
+            files: dict[Path, list[str]] = {}
+            for listener in settings.listeners.values():
+                for path in listener.certificates if listener.tls != "off" else ():
+                    files.setdefault(path, []).append(listener.name)
+            named = [(path, tuple(names)) for path, names in files.items()]
+            self.known = await self._in_thread(read, named) if named else ()
+        return self.known
+
+    @property
+    def soonest(self) -> Certificate | None:
+        """The one that expires first."""
+        return next((one for one in self.known if not one.problem), None)

@@ -1,0 +1,263 @@
+"""The configuration over HTTP: revisions, what differs, texts put to work, confirmed and taken back; two at once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from pydantic import BaseModel
+from twisted.internet.defer import fail
+
+from smtpgate.interfaces import StoreFailed
+from tests.admin_kit import CONFIG
+from tests.revisions_kit import MANAGED, OfficeCase
+
+LOUD = '[log]\nlevel = "debug"\n'
+SECRET = '[[filters]]\nuse = "nowhere"\nmode = "off"\noptions = { api_key = "the-planted-secret" }\n'
+
+
+class Options(BaseModel):
+    """Of a filter that asks somebody elsewhere."""
+
+    api_key: str
+
+
+#: A filter that has a secret in its options.
+FACTORY = SimpleNamespace(
+    name="nowhere", options=Options, category="spam", roles=frozenset({"mx", "submission"}), on_error="continue"
+)
+
+
+def named(text: str, host: str) -> str:
+    """The text with another name of the gateway."""
+    return text.replace("gate.example.com", host)
+
+
+class LookTests(OfficeCase):
+    """What is shown."""
+
+    def test_lists_and_texts(self) -> None:
+        """The newest first, by pages; each with its text; what differs between two."""
+        for number in (2, 3):
+            self.send("/config/apply", {"text": named(MANAGED, f"g{number}.example.com"), "base": number - 1,
+                                        "message": f"change {number}"})  # fmt: skip
+        found = self.get("/config/revisions?limit=2")
+        self.assertEqual([(one["number"], one["state"]) for one in found["items"]], [(3, "active"), (2, "former")])
+        self.assertTrue(found["has_more"])
+        rest = self.get(f"/config/revisions?cursor={found['next_cursor']}")
+        self.assertEqual([(one["number"], one["way"], one["text"]) for one in rest["items"]], [(1, "seed", "")])
+        self.assertEqual((found["mode"], found["active"], found["is_drifted"]), ("managed", 3, False))
+        self.assertEqual(self.get("/config/revisions/1")["text"], MANAGED)
+        self.assertEqual(self.get("/config/revisions/2")["message"], "change 2")
+        diff = self.get("/config/diff?a=1&b=3")["diff"]
+        self.assertIn('-hostname = "gate.example.com"\n+hostname = "g3.example.com"\n', diff)
+        for number in ("9", "x", "99999999999", "-1"):
+            self.get(f"/config/revisions/{number}", 404)
+        self.assertEqual(self.get("/config")["number"], 3)
+
+
+class ApplyTests(OfficeCase):
+    """Putting a text to work."""
+
+    def order(self, text: str, **more: Any) -> dict[str, Any]:
+        return {"text": text, "message": "why", **more}
+
+    def test_it_says_what_it_was_made_of(self) -> None:
+        """Neither base nor If-Match: 428. The tag of /config will do alone; an old one is 412 with what is there."""
+        mine = named(MANAGED, "two.example.com")
+        self.assertEqual(self.send("/config/apply", self.order(mine), 428).json()["type"],
+                         "/problems/precondition-required")  # fmt: skip
+        tag = self.desk.ask("GET", "/api/v1/config", token=self.ann).header("etag")
+        self.send("/config/apply", self.order(mine), If_Match=tag)
+        self.assertEqual(self.desk.control.settings.hostname, "two.example.com")
+        late = self.send("/config/apply", self.order(named(MANAGED, "three.example.com")), 412, If_Match=tag)
+        self.assertEqual(late.json()["current"]["number"], 2)
+        fresh = self.desk.ask("GET", "/api/v1/config", token=self.ann).header("etag")
+        self.assertEqual(late.header("etag"), fresh)
+        # A tag that is old and a base that is not cannot both be meant.
+        self.send("/config/apply", self.order(mine, base=2), 412, If_Match=tag)
+        self.assertEqual(self.books.active.number, 2)
+
+    def test_two_administrators_whose_changes_are_apart(self) -> None:
+        """The second is refused with both changes in one text, which can be put to work; nothing is lost."""
+        self.send("/config/apply", self.order(MANAGED + LOUD, base=1))
+        mine = named(MANAGED, "two.example.com")
+        late = self.send("/config/apply", self.order(mine, base=1), 412, token=self.bea).json()
+        self.assertEqual((late["current"], late["is_clean"], late["clashes"]), (2, True, []))
+        self.assertIn('+level = "debug"', late["diff"])
+        self.assertEqual(late["merged"], mine + LOUD)
+        self.send("/config/apply", self.order(late["merged"], base=2), token=self.bea)
+        settings = self.desk.control.settings
+        self.assertEqual((settings.hostname, settings.log.level), ("two.example.com", "debug"))
+
+    def test_two_administrators_who_change_the_same_line(self) -> None:
+        """Both are shown; the merged text cannot be put to work by mistake; the second one's draft is kept."""
+        self.send("/config/apply", self.order(named(MANAGED, "ann.example.com"), base=1))
+        mine = named(MANAGED, "bea.example.com")
+        late = self.send("/config/apply", self.order(mine, base=1), 412, token=self.bea).json()
+        self.assertFalse(late["is_clean"])
+        (clash,) = late["clashes"]
+        self.assertEqual(
+            [clash[side].strip() for side in ("base", "mine", "theirs")],
+            [f'hostname = "{name}.example.com"' for name in ("gate", "bea", "ann")],
+        )
+        self.assertIn("<<<<<<<", late["merged"])
+        self.send("/config/apply", self.order(late["merged"], base=2), 422, token=self.bea)
+        self.assertEqual(self.desk.control.settings.hostname, "ann.example.com")
+        self.send("/config/apply", self.order(mine, base=2), token=self.bea)
+        self.assertEqual(self.desk.control.settings.hostname, "bea.example.com")
+
+    def test_a_bad_draft(self) -> None:
+        """422 with each problem and its line; what runs is as it was, and the draft is kept for its author."""
+        bad = MANAGED.replace("hostname", "hostnam")
+        refused = self.send("/config/apply", self.order(bad, base=1), 422).json()
+        self.assertIn("did you mean", str(refused["errors"]))
+        self.assertIn("line 2", refused["errors"][0]["message"])
+        self.assertEqual(self.books.active.number, 1)
+        self.send("/config/apply", self.order("x = [", base=1), 422)
+        self.assertEqual(self.desk.control.settings.hostname, "gate.example.com")
+
+    def test_a_dry_run_does_all_but_the_change(self) -> None:
+        """It says what would be done, refuses what the order would, and keeps no draft."""
+        mine = named(MANAGED, "two.example.com")
+        said = self.send("/config/apply?dry_run=1", self.order(mine, base=1)).json()
+        self.assertEqual(said["would"]["action"], "config.apply")
+        self.send("/config/apply?dry_run=1", self.order("x = [", base=1), 422)
+        self.assertEqual((self.books.active.number, self.desk.users.rows), (1, []))
+
+    def test_words_that_an_order_wants(self) -> None:
+        """A message without control characters, minutes to 60, a revision that was there."""
+        for wrong in ({"message": ""}, {"message": "a\nb"}, {"confirm_within": 61}, {"base": 0}):
+            self.send("/config/apply", {**self.order(MANAGED, base=1), **wrong}, 422)
+        self.send("/config/apply", self.order(MANAGED, base=77), 404)
+        self.send("/config/apply", self.order(MANAGED, base=1, message="   "), 409)
+
+    def test_it_is_in_the_audit_and_in_the_log(self) -> None:
+        """Who, from what, why."""
+        self.send("/config/apply", self.order(MANAGED + LOUD, base=1))
+        (row,) = self.desk.users.rows
+        self.assertEqual((row["action"], row["target"], row["detail"]), ("config.apply", "from revision 1", "why"))
+        told = [event.name for event in self.desk.control.events if hasattr(event, "name")]  # type: ignore[attr-defined]
+        self.assertEqual(told.count("admin.config.apply"), 1)
+
+    def test_where_it_cannot_be_written(self) -> None:
+        """503, and everything as it was."""
+        self.store.add = lambda *args: fail(StoreFailed("full"))  # type: ignore[method-assign]
+        self.send("/config/apply", self.order(MANAGED + LOUD, base=1), 503)
+        self.assertEqual((self.books.active.number, self.desk.control.settings.log.level), (1, "info"))
+
+    def test_secrets_stay_out_and_come_back(self) -> None:
+        """In no answer; and *** that is sent keeps the one that is there."""
+        text = MANAGED + SECRET
+        self.books._factories = {"nowhere": FACTORY}
+        self.send("/config/apply", self.order(text, base=1))
+        shown = self.get("/config/revisions/2")["text"]
+        self.assertIn('api_key = "***"', shown)
+        self.send("/config/apply", self.order(shown + LOUD, base=2))
+        self.assertIn("the-planted-secret", self.books.active.text)
+        self.send("/config/apply", self.order(MANAGED, base=3))
+        late = self.send("/config/apply", self.order(named(shown, "x.example.com"), base=3), 412)
+        for answer in (late.text, *(str(self.get(path)) for path in ("/config", "/config/diff?a=1&b=2",
+                       "/config/revisions", "/config/revisions/2", "/config/revisions/3"))):  # fmt: skip
+            self.assertNotIn("the-planted-secret", answer)
+
+
+class ConfirmTests(OfficeCase):
+    """Apply with confirm, and back."""
+
+    def apply(self, minutes: int = 5) -> None:
+        order = {"text": named(MANAGED, "two.example.com"), "base": 1, "message": "why", "confirm_within": minutes}
+        self.send("/config/apply", order)
+
+    def test_confirmed(self) -> None:
+        """It says how long; another number confirms nothing; then it stays."""
+        self.apply()
+        found = self.get("/config/revisions")
+        self.assertEqual((found["items"][0]["state"], found["pending_seconds"]), ("pending", 300.0))
+        self.send("/config/confirm", {"revision": 1}, 409)
+        self.send("/config/confirm?dry_run=1", {"revision": 2})
+        self.assertIsNotNone(self.books.pending)
+        self.send("/config/confirm", {"revision": 2}, token=self.bea)
+        self.desk.clock.advance(9999)
+        self.assertEqual(self.desk.control.settings.hostname, "two.example.com")
+        self.send("/config/confirm", {"revision": 2}, 409)
+
+    def test_nobody_confirms(self) -> None:
+        """The former one rules again at the deadline."""
+        self.apply()
+        self.desk.clock.advance(300)
+        self.assertEqual(self.desk.control.settings.hostname, "gate.example.com")
+        self.assertEqual(self.get("/config/revisions")["items"][0]["state"], "unconfirmed")
+        self.send("/config/confirm", {"revision": 2}, 409)
+
+    def test_while_it_waits_nothing_else_is_put_to_work(self) -> None:
+        """409 for another text and for other revisions; the former one can be had back at once."""
+        self.apply()
+        self.send("/config/apply", {"text": MANAGED + LOUD, "base": 2, "message": "why"}, 409)
+        self.send("/config/rollback", {"revision": 1})
+        self.assertEqual((self.desk.control.settings.hostname, self.books.active.number), ("gate.example.com", 1))
+
+    def test_back(self) -> None:
+        """An older text is a new revision; one that is not kept is 404."""
+        self.apply(0)
+        self.send("/config/rollback?dry_run=1", {"revision": 1})
+        self.assertEqual(self.books.active.number, 2)
+        self.send("/config/rollback", {"revision": 1, "message": "it was better"})
+        top = self.get("/config/revisions")["items"][0]
+        self.assertEqual((top["number"], top["way"], top["message"]), (3, "rollback", "it was better"))
+        self.send("/config/rollback", {"revision": 9}, 404)
+
+
+class FileTests(OfficeCase):
+    """Where the file rules."""
+
+    text = CONFIG
+
+    def test_the_file_rules(self) -> None:
+        """There is a history, and nothing but the file changes it."""
+        refused = self.send("/config/apply", {"text": CONFIG, "base": 1, "message": "why"}, 409).json()
+        self.assertIn("the file rules", refused["detail"])
+        self.send("/config/rollback", {"revision": 1}, 409)
+        self.file.write_text(named(CONFIG, "two.example.com"))
+        self.assertTrue(self.get("/config/revisions")["is_drifted"])
+        self.send("/config/reload", {})
+        found = self.get("/config/revisions")
+        self.assertEqual([(one["number"], one["way"]) for one in found["items"]], [(2, "file"), (1, "file")])
+        self.assertEqual((found["is_drifted"], found["mode"]), (False, "file"))
+
+
+class DriftTests(OfficeCase):
+    """A file that was changed beside the revisions."""
+
+    def told(self) -> list[str]:
+        return [event.message for event in self.desk.control.events  # type: ignore[attr-defined]
+                if getattr(event, "name", "") == "config.drift"]  # fmt: skip
+
+    def watch(self) -> None:
+        self.successResultOf(self.desk.control.engine.start(self.books.watch_file()))
+
+    def test_it_is_told_once_and_rules_nothing(self) -> None:
+        """At the look that finds it, and not again; a reload keeps the revision."""
+        self.watch()
+        self.assertEqual(self.told(), [])
+        self.file.write_text(named(MANAGED, "file.example.com"))
+        self.watch()
+        self.watch()
+        self.assertEqual(len(self.told()), 1)
+        self.send("/config/reload", {})
+        self.assertEqual(self.desk.control.settings.hostname, "gate.example.com")
+        self.assertTrue(self.get("/config/revisions")["is_drifted"])
+
+    def test_a_file_that_is_gone(self) -> None:
+        """Is told too, with why."""
+        self.file.unlink()
+        self.watch()
+        self.assertIn("cannot be read", self.told()[0])
+
+    def test_what_the_file_says_is_taken_over(self) -> None:
+        """The text of the file, applied, is an import; then they agree."""
+        self.file.write_text(named(MANAGED, "file.example.com"))
+        self.watch()
+        self.send("/config/apply", {"text": self.file.read_text(), "base": 1, "message": "the file was right"})
+        found = self.get("/config/revisions")
+        self.assertEqual((found["items"][0]["way"], found["is_drifted"]), ("import", False))
