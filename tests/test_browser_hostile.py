@@ -211,7 +211,10 @@ class HostileTests(RealCase):
             self.assertIsNone(page.evaluate("window.hurt ?? null"), path)
             self.assertEqual(page.evaluate("window.broken ?? []"), [], path)
             self.assertEqual(trouble, [], path)
-            for link in page.evaluate("[...document.querySelectorAll('a[href]:not([download])')].map(one => one.href)"):
+            for link in page.evaluate(
+                "[...document.querySelectorAll('a[href]:not([download])')]"
+                ".map(one => new URL(one.getAttribute('href'), document.baseURI).href)"
+            ):
                 self.assertTrue(link.startswith(f"{self.base}/"), f"{path} leads to {link}")
                 found = link.removeprefix(self.base).partition("#")[0]
                 if found not in known and not found.startswith(("/api/", "/assets/", "/metrics")):
