@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import time
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.message import Message
+from string import Formatter
 from typing import Any
 
+import attrs
 from twisted.internet.defer import ensureDeferred, fail, succeed
 
 from smtpgate.admin.digest import Digests, due_at
 from smtpgate.admin.links import Link, Links
+from smtpgate.admin.spoken import LANGUAGES, words_of
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.held import Addressee
 from tests.admin_kit import CONFIG, HOSTILE, Desk
@@ -243,6 +247,41 @@ class DigestTests(DigestCase):
         self.assertEqual(due_at((480, 990), at(16, 29)), at(8, 0))
         self.assertEqual(due_at((480, 990), at(23, 0)), at(16, 30))
         self.assertEqual(due_at((480, 990), at(7, 59)), at(16, 30, 1))
+
+
+class LanguageTests(DigestCase):
+    """In the words of those who read it."""
+
+    def test_all_texts_in_all_languages(self) -> None:
+        """With the same places for what is put in."""
+        english = LANGUAGES["en"]
+        for language, words in LANGUAGES.items():
+            self.assertEqual(set(words), set(english), language)
+            for name, text in words.items():
+                places = {name for _, name, _, _ in Formatter().parse(text) if name}
+                wanted = {name for _, name, _, _ in Formatter().parse(english[name]) if name}
+                self.assertEqual(places, wanted, f"{language} {name}")
+        self.assertEqual(words_of("tlh"), english)
+
+    def test_german(self) -> None:
+        """Mail and pages; what strangers wrote stays what it is, though it looks like a place for something."""
+        settings = self.desk.control.settings
+        digests = attrs.evolve(settings.digests, language="de")
+        revision: Any = self.desk.control.revision
+        revision.settings = attrs.evolve(settings, digests=digests)
+        self.hold("b", subject="{address} <b>")
+        mail = self.send()["b@example.net"]
+        name, subject = (str(make_header(decode_header(mail[field]))) for field in ("From", "Subject"))
+        self.assertTrue(name.startswith("Zurückgehaltene E-Mails <"), name)
+        self.assertEqual(subject, "1 Nachricht an Sie wird zurückgehalten")
+        self.assertEqual(mail["Content-Language"], "de")
+        self.assertIn("Mir zustellen: https://", self.text(mail))
+        self.assertIn("{address} <b>", self.text(mail))
+        self.assertIn("{address} &lt;b&gt;", self.text(mail, 1))
+        page = self.desk.ask("GET", self.place(mail), host="admin.example.com")
+        self.assertIn('<html lang="de"', page.text)
+        self.assertIn("Diese Nachricht zustellen?", page.text)
+        self.assertIn("<button>Mir zustellen</button>", page.text)
 
 
 class LinkTests(DigestCase):

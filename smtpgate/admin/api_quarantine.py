@@ -17,7 +17,7 @@ from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.params import Free, OneOf, Param, Whole
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, Planned, Route
 from smtpgate.admin.text import visible
 from smtpgate.control.quarantine import Outcome
 from smtpgate.control.views import Invalid, Unknown
@@ -36,6 +36,8 @@ def wanted_of(given: Mapping[str, Any]) -> dict[str, Any]:
     wanted: dict[str, Any] = {name: given[name] for name in WANTED if given.get(name)}
     if given.get("asked"):
         wanted["asked"] = True
+    if given.get("after"):
+        wanted["after"] = given["after"]
     return wanted
 
 
@@ -86,6 +88,14 @@ async def held_of(ask: Ask, id: str) -> Held:
     return found
 
 
+async def beside(ask: Ask, wanted: Mapping[str, Any], id: str) -> tuple[str, str]:
+    """Ids of the next newer and the next older one of those that fit; "" where there is none."""
+    quarantine, wanted = ask.office.control.quarantine, within(ask, wanted)
+    newer = await quarantine.search({**wanted, "next_after": id}, 1)
+    older = await quarantine.search(wanted, 1, id)
+    return newer[0].id if newer else "", older[0].id if older else ""
+
+
 async def held_message(ask: Ask) -> Answer:
     """One held message."""
     return answer_of(shown_of(ask, await held_of(ask, ask.args["id"])))
@@ -100,17 +110,6 @@ def _shown(reach: Reach, one: Held) -> Held:
     if not reach.is_limited or one.direction == "out" and reach.address(one.sender):
         return one
     return attrs.evolve(one, recipients=tuple(who for who in one.recipients if reach.address(who.address)))
-
-
-async def held_content(ask: Ask) -> Answer:
-    """Its octets, as they came, below our trace field."""
-    id = ask.args["id"]
-    found = await held_of(ask, id)
-    await ask.office.accounts.note(ask.who.actor, "content.read", id, f"held as {found.held_as}", ask.caller)
-    octets = await ask.office.control.quarantine.content(id)
-    # Never shown by a browser, whatever is in it.
-    headers = {"Content-Disposition": f'attachment; filename="{found.id}.eml"'}
-    return Answer(octets, content_type="application/octet-stream", headers=headers)
 
 
 async def all_letters(ask: Ask) -> Answer:
@@ -202,6 +201,27 @@ async def deny_held(ask: Ask) -> Answer:
     return _ordered(await order(ask, "deny", [ask.args["id"]]))
 
 
+async def propose_held(ask: Ask) -> Answer:
+    """Ask for its release, where its class wants two persons; another one approves."""
+    return await propose(ask, "".join(letter for letter in ask.body.reason if letter.isprintable()))
+
+
+async def propose(ask: Ask, reason: str) -> Answer:
+    """The same for a page."""
+    quarantine, message = ask.office.control.quarantine, await held_of(ask, ask.args["id"])
+    await quarantine.check_proposal(message.id, ask.who.actor)
+    await ask.guarded_change("quarantine.propose", message.id, reason)
+    await quarantine.propose(message.id, ask.who.actor, reason)
+    return answer_of(m.Done())
+
+
+async def approve_held(ask: Ask) -> Answer:
+    """Approve the release that somebody else asked for: it is delivered."""
+    message = await held_of(ask, ask.args["id"])
+    await ask.office.control.quarantine.check_approval(message.id, ask.who.actor)
+    return _ordered(await order(ask, "release", [message.id]))
+
+
 async def forward_held(ask: Ask) -> Answer:
     """Send it as it came to somebody else; it stays held."""
     id, to = ask.args["id"], ask.body.to
@@ -211,6 +231,13 @@ async def forward_held(ask: Ask) -> Answer:
     is_audited = await ask.change("quarantine.forward", id, ", ".join(to)[:4000])
     await ask.office.control.quarantine.forward(id, to, ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited))
+
+
+async def would(ask: Ask, action: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What an order about all that fit would do: to how many."""
+    found = await ask.office.control.quarantine.count(within(ask, wanted))
+    what = {"action": f"quarantine.{action}", "target": f"{found} messages", "detail": ""}
+    return {**what, "expected_count": found}
 
 
 async def decide_many(ask: Ask) -> Answer:
@@ -225,8 +252,10 @@ async def decide_many(ask: Ask) -> Answer:
             raise Invalid(f"filter: there is no {wrong[0]}; use {', '.join((*WANTED, 'asked'))}")
         if body.filter.get("asked", "yes") != "yes":
             raise Invalid("filter: asked is yes, or is left out")
+        if body.expected_count is None and ask.is_dry_run:
+            raise Planned(await would(ask, body.action, wanted_of(body.filter)))
         if body.expected_count is None:
-            raise Invalid("expected_count: say how many fit, as the list with the same filter tells it")
+            raise Invalid("expected_count: say how many fit, as a dry run or the list with the same filter tells it")
         ids = await ask.office.control.quarantine.chosen(within(ask, wanted_of(body.filter)), body.expected_count)
     return _ordered(await order(ask, body.action, ids or []))
 
@@ -271,6 +300,7 @@ _FILTERS: dict[str, Param] = {
     "client_ip": Free("part of the client's address"),
     "message": Free("reference id"),
     "asked": OneOf("only those that somebody asked for", ("yes",)),
+    "after": Free("an id: only those that came after it"),
 }
 
 _ALL = (
@@ -284,7 +314,6 @@ _ALL = (
         query={**_PAGE, **_FILTERS},
     ),
     Route("GET", _HELD, "quarantine:read", held_message, summary="One held message", answer=q.HeldModel),
-    Route("GET", f"{_HELD}/content", "content:read", held_content, summary="Its octets", is_guarded=True),
     Route(
         "POST",
         f"{_HELD}/release",
@@ -304,6 +333,24 @@ _ALL = (
         answer=q.Orders,
     ),
     Route("POST", f"{_HELD}/deny", "quarantine:release", deny_held, summary="Say no", body=m.Nothing, answer=q.Orders),
+    Route(
+        "POST",
+        f"{_HELD}/request",
+        "quarantine:release",
+        propose_held,
+        summary="Ask for its release, for a second person",
+        body=q.Propose,
+        answer=m.Done,
+    ),
+    Route(
+        "POST",
+        f"{_HELD}/approve",
+        "quarantine:release",
+        approve_held,
+        summary="Approve the release that somebody else asked for",
+        body=m.Nothing,
+        answer=q.Orders,
+    ),
     Route(
         "POST",
         f"{_HELD}/forward",

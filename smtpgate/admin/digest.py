@@ -16,6 +16,7 @@ from email.policy import SMTP
 from typing import Any, Final
 
 from smtpgate.admin.links import Link, Links
+from smtpgate.admin.spoken import words_of
 from smtpgate.admin.text import clock_time, visible
 from smtpgate.control import Control
 from smtpgate.control.views import Refused
@@ -180,8 +181,11 @@ class Digests:
     def compose(self, address: str, messages: list[Held], now: float) -> bytes:
         """The mail to one recipient."""
         settings = self._control.settings
+        words = words_of(settings.digests.language)
         rows = [self._row(address, message, now) for message in messages[:NAMED]]
         values = {
+            "words": words,
+            "language": settings.digests.language,
             "address": address,
             "hostname": settings.hostname,
             "rows": rows,
@@ -189,9 +193,9 @@ class Digests:
             "until": clock_time(now + settings.digests.links_s),
         }
         mail = EmailMessage(policy=SMTP.clone(max_line_length=78))
-        mail["From"] = f"Held mail <{settings.outbox.sender}>"
+        mail["From"] = f"{words['from_name']} <{settings.outbox.sender}>"
         count = len(messages)
-        mail["Subject"] = f"{count} {'message is' if count == 1 else 'messages are'} held for you"
+        mail["Subject"] = words["subject_one" if count == 1 else "subject_many"].format(count=count)
         mail["Date"] = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(now))
         # Of each recipient's its own: stores leave out what they have by that id already.
         mail["Message-ID"] = f"<digest.{self._control.engine.vault.fresh_id()}@{settings.hostname}>"
@@ -199,6 +203,8 @@ class Digests:
         mail["X-Auto-Response-Suppress"] = "All"
         mail.set_content(self._render("digest.txt", **values), cte="quoted-printable")
         mail.add_alternative(self._render("digest.html", **values), subtype="html", cte="quoted-printable")
+        # Last: what sets a content takes fields about the content away.
+        mail["Content-Language"] = settings.digests.language
         # The address is a stranger's, and goes in octet for octet (RFC 5321 section 4.1.2, RFC 6532): the library would
         # decode what looks like an encoded word in it.
         return b"To: <" + address.encode() + b">\r\n" + mail.as_bytes()
@@ -206,17 +212,18 @@ class Digests:
     def _row(self, address: str, message: Held, now: float) -> dict[str, Any]:
         """What a digest says of one message."""
         settings = self._control.settings
-        users = settings.quarantine.of(message.held_as).users
-        action = "release" if users == "release" else "ask"
+        may_release = settings.quarantine.of(message.held_as).is_released_by_users
+        action = "release" if may_release else "ask"
         until = int(min(now + settings.digests.links_s, message.expires))
+        words = words_of(settings.digests.language)
         token = self._links.token(Link(action, message.id, address.lower(), until))
         return {
             "at": clock_time(message.at),
             "sender": visible(message.sender or "<>", 100),
             "author": visible(message.author, 100),
-            "subject": visible(message.subject or "(no subject)", 150),
+            "subject": visible(message.subject or words["no_subject"], 150),
             "held_as": message.held_as,
-            "action": "Deliver it to me" if action == "release" else "Ask for it",
+            "action": words[f"do_{action}"],
             "url": f"{settings.admin.public_url}/held/{token}",
         }
 

@@ -46,6 +46,7 @@ class HeldModel(View):
     digest: str
     asked: str | None
     asked_by: str
+    proposed_by: str
 
 
 class TotalModel(View):
@@ -120,6 +121,12 @@ class Release(Order):
     again: bool = False
 
 
+class Propose(Order):
+    """Why it is to be released."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=300)]
+
+
 class Forward(Order):
     """Who is to get it."""
 
@@ -160,6 +167,7 @@ def held_model(one: Held) -> HeldModel:
         digest=one.digest,
         asked=moment(one.asked),
         asked_by=one.asked_by,
+        proposed_by=one.proposed_by,
     )
 
 

@@ -11,38 +11,30 @@ from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.links import Link
 from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.spoken import words_of
 from smtpgate.control.views import Actor, Refused, Unknown
 from smtpgate.policy.held import Held
-
-_WORDS = {
-    "release": ("Deliver this message?", "It is delivered to you as it came.", "Deliver it to me"),
-    "ask": ("Ask for this message?", "Somebody looks at it, and decides whether it is delivered.", "Ask for it"),
-}
 
 
 async def link_page(ask: Ask) -> Answer:
     """What a link would do."""
     link, message = await _chosen(ask)
     if message is None:
-        return _page(ask, "Nothing to do", "This message is not held any more.", 404)
+        return _page(ask, "nothing", "gone", 404)
     state = _state(link, message)
     if state not in _WAITS:
         return _nothing(ask, link, message, state)
-    title, words, button = _WORDS[link.action]
+    title, words, button = f"{link.action}_title", f"{link.action}_words", f"do_{link.action}"
     return _page(ask, title, words, message=message, link=link, button=button)
 
 
 def _nothing(ask: Ask, link: Link, message: Held, state: str) -> Answer:
-    words = _STATES.get(state, "This message is not held for you.")
-    return _page(ask, "Nothing to do", words, message=message, link=link)
+    words = state if state in _STATES else "not_yours"
+    return _page(ask, "nothing", words, message=message, link=link)
 
 
 _WAITS = ("held", "refused")
-_STATES = {
-    "sending": "It is on its way to you.",
-    "released": "It was delivered.",
-    "unknown": "It was sent, and may have arrived. Ask your administrator where it did not.",
-}
+_STATES = ("sending", "released", "unknown")
 
 
 async def use_link(ask: Ask) -> Answer:
@@ -50,26 +42,25 @@ async def use_link(ask: Ask) -> Answer:
     ask.office.form_keys.check(ask.caller, ask.form)
     link, message = await _chosen(ask)
     if message is None:
-        return _page(ask, "Nothing to do", "This message is not held any more.", 404)
+        return _page(ask, "nothing", "gone", 404)
     state = _state(link, message)
     if state not in _WAITS:
         return _nothing(ask, link, message, state)
     control, actor = ask.office.control.quarantine, Actor("link", link.address)
     if link.action == "release":
-        if ask.office.control.settings.quarantine.of(message.held_as).users != "release":
+        if not ask.office.control.settings.quarantine.of(message.held_as).is_released_by_users:
             raise Refusal("forbidden", 403, "such messages are not for recipients to release any more")
         await ask.office.accounts.note(actor, "quarantine.release", link.held, link.address, ask.caller)
         (outcome,) = await control.release([link.held], actor, [link.address])
-        words = "It is on its way to you." if outcome.done else "It was delivered before, or is on its way."
-        return _page(ask, "Done", words, message=message, link=link)
+        return _page(ask, "done", "sending" if outcome.done else "before", message=message, link=link)
     await ask.office.accounts.note(actor, "quarantine.ask", link.held, link.address, ask.caller)
     try:
         await control.ask_for(link.held, link.address, actor)
     except Unknown:
-        return _page(ask, "Nothing to do", "This message is not held any more.", 404)
+        return _page(ask, "nothing", "gone", 404)
     except Refused as refused:
         raise Refusal("forbidden", 403, str(refused)) from None
-    return _page(ask, "Done", "Somebody will look at it.", message=message, link=link)
+    return _page(ask, "done", "looked_at", message=message, link=link)
 
 
 async def _chosen(ask: Ask) -> tuple[Link, Held | None]:
@@ -87,18 +78,23 @@ def _state(link: Link, message: Held) -> str:
 
 
 def _page(ask: Ask, title: str, words: str, status: int = 200, **more: Any) -> Answer:
+    """:param title: and `words`: names of texts (`spoken`)"""
     link, message = more.get("link"), more.get("message")
+    language = ask.office.control.settings.digests.language
+    said = words_of(language)
     token, cookie = ask.office.form_keys.issue(ask.caller)
     answer = ask.office.templates.bare(
         ask.caller,
         "link.html",
         status,
         csrf=token,
-        title=title,
-        words=words,
+        title=said[title],
+        words=said[words],
+        said=said,
+        language=language,
         message=message,
         address=link.address if link is not None else "",
-        button=more.get("button", ""),
+        button=said[more["button"]] if "button" in more else "",
         place=f"/held/{ask.args['token']}",
     )
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())

@@ -55,6 +55,12 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
             "The role has no such permission.",
             "Ask an owner for another role; the help page says what each may do.",
         ),
+        "reason-required": Problem(
+            403,
+            "Say why",
+            "The class of this held mail is read for a reason only, which is written into the audit.",
+            "Send it as the parameter `reason`; the page asks for it.",
+        ),
         "reauth-required": Problem(
             401,
             "Password wanted again",

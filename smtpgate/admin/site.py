@@ -38,6 +38,7 @@ from smtpgate.admin import (
     api_stats,
     api_tickets,
     api_traffic,
+    api_viewer,
     counted,
     health,
     pages,
@@ -52,6 +53,7 @@ from smtpgate.admin import (
     pages_rules,
     pages_stats,
     pages_traffic,
+    pages_viewer,
     params,
     proof,
     versions,
@@ -66,6 +68,7 @@ from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
 from smtpgate.admin.problem import as_problem
+from smtpgate.admin.reading import Readings
 from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
 from smtpgate.admin.templates import Templates
@@ -91,6 +94,7 @@ ROUTES: tuple[Route, ...] = (
     *api_policy.ROUTES,
     *api_rules.ROUTES,
     *api_quarantine.ROUTES,
+    *api_viewer.ROUTES,
     *api_tickets.ROUTES,
     *api_stats.ROUTES,
     *pages_stats.ROUTES,
@@ -104,6 +108,7 @@ ROUTES: tuple[Route, ...] = (
     *pages_traffic.ROUTES,
     *pages_rules.ROUTES,
     *pages_quarantine.ROUTES,
+    *pages_viewer.ROUTES,
     *pages_links.ROUTES,
 )
 #: What shows a thing that a call of the same path changes.
@@ -154,6 +159,7 @@ class Office:
         self.links = Links(secret)
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
+        self.readings = Readings()
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
         #: A test message is on its way.

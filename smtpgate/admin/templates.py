@@ -40,6 +40,7 @@ class Templates:
         self._environment.filters |= {
             "clock": text.clock_time,
             "span": text.duration,
+            "since": text.since,
             "ms": text.milliseconds,
             "octets": text.octets,
             "subject": text.subject,
@@ -74,6 +75,7 @@ class Templates:
             "theme": "",
             "nonce": "",
             "at": "/",
+            "language": "en",
         }
         return self._environment.get_template(template).render(**{**common, **values})
 

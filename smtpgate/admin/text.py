@@ -56,6 +56,11 @@ def clock_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if seconds else "never"
 
 
+def since(told: str | None, now: float) -> float:
+    """Seconds from a time as `moment` tells it to now; negative for what is to come, 0.0 for never."""
+    return now - datetime.fromisoformat(told).timestamp() if told else 0.0
+
+
 def duration(seconds: float) -> str:
     """A span in the two largest units that matter."""
     if seconds < 0:

@@ -241,8 +241,10 @@ def _quarantine(verbs: Any, verb: Any) -> None:
     one.add_argument("--asked", action="store_true", help="only what somebody asked for")
     limit = {"type": _whole(500), "default": 50, "metavar": "N"}
     one.add_argument("--limit", help="how many to list, at most 500; without it 50", **limit)
-    for name, run in (("show", quarantine.show), ("content", quarantine.content)):
-        verb(name, run, held).add_argument("id", metavar="ID", help="as `quarantine list` shows it")
+    verb("show", quarantine.show, held).add_argument("id", metavar="ID", help="as `quarantine list` shows it")
+    one = verb("content", quarantine.content, held)
+    one.add_argument("id", metavar="ID", help="as `quarantine list` shows it")
+    one.add_argument("--reason", default="", metavar="TEXT", help="why it is read, where its class asks for that")
     one = verb("forward", quarantine.forward, held)
     one.add_argument("id", metavar="ID", help="as `quarantine list` shows it")
     one.add_argument("--to", required=True, action="append", metavar="ADDR", help="who is to get it")

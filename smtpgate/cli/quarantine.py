@@ -58,7 +58,8 @@ def show(args: argparse.Namespace) -> None:
 
 def content(args: argparse.Namespace) -> None:
     """The octets of a held message, to the standard output. Who reads them is in the audit."""
-    octets = Gateway(args.config).fetch(f"/quarantine/{quote(args.id, safe='')}/content")
+    asked = {"sealed": "no", **({"reason": args.reason} if args.reason else {})}
+    octets = Gateway(args.config).fetch(f"/quarantine/{quote(args.id, safe='')}/content?{urlencode(asked)}")
     sys.stdout.buffer.write(octets)
     sys.stdout.buffer.flush()
 

@@ -15,14 +15,21 @@ def quarantine(table: QuarantineTable) -> Quarantine:
     classes = dict(CLASSES)
     for name, given in table.classes.items():
         usual = CLASSES.get(name, HeldClass())
-        classes[name] = HeldClass(given.keep or usual.keep_s, given.users or usual.users, given.full or usual.full)
+        classes[name] = HeldClass(
+            given.keep or usual.keep_s,
+            given.users or usual.users,
+            given.full or usual.full,
+            usual.sealed if given.sealed is None else given.sealed,
+            usual.reason if given.reason is None else given.reason,
+            usual.two_persons if given.two_persons is None else given.two_persons,
+        )
     return Quarantine(table.size, classes)
 
 
 def digests(table: DigestTable) -> Digest:
     """When it is sent, and to whom."""
     at = {int(text[:2]) * 60 + int(text[3:]) for text in table.at}
-    return Digest(tuple(sorted(at)), AddressList(table.recipients), table.links)
+    return Digest(tuple(sorted(at)), AddressList(table.recipients), table.links, table.language)
 
 
 def outbox(table: OutboxTable, hostname: str) -> Outbox:

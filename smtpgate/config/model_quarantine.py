@@ -20,11 +20,22 @@ class HeldClass:
 
     :ivar users: what a recipient may do with it: release, request or nothing
     :ivar full: where there is no room: defer the mail, or let the oldest of the class go
+    :ivar sealed: its content leaves in an archive with a password only, for who may have malware
+    :ivar reason: whoever reads its content says why
+    :ivar two_persons: one asks for its release, another one approves
     """
 
     keep_s: float = 30 * _DAY
     users: Literal["release", "request", "nothing"] = "request"
     full: Literal["defer", "oldest"] = "defer"
+    sealed: bool = False
+    reason: bool = False
+    two_persons: bool = False
+
+    @property
+    def is_released_by_users(self) -> bool:
+        """Whether a recipient alone can have it delivered."""
+        return self.users == "release" and not self.two_persons
 
 
 #: What an operator who says nothing gets. Microsoft keeps quarantined spam 15 or 30 days, Proxmox 7; what somebody will
@@ -33,7 +44,7 @@ CLASSES: Final[Mapping[str, HeldClass]] = MappingProxyType(
     {
         held.SPAM: HeldClass(14 * _DAY, "release", "oldest"),
         held.PHISHING: HeldClass(30 * _DAY, "request", "oldest"),
-        held.MALWARE: HeldClass(30 * _DAY, "nothing", "defer"),
+        held.MALWARE: HeldClass(30 * _DAY, "nothing", "defer", sealed=True),
         held.POLICY: HeldClass(30 * _DAY, "request", "defer"),
         held.DLP: HeldClass(90 * _DAY, "nothing", "defer"),
         held.DISCARDED: HeldClass(3 * _DAY, "nothing", "oldest"),
@@ -67,6 +78,7 @@ class Digest:
     at: tuple[int, ...] = ()
     recipients: AddressList = NO_ADDRESSES
     links_s: float = 7 * _DAY
+    language: Literal["en", "de"] = "en"
 
 
 @attrs.frozen

@@ -26,6 +26,21 @@ class HeldClassTable(Table):
         shown="that of the class",
         example='"defer"',
     )
+    sealed: bool | None = key(
+        None,
+        'Its content is downloaded in an archive with the password "infected" only, by who may have malware.',
+        shown="that of the class",
+        example="true",
+    )
+    reason: bool | None = key(
+        None, "Whoever reads its content says why, for the audit.", shown="that of the class", example="true"
+    )
+    two_persons: bool | None = key(
+        None,
+        "One who is logged in asks for its release, and another one approves; links of digests ask.",
+        shown="that of the class",
+        example="true",
+    )
 
 
 class QuarantineTable(Table):
@@ -70,3 +85,4 @@ class DigestTable(Table):
         [], "Who gets one, written as in routes; none: everybody in local_domains.", example='["example.net"]'
     )
     links: Wait = key("7d", "How long its links hold.")
+    language: Literal["en", "de"] = key("en", "Language of digests and of the pages behind their links.")

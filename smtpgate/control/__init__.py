@@ -31,6 +31,7 @@ from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
 from smtpgate.control.top import Top
 from smtpgate.control.traffic import Traffic
+from smtpgate.control.viewer import Viewer
 from smtpgate.control.views import (
     Actor,
     BackendView,
@@ -99,6 +100,7 @@ class Control:
         self.outcomes = Outcomes(engine.wall)
         self.policy = Policy(engine.wall, self.current, lambda: self.revision)
         self.quarantine = Quarantine(engine, self.current, self._did)
+        self.viewer = Viewer(engine, self.current, self.quarantine)
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
         self.tls = TLSWatch(engine.wall, self.current)

@@ -94,12 +94,14 @@ class Quarantine:
             raise Unknown(f"no held message {id}")
         return found
 
-    async def content(self, id: str, most: int = SHOWN_OCTETS) -> bytes:
-        """Its octets, up to a number of them."""
+    async def content(self, id: str) -> bytes:
+        """Its octets. Raises Refused where they are more than SHOWN_OCTETS."""
         message = await self.message(id)
+        if message.octets > SHOWN_OCTETS:
+            raise Refused(f"it has {message.octets >> 20} MiB, and no more than {SHOWN_OCTETS >> 20} are read at once")
         file = await self._ask(self._vault.open(message.body))
         try:
-            octets: bytes = await self._engine.in_thread(file.read, min(most, message.octets))
+            octets: bytes = await self._engine.in_thread(file.read, message.octets)
         finally:
             file.close()
         return octets
@@ -129,11 +131,20 @@ class Quarantine:
         is_manager = actor.kind != "link"
         out = []
         for id in ids:
+            before: Held | None = await self._ask(self._vault.get(id))
+            second = actor.name if before is not None and self.wants_two(before) else None
+            if before is not None and second is not None:
+                why = _why_not_second(before, actor)
+                if why:
+                    out.append(Outcome(id, False, why))
+                    continue
             letter: Letter | None = await self._ask(
-                self._vault.release(id, recipients, again, expires, is_manager=is_manager)
+                self._vault.release(id, recipients, again, expires, is_manager=is_manager, second=second)
             )
             if letter is not None:
                 whom = ", ".join(one.address for one in letter.recipients)
+                if before is not None and second is not None:
+                    whom += f"; proposed by {before.proposed_by}"
                 self._did(actor, "quarantine.release", id, whom)
                 out.append(Outcome(id, True))
                 continue
@@ -141,6 +152,36 @@ class Quarantine:
             out.append(Outcome(id, False, _why_not(there, recipients)))
         self._engine.outbox.wake()
         return out
+
+    def wants_two(self, message: Held) -> bool:
+        """Whether it is released by two persons."""
+        return bool(self._current().settings.quarantine.of(message.held_as).two_persons)
+
+    async def check_proposal(self, id: str, actor: Actor) -> None:
+        """Raises Refused where somebody cannot be the first of two, and Unknown."""
+        message = await self.message(id)
+        if not self.wants_two(message):
+            raise Refused(f"mail held as {message.held_as} needs no second person; release it")
+        if actor.kind != "user":
+            raise Refused(_PERSONS)
+        if message.proposed_by:
+            raise Refused(f"{message.proposed_by} asked for it already; somebody else can approve")
+        if message.state not in ("held", "refused", "unknown"):
+            raise Refused(f"it is {message.state} already")
+
+    async def propose(self, id: str, actor: Actor, reason: str) -> None:
+        """The first of two persons asks for a release. Raises Refused and Unknown."""
+        await self.check_proposal(id, actor)
+        if not await self._ask(self._vault.propose(id, actor.name)):
+            raise Refused("somebody else was faster; look again")
+        self._did(actor, "quarantine.propose", id, reason)
+
+    async def check_approval(self, id: str, actor: Actor) -> None:
+        """Raises Refused where somebody cannot be the second of two, and Unknown."""
+        message = await self.message(id)
+        why = _why_not_second(message, actor) if self.wants_two(message) else "it needs no second person; release it"
+        if why:
+            raise Refused(why)
 
     async def delete(self, ids: Sequence[str], actor: Actor) -> list[Outcome]:
         """Delete held messages; one that is on its way stays."""
@@ -182,6 +223,8 @@ class Quarantine:
         if message.is_damaged:
             # What it asks of its way is not known any more.
             raise Refused("its row in the index is damaged; download it, and send it as what it is")
+        if self.wants_two(message):
+            raise Refused(f"mail held as {message.held_as} leaves by the word of two persons, and by release only")
         settings = self._current().settings
         now = self._engine.wall()
         letter = Letter(
@@ -266,6 +309,20 @@ class Quarantine:
                 Happened("quarantine.expired", "info", f"{gone} held messages were past their time", (("count", gone),))
             )
         return gone
+
+
+_PERSONS: Final = "it is released by two persons who are logged in; tokens, the command line and links are none"
+
+
+def _why_not_second(message: Held, actor: Actor) -> str:
+    """Why somebody cannot be the second of two persons; "" where they can."""
+    if actor.kind != "user":
+        return _PERSONS
+    if not message.proposed_by:
+        return "it is released by two persons: ask for its release first, and somebody else approves"
+    if message.proposed_by == actor.name:
+        return "you asked for its release; somebody else has to approve"
+    return ""
 
 
 def _why_not(message: Held | None, recipients: Sequence[str] | None) -> str:

@@ -28,6 +28,7 @@ PERMISSIONS: Final = (
     "system:write",
     "metrics:read",
     "content:read",
+    "content:malware",
     "quarantine:read",
     "quarantine:release",
     "quarantine:delete",

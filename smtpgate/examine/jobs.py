@@ -16,5 +16,7 @@ JOBS: Final[Mapping[str, str]] = MappingProxyType(
         "patterns": "smtpgate.examine.patterns:scan",
         "edit": "smtpgate.edits.plan:edit",
         "sameness": "smtpgate.examine.sameness:digest",
+        "view": "smtpgate.examine.viewing:view",
+        "page": "smtpgate.examine.viewing:page",
     }
 )

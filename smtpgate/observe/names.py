@@ -405,6 +405,7 @@ _ROWS: Final = (
     _admin("ban.set", "somebody banned an address or a network"),
     _admin("ban.lift", "somebody let a banned one in again"),
     _admin("quarantine.release", "somebody released a held message; detail: to whom"),
+    _admin("quarantine.propose", "the first of two persons asked for a release; detail: why"),
     _admin("quarantine.delete", "somebody deleted a held message"),
     _admin("quarantine.deny", "somebody said no to who asked for a held message"),
     _admin("quarantine.ask", "a recipient asked for a held message"),

@@ -74,7 +74,8 @@ class Held:
     :ivar facts: of session and envelope, which its delivery needs again (`proxy.recall`)
     :ivar body: name of the file; `octets`: its size; `digest`: SHA-256 in hex
     :ivar key: tells a retry of the same message; "" where nothing does
-    :ivar asked: when a recipient asked for it, 0.0 for never; `asked_by`: who
+    :ivar asked: when a recipient, or a first person, asked for it, 0.0 for never; `asked_by`: who
+    :ivar proposed_by: the first of two persons who release it; "" for nobody
     """
 
     id: str
@@ -101,6 +102,7 @@ class Held:
     facts: Mapping[str, Any] = attrs.field(factory=dict)
     asked: float = 0.0
     asked_by: str = ""
+    proposed_by: str = ""
 
     @property
     def is_damaged(self) -> bool:

@@ -135,6 +135,15 @@ class Services:
         answer: dict[str, Any] = await self._children.run(job, descriptor, request, self._examination.time_s)
         return answer
 
+    async def look_at(self, job: str, content: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a job on a content that belongs to no running transaction (`interfaces.IContent`), by the limits of an
+        examination. Raises ChildFailed."""
+        asked = {**self._examination.request, **request}
+        answer: dict[str, Any] = await self._children.run(
+            job, await content.descriptor(), asked, self._examination.time_s
+        )
+        return answer
+
     def examine(self, transaction: Transaction) -> Deferred[Facts]:
         """The facts of the content, the same for all filters."""
         return self.once(transaction, _EXAMINE, lambda: self._examine(transaction))

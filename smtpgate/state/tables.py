@@ -200,6 +200,7 @@ held = sa.Table(
     sa.Column("key", sa.String, nullable=False),
     sa.Column("asked", sa.Float, nullable=False),
     sa.Column("asked_by", sa.String, nullable=False),
+    sa.Column("proposed_by", sa.String, nullable=False, server_default=""),
     sa.Column("recipients", sa.String, nullable=False),
     sa.Column("facts", sa.String, nullable=False),
     sa.Index("ix_held_class", "held_as", "id"),

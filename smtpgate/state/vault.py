@@ -109,6 +109,7 @@ class Vault:
 
         :param wanted: what must fit: held_as, state, listener, direction, recipient and message exactly; sender,
             subject and client_ip in part; `asked` true; since and until, seconds since the epoch; expires_before;
+            after: an id: those that came after it; next_after: of these the ones nearest to it;
             domains: mail of theirs (`policy.reach`)
         :param before: an id: only those that came earlier, for the next page
         """
@@ -153,8 +154,19 @@ class Vault:
         """One letter."""
         return self._database.run(rows.one_letter, id).addErrback(as_store_failure)
 
+    def propose(self, id: str, who: str) -> Deferred[bool]:
+        """The first of two persons wants a held message released; False where somebody did, or it is not there."""
+        return self._database.run(rows.propose, id, who, self._wall()).addErrback(as_store_failure)
+
     def release(
-        self, id: str, addresses: Sequence[str] | None, again: bool, expires: float, *, is_manager: bool = False
+        self,
+        id: str,
+        addresses: Sequence[str] | None,
+        again: bool,
+        expires: float,
+        *,
+        is_manager: bool = False,
+        second: str | None = None,
     ) -> Deferred[Letter | None]:
         """A held message goes to recipients for whom it waits; the letter, or None where it waits for none of them.
 
@@ -162,8 +174,9 @@ class Vault:
         :param again: also to those who may have it, or have it
         :param expires: when the delivery is given up
         :param is_manager: whoever does it knows which rules have held it before on its way out, and has judged that
+        :param second: the second of two persons: nothing goes but what another one has proposed
         """
-        done = self._database.run(rows.release, id, addresses, again, self._wall(), expires, is_manager)
+        done = self._database.run(rows.release, id, addresses, again, self._wall(), expires, is_manager, second)
         return done.addErrback(as_store_failure)
 
     def due(self, now: float, limit: int) -> Deferred[list[Letter]]:

@@ -108,7 +108,7 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
     if "recipient" in wanted:
         ids = held_recipients.c.id
         query = sa.select(ids).where(held_recipients.c.address == storable(wanted["recipient"].lower()))
-        if wanted.keys() - {"recipient", "since", "until"}:
+        if wanted.keys() - {"recipient", "since", "until", "after", "next_after"}:
             query = query.join(held, held.c.id == ids)
     else:
         ids = held.c.id
@@ -126,6 +126,8 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
             query = query.where(ids >= fresh_id(value)[:8])
         elif name == "until":
             query = query.where(ids < fresh_id(value)[:8])
+        elif name in ("after", "next_after"):
+            query = query.where(ids > storable(value))
         elif name == "domains":
             query = query.where(ids.in_(_within(value)))
         elif name == "expires_before":
@@ -151,9 +153,9 @@ def _spellings(domains: Sequence[str]) -> list[str]:
 
 
 def search(connection: sa.Connection, wanted: Mapping[str, Any], limit: int, before: str) -> list[Held]:
-    """Those that fit, the newest first."""
+    """Those that fit, the newest first: the newest of all, or with next_after those that came next after one."""
     query, ids = _ids(wanted, before)
-    some = query.order_by(ids.desc()).limit(limit)
+    some = query.order_by(ids if "next_after" in wanted else ids.desc()).limit(limit)
     rows = connection.execute(sa.select(held).where(held.c.id.in_(some)).order_by(held.c.id.desc()))
     return [message_of(row) for row in rows.mappings()]
 
@@ -196,8 +198,16 @@ def oldest(connection: sa.Connection, held_as: str, octets: int) -> list[str]:
 
 
 def ask(connection: sa.Connection, id: str, who: str, now: float) -> bool:
-    """Note a wish, or that it was turned down."""
-    changed = sa.update(held).where(held.c.id == storable(id)).values(asked=now, asked_by=storable(who))
+    """Note a wish, or that it was turned down, whoever's it was."""
+    values = {"asked": now, "asked_by": storable(who)} | ({} if who else {"proposed_by": ""})
+    changed = sa.update(held).where(held.c.id == storable(id)).values(values)
+    return bool(connection.execute(changed).rowcount)
+
+
+def propose(connection: sa.Connection, id: str, who: str, now: float) -> bool:
+    """Note the first of two persons; False where there is one already, or no such message."""
+    where = (held.c.id == storable(id)) & (held.c.proposed_by == "")
+    changed = sa.update(held).where(where).values(asked=now, asked_by=storable(who), proposed_by=storable(who))
     return bool(connection.execute(changed).rowcount)
 
 
@@ -249,10 +259,11 @@ def release(
     now: float,
     expires: float,
     is_manager: bool,
+    second: str | None,
 ) -> Letter | None:
     """A letter to those for whom a held message waits."""
     message = one(connection, id)
-    if message is None:
+    if message is None or second is not None and message.proposed_by in ("", second):
         return None
     states = _AGAIN if again else _WAITING
     wanted = None if addresses is None else {address.lower() for address in addresses}
@@ -278,6 +289,10 @@ def release(
         due=now,
     )
     post(connection, letter, {one.address: ("sending", "") for one in chosen})
+    if second is not None:
+        # What comes back is judged by two anew.
+        done = {"proposed_by": "", "asked": 0.0, "asked_by": ""}
+        connection.execute(sa.update(held).where(held.c.id == message.id).values(done))
     return letter
 
 
