@@ -55,6 +55,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         "Gateway",
         (
             Place("/config", "config", "Configuration", "config:read", "k"),
+            Place("/logs", "logs", "Log", "config:read", "j"),
             Place("/help", "help", "Help", "self", "h"),
         ),
     ),

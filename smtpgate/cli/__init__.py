@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpgate import __version__
-from smtpgate.cli import access, commands, plugin, policy, quarantine, register, search, signing, tickets, traffic
+from smtpgate.cli import access, commands, log, plugin, policy, quarantine, register, search, signing, tickets, traffic
 from smtpgate.cli.terminal import EXIT_OK, EXIT_REFUSED, EXIT_USAGE, Failed, complain, shown
 from smtpgate.policy.held import STATES
 from smtpgate.policy.question import client_address, recipient_path, sender_path
@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     verb("sessions", commands.sessions).add_argument(
         "--limit", type=_whole(500), default=50, metavar="N", help="how many to list, at most 500; without it 50"
     )
+    _tail(verb("tail", log.tail))
     verb("backends", commands.backends)
     verb("filters", commands.filters)
     verb("rules", policy.rules)
@@ -129,6 +130,16 @@ def parser() -> argparse.ArgumentParser:
     _plugin(verbs)
     _dkim(verbs)
     return top
+
+
+def _tail(one: argparse.ArgumentParser) -> None:
+    words = "terms as ip:192.0.2.7, listener:mx, verdict:reject, or words; without any all lines"
+    one.add_argument("filter", nargs="*", metavar="TERM", help=words)
+    one.add_argument("--lines", type=_whole(500), default=20, metavar="N", help="how many to begin with; without it 20")
+    one.add_argument(
+        "--level", choices=("debug", "info", "warning", "error"), default="", help="the least that is wanted"
+    )
+    one.add_argument("--once", action="store_true", help="print them and end")
 
 
 def _explain(one: argparse.ArgumentParser) -> None:
