@@ -277,7 +277,7 @@ class Gateway(Service):
         self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
         self.control.rule_trials.trial = Trial
         self.control.reception.admission.reputation = self.reputation
-        self.control.reopen_logs = self.journal.reopen
+        self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         warden = self.control.reception.warden
         self._witnesses = (
             self.metrics,

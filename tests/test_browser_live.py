@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from smtpgate.observe.journal import Journal
 from smtpgate.policy import event as told
 from tests.admin_kit import HOSTILE, make_session
 from tests.browser_kit import BrowserCase
@@ -36,6 +37,33 @@ class LiveTests(BrowserCase):
         applied = told.Happened("config.applied", "info", "revision x")
         self.on_reactor(lambda: self.desk.control.hear(applied))
         page.wait_for_selector(".alerts li.bad", state="detached")
+
+    def test_the_log(self) -> Deferred[None]:
+        """Lines come by themselves, unless it is paused; control characters are shown as such."""
+        self.journal = Journal("json", "info", self.mktemp(), wall=self.desk.office.wall)
+        self.addCleanup(self.journal.close)
+        self.desk.control.logs.journal = self.journal
+        return self.visit(self.follow_log)
+
+    def write(self, name: str, level: str, text: str) -> None:
+        self.journal.hear(told.Happened(name, level, text, (("reason", text),)))
+
+    def follow_log(self, page: Any) -> None:
+        page.goto(f"{self.base}/logs")
+        page.wait_for_selector("text=No line yet")
+        for number, text in enumerate(HOSTILE):
+            self.on_reactor(self.write, "engine.down", ("error", "warning", "info")[number % 3], text)
+        self.on_reactor(lambda: self.journal.hear(told.TransactionEnded(make_session().transactions[0])))
+        page.wait_for_selector("#log a[href$='.1']")
+        self.assertEqual(page.locator("#log tbody tr").count(), len(HOSTILE) + 1)
+        self.assertIn("U+001B", page.inner_text("#log"))
+        self.shoot(page, "logs")
+        page.press("body", "p")
+        self.on_reactor(self.write, "engine.up", "info", "after the pause")
+        page.wait_for_timeout(1500)
+        self.assertEqual(page.locator("text=after the pause").count(), 0)
+        page.press("body", "p")
+        page.wait_for_selector("text=after the pause")
 
     def open(self, number: int, **more: Any) -> Any:
         facts = make_session(f"01J9UK7Q{number:018d}", started=self.desk.office.wall() + number / 1000, **more)

@@ -26,6 +26,8 @@ from smtpgate.cli import main, offline, parser
 from smtpgate.cli.terminal import shown
 from smtpgate.config.loader import loads
 from smtpgate.control.views import Actor
+from smtpgate.observe.journal import Journal
+from smtpgate.policy import event as told
 from smtpgate.policy.verdict import Finding, Verdict
 from smtpgate.proxy.guard import Published
 from smtpgate.smtp.reply import Reply
@@ -705,6 +707,20 @@ class SocketTests(TestCase):
         self.assertEqual(code, 1)
         self.assertIn("line 5", err)
         self.assertEqual((await self.ask("try-limit"))[0], 2)
+
+    async def test_tail(self) -> None:
+        """The newest lines, in text and in JSON, and only what is wanted."""
+        journal = Journal("json", "info", str(self.place.folder / "log"))
+        self.addCleanup(journal.close)
+        self.desk.control.logs.journal = journal
+        for number in range(30):
+            journal.hear(told.Happened("engine.up", "info", f"line n{number}x\x1b[31m"))
+        code, out, _ = await self.ask("tail", "--once", "--lines", "2")
+        self.assertEqual((code, len(out.splitlines()), "n29x" in out, "\x1b" in out), (0, 2, True, False))
+        code, out, _ = await self.ask("tail", "--once", "--json", "line", "n7x")
+        self.assertEqual([json.loads(line)["number"] for line in out.splitlines()], [8])
+        code, _, err = await self.ask("tail", "--once", "colour:red")
+        self.assertEqual((code, "filter" in err), (1, True))
 
     async def test_stop(self) -> None:
         """Answered before it is done."""

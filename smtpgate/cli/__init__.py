@@ -23,6 +23,7 @@ from smtpgate.cli import (
     demo,
     doctor,
     init,
+    log,
     plugin,
     policy,
     quarantine,
@@ -122,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     verb("sessions", commands.sessions).add_argument(
         "--limit", type=_whole(500), default=50, metavar="N", help="how many to list, at most 500; without it 50"
     )
+    _tail(verb("tail", log.tail))
     verb("backends", commands.backends)
     one = verb("top", live.top)
     one.add_argument("--once", action="store_true", help="print it once, as where the output is no terminal")
@@ -156,6 +158,16 @@ def parser() -> argparse.ArgumentParser:
     _plugin(verbs)
     signing.options(verbs)
     return top
+
+
+def _tail(one: argparse.ArgumentParser) -> None:
+    words = "terms as ip:192.0.2.7, listener:mx, verdict:reject, or words; without any all lines"
+    one.add_argument("filter", nargs="*", metavar="TERM", help=words)
+    one.add_argument("--lines", type=_whole(500), default=20, metavar="N", help="how many to begin with; without it 20")
+    one.add_argument(
+        "--level", choices=("debug", "info", "warning", "error"), default="", help="the least that is wanted"
+    )
+    one.add_argument("--once", action="store_true", help="print them and end")
 
 
 def _explain(one: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ from smtpgate.observe import notices, records
 from smtpgate.observe.outlet import Outlet
 from smtpgate.observe.records import MILLISECONDS, Fields
 from smtpgate.observe.repeats import Flood, Repeats
+from smtpgate.observe.ring import Levels, Ring
 from smtpgate.observe.words import is_quiet
 from smtpgate.policy import event as told
 from smtpgate.policy.transaction import Session
@@ -58,7 +59,7 @@ class Journal:
     """The log of this process.
 
     :ivar level: the least that is written
-    :ivar lines_by_level: lines written so far
+    :ivar lines_by_level: lines written so far; `ring`: the newest of them
     """
 
     def __init__(
@@ -78,6 +79,9 @@ class Journal:
         :raise OSError: the file cannot be opened
         """
         self.lines_by_level = dict.fromkeys(LEVELS, 0)
+        self.ring = Ring()
+        self._levels = Levels(LEVELS)
+        self._is_left_out = self._levels.is_left_out
         self._is_json = format == "json"
         self._file = file
         self._node = node
@@ -132,8 +136,12 @@ class Journal:
     def set_level(self, level: str) -> None:
         """Write what is of that level or above, from now on."""
         self.level = level
-        self._least = LEVELS[level]
-        self._is_debug = self._least <= LEVELS["debug"]
+        self.set_level_of("", level)
+
+    def set_level_of(self, part: str, level: str) -> None:
+        """The same for one part of the log; "" for what holds for all."""
+        self._levels.set(level, part)
+        self._is_debug = not all(self._is_left_out("debug", name) for name in ("session", "command"))
 
     # Hearing
 
@@ -158,7 +166,7 @@ class Journal:
         namespace = str(event.get("log_namespace", ""))
         if level == "info" and namespace.startswith(_CHATTERERS):
             level = "debug"
-        if LEVELS[level] < self._least:
+        if self._is_left_out(level, namespace):
             return
         # `formatEvent` gives "" where there is nothing to format, and never raises.
         text = formatEvent(event)  # type: ignore[arg-type]
@@ -167,14 +175,14 @@ class Journal:
         if isinstance(failure, Failure):
             text = text or failure.getErrorMessage()
             fields.append(("error", failure))
-        self._say(level, "log", text, fields)
+        self._tell(level, "log", text, fields)
 
     # The two wide lines
 
     def _transaction_ended(self, event: told.TransactionEnded) -> None:
         transaction = event.transaction
         level = "warning" if transaction.outcome == "unknown" else "info"
-        if LEVELS[level] < self._least:
+        if self._is_left_out(level, "message"):
             return
         now = self._wall()
         second = int(now)
@@ -192,7 +200,7 @@ class Journal:
         if self._is_debug:
             self._settle_commands(session.id)
         level = "debug" if is_quiet(session) else "info"
-        if LEVELS[level] < self._least:
+        if self._is_left_out(level, "session"):
             self._clients.pop(session.id, None)
             return
         now = self._wall()
@@ -280,8 +288,10 @@ class Journal:
     # Writing
 
     def _say(self, level: str, name: str, message: str, fields: Fields) -> None:
-        if LEVELS[level] < self._least:
-            return
+        if not self._is_left_out(level, name):
+            self._tell(level, name, message, fields)
+
+    def _tell(self, level: str, name: str, message: str, fields: Fields) -> None:
         now = self._wall()
         second = int(now)
         if threading.get_ident() != self._thread:
@@ -303,6 +313,7 @@ class Journal:
         line = self._line(f"{stamp}{MILLISECONDS[int(now % 1 * 1000)]}", level, who, name, message, fields)
         with self._lock:
             self.lines_by_level[level] += 1
+            self.ring.add(level, line)
             self._outlet.write(line.encode("ascii"))
 
     def _heads(self, second: int) -> tuple[str, str]:
@@ -317,6 +328,7 @@ class Journal:
 
     def _put(self, level: str, line: str) -> None:
         self.lines_by_level[level] += 1
+        self.ring.add(level, line)
         self._lines.append(line)
         if self._call_soon is None:
             self.flush()

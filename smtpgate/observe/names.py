@@ -401,6 +401,7 @@ _ROWS: Final = (
     _admin("server.drain", "somebody took a backend server out of service"),
     _admin("server.ready", "somebody put a backend server into service"),
     _admin("server.probe", "somebody had a backend server looked at"),
+    _admin("log.level", "somebody set from which level on a part of the log is written; detail: for how long"),
     _admin("session.kill", "somebody ended a session"),
     _admin("ban.set", "somebody banned an address or a network"),
     _admin("ban.lift", "somebody let a banned one in again"),
