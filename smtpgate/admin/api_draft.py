@@ -140,7 +140,7 @@ async def blame(ask: Ask) -> Answer:
     return answer_of(BlameModel(items=items))
 
 
-async def export(ask: Ask) -> Answer:
+async def export_text(ask: Ask) -> Answer:
     """A text to take away, without its secrets: what is at work, or another revision."""
     number = ask.params["revision"]
     books = ask.office.control.configuration
@@ -165,7 +165,7 @@ ROUTES = (
     Route(
         "POST", f"{_BASE}/import", "config:write", import_file, summary="Draft of the file", body=Nothing, answer=Done
     ),
-    Route("GET", f"{_BASE}/export", "config:read", export, summary="Text to take away", query=_WHICH),
+    Route("GET", f"{_BASE}/export", "config:read", export_text, summary="Text to take away", query=_WHICH),
     Route("GET", f"{_BASE}/schema", "config:read", schema, summary="Schema of all tables"),
     Route(
         "GET", f"{_BASE}/revisions/<number>/blame", "config:read", blame, summary="Who brought it", answer=BlameModel
