@@ -130,11 +130,11 @@ class ErrorTests(SynchronousTestCase):
     def test_an_internal_error_shows_an_id_and_no_more(self) -> None:
         """The stack goes to the log under the same id."""
 
-        def broken(most: object = None) -> None:
+        def broken() -> None:
             raise ValueError("secret detail in /etc/place")
 
-        self.desk.control.sessions = broken  # type: ignore[assignment, method-assign]
-        for path in ("/sessions", "/api/v1/sessions"):
+        self.desk.control.servers = broken  # type: ignore[assignment, method-assign]
+        for path in ("/backends", "/api/v1/backends"):
             answer = self.desk.ask("GET", path, role="owner")
             self.assertEqual(answer.status, 500)
             self.assertNotIn("secret", answer.text)
