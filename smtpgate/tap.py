@@ -447,7 +447,7 @@ class Gateway(Service):
 
     def _reload(self) -> None:
         self.notifier.reloading()
-        done = ensureDeferred(self.control.reload(Actor("signal", "SIGHUP")))
+        done = ensureDeferred(self.control.reload(Actor("signal", "SIGHUP"), is_patient=True))
         done.addErrback(lambda failure: failure.trap(Refused) and None)
         done.addBoth(self._reloaded)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate import boot
@@ -13,7 +13,7 @@ from smtpgate.config.hiding import hide, left, restore
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.config.texts import blame, changed_keys, merge, unified
 from smtpgate.control.config_views import Moved
-from smtpgate.control.views import Refused, Unavailable
+from smtpgate.control.views import Actor, Refused, Unavailable
 from smtpgate.interfaces import StoreFailed
 from smtpgate.state.folder import StateError
 from tests.admin_kit import CONFIG
@@ -184,3 +184,33 @@ class StartTests(FolderCase):
         self.start()
         with self.assertRaises(StateError):
             boot.take(self.store, start, 2.0)
+
+
+class MeanwhileTests(FolderCase):
+    """A reload while the one before is not over."""
+
+    def test_a_signal_is_not_lost(self) -> None:
+        """It waits for its turn and reads what is there by then; several that wait are one. Others are refused."""
+        self.file.write_text(CONFIG)
+        control = self.gateway()
+        disk: Deferred[None] = Deferred()
+        write = self.store.add
+
+        def slow(fresh: Any) -> Any:
+            disk.addCallback(lambda _: write(fresh))
+            return disk
+
+        self.store.add = slow  # type: ignore[method-assign]
+        who, start = Actor("signal", "SIGHUP"), control.engine.start
+        self.file.write_text(CONFIG.replace("gate.example.com", "one.example.com"))
+        first = start(control.reload(who, is_patient=True))
+        self.file.write_text(CONFIG.replace("gate.example.com", "two.example.com"))
+        second = start(control.reload(who, is_patient=True))
+        self.assertEqual(self.successResultOf(start(control.reload(who, is_patient=True))), ())
+        self.failureResultOf(start(control.reload(ANN)), Refused)
+        self.assertNoResult(second)
+        self.assertEqual(control.settings.hostname, "one.example.com")
+        self.store.add = write  # type: ignore[method-assign]
+        disk.callback(None)
+        self.assertEqual([self.successResultOf(one) for one in (first, second)], [(), ()])
+        self.assertEqual(control.settings.hostname, "two.example.com")

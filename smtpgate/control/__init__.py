@@ -269,9 +269,9 @@ class Control:
         self.configuration.started_with = settings
         await self._apply(settings)
 
-    async def reload(self, actor: Actor) -> tuple[Problem, ...]:
+    async def reload(self, actor: Actor, is_patient: bool = False) -> tuple[Problem, ...]:
         """Read anew what rules, and put it to work; the problems where it has any, and then nothing changed."""
-        return await self.configuration.reload(actor)
+        return await self.configuration.reload(actor, is_patient)
 
     async def put_to_work(self, settings: Settings) -> None:
         """Other settings. Raises with everything as it was."""

@@ -52,6 +52,8 @@ class Books:
         self.applied: deque[Applied] = deque(maxlen=_MARKS)
         self.started_with: Settings | None = None
         self._is_busy = False
+        #: A reload that waits for its turn.
+        self._waits: Deferred[None] | None = None
         self._timer: Any = None
 
     # Look

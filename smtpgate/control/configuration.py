@@ -84,6 +84,9 @@ class Configuration(Books):
         def over(result: Any) -> Any:
             self._is_busy = False
             told.callback(result)
+            waits, self._waits = self._waits, None
+            if waits is not None:
+                waits.callback(None)
 
         self._engine.start(work).addBoth(over)
         return await told
@@ -242,11 +245,20 @@ class Configuration(Books):
 
     # Reload
 
-    async def reload(self, actor: Actor) -> tuple[Problem, ...]:
+    async def reload(self, actor: Actor, is_patient: bool = False) -> tuple[Problem, ...]:
         """Read anew what rules, the file or the active revision with the files that it names, and put it to work; the
-        problems where it has any, and then nothing changed."""
-        if self._is_busy:
-            raise Refused("a reload is under way already")
+        problems where it has any, and then nothing changed.
+
+        :param is_patient: begin when the change is over that is under way. Several that wait are one: it reads what is
+            there by then
+        """
+        while self._is_busy:
+            if not is_patient:
+                raise Refused("a reload is under way already")
+            if self._waits is not None:
+                return ()
+            self._waits = Deferred()
+            await self._waits
         return await self._alone(self._reload(actor))
 
     async def _reload(self, actor: Actor) -> tuple[Problem, ...]:
