@@ -1,12 +1,15 @@
-"""Pages in a real browser, for the tests of one piece each: an office on a port, somebody logged in, nothing amiss.
+"""Pages in a real browser, for the tests of each piece: an office on a port, somebody logged in, nothing amiss.
 
-Needs what `test_admin_browser` needs, and keeps pictures as it does.
+Needs Debian's `chromium` and the Python package `playwright`; what uses it is skipped without them, unless
+SMTPGATE_REQUIRE_REAL=1. SMTPGATE_SHOTS=FOLDER keeps pictures of the pages.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,100 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import blockingCallFromThread, deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.admin_kit import CONFIG, PASSWORD, Desk
-from tests.test_admin_browser import ARGUMENTS, CHROMIUM, need_browser
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-features=OptimizationHints,MediaRouter,Translate",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-pings",
+]
+
+
+def need_browser() -> Any:
+    """Playwright's entry; skips, or fails where the real things are required."""
+    missing = ""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing = "Python package playwright"
+    if not shutil.which(CHROMIUM):
+        missing = "Debian package chromium"
+    if missing:
+        if os.environ.get("SMTPGATE_REQUIRE_REAL") == "1":
+            raise AssertionError(f"missing: {missing}")
+        raise SkipTest(f"missing: {missing}")
+    return sync_playwright
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """The browser, as long as it is looked with."""
+    with need_browser()() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def listen(case: Any, desk: Desk) -> str:
+    """The office of a desk on a port of its own, until the test is over; the beginning of its addresses."""
+    port: Any = reactor.listenTCP(0, desk.office.site(), interface="127.0.0.1")  # type: ignore[attr-defined]
+    case.addCleanup(lambda: maybeDeferred(port.stopListening))
+    # The office's clock is the test's: it follows the real one, so that streams and delays go on.
+    pace = LoopingCall(lambda: desk.clock.advance(0.05))
+    pace.start(0.05, now=False)
+    case.addCleanup(pace.stop)
+    case.addCleanup(desk.office.close)
+    return f"http://127.0.0.1:{port.getHost().port}"
+
+
+def watch(page: Any, trouble: list[str]) -> Any:
+    """Note what goes wrong in a page."""
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("dialog", lambda dialog: trouble.append(f"dialog {dialog.message}"))
+    page.on("console", lambda line: trouble.append(line.text) if line.type == "error" else None)
+    page.add_init_script(
+        "document.addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective"
+        " + ' ' + e.blockedURI + ' ' + e.sample))"
+    )
+    return page
+
+
+def log_in(page: Any, base: str, name: str = "ann") -> None:
+    """By name and password."""
+    page.goto(f"{base}/login")
+    page.fill("#name", name)
+    page.fill("#password", PASSWORD)
+    page.click("main button")
+    page.wait_for_url(f"{base}/")
+
+
+def shoot(page: Any, name: str) -> None:
+    """Pictures, where they are wanted: large and small, light and dark."""
+    folder = os.environ.get("SMTPGATE_SHOTS")
+    if not folder:
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width in (1280, 360):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(150)
+            page.screenshot(path=f"{folder}/{name}-{scheme}-{width}.png", full_page=True)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 class BrowserCase(TestCase):
@@ -30,18 +123,11 @@ class BrowserCase(TestCase):
     text = CONFIG
 
     def setUp(self) -> None:
-        self.playwright = need_browser()
+        need_browser()
         self.desk = Desk(self.text)
         self.desk.users.add_user("ann", "owner", PASSWORD)
         self.fill()
-        self.port: Any = reactor.listenTCP(0, self.desk.office.site(), interface="127.0.0.1")  # type: ignore[attr-defined]
-        self.addCleanup(lambda: maybeDeferred(self.port.stopListening))
-        self.base = f"http://127.0.0.1:{self.port.getHost().port}"
-        # The office's clock is the test's: it follows the real one, so that streams and delays go on.
-        pace = LoopingCall(lambda: self.desk.clock.advance(0.05))
-        pace.start(0.05, now=False)
-        self.addCleanup(pace.stop)
-        self.addCleanup(self.desk.office.close)
+        self.base = listen(self, self.desk)
 
     def fill(self) -> None:
         """What there is to see."""
@@ -56,45 +142,14 @@ class BrowserCase(TestCase):
 
     def _browse(self, walk: Callable[[Any], None]) -> None:
         trouble: list[str] = []
-        with self.playwright() as play:
-            browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            try:
-                self.context = browser.new_context()
-                page = self.fresh(trouble)
-                page.goto(f"{self.base}/login")
-                page.fill("#name", "ann")
-                page.fill("#password", PASSWORD)
-                page.click("main button")
-                page.wait_for_url(f"{self.base}/")
-                walk(page)
-                self.assertIsNone(page.evaluate("window.hurt ?? null"))
-            finally:
-                browser.close()
+        with chromium() as browser:
+            self.context = browser.new_context()
+            page = self.fresh(trouble)
+            log_in(page, self.base)
+            walk(page)
+            self.assertIsNone(page.evaluate("window.hurt ?? null"))
         self.assertEqual(trouble, [])
 
     def fresh(self, trouble: list[str]) -> Any:
         """Another page of the same browser; what goes wrong in it is noted."""
-        page = self.context.new_page()
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("dialog", lambda dialog: trouble.append(f"dialog {dialog.message}"))
-        page.on("console", lambda line: trouble.append(line.text) if line.type == "error" else None)
-        page.add_init_script(
-            "document.addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective"
-            " + ' ' + e.blockedURI + ' ' + e.sample))"
-        )
-        return page
-
-    def shoot(self, page: Any, name: str) -> None:
-        """Pictures, where they are wanted."""
-        folder = os.environ.get("SMTPGATE_SHOTS")
-        if not folder:
-            return
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            for width in (1280, 360):
-                page.set_viewport_size({"width": width, "height": 900})
-                page.wait_for_timeout(150)
-                page.screenshot(path=f"{folder}/{name}-{scheme}-{width}.png", full_page=True)
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size({"width": 1280, "height": 900})
+        return watch(self.context.new_page(), trouble)

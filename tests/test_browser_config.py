@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.admin_kit import PASSWORD, Desk
+from tests.browser_kit import chromium, listen, log_in, need_browser, shoot, watch
 from tests.revisions_kit import MANAGED, FolderCase
-from tests.test_admin_browser import ARGUMENTS, CHROMIUM, need_browser
 
 NOTED = MANAGED + '\n# The night shift asked for this: ticket 4711\n[log]\nlevel = "info"\n'
 
@@ -25,56 +21,27 @@ class BrowserTests(FolderCase, TestCase):
     timeout = 120
 
     def setUp(self) -> None:
-        self.playwright = need_browser()
+        need_browser()
         super().setUp()
         self.file.write_text(MANAGED)
         self.desk = Desk(MANAGED)
         self.attach(self.desk.control)
         for name in ("ann", "bea"):
             self.desk.users.add_user(name, "owner", PASSWORD)
-        self.port: Any = reactor.listenTCP(0, self.desk.office.site(), interface="127.0.0.1")  # type: ignore[attr-defined]
-        self.addCleanup(lambda: maybeDeferred(self.port.stopListening))
-        self.base = f"http://127.0.0.1:{self.port.getHost().port}"
-        pace = LoopingCall(lambda: self.desk.clock.advance(0.05))
-        pace.start(0.05, now=False)
-        self.addCleanup(pace.stop)
-        self.addCleanup(self.desk.office.close)
+        self.base = listen(self, self.desk)
         self.addCleanup(self.desk.control.configuration.close)
 
     def test_a_change(self) -> Deferred[None]:
         """From the first letter to the confirmation."""
         return deferToThread(self.browse)
 
-    def shoot(self, page: Any, name: str) -> None:
-        folder = os.environ.get("SMTPGATE_SHOTS")
-        if not folder:
-            return
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for scheme, width in (("light", 1280), ("dark", 1280), ("light", 360)):
-            page.emulate_media(color_scheme=scheme)
-            page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(150)
-            page.screenshot(path=f"{folder}/{name}-{scheme}-{width}.png", full_page=True)
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size({"width": 1280, "height": 900})
-
     def browse(self) -> None:
-        with self.playwright() as play:
-            browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            try:
-                self.walk(browser)
-            finally:
-                browser.close()
+        with chromium() as browser:
+            self.walk(browser)
 
     def enter(self, browser: Any, name: str, **more: Any) -> Any:
-        page = browser.new_context(**more).new_page()
-        page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        page.on("console", lambda line: self.trouble.append(line.text) if line.type == "error" else None)
-        page.goto(f"{self.base}/login")
-        page.fill("#name", name)
-        page.fill("#password", PASSWORD)
-        page.click("main button")
-        page.wait_for_url(f"{self.base}/")
+        page = watch(browser.new_context(**more).new_page(), self.trouble)
+        log_in(page, self.base, name)
         return page
 
     def walk(self, browser: Any) -> None:
@@ -83,7 +50,7 @@ class BrowserTests(FolderCase, TestCase):
         bea = self.enter(browser, "bea", java_script_enabled=False)
         for page in (ann, bea):
             page.goto(f"{self.base}/config")
-        self.shoot(ann, "config")
+        shoot(ann, "config")
         # A fault is found while it is typed, and its line is one click away.
         ann.fill("#text", NOTED.replace("level", "levle"))
         ann.wait_for_selector("#checked [data-line]")
@@ -93,16 +60,16 @@ class BrowserTests(FolderCase, TestCase):
         self.assertEqual(ann.evaluate(marked), 'levle = "info"')
         wrong = ann.locator(".editor .wrong").all_inner_texts()
         self.assertIn(str(NOTED.count("\n")), wrong)
-        self.shoot(ann, "config-fault")
+        shoot(ann, "config-fault")
         ann.fill("#text", NOTED)
         ann.wait_for_selector("#checked :text('It can be put to work')")
         self.assertNotIn(str(NOTED.count("\n")), ann.locator(".editor .wrong").all_inner_texts())
-        self.shoot(ann, "config-checked")
+        shoot(ann, "config-checked")
         ann.fill("#message", "what the night shift asked for")
         ann.select_option("#minutes", "10")
         ann.click("button[formaction='/config/apply']")
         ann.wait_for_selector("text=Keep revision 2")
-        self.shoot(ann, "config-waits")
+        shoot(ann, "config-waits")
         # The other one, who has no scripts, began before that and is told what came first.
         bea.goto(f"{self.base}/")
         self.assertIn("waits to be confirmed", bea.inner_text(".strip.waits"))
@@ -118,7 +85,7 @@ class BrowserTests(FolderCase, TestCase):
         ann.fill("#message", "another name")
         ann.click("button[formaction='/config/apply']")
         ann.wait_for_selector("#moved .sides")
-        self.shoot(ann, "config-conflict")
+        shoot(ann, "config-conflict")
         text = ann.input_value("#text")
         self.assertIn("<<<<<<< yours", text)
         ann.fill("#text", NOTED.replace("gate.example.com", "both.example.com"))
@@ -128,12 +95,12 @@ class BrowserTests(FolderCase, TestCase):
         self.assertEqual(self.desk.control.settings.hostname, "both.example.com")
         ann.click("#history tbody tr:nth-child(1) a")
         ann.wait_for_url(f"{self.base}/config/4")
-        self.shoot(ann, "config-revision")
+        shoot(ann, "config-revision")
         self.file.write_text(MANAGED.replace("gate.example.com", "file.example.com"))
         ann.goto(f"{self.base}/config/1")
         ann.fill("#message", "as it was")
         ann.click("text=Go back to revision 1")
         ann.wait_for_url(f"{self.base}/config")
         self.assertEqual(self.desk.control.settings.hostname, "gate.example.com")
-        self.shoot(ann, "config-drift")
+        shoot(ann, "config-drift")
         self.assertEqual([line for line in self.trouble if "412" not in line and "409" not in line], [])

@@ -1,7 +1,7 @@
 """Texts that would hurt, sent by SMTP into every field that a stranger fills, and every page that shows them walked in
 a real browser: no script runs, no window opens, nothing is asked for elsewhere.
 
-Needs what `test_admin_browser` needs, and runs the gateway as a process.
+Needs what `browser_kit` needs, and runs the gateway as a process.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.admin_kit import HOSTILE, PASSWORD
+from tests.browser_kit import chromium, log_in, need_browser
 from tests.real_kit import PATIENCE_S, RealCase, free_port, run, small_id
-from tests.test_admin_browser import ARGUMENTS, CHROMIUM, need_browser
 from tests.test_real_process import ADMIN, config
 
 #: Words in quotes, markup in markup, links and styles, beside those of all other tests.
@@ -61,7 +61,7 @@ class HostileTests(RealCase):
 
     def test_every_page(self) -> None:
         """All that is linked from the first page on, with all that can be opened on it."""
-        sync_playwright = need_browser()
+        need_browser()
         (server,) = self.fast_servers(self.background(), 1, 0)
         admin = free_port()
         gate = self.gateway(config(server.port, more=ADMIN.format(port=admin) + RULES))
@@ -75,12 +75,8 @@ class HostileTests(RealCase):
         answers = [self.send(gate.port(), number, text) for number, text in enumerate(CORPUS)]
         self.assertEqual([answer for answer in answers if answer != ["250", "250", "550"]], [])
         self.base = f"http://127.0.0.1:{admin}"
-        with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            try:
-                seen = self.walk(browser.new_context())
-            finally:
-                browser.close()
+        with chromium() as browser:
+            seen = self.walk(browser.new_context())
         self.assertEqual(gate.crashed(), [])
         kinds = {self.kind_of(path) for path in seen}
         for kind in ("/", "/messages", "/sessions/*", "/quarantine", "/quarantine/*", "/quarantine/*/view"):
@@ -187,11 +183,7 @@ class HostileTests(RealCase):
             "document.addEventListener('securitypolicyviolation', e => (window.broken = window.broken || []).push("
             "e.violatedDirective + ' ' + e.blockedURI + ' ' + e.sample))"
         )
-        page.goto(f"{self.base}/")
-        page.fill("#name", "ann")
-        page.fill("#password", PASSWORD)
-        page.click("main button")
-        page.wait_for_url(f"{self.base}/")
+        log_in(page, self.base)
         waiting, seen, kinds = ["/"], [], dict[str, int]()
         known = {"/"}
         while waiting and len(seen) < PAGES:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from smtpgate.observe.journal import Journal
 from smtpgate.policy import event as told
 from tests.admin_kit import HOSTILE, make_session
-from tests.browser_kit import BrowserCase
+from tests.browser_kit import BrowserCase, shoot
 
 WORDS = ("pass", "note", "accept", "tag", "discard", "redirect", "quarantine", "defer", "error", "reject")
 
@@ -23,7 +23,7 @@ class LiveTests(BrowserCase):
 
     def first_page(self, page: Any) -> None:
         page.wait_for_selector("text=No mail yet")
-        self.shoot(page, "overview-empty")
+        shoot(page, "overview-empty")
         facts = make_session(outcome="refused")
         self.on_reactor(lambda: self.desk.control.hear(told.TransactionEnded(facts.transactions[0])))
         self.on_reactor(
@@ -33,7 +33,7 @@ class LiveTests(BrowserCase):
         page.wait_for_selector("text=100.0 %")
         page.wait_for_selector("text=No mail yet", state="detached")
         self.assertEqual(page.locator("#traffic").get_attribute("data-marks").count(" "), 0)
-        self.shoot(page, "overview-alerts")
+        shoot(page, "overview-alerts")
         applied = told.Happened("config.applied", "info", "revision x")
         self.on_reactor(lambda: self.desk.control.hear(applied))
         page.wait_for_selector(".alerts li.bad", state="detached")
@@ -57,7 +57,7 @@ class LiveTests(BrowserCase):
         page.wait_for_selector("#log a[href$='.1']")
         self.assertEqual(page.locator("#log tbody tr").count(), len(HOSTILE) + 1)
         self.assertIn("U+001B", page.inner_text("#log"))
-        self.shoot(page, "logs")
+        shoot(page, "logs")
         page.press("body", "p")
         self.on_reactor(self.write, "engine.up", "info", "after the pause")
         page.wait_for_timeout(1500)
@@ -93,7 +93,7 @@ class LiveTests(BrowserCase):
         self.fill_grid()
         page.wait_for_selector(f"#grid tr[data-id$='{len(HOSTILE) + 9:02d}']")
         self.assertEqual(page.locator("#grid th[data-filter]").count(), 3)
-        self.shoot(page, "live-rows")
+        shoot(page, "live-rows")
         self.paused(page)
         self.shared(page)
         self.chosen(page)

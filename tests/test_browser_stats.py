@@ -10,15 +10,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from smtpgate.observe.recorder import Recorder
 from smtpgate.policy.counted import COVERED, Rows
 from tests.admin_kit import CONFIG, PASSWORD, Desk
-from tests.test_admin_browser import ARGUMENTS, CHROMIUM, need_browser
+from tests.browser_kit import chromium, listen, log_in, need_browser
 from tests.test_admin_stats import MINUTE, MemorySeries
 
 SCALE = """[scores]
@@ -70,12 +69,10 @@ class StatsBrowserTests(TestCase):
     timeout = 120
 
     def setUp(self) -> None:
-        self.playwright = need_browser()
+        need_browser()
         self.desk = Desk(CONFIG + SCALE)
         self.desk.users.add_user("ann", "owner", PASSWORD)
-        self.port: Any = reactor.listenTCP(0, self.desk.office.site(), interface="127.0.0.1")  # type: ignore[attr-defined]
-        self.addCleanup(lambda: maybeDeferred(self.port.stopListening))
-        self.base = f"http://127.0.0.1:{self.port.getHost().port}"
+        self.base = listen(self, self.desk)
 
     def fill(self) -> None:
         """Give it two days."""
@@ -96,51 +93,44 @@ class StatsBrowserTests(TestCase):
         return deferToThread(self.visit)
 
     def visit(self) -> None:
-        with self.playwright() as play:
-            browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            try:
-                page = browser.new_page(viewport={"width": 1280, "height": 900})
-                errors: list[str] = []
-                page.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
-                page.on("pageerror", lambda error: errors.append(str(error)))
-                page.goto(f"{self.base}/login?to=/stats")
-                page.fill("input[name=name]", "ann")
-                page.fill("input[name=password]", PASSWORD)
-                page.click("main button")
-                page.goto(f"{self.base}/stats")
-                assert page.locator(".empty").inner_text().startswith("No mail in this time")
-                self.shot(page, "stats-empty")
-                self.fill()
-                page.goto(f"{self.base}/stats")
-                assert page.locator("svg.chart").count() == 6
-                assert page.locator("#traffic rect.accept").count() > 50
-                assert page.locator("#traffic rect.gap").count() >= 1
-                assert page.locator("#scores .threshold").count() == 3
-                self.shot(page, "stats")
-                self.closer(page)
-                with page.expect_download() as download:
-                    page.click("#traffic a[download]")
-                head = Path(download.value.path()).read_text().splitlines()[0]
-                assert head.startswith("time,covered_s,accept"), head
-                page.keyboard.press("g")
-                page.keyboard.press("n")
-                page.wait_for_url(f"{self.base}/stats")
-                page.check("input[name=compare]")
-                page.check("input[name=scale]")
-                page.click("text=7 days")
-                page.wait_for_url("**/stats?*range=7d*")
-                assert "scale=log" in page.url and "compare=1" in page.url
-                page.emulate_media(color_scheme="dark")
-                self.shot(page, "stats-dark")
-                page.set_viewport_size({"width": 360, "height": 740})
-                for query in ("?range=24h", "?range=7d&compare=1"):
-                    page.goto(f"{self.base}/stats{query}")
-                    wide = page.evaluate("document.documentElement.scrollWidth")
-                    assert wide <= 360, f"{query}: {wide} wide"
-                self.shot(page, "stats-360")
-                assert not errors, errors
-            finally:
-                browser.close()
+        with chromium() as browser:
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            errors: list[str] = []
+            page.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            log_in(page, self.base)
+            page.goto(f"{self.base}/stats")
+            assert page.locator(".empty").inner_text().startswith("No mail in this time")
+            self.shot(page, "stats-empty")
+            self.fill()
+            page.goto(f"{self.base}/stats")
+            assert page.locator("svg.chart").count() == 6
+            assert page.locator("#traffic rect.accept").count() > 50
+            assert page.locator("#traffic rect.gap").count() >= 1
+            assert page.locator("#scores .threshold").count() == 3
+            self.shot(page, "stats")
+            self.closer(page)
+            with page.expect_download() as download:
+                page.click("#traffic a[download]")
+            head = Path(download.value.path()).read_text().splitlines()[0]
+            assert head.startswith("time,covered_s,accept"), head
+            page.keyboard.press("g")
+            page.keyboard.press("n")
+            page.wait_for_url(f"{self.base}/stats")
+            page.check("input[name=compare]")
+            page.check("input[name=scale]")
+            page.click("text=7 days")
+            page.wait_for_url("**/stats?*range=7d*")
+            assert "scale=log" in page.url and "compare=1" in page.url
+            page.emulate_media(color_scheme="dark")
+            self.shot(page, "stats-dark")
+            page.set_viewport_size({"width": 360, "height": 740})
+            for query in ("?range=24h", "?range=7d&compare=1"):
+                page.goto(f"{self.base}/stats{query}")
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= 360, f"{query}: {wide} wide"
+            self.shot(page, "stats-360")
+            assert not errors, errors
         self.without_scripts()
 
     def closer(self, page: Any) -> None:
@@ -158,21 +148,14 @@ class StatsBrowserTests(TestCase):
 
     def without_scripts(self) -> None:
         """Pictures, buttons and tables are there without them."""
-        with self.playwright() as play:
-            browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            try:
-                page = browser.new_context(java_script_enabled=False).new_page()
-                page.goto(f"{self.base}/login")
-                page.fill("input[name=name]", "ann")
-                page.fill("input[name=password]", PASSWORD)
-                page.click("main button")
-                page.goto(f"{self.base}/stats")
-                page.click("text=1 hour")
-                assert page.locator("#traffic rect.accept").count() > 10
-                page.click("#traffic summary")
-                assert page.locator("#traffic tbody tr").count() >= 60
-            finally:
-                browser.close()
+        with chromium() as browser:
+            page = browser.new_context(java_script_enabled=False).new_page()
+            log_in(page, self.base)
+            page.goto(f"{self.base}/stats")
+            page.click("text=1 hour")
+            assert page.locator("#traffic rect.accept").count() > 10
+            page.click("#traffic summary")
+            assert page.locator("#traffic tbody tr").count() >= 60
 
 
 class _Still:

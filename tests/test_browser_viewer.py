@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.admin_kit import CONFIG, PASSWORD
-from tests.test_admin_browser import ARGUMENTS, CHROMIUM, need_browser
+from tests.browser_kit import chromium, listen, need_browser, shoot
 from tests.test_admin_viewer import MAIL, ViewerCase
 
 #: A page that tries what it can, in the words that browsers once fell for.
@@ -43,31 +40,10 @@ class ViewerInBrowser(ViewerCase, TestCase):
     config = CONFIG + "[quarantine.classes.dlp]\nreason = true\n"
 
     def setUp(self) -> None:
-        self.playwright = need_browser()
+        need_browser()
         super().setUp()
         self.desk.users.add_user("ann", "owner", PASSWORD)
-        self.port: Any = reactor.listenTCP(0, self.desk.office.site(), interface="127.0.0.1")  # type: ignore[attr-defined]
-        self.addCleanup(lambda: maybeDeferred(self.port.stopListening))
-        self.addCleanup(self.desk.office.close)
-        self.base = f"http://127.0.0.1:{self.port.getHost().port}"
-        pace = LoopingCall(lambda: self.desk.clock.advance(0.05))
-        pace.start(0.05, now=False)
-        self.addCleanup(pace.stop)
-
-    def shoot(self, page: Any, name: str) -> None:
-        """Pictures, where they are wanted."""
-        folder = os.environ.get("SMTPGATE_SHOTS")
-        if not folder:
-            return
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            for width in (1280, 360):
-                page.set_viewport_size({"width": width, "height": 900})
-                page.wait_for_timeout(150)
-                page.screenshot(path=f"{folder}/{name}-{scheme}-{width}.png", full_page=True)
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size({"width": 1280, "height": 900})
+        self.base = listen(self, self.desk)
 
     def test_reading(self) -> Deferred[None]:
         """Attack, an honest mail, and one that is read for a reason."""
@@ -76,18 +52,14 @@ class ViewerInBrowser(ViewerCase, TestCase):
 
     def browse(self, *ids: str) -> None:
         """In a thread."""
-        with self.playwright() as play:
-            browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            try:
-                self.walk(browser.new_context(), *ids)
-            finally:
-                browser.close()
+        with chromium() as browser:
+            self.walk(browser.new_context(), *ids)
 
     def walk(self, context: Any, attack: str, honest: str, secret: str) -> None:
         """Login, then the pages."""
-        page = context.new_page()
         asked: list[str] = []
         trouble: list[str] = []
+        page = context.new_page()
         context.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on("dialog", lambda dialog: trouble.append(f"dialog {dialog.message}"))
@@ -110,7 +82,7 @@ class ViewerInBrowser(ViewerCase, TestCase):
         # The frame is of no origin: the page cannot look in, and it not out.
         self.assertIsNone(page.evaluate("document.querySelector('iframe.locked').contentDocument"))
         self.assertIsNone(page.evaluate("window.hurt ?? null"))
-        self.shoot(page, "held-attack")
+        shoot(page, "held-attack")
         # Opened by itself, the same page is locked up by its own policy.
         page.goto(f"{self.base}/quarantine/{attack}/frame/1")
         self.assertEqual(page.evaluate("window.origin"), "null")
@@ -119,10 +91,10 @@ class ViewerInBrowser(ViewerCase, TestCase):
         inside = page.frame_locator("iframe.locked")
         inside.locator("img").first.wait_for(state="attached")
         self.assertIn("made to deceive?", page.inner_text(".lens"))
-        self.shoot(page, "held-view")
+        shoot(page, "held-view")
         page.goto(f"{self.base}/quarantine/{secret}/view")
         self.assertNotIn("Hello", page.inner_text("main"))
-        self.shoot(page, "held-reason")
+        shoot(page, "held-reason")
         page.fill("#reason", "the recipient asked")
         page.press("#reason", "Enter")
         page.wait_for_selector("text=Hello")
@@ -134,19 +106,19 @@ class ViewerInBrowser(ViewerCase, TestCase):
     def keys(self, page: Any, honest: str) -> None:
         """The list and one message after the other, by keys alone; more that comes is told, and moves no row."""
         page.goto(f"{self.base}/quarantine")
-        self.shoot(page, "quarantine")
+        shoot(page, "quarantine")
         page.keyboard.press("j")
         page.keyboard.press("j")
         page.keyboard.press("d")
         page.wait_for_selector("text=Delete 1 message?")
-        self.shoot(page, "quarantine-sure")
+        shoot(page, "quarantine-sure")
         page.go_back()
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         page.wait_for_selector("text=Older →")
         page.keyboard.press("j")
         page.wait_for_url(f"{self.base}/quarantine/{honest}")
-        self.shoot(page, "held")
+        shoot(page, "held")
         page.keyboard.press("e")
         self.assertEqual(page.evaluate("document.activeElement.textContent"), "Release")
         page.keyboard.press("d")

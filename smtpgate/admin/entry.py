@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+import attrs
+
 from smtpgate.admin import counted
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import THEME_COOKIE, THEMES, Refusal
@@ -28,6 +30,22 @@ def own_place(wanted: str) -> str:
     return wanted if _OWN_PLACE.fullmatch(wanted) and not wanted.startswith("//") else "/"
 
 
+def _form(ask: Ask, template: str, status: int, **values: str) -> Answer:
+    """A form that a stranger may send: its key is in it and in a cookie."""
+    token, cookie = ask.office.form_keys.issue(ask.caller)
+    answer = ask.office.templates.bare(ask.caller, template, status, csrf=token, **values)
+    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+
+
+def _words(refusal: TooMany) -> str:
+    return f"Too many tries. {str(refusal).capitalize()}."
+
+
+def _later(form: Answer, refusal: TooMany) -> Answer:
+    """The form again, and when it may be sent."""
+    return attrs.evolve(form, headers={"Retry-After": str(int(refusal.seconds) + 1)})
+
+
 async def login_page(ask: Ask) -> Answer:
     """Name and password."""
     if await ask.office.accounts.needs_setup():
@@ -38,10 +56,7 @@ async def login_page(ask: Ask) -> Answer:
 
 
 def _login(ask: Ask, wanted: str, trouble: str, status: int = 200) -> Answer:
-    token, cookie = ask.office.form_keys.issue(ask.caller)
-    values = {"csrf": token, "wanted": own_place(wanted), "trouble": trouble}
-    answer = ask.office.templates.bare(ask.caller, "login.html", status, **values)
-    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+    return _form(ask, "login.html", status, wanted=own_place(wanted), trouble=trouble)
 
 
 async def log_in(ask: Ask) -> Answer:
@@ -59,8 +74,7 @@ async def log_in(ask: Ask) -> Answer:
         return _login(ask, wanted, refusal.detail, 401)
     except TooMany as refusal:
         counted.login(ask.office.meter, "password", "throttled")
-        answer = _login(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
-        return Answer(answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies)
+        return _later(_login(ask, wanted, _words(refusal), 429), refusal)
     counted.login(ask.office.meter, "password", "ok")
     return redirect(wanted if is_done else f"/login/code?next={quote(wanted, safe='')}", (cookie,))
 
@@ -73,10 +87,7 @@ async def code_page(ask: Ask) -> Answer:
 
 
 def _code(ask: Ask, wanted: str, trouble: str, status: int = 200) -> Answer:
-    token, cookie = ask.office.form_keys.issue(ask.caller)
-    values = {"csrf": token, "wanted": own_place(wanted), "trouble": trouble}
-    answer = ask.office.templates.bare(ask.caller, "code.html", status, **values)
-    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+    return _form(ask, "code.html", status, wanted=own_place(wanted), trouble=trouble)
 
 
 async def give_code(ask: Ask) -> Answer:
@@ -94,8 +105,7 @@ async def give_code(ask: Ask) -> Answer:
         return _code(ask, wanted, refusal.detail, 401)
     except TooMany as refusal:
         counted.login(ask.office.meter, "code", "throttled")
-        answer = _code(ask, wanted, f"Too many tries. {str(refusal).capitalize()}.", 429)
-        return Answer(answer.body, 429, headers={"Retry-After": str(int(refusal.seconds) + 1)}, cookies=answer.cookies)
+        return _later(_code(ask, wanted, _words(refusal), 429), refusal)
     counted.login(ask.office.meter, "code", "ok")
     return redirect(wanted, cookies)
 
@@ -107,10 +117,7 @@ async def welcome_page(ask: Ask) -> Answer:
 
 async def _welcome(ask: Ask, trouble: str = "", status: int = 200) -> Answer:
     user = await ask.office.accounts.invitations.whom(ask.args["token"])
-    token, cookie = ask.office.form_keys.issue(ask.caller)
-    values = {"csrf": token, "name": user.name, "token": ask.args["token"], "trouble": trouble}
-    answer = ask.office.templates.bare(ask.caller, "welcome.html", status, **values)
-    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+    return _form(ask, "welcome.html", status, name=user.name, token=ask.args["token"], trouble=trouble)
 
 
 async def welcome(ask: Ask) -> Answer:
@@ -124,7 +131,7 @@ async def welcome(ask: Ask) -> Answer:
     except Invalid as wrong:
         return await _welcome(ask, str(wrong), 422)
     except TooMany as refusal:
-        return await _welcome(ask, f"Too many tries. {str(refusal).capitalize()}.", 429)
+        return _later(await _welcome(ask, _words(refusal), 429), refusal)
     return redirect("/login")
 
 
@@ -154,10 +161,7 @@ async def setup_page(ask: Ask) -> Answer:
 
 
 def _setup(ask: Ask, name: str, trouble: str, status: int = 200, code: str = "") -> Answer:
-    token, cookie = ask.office.form_keys.issue(ask.caller)
-    values = {"csrf": token, "name": name, "trouble": trouble, "code": code}
-    answer = ask.office.templates.bare(ask.caller, "setup.html", status, **values)
-    return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
+    return _form(ask, "setup.html", status, name=name, trouble=trouble, code=code)
 
 
 async def set_up(ask: Ask) -> Answer:
