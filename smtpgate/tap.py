@@ -26,14 +26,13 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from smtpgate import __version__, boot
-from smtpgate.config.check_tls import asks_for_proof
+from smtpgate.assembly import Assembly
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors
-from smtpgate.config.model import Backend, Listener, Settings
+from smtpgate.config.model import Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
 from smtpgate.control.views import Actor, Refused
-from smtpgate.filters.base import Factory
 from smtpgate.filters.rule_trial import Trial
 from smtpgate.gauges import Gauges
 from smtpgate.interfaces import StoreFailed
@@ -46,7 +45,7 @@ from smtpgate.net.poller import make_poller
 from smtpgate.net.ports import BindFailed, Ports
 from smtpgate.net.public_http import PublicHTTPClient
 from smtpgate.net.selfsigned import ensure
-from smtpgate.net.tls import ClientTLS, ServerTLS, TLSConfigError
+from smtpgate.net.tls import TLSConfigError
 from smtpgate.observe.exposition import Number
 from smtpgate.observe.history import History
 from smtpgate.observe.journal import Journal
@@ -59,23 +58,17 @@ from smtpgate.policy.addresses import is_public
 from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.policy.meter import Meter
 from smtpgate.proxy.counters import Counted, Counters
-from smtpgate.proxy.filter_slots import FilterSlots
-from smtpgate.proxy.guard import Guard
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.outbox import Outbox
-from smtpgate.proxy.pipeline import Chain
-from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reputation import Reputation
-from smtpgate.proxy.revision import Door, Engine, Revision, wire_rules
-from smtpgate.proxy.router import Router
-from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
+from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.smtp import status
 from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
 from smtpgate.state.revision_store import RevisionStore
 from smtpgate.tasks import Timekeeper
-from smtpgate.wiring import Provisions, Roads, rules_of
+from smtpgate.wiring import Provisions, Roads
 
 EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
 #: How often the ledger forgets and the certificates of the state folder are looked at.
@@ -249,7 +242,14 @@ class Gateway(Service):
         self.talkers = Talkers(self.reactor, time.time, self.talker_store, self.tell)
         self.stock = Stock(self.reactor, self.vault.totals, self.in_thread, self.database.path, self._room)
         self.control = Control(
-            self.engine, self._path, self._factories, self._failed, self._build, self._bind, self.history, self.metrics
+            self.engine,
+            self._path,
+            self._factories,
+            self._failed,
+            self._assemble,
+            self._bind,
+            self.history,
+            self.metrics,
         )
         self.engine.vault = self.vault
         self.control.tickets.store = self.tickets
@@ -260,6 +260,21 @@ class Gateway(Service):
         configuration.fallback = self._start.fallback
         self.outbox = self.engine.outbox = Outbox(self.engine, self.vault, self.control.current)
         self.roads = Roads(self.control.tls.reports, time.time, self.reactor)
+        self.assembly = Assembly(
+            self.reactor,
+            self.tell,
+            self.in_thread,
+            self._factories,
+            self.provisions,
+            self.roads,
+            self.connector,
+            self.keeper,
+            self.limiter,
+            self.meter,
+            self.metrics,
+            self.descriptors,
+            self.state.path,
+        )
         counted: dict[str, Counted] = {
             "rates": self.limiter,
             "reputation": self.reputation,
@@ -469,117 +484,8 @@ class Gateway(Service):
 
     # Revisions
 
-    def _build(self, settings: Settings, old: Revision | None) -> Revision:
-        """Everything of one configuration, beside what is at work."""
-        settings = descriptors.fit(settings, self.descriptors, self.tell)
-        services, shadow, give_back = self.provisions.services(settings)
-        try:
-            uses = self._uses(settings, services, shadow)
-            if any(use.needs_content for use in uses):
-                # Not before: whoever is root until then has no child that stays root.
-                self.reactor.callWhenRunning(services.prepare)
-            revision = self._revision(settings, uses, give_back, services)
-            revision.services = shadow
-            return revision
-        except BaseException:
-            give_back()
-            raise
-
-    def _revision(self, settings: Settings, uses: list[Use], give_back: Callable[[], None], services: Any) -> Revision:
-        chains = {
-            role: Chain(
-                uses, role, self.reactor, self.tell, settings.scale, settings.marks and role == "mx", self.meter
-            )
-            for role in ("mx", "submission")
-        }
-        doors = {}
-        for name, listener in settings.listeners.items():
-            doors[name] = Door(
-                listener,
-                wire_rules(listener),
-                chains[listener.role],
-                self._server_tls(settings, listener),
-                self._password_check(listener),
-            )
-        parts = {name: one.share for name, one in settings.classes.items()}
-        contexts = {name: self._client_tls(backend) for name, backend in settings.backends.items()}
-        for name, tls in contexts.items():
-            if tls is not None and (settings.backends[name].kind == "mx" or asks_for_proof(settings, name)):
-                tls.prepare()
-
-        def pool(backend: Backend, guard: Guard | None = None) -> Pool:
-            return Pool(
-                backend,
-                settings.hostname,
-                settings.timeouts.greeting_s,
-                self.connector,
-                contexts[backend.name],
-                self.keeper,
-                self.tell,
-                parts,
-                {name: one.wait_s for name, one in settings.classes.items()},
-                guard,
-                self.meter,
-            )
-
-        pools = {name: pool(backend) for name, backend in settings.backends.items() if backend.kind == "servers"}
-        http = PublicHTTPClient(self.reactor, services.resolver, is_public)
-        destinations = self.roads.destinations(settings, services.resolver, http, services.table("mta-sts"), pool)
-        self.metrics.know(settings.local_domains.matches)
-        self.metrics.expect(
-            {name: listener.role for name, listener in settings.listeners.items()},
-            [(name, server.name) for name, pool in pools.items() for server in pool.servers],
-            [use.name for use in uses],
-            [limit.name for limit in settings.rate_limits] + [limit.name for limit in settings.concurrency_limits],
-            [(rule.name, rule.mode) for rule in settings.rules if rule.mode != "off"],
-            [rule.name for rule in settings.rules if rule.held_as == "dlp" or "dlp." in rule.when],
-        )
-        limits = self.limiter.limits(settings)
-        revision = settings.digest[:12]
-        return Revision(
-            revision, settings, Router(settings), pools, doors, limits, destinations=destinations, at_close=give_back
-        )
-
-    def _uses(self, settings: Settings, services: Any, shadow: Any) -> list[Use]:
-        limits = settings.limits
-        loop = self._factories["loop"]
-        options = loop.options(received_hops=limits.received_hops, own_hops=limits.own_hops, hostname=settings.hostname)
-        uses = [Use.of(loop, "loop", loop.build(options, services), None, "enforce", None, may_hold=False)]
-        for use in settings.filters:
-            factory = self._factories[use.use]
-            made = factory.build(use.options, shadow if use.mode == "shadow" else services)
-            many = use.slots or (HEAVY_SLOTS if factory.budget_s > STREAM_S else 0)
-            slots = FilterSlots(many, {name: one.share for name, one in settings.classes.items()}) if many else None
-            # A stranger's filter may do what the contract lets it do.
-            may_hold = factory.may_quarantine(use.options) if isinstance(factory, Factory) else True
-            uses.append(Use.of(factory, use.name, made, use.roles, use.mode, use.on_error, slots, may_hold))
-        return uses + rules_of(settings, services, shadow)
-
-    def _server_tls(self, settings: Settings, listener: Listener) -> ServerTLS | None:
-        if listener.tls == "off":
-            return None
-        certificates = listener.certificates or (ensure(self.state.path, settings.hostname),)
-        return ServerTLS(certificates, listener.client_ca)
-
-    @staticmethod
-    def _client_tls(backend: Backend) -> ClientTLS | None:
-        if backend.tls == "off":
-            return None
-        asked = bool(backend.tls_name or backend.tls_ca or backend.tls_pins)
-        return ClientTLS(
-            verifies=backend.tls == "verify" or backend.tls == "implicit" and asked,
-            name=backend.tls_name,
-            ca=backend.tls_ca,
-            pins=backend.tls_pins,
-            certificate=backend.tls_certificate,
-        )
-
-    def _password_check(self, listener: Listener) -> Any:
-        if listener.auth != "local" or listener.password_file is None:
-            return None
-        from smtpgate.state.passwords import PasswordFile
-
-        return PasswordFile(listener.password_file, self.in_thread).check
+    def _assemble(self, settings: Settings, _: Revision | None) -> Revision:
+        return self.assembly.build(settings)
 
     # Listening
 

@@ -60,6 +60,7 @@ MAY = {
         "net",
     },
     "wiring": None,
+    "assembly": None,
     "gauges": None,
     "boot": None,
     "tap": None,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.assembly import client_tls
 from smtpgate.config import check_backends as checks
 from smtpgate.config.model import Credentials, Route, Secret
-from smtpgate.tap import Gateway
 from tests.config_kit import backend, listener, said, tree
 
 LOGIN = Credentials("gate", Secret("hunter2"))
@@ -68,7 +68,7 @@ class TLSTests(SynchronousTestCase):
         for tls in ("optional", "required", "verify", "implicit"):
             for given in ({}, {"tls_name": "mail.example.net"}, {"tls_pins": (bytes(32),)}):
                 group = backend(tls=tls, **given)
-                made = Gateway._client_tls(group)
+                made = client_tls(group)
                 assert made is not None
                 self.assertEqual(made.verifies, checks.is_verified(group), (tls, given))
 
