@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import socket
 import struct
+import tempfile
 from typing import Any
 
 from twisted.internet import reactor
@@ -215,10 +216,15 @@ class ConnectTests(StreamCase):
         """Refused, and no such socket; the text names the place."""
         port = self.port.getHost().port
         await self.port.stopListening()
-        for endpoint in (f"127.0.0.1:{port}", f"[::1]:{port}", f"localhost:{port}", f"unix:{self.mktemp()}"):
-            endpoint = endpoint.replace("unix:", f"unix:{os.getcwd()}/")
+        for endpoint in (f"127.0.0.1:{port}", f"[::1]:{port}", f"localhost:{port}", f"unix:{self.place()}"):
             error = await self.assertFailure(connect(reactor, endpoint, 2.0), StreamClosed)
             self.assertTrue(str(error).startswith(f"{endpoint}: "), error)
+
+    def place(self) -> str:
+        """Of a socket: its path may have 107 octets at most, wherever the tests run."""
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        return f"{folder}/socket"
 
     async def test_a_name_and_a_unix_socket(self) -> None:
         """Both kinds of endpoint that are no address."""
@@ -227,7 +233,7 @@ class ConnectTests(StreamCase):
         stream.close()
         await peer.ended
         self.met = Deferred()
-        path = f"{os.getcwd()}/{self.mktemp()}"
+        path = self.place()
         factory = Factory()
         factory.noisy = False
         factory.buildProtocol = lambda addr: Peer(self)  # type: ignore[method-assign]

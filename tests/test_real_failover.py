@@ -52,7 +52,7 @@ backend = "mail"
         load.on_ack = acked
         began = time.monotonic()
         running = background.begin(load.run(CONNECTIONS))
-        running.result(60)
+        running.result(300)
         took = time.monotonic() - began
         # The log is written behind the replies.
         until(lambda: gate.text().count('"outcome":"delivered"') >= MESSAGES, "the log is written")

@@ -101,8 +101,8 @@ class VaultGateway(TestGateway):
         return self.until(lambda: not self.letters() and not self.outbox.is_busy)
 
     def tried(self, times: int) -> bool:
-        """Wait until letters were tried so often, in vain."""
-        return self.until(lambda: len(self.told_of("outbox.deferred")) == times and not self.outbox.is_busy)
+        """Wait until letters were tried so often, in vain; on a busy machine some are tried again meanwhile."""
+        return self.until(lambda: len(self.told_of("outbox.deferred")) >= times and not self.outbox.is_busy)
 
     def told_of(self, name: str) -> list[Any]:
         """Events of the process of that name."""
