@@ -41,6 +41,10 @@ def wanted_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return wanted
 
 
+#: Messages that a task decides on before everything else has its turn.
+SLICE = 20
+
+
 # Look
 
 
@@ -128,7 +132,6 @@ async def order(
     ask: Ask, action: str, ids: Sequence[str], recipients: Sequence[str] | None = None, again: bool = False
 ) -> tuple[list[Outcome], bool]:
     """q.Release, delete or deny; what it did, and whether it is in the audit."""
-    quarantine, actor = ask.office.control.quarantine, ask.who.actor
     needed = "quarantine:delete" if action == "delete" else "quarantine:release"
     if not ask.who.may(needed):
         raise Refusal("forbidden", 403, f"your role has no permission {needed}")
@@ -139,15 +142,29 @@ async def order(
     target = ids[0] if len(ids) == 1 else f"{len(ids)} messages"
     detail = " ".join(ids)[:4000] if len(ids) > 1 else ", ".join(chosen[ids[0]] or ())
     is_audited = await ask.change(f"quarantine.{action}", target, detail)
+    if ask.job is None:
+        return [*await _act(ask, action, chosen, again), *beyond], is_audited
+    done: list[Outcome] = []
+    for start in range(0, len(ids), SLICE):
+        if not await ask.job.step(start, len(ids)):
+            break
+        done += await _act(ask, action, {id: chosen[id] for id in ids[start : start + SLICE]}, again)
+    await ask.job.step(len(done), len(ids))
+    return [*done, *beyond], is_audited
+
+
+async def _act(ask: Ask, action: str, chosen: Mapping[str, Sequence[str] | None], again: bool) -> list[Outcome]:
+    """Do it with each of them; a release for those recipients of each that are named."""
+    quarantine, actor = ask.office.control.quarantine, ask.who.actor
+    done: list[Outcome] = []
     if action == "delete":
-        done = await quarantine.delete(ids, actor)
+        done += await quarantine.delete(list(chosen), actor)
     elif action == "deny":
-        done = await quarantine.turn_down(ids, actor)
+        done += await quarantine.turn_down(list(chosen), actor)
     else:
-        done = []
         for id, whom in chosen.items():
             done += await quarantine.release([id], actor, whom, again)
-    return [*done, *beyond], is_audited
+    return done
 
 
 async def _in_reach(
@@ -366,6 +383,7 @@ _ALL = (
         f"{_BASE}/quarantine",
         "quarantine:release",
         decide_many,
+        may_wait=True,
         summary="q.Release, delete or deny many",
         body=q.Bulk,
         answer=q.Orders,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import attrs
@@ -37,6 +38,7 @@ from smtpgate.admin import (
     api_quarantine,
     api_rules,
     api_stats,
+    api_tasks,
     api_tickets,
     api_traffic,
     api_viewer,
@@ -54,6 +56,7 @@ from smtpgate.admin import (
     pages_quarantine,
     pages_rules,
     pages_stats,
+    pages_tasks,
     pages_traffic,
     pages_viewer,
     params,
@@ -93,6 +96,7 @@ ROUTES: tuple[Route, ...] = (
     *api_live.ROUTES,
     *api_draft.ROUTES,
     *api_logs.ROUTES,
+    *api_tasks.ROUTES,
     *api_traffic.ROUTES,
     *api_policy.ROUTES,
     *api_rules.ROUTES,
@@ -109,6 +113,7 @@ ROUTES: tuple[Route, ...] = (
     *pages_overview.ROUTES,
     *pages_live.ROUTES,
     *pages_logs.ROUTES,
+    *pages_tasks.ROUTES,
     *pages_traffic.ROUTES,
     *pages_rules.ROUTES,
     *pages_quarantine.ROUTES,
@@ -257,13 +262,17 @@ class _Front:
         if look is not None and route.method in _VERSIONED:
             current = await look.serve(attrs.evolve(ask, params=params.read(look.query, {})))
             versions.check(header("if-match"), versions.tag_of(current, look.unversioned), current)
+        if route.may_wait and not ask.is_dry_run and api_tasks.is_wanted(ask):
+            serve: Callable[[], Awaitable[Any]] = partial(api_tasks.begin, ask, route)
+        else:
+            serve = partial(route.serve, ask)
         key = header("idempotency-key")
         if not key or route.method != "POST" or not route.changes or ask.is_dry_run:
-            return await route.serve(ask)
+            return await serve()
         who = f"{ask.who.kind} {ask.who.id or ask.who.name}"
         place = ask.request.path.decode("latin-1")
         repeats = ask.office.repeats
-        return await repeats.once(who, place, key, ask.request.body, route.is_secret, lambda: route.serve(ask))
+        return await repeats.once(who, place, key, ask.request.body, route.is_secret, serve)
 
     def _unrouted(self, request: WebRequest, failure: Any) -> Deferred[Any]:
         error = failure.value
