@@ -139,6 +139,6 @@ _LIMIT: dict[str, Any] = {"limit": Whole(f"how many items, at most {MOST}", MOST
 ROUTES = (
     Route("GET", f"{_BASE}/tasks", "messages:read", tasks, summary="Tasks", answer=TaskList, query=_LIMIT),
     Route("GET", _TASK, "messages:read", task, summary="One task", answer=TaskModel, unversioned=_UNVERSIONED),
-    Route("GET", f"{_TASK}/result", "messages:read", result, summary="What came of a task", answer=dict),
+    Route("GET", f"{_TASK}/result", "messages:read", result, summary="What came of a task"),
     Route("DELETE", _TASK, "messages:read", cancel, summary="End a task", answer=m.Done),
 )
