@@ -574,6 +574,8 @@ class Gateway(Service):
         self.control.reception.admission.close()
         self.control.drains.close()
         self.control.configuration.close()
+        self.control.logs.close()
+        await self.control.jobs.close()
         self.office.close()
         self.digests.close()
         self.tls_sending.close()

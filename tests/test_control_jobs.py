@@ -7,9 +7,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from smtpgate.control.jobs import PAUSE_S, RESULT_CHARACTERS, WAITING
+from smtpgate.control.jobs import PAUSE_S, RESULT_CHARACTERS, STOP_S, WAITING, Result
 from smtpgate.control.views import Actor, Refused, Unknown
 from smtpgate.interfaces import StoreFailed
+from smtpgate.state import job_store
 from smtpgate.state.job_store import KEPT, JobStore
 from tests.test_admin_quarantine import QuarantineCase
 
@@ -23,6 +24,11 @@ class JobCase(QuarantineCase):
         super().setUp()
         self.jobs = self.desk.control.jobs
         self.store = self.jobs.store = JobStore(self.inline)
+        self.addCleanup(lambda: self.stop() and None)
+
+    def stop(self) -> Deferred[None]:
+        """As the gateway stops; what is at work may go on."""
+        return self.desk.control.engine.start(self.jobs.close())
 
     def do(self, coroutine: Any) -> Any:
         return self.successResultOf(self.desk.control.engine.start(coroutine))
@@ -152,8 +158,53 @@ class StoreTests(JobCase):
         JobStore(self.database).begin(self.desk.office.wall())
         states = [self.successResultOf(self.store.get(id)).state for id in ids]
         self.assertEqual(states, ["done", "interrupted", "interrupted"])
-        self.jobs.close()
         gate.callback(None)
+
+    def test_a_stop_waits_for_the_slice(self) -> None:
+        """It ends with what it has; what waited is not begun; nothing is taken any more."""
+        gate: Deferred[None] = Deferred()
+
+        async def work(run: Any) -> str:
+            await gate
+            return json.dumps(await run.step(1, 2))
+
+        first, second = self.start(work), self.start(work)
+        stopped = self.stop()
+        self.assertNoResult(stopped)
+        gate.callback(None)
+        self.turn(1)
+        self.successResultOf(stopped)
+        kept = self.do(self.jobs.get(first.id))
+        self.assertEqual((kept.state, kept.result), ("interrupted", "false"))
+        self.assertEqual(self.do(self.jobs.get(second.id)).state, "waiting")
+        self.failureResultOf(self.desk.control.engine.start(self.jobs.start("x", ANN, "test:run", work)), Refused)
+
+    def test_a_stop_does_not_wait_for_ever(self) -> None:
+        """Where a slice hangs."""
+
+        async def work(run: Any) -> str:
+            await Deferred()
+            return ""
+
+        self.start(work)
+        stopped = self.stop()
+        self.desk.clock.advance(STOP_S)
+        self.successResultOf(stopped)
+
+    def test_old_results_make_room(self) -> None:
+        """All together are bounded; the newest stays, and so do the tasks."""
+
+        async def work(run: Any) -> Result:
+            return Result("x" * 60, "text/csv")
+
+        self.patch(job_store, "KEPT_CHARACTERS", 100)
+        ids = []
+        for _ in range(3):
+            self.desk.clock.advance(1)
+            ids.append(self.start(work).id)
+        found = [self.do(self.jobs.get(id)) for id in ids]
+        self.assertEqual([len(job.result) for job in found], [0, 0, 60])
+        self.assertEqual({(job.state, job.media) for job in found}, {("done", "text/csv")})
 
     def test_bounded(self) -> None:
         """In number, and in time."""
@@ -232,6 +283,32 @@ class ApiTests(JobCase):
         for role, status in (("helpdesk", 403), ("owner", 409)):
             answer = self.desk.ask("POST", f"/tasks/{id}/cancel", role=role, body=b"x=", headers=headers)
             self.assertEqual(answer.status, status)
+
+    def test_limited_to_domains(self) -> None:
+        """They see what they ordered, and of others not even that it is there."""
+        other = self.order([self.hold()]).header("location")
+        body = {"action": "delete", "ids": [self.hold()]}
+        made = self.desk.users.add_token("limited", "quarantine-manager", 0.0, domains=("example.net",))
+        limited = self.successResultOf(made)
+        headers = {"Prefer": "respond-async"}
+        own = self.desk.post_json("/api/v1/quarantine", body, token=limited, headers=headers).header("location")
+        self.turn(10)
+        self.assertEqual(self.desk.ask("GET", f"{own}/result", token=limited).status, 200)
+        for path in (other, f"{other}/result"):
+            self.assertEqual(self.desk.ask("GET", path, token=limited).status, 404)
+        listed = self.desk.ask("GET", "/api/v1/tasks", token=limited).json()["items"]
+        self.assertEqual([f"/api/v1/tasks/{one['id']}" for one in listed], [own])
+
+    def test_results_are_files(self) -> None:
+        """Of the type that they have."""
+
+        async def work(run: Any) -> Result:
+            return Result("a,b\r\n", "text/csv")
+
+        job = self.start(work)
+        answer = self.desk.ask("GET", f"/api/v1/tasks/{job.id}/result", token=self.owner)
+        self.assertEqual((answer.text, answer.header("content-type")), ("a,b\r\n", "text/csv"))
+        self.assertIn(f"task-{job.id}.csv", answer.header("content-disposition"))
 
     def test_the_same_order_twice(self) -> None:
         """Is one task; and without the header nothing is one."""

@@ -116,15 +116,6 @@ def _shown(reach: Reach, one: Held) -> Held:
     return attrs.evolve(one, recipients=tuple(who for who in one.recipients if reach.address(who.address)))
 
 
-async def all_letters(ask: Ask) -> Answer:
-    """What waits in the outbox."""
-    limit = ask.params["limit"]
-    found = await ask.office.control.quarantine.letters(limit + 1, ask.params["cursor"] or "")
-    more = len(found) > limit
-    items = [q.letter_model(one) for one in found[:limit] if ask.who.reach.letter(one)]
-    return answer_of(q.LetterList(items=items, has_more=more, next_cursor=found[limit - 1].id if more else None))
-
-
 # Do
 
 
@@ -277,33 +268,7 @@ async def decide_many(ask: Ask) -> Answer:
     return _ordered(await order(ask, body.action, ids or []))
 
 
-async def try_letter(ask: Ask) -> Answer:
-    """Try a letter now."""
-    await _letter_in_reach(ask)
-    await ask.office.control.quarantine.check_letter(ask.args["id"])
-    is_audited = await ask.change("outbox.try", ask.args["id"])
-    await ask.office.control.quarantine.try_letter(ask.args["id"], ask.who.actor)
-    return answer_of(m.Done(is_audited=is_audited))
-
-
-async def cancel_letter(ask: Ask) -> Answer:
-    """Take a letter back; a release is held again."""
-    await _letter_in_reach(ask)
-    await ask.office.control.quarantine.check_letter(ask.args["id"])
-    is_audited = await ask.change("outbox.cancel", ask.args["id"])
-    await ask.office.control.quarantine.cancel(ask.args["id"], ask.who.actor)
-    return answer_of(m.Done(is_audited=is_audited))
-
-
-async def _letter_in_reach(ask: Ask) -> None:
-    """Raises Unknown where a letter concerns others than those in reach."""
-    if ask.who.reach.is_limited:
-        found = await ask.office.control.quarantine.letter(ask.args["id"])
-        if found is None or not ask.who.reach.holds_letter(found):
-            raise Unknown(f"no letter {ask.args['id']} that waits")
-
-
-_PAGE: dict[str, Param] = {
+PAGE: dict[str, Param] = {
     "limit": Whole(f"how many items, at most {MOST}", MOST, 50),
     "cursor": Free("next_cursor of the page before"),
 }
@@ -328,7 +293,7 @@ _ALL = (
         held_messages,
         summary="Held messages",
         answer=q.HeldList,
-        query={**_PAGE, **_FILTERS},
+        query={**PAGE, **_FILTERS},
     ),
     Route("GET", _HELD, "quarantine:read", held_message, summary="One held message", answer=q.HeldModel),
     Route(
@@ -387,27 +352,6 @@ _ALL = (
         summary="q.Release, delete or deny many",
         body=q.Bulk,
         answer=q.Orders,
-    ),
-    Route(
-        "GET", f"{_BASE}/outbox", "quarantine:read", all_letters, summary="Letters", answer=q.LetterList, query=_PAGE
-    ),
-    Route(
-        "POST",
-        f"{_BASE}/outbox/<id>/try",
-        "quarantine:release",
-        try_letter,
-        summary="Try a letter now",
-        body=m.Nothing,
-        answer=m.Done,
-    ),
-    Route(
-        "POST",
-        f"{_BASE}/outbox/<id>/cancel",
-        "quarantine:delete",
-        cancel_letter,
-        summary="Take a letter back",
-        body=m.Nothing,
-        answer=m.Done,
     ),
 )
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -21,6 +21,8 @@ from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.job import OVER, Job
 
 _BASE = "/api/v1"
+#: Endings of files with results, by what is in them.
+ENDINGS: Final = {"application/json": "json", "application/jsonl": "jsonl", "text/csv": "csv"}
 
 
 class TaskModel(View):
@@ -90,18 +92,34 @@ async def begin(ask: Ask, route: Route) -> Answer:
 
 async def tasks(ask: Ask) -> Answer:
     """Long pieces of work, the newest first."""
-    found = await ask.office.control.jobs.recent(ask.params["limit"])
-    return answer_of(TaskList(items=[task_model(one) for one in found]))
+    return answer_of(TaskList(items=[task_model(one) for one in await recent(ask, ask.params["limit"])]))
+
+
+async def recent(ask: Ask, limit: int) -> list[Job]:
+    """Those in reach: who is limited to domains sees what they ordered themselves."""
+    found = await ask.office.control.jobs.recent(MOST if ask.who.domains else limit)
+    return [job for job in found if _is_seen(ask, job)][:limit]
+
+
+async def _seen(ask: Ask) -> Job:
+    job: Job = await ask.office.control.jobs.get(ask.args["id"])
+    if not _is_seen(ask, job):
+        raise Unknown("no such task; results are kept for a week")
+    return job
+
+
+def _is_seen(ask: Ask, job: Job) -> bool:
+    return not ask.who.domains or job.who == f"{ask.who.actor.kind} {ask.who.actor.name}"
 
 
 async def task(ask: Ask) -> Answer:
     """One of them."""
-    return answer_of(task_model(await ask.office.control.jobs.get(ask.args["id"])))
+    return answer_of(task_model(await _seen(ask)))
 
 
 async def own(ask: Ask) -> Job:
     """The task that the path names; raises Refusal for who could not have ordered it."""
-    job: Job = await ask.office.control.jobs.get(ask.args["id"])
+    job = await _seen(ask)
     if not ask.who.may(job.permission):
         raise Refusal("forbidden", 403, f"your role has no permission {job.permission}, which this task needed")
     return job
@@ -113,8 +131,9 @@ async def result(ask: Ask) -> Answer:
     if not job.result:
         why = f": {job.detail}" if job.detail else ""
         raise Refused(f"this task has no result{why}" if job.state in OVER else "this task is not done yet")
-    headers = {"Content-Disposition": f'attachment; filename="task-{job.id}.json"'}
-    return Answer(job.result.encode("utf-8", "replace"), 200, "application/json", headers)
+    ending = ENDINGS.get(job.media, "txt")
+    headers = {"Content-Disposition": f'attachment; filename="task-{job.id}.{ending}"'}
+    return Answer(job.result.encode("utf-8", "replace"), 200, job.media, headers)
 
 
 async def cancel(ask: Ask) -> Answer:
@@ -136,9 +155,11 @@ _TASK = f"{_BASE}/tasks/<id>"
 _UNVERSIONED = frozenset({"done", "changed"})
 _LIMIT: dict[str, Any] = {"limit": Whole(f"how many items, at most {MOST}", MOST, 50)}
 
-ROUTES = (
+_ALL = (
     Route("GET", f"{_BASE}/tasks", "messages:read", tasks, summary="Tasks", answer=TaskList, query=_LIMIT),
     Route("GET", _TASK, "messages:read", task, summary="One task", answer=TaskModel, unversioned=_UNVERSIONED),
     Route("GET", f"{_TASK}/result", "messages:read", result, summary="What came of a task"),
     Route("DELETE", _TASK, "messages:read", cancel, summary="End a task", answer=m.Done),
 )
+
+ROUTES = tuple(attrs.evolve(route, for_domains=True) for route in _ALL)

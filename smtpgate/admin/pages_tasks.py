@@ -20,7 +20,7 @@ async def tasks(ask: Ask) -> Answer:
 
 async def _tasks(ask: Ask, status: int = 200, said: str = "") -> Answer:
     try:
-        found = await ask.office.control.jobs.recent(ROWS)
+        found = await api_tasks.recent(ask, ROWS)
     except Unavailable as error:
         found, status, said = [], 503, str(error)
     return await ask.office.templates.page(
@@ -50,7 +50,16 @@ async def result(ask: Ask) -> Answer:
 
 
 def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
+    return Route(
+        method,
+        path,
+        permission,
+        serve,
+        "page",
+        (serve.__doc__ or "").strip(),
+        doors=frozenset({"web"}),
+        for_domains=True,
+    )
 
 
 ROUTES = (

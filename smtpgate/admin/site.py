@@ -23,52 +23,14 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, may
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import (
-    api,
-    api_access,
-    api_account,
-    api_audit,
-    api_config,
-    api_draft,
-    api_explain,
-    api_live,
-    api_logs,
-    api_overview,
-    api_policy,
-    api_quarantine,
-    api_rules,
-    api_stats,
-    api_tasks,
-    api_tickets,
-    api_traffic,
-    api_viewer,
-    counted,
-    health,
-    pages,
-    pages_access,
-    pages_account,
-    pages_audit,
-    pages_config,
-    pages_links,
-    pages_live,
-    pages_logs,
-    pages_overview,
-    pages_quarantine,
-    pages_rules,
-    pages_stats,
-    pages_tasks,
-    pages_traffic,
-    pages_viewer,
-    params,
-    proof,
-    versions,
-)
+from smtpgate.admin import api_tasks, counted, params, proof, versions
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.answer import Answer, as_json, redirect
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
 from smtpgate.admin.events import Streams
+from smtpgate.admin.every import ROUTES
 from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
@@ -83,43 +45,6 @@ from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.meter import Meter
 
-#: Every route there is, in one list: what `site` serves, `openapi` describes and the tests walk.
-ROUTES: tuple[Route, ...] = (
-    *health.ROUTES,
-    *api.ROUTES,
-    *api_access.ROUTES,
-    *api_account.ROUTES,
-    *api_audit.ROUTES,
-    *api_explain.ROUTES,
-    *api_config.ROUTES,
-    *api_overview.ROUTES,
-    *api_live.ROUTES,
-    *api_draft.ROUTES,
-    *api_logs.ROUTES,
-    *api_tasks.ROUTES,
-    *api_traffic.ROUTES,
-    *api_policy.ROUTES,
-    *api_rules.ROUTES,
-    *api_quarantine.ROUTES,
-    *api_viewer.ROUTES,
-    *api_tickets.ROUTES,
-    *api_stats.ROUTES,
-    *pages_stats.ROUTES,
-    *pages.ROUTES,
-    *pages_access.ROUTES,
-    *pages_account.ROUTES,
-    *pages_audit.ROUTES,
-    *pages_config.ROUTES,
-    *pages_overview.ROUTES,
-    *pages_live.ROUTES,
-    *pages_logs.ROUTES,
-    *pages_tasks.ROUTES,
-    *pages_traffic.ROUTES,
-    *pages_rules.ROUTES,
-    *pages_quarantine.ROUTES,
-    *pages_viewer.ROUTES,
-    *pages_links.ROUTES,
-)
 #: What shows a thing that a call of the same path changes.
 _LOOKS = {route.path: route for route in ROUTES if route.method == "GET" and route.kind == "api"}
 _VERSIONED = frozenset({"PUT", "PATCH", "DELETE"})

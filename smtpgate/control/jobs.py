@@ -24,11 +24,24 @@ from smtpgate.proxy.revision import Engine
 WAITING: Final = 20
 #: Results are kept for so long, and no longer ones than this.
 KEPT_S: Final = 7 * 86400.0
-RESULT_CHARACTERS: Final = 2**20
+RESULT_CHARACTERS: Final = 8 * 2**20
 #: Between two slices: the mail goes first.
 PAUSE_S: Final = 0.01
 #: Progress is written down so often at most.
 WRITTEN_S: Final = 1.0
+#: How long a stop waits for the slice that runs.
+STOP_S: Final = 5.0
+
+
+@attrs.frozen
+class Result:
+    """What came of a task, where it is no JSON.
+
+    :ivar media: its type, as "text/csv"
+    """
+
+    text: str
+    media: str
 
 
 class Run:
@@ -48,7 +61,7 @@ class Run:
         return not self.is_canceled
 
 
-Work = Callable[[Run], Awaitable[str]]
+Work = Callable[[Run], Awaitable[str | Result]]
 
 
 class Jobs:
@@ -64,6 +77,8 @@ class Jobs:
         self._runs: dict[str, Run] = {}
         self._line: deque[tuple[str, Work]] = deque()
         self._is_busy = False
+        self._is_closed = False
+        self._idle: Deferred[None] | None = None
         self._written = 0.0
         self._hears: list[Callable[[Job], None]] = []
 
@@ -100,8 +115,13 @@ class Jobs:
     async def start(self, kind: str, actor: Actor, permission: str, work: Work) -> Job:
         """Order one. Raises Refused where too many wait, or where it cannot be written down.
 
-        :param work: does it; gives its result, JSON
+        :param kind: what is done, in words for a page
+        :param permission: what its order needs: its result and its end are for who has it
+        :param work: does it, in slices with `Run.step` in between; gives its result, JSON or a `Result`. What it
+            raises as Refused is told to who looks
         """
+        if self._is_closed:
+            raise Refused("the gateway is stopping")
         if len(self._line) >= WAITING:
             raise Refused(f"{WAITING} tasks wait already")
         now = self._engine.wall()
@@ -128,14 +148,27 @@ class Jobs:
             await self._over(id, "canceled")
         return await self.get(id)
 
-    def close(self) -> None:
-        """Begin no more, and end with the slice that runs."""
+    async def close(self) -> None:
+        """Begin no more, and wait for the slice that runs; what did not come to its end is interrupted."""
+        self._is_closed = True
         self._line.clear()
         for run in self._runs.values():
             run.is_canceled = True
+        if self._is_busy:
+            idle = self._idle = Deferred()
+            late = self._engine.clock.callLater(STOP_S, self._release)
+            await idle
+            if late.active():
+                late.cancel()
+
+    def _release(self) -> None:
+        if self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
 
     def _next(self) -> None:
-        if not self._is_busy and self._line:
+        self._release()
+        if not self._is_busy and self._line and not self._is_closed:
             self._is_busy = True
             id, work = self._line.popleft()
             self._engine.start(self._work(id, work))
@@ -153,10 +186,16 @@ class Jobs:
             )
             await self._over(id, "failed", detail="a fault of the gateway; the log says more")
         else:
-            if len(result) > RESULT_CHARACTERS:
+            if isinstance(result, str):
+                result = Result(result, "application/json")
+            if self._is_closed and run.is_canceled:
+                state = "interrupted"
+            else:
+                state = "canceled" if run.is_canceled else "done"
+            if len(result.text) > RESULT_CHARACTERS:
                 await self._over(id, "failed", detail="it is done, and its result is too long to be kept")
             else:
-                await self._over(id, "canceled" if run.is_canceled else "done", result=result)
+                await self._over(id, state, result=result.text, media=result.media)
         finally:
             self._is_busy = False
             self._next()

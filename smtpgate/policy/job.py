@@ -21,8 +21,9 @@ class Job:
     :ivar permission: what its order needed, and so its result
     :ivar done: of `total` steps; 0 of 0 where nobody knows how many
     :ivar detail: why it failed
-    :ivar result: JSON; "" for none
+    :ivar result: as its order wanted it; "" for none
     :ivar created, changed, expires: seconds since the epoch
+    :ivar media: type of the result
     """
 
     id: str
@@ -37,3 +38,4 @@ class Job:
     created: float
     changed: float
     expires: float
+    media: str = "application/json"

@@ -12,8 +12,9 @@ from smtpgate.policy.job import OVER, Job
 from smtpgate.state.ledger_store import as_store_failure
 from smtpgate.state.tables import jobs
 
-#: Rows that are kept, however young: results are up to a megabyte.
+#: Rows that are kept, however young, and characters of all results together.
 KEPT: Final = 200
+KEPT_CHARACTERS: Final = 64 * 2**20
 
 
 class JobStore:
@@ -53,6 +54,20 @@ def _put(connection: sa.Connection, job: Job) -> None:
         connection.execute(jobs.delete().where(jobs.c.expires <= job.changed))
         oldest = sa.select(jobs.c.id).order_by(jobs.c.created.desc(), jobs.c.id.desc()).offset(KEPT)
         connection.execute(jobs.delete().where(jobs.c.id.in_(oldest)))
+    if job.result:
+        _make_room(connection)
+
+
+def _make_room(connection: sa.Connection) -> None:
+    """The oldest results go where all are too long; the newest stays."""
+    lengths = sa.select(jobs.c.id, sa.func.length(jobs.c.result)).where(jobs.c.result != "")
+    total = 0
+    for number, (id, length) in enumerate(
+        connection.execute(lengths.order_by(jobs.c.created.desc(), jobs.c.id.desc()))
+    ):
+        total += length
+        if number and total > KEPT_CHARACTERS:
+            connection.execute(jobs.update().where(jobs.c.id == id).values(result=""))
 
 
 def _recent(connection: sa.Connection, limit: int) -> list[Job]:

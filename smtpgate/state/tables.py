@@ -363,4 +363,5 @@ jobs = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("changed", sa.Float, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
+    sa.Column("media", sa.String, nullable=False),
 )

@@ -23,4 +23,5 @@ def upgrade() -> None:
         sa.Column("created", sa.Float, nullable=False),
         sa.Column("changed", sa.Float, nullable=False),
         sa.Column("expires", sa.Float, nullable=False),
+        sa.Column("media", sa.String, nullable=False),
     )
