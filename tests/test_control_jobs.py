@@ -24,7 +24,12 @@ class JobCase(QuarantineCase):
         super().setUp()
         self.jobs = self.desk.control.jobs
         self.store = self.jobs.store = JobStore(self.inline)
-        self.addCleanup(lambda: self.stop() and None)
+        self.addCleanup(self.settle)
+
+    def settle(self) -> None:
+        """Nothing is left at work."""
+        self.stop()
+        self.turn()
 
     def stop(self) -> Deferred[None]:
         """As the gateway stops; what is at work may go on."""
@@ -79,6 +84,8 @@ class RunTests(JobCase):
         self.failureResultOf(self.desk.control.engine.start(self.jobs.start("x", ANN, "test:run", work)), Refused)
         gates[0].callback(None)
         self.assertEqual((len(gates), self.do(self.jobs.get(first.id)).state), (2, "done"))
+        self.stop()
+        gates[1].callback(None)
 
     def test_ended_by_somebody(self) -> None:
         """After the slice that runs, with what there is; one that waits never begins; one that is over is over."""
@@ -182,8 +189,11 @@ class StoreTests(JobCase):
     def test_a_stop_does_not_wait_for_ever(self) -> None:
         """Where a slice hangs."""
 
+        gate: Deferred[None] = Deferred()
+        self.addCleanup(gate.callback, None)
+
         async def work(run: Any) -> str:
-            await Deferred()
+            await gate
             return ""
 
         self.start(work)
