@@ -343,3 +343,12 @@ class ApiTests(ApiCase):
             self.assertIn("drained", page.text)
             self.assertNotIn(HOSTILE[0], page.text)
         self.assertEqual(self.desk.ask("GET", "/backends/other", token=self.owner).status, 404)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        for path, body, said in (
+            (f"/backends/mail/servers/{FIRST}/weight", b"weight=0", "from 1 to"),
+            (f"/backends/mail/servers/{FIRST}/weight", b"weight=1e9", "from 1 to"),
+            (f"/backends/mail/servers/{FIRST}/probe", b"recipient=%3C", "recipient:"),
+            ("/probe", b"protocol=smtp&tls=off&server=nonsense", "has no port"),
+        ):
+            page = self.desk.ask("POST", path, token=self.owner, body=body, headers=headers)
+            self.assertEqual((page.status, said in page.text), (422, True), page.text)
