@@ -238,14 +238,7 @@ class Pool:
         for server in self.servers:
             if server.is_drained or server.name in without or server.health.wait_s(now) > wait_s:
                 continue
-            candidate = Candidate(
-                server,
-                server.name,
-                server.weight(now),
-                server.busy,
-                server.adaptive.average.value,
-                server.transactions,
-            )
+            candidate = server.candidate(now)
             tiers.setdefault((server.health.is_down, server.config.tier), []).append(candidate)
         ordered = [self._balance.order(tiers[tier], key, tier) for tier in sorted(tiers)]
         if prefer:

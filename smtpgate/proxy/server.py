@@ -11,6 +11,7 @@ from smtpgate.policy.transaction import TLSFacts
 from smtpgate.smtp.capability import Capabilities
 from smtpgate.smtp.reply import Reply
 from smtpgate.traffic.adaptive import AdaptiveLimit
+from smtpgate.traffic.balance import Candidate
 from smtpgate.traffic.health import Health
 
 #: Addresses of a name are asked for anew after so long.
@@ -187,6 +188,10 @@ class ServerState:
     def weight(self, now: float) -> float:
         """Its share of the mail now."""
         return (self.own_weight or self.config.weight) * self.health.part(now)
+
+    def candidate(self, now: float) -> Candidate[ServerState]:
+        """As the choice among several sees it."""
+        return Candidate(self, self.name, self.weight(now), self.busy, self.adaptive.average.value, self.transactions)
 
     def downtime_s(self, now: float) -> float:
         """How long it was down or put out so far."""
