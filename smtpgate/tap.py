@@ -36,7 +36,7 @@ from smtpgate.control.views import Actor, Refused
 from smtpgate.filters.rule_trial import Trial
 from smtpgate.gauges import Gauges
 from smtpgate.interfaces import StoreFailed
-from smtpgate.net import descriptors
+from smtpgate.net import descriptors, selfsigned
 from smtpgate.net.allocator import keep_memory
 from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
@@ -303,6 +303,7 @@ class Gateway(Service):
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs
+        self.control.certificates.own = self.state.path / selfsigned.NAME
         warden = self.control.reception.warden
         self._witnesses = (
             self.metrics,
