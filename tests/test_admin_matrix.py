@@ -62,6 +62,7 @@ MATRIX = {
     "POST /api/v1/live/kill": "runtime:write",
     "GET /api/v1/tls/certificates": "config:read",
     "POST /api/v1/tls/certificates/reload": "config:write",
+    "GET /api/v1/filters/figures": "config:read",
     "GET /api/v1/tasks": "messages:read",
     "GET /api/v1/tasks/<id>": "messages:read",
     "GET /api/v1/tasks/<id>/result": "messages:read",

@@ -62,11 +62,6 @@ async def search(ask: Ask) -> Answer:
     return redirect(f"/messages?q={quote(' '.join(wanted.split())[:200])}")
 
 
-async def filters(ask: Ask) -> Answer:
-    """The chain of filters."""
-    return await ask.office.templates.page(ask, "filters.html", here="filters", filters=ask.office.control.filters())
-
-
 async def help_page(ask: Ask) -> Answer:
     """What the words mean."""
     return await ask.office.templates.page(ask, "help.html", here="help")
@@ -137,7 +132,6 @@ ROUTES = (
     _page("/recent", "messages:read", recent, for_domains=True),
     _page("/search", "messages:read", search, for_domains=True),
     _page("/search", "messages:read", search, "POST", for_domains=True),
-    _page("/filters", "config:read", filters),
     _page("/help", "self", help_page),
     _page("/problems/<slug>", "self", problem),
 )

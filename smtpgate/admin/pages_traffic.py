@@ -6,6 +6,7 @@ from typing import Any
 
 from smtpgate.admin import api_traffic as do
 from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.explain import find_reference
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.config.loader import ConfigErrors
@@ -34,7 +35,8 @@ async def limits(ask: Ask) -> Answer:
 
 async def _limits(ask: Ask, status: int = 200, **more: Any) -> Answer:
     traffic = ask.office.control.traffic
-    bans, total = traffic.bans(ROWS)
+    wanted = line(ask.query.get("q", ""))
+    bans, total = await traffic.find_bans(ROWS, wanted)
     given = {"said": "", "trial": None, "problems": (), "tried": "", "text": "", "key": "", "reason": "", **more}
     return await ask.office.templates.page(
         ask,
@@ -42,7 +44,8 @@ async def _limits(ask: Ask, status: int = 200, **more: Any) -> Answer:
         status,
         here="limits",
         limits=traffic.limits(),
-        bans=bans,
+        bans=[(ban, find_reference(f"{ban.reason} {ban.evidence}")) for ban in bans],
+        wanted=wanted,
         bans_total=total,
         lengths=LENGTHS,
         mode=ask.office.control.settings.bans.mode,
