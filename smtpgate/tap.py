@@ -64,6 +64,7 @@ from smtpgate.proxy.outbox import Outbox
 from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.smtp import status
+from smtpgate.spent import counted
 from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
 from smtpgate.state.job_store import JobStore
@@ -192,7 +193,7 @@ class Gateway(Service):
 
     def in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         """Run a blocking call in a thread."""
-        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function, *args)
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), counted(function), *args)
 
     # Start
 

@@ -23,6 +23,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.admin.pace import Pace
 from smtpgate.admin.record import SessionRecord, of_facts
 from smtpgate.admin.site import Office
 from smtpgate.config.loader import loads
@@ -426,7 +427,14 @@ class Desk:
         self.said: list[str] = []
         self.sites: dict[str, Any] = {}
         self.office = Office(
-            self.control, self.users, None, self.clock, maybeDeferred, self.said.append, Table(self.clock.seconds)
+            self.control,
+            self.users,
+            None,
+            self.clock,
+            maybeDeferred,
+            self.said.append,
+            Table(self.clock.seconds),
+            pace=Pace(self.clock, lambda: 0.0, (0.0, 0.0)),
         )
 
     def token(self, role: str) -> str:
