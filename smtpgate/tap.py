@@ -290,7 +290,7 @@ class Gateway(Service):
         self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
         self.control.stop = self.drain
         self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
-        self.control.rule_trials.trial = Trial
+        self.control.rule_trials.trial, self.control.bench.build = Trial, self.assembly.apart
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         warden = self.control.reception.warden

@@ -17,6 +17,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.alerts import Alerts
+from smtpgate.control.bench import Bench
 from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
@@ -104,6 +105,8 @@ class Control:
         self.viewer = Viewer(engine, self.current, self.quarantine)
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
+        self.bench = Bench(engine, self.reception, self.current)
+        self.bench.give_up = self._close
         self.tls = TLSWatch(engine.wall, self.current)
         self.statistics = Statistics(engine.wall, engine.in_thread)
         self.top = Top(engine.wall, engine.in_thread)
