@@ -60,6 +60,15 @@ reply = "550 5.7.1 No plans"
 """
 
 
+def whole(text: str, folder: Path) -> str:
+    """A configuration with what it names in a folder."""
+    login, passwords = folder.resolve() / "login", folder.resolve() / "passwords"
+    login.touch(0o600)
+    login.write_text('user = "gate"\npassword = "secret"\n')
+    passwords.touch(0o600)
+    return text.replace("{credentials}", str(login)).replace("{passwords}", str(passwords))
+
+
 class _Provisions(Provisions):
     """Without sockets and processes."""
 
@@ -169,9 +178,6 @@ class BenchCase(ApiCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
-        (self.folder / "login").write_text('user = "gate"\npassword = "secret"\n')
-        (self.folder / "login").chmod(0o600)
-        (self.folder / "passwords").touch(0o600)
         self.use(self.text)
 
     def use(self, text: str, zones: Any = ()) -> None:
@@ -182,8 +188,7 @@ class BenchCase(ApiCase):
 
     def whole(self, text: str) -> str:
         """With what it names in the folder."""
-        folder = self.folder.resolve()
-        return text.replace("{credentials}", str(folder / "login")).replace("{passwords}", str(folder / "passwords"))
+        return whole(text, self.folder)
 
     def settings(self, text: str) -> Any:
         """Settings of a draft."""
