@@ -90,7 +90,7 @@ class SessionTrial(Order):
     draft: Annotated[str, Field(max_length=DRAFT)] = ""
 
 
-class LineModel(View):
+class SpokenModel(View):
     """What one side said: C the client, S the gateway."""
 
     who: str
@@ -130,7 +130,7 @@ class TriedModel(View):
     reply: str
     took_ms: float
     session: SessionRecord
-    dialogue: list[LineModel]
+    dialogue: list[SpokenModel]
     failures: list[FailureModel]
     keeps: list[KeptModel]
 
@@ -143,7 +143,7 @@ class DifferenceModel(View):
     after: str
 
 
-class TrialModel(View):
+class BenchModel(View):
     """The results, that of the configuration at work first; what differs; what was taken for granted."""
 
     items: list[TriedModel]
@@ -186,16 +186,16 @@ def tried_model(one: Tried) -> TriedModel:
         reply=f"{said.enhanced} {said.text}".strip() if said is not None else last[4:],
         took_ms=one.took_s * 1000,
         session=record,
-        dialogue=[LineModel(who=line.who, text=line.text) for line in one.dialogue],
+        dialogue=[SpokenModel(who=line.who, text=line.text) for line in one.dialogue],
         failures=[FailureModel(filter=a, stage=b, kind=c, detail=d) for a, b, c, d in one.failures],
         keeps=[KeptModel(kind=kind, recipients=to) for kind, to in one.keeps],
     )
 
 
-def trial_model(found: Sequence[Tried]) -> TrialModel:
+def bench_model(found: Sequence[Tried]) -> BenchModel:
     """For an answer. It takes a while: not for the thread of the reactor."""
     differ = differences(found[0], found[1]) if len(found) > 1 else []
-    return TrialModel(
+    return BenchModel(
         items=[tried_model(one) for one in found],
         differences=[DifferenceModel(what=one.what, before=one.before, after=one.after) for one in differ],
     )
@@ -329,7 +329,7 @@ async def try_message(ask: Ask) -> Answer:
     """What would become of a message; nothing does."""
     draft = await draft_of(ask, ask.body.draft)
     found = await message_tried(ask, ask.body, draft)
-    return answer_of(await ask.office.in_thread(trial_model, found))
+    return answer_of(await ask.office.in_thread(bench_model, found))
 
 
 async def session_tried(ask: Ask, script: str, comes: Arrival, draft: Any) -> list[Tried]:
@@ -348,7 +348,7 @@ async def try_session(ask: Ask) -> Answer:
     """What the gateway would say to a client; nothing else comes of it."""
     draft = await draft_of(ask, ask.body.draft)
     found = await session_tried(ask, ask.body.script, arrival(ask.body.envelope), draft)
-    return answer_of(await ask.office.in_thread(trial_model, found))
+    return answer_of(await ask.office.in_thread(bench_model, found))
 
 
 async def samples(ask: Ask) -> Answer:
@@ -368,7 +368,7 @@ ROUTES = (
         is_question=True,
         summary="Try a message on the whole chain",
         body=MessageTrial,
-        answer=TrialModel,
+        answer=BenchModel,
         is_large=True,
     ),
     Route(
@@ -379,6 +379,6 @@ ROUTES = (
         is_question=True,
         summary="Try a dialogue",
         body=SessionTrial,
-        answer=TrialModel,
+        answer=BenchModel,
     ),
 )

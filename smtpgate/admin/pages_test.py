@@ -100,7 +100,7 @@ async def run(ask: Ask) -> Answer:
 
 
 def _shown(found: list[Tried]) -> tuple[Any, list[Any]]:
-    model = do.trial_model(found)
+    model = do.bench_model(found)
     return model, [(view, one.scale) for view, one in zip(model.items, found, strict=True)]
 
 
