@@ -18,7 +18,7 @@ HELD = Held(
 )  # fmt: skip
 
 
-class _Quarantine:
+class StandIn:
     """One held message."""
 
     def __init__(self, desk: Any) -> None:
@@ -107,7 +107,7 @@ class HeldTests(BenchCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.quarantine = self.desk.control.quarantine = _Quarantine(self.desk)  # type: ignore[assignment]
+        self.quarantine = self.desk.control.quarantine = StandIn(self.desk)  # type: ignore[assignment]
 
     def test_as_it_came(self) -> None:
         """Client, name and time are those that it came by; what is said otherwise is otherwise."""

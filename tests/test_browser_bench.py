@@ -10,7 +10,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.admin_kit import PASSWORD
+from smtpgate.filters.replay import Replay
+from tests.admin_kit import HOSTILE, PASSWORD, make_session
 from tests.bench_kit import CONFIG, RULE, BenchDesk, whole
 from tests.browser_kit import BrowserCase, listen, need_browser, shoot
 
@@ -24,6 +25,10 @@ class BenchBrowserTests(BrowserCase):
         self.addCleanup(shutil.rmtree, folder, True)
         self.desk = BenchDesk(whole(CONFIG + RULE, folder), folder)
         self.desk.users.add_user("ann", "owner", PASSWORD)
+        self.desk.control.replays.make = Replay
+        for number in range(6):
+            subject = "secret plan" if number % 2 else HOSTILE[0]
+            self.desk.history.keep(make_session(f"01J9UK7Q0000000000000000A{number}", subject=subject))
         self.base = listen(self, self.desk)
 
     def test_try(self) -> Deferred[None]:
@@ -54,3 +59,10 @@ class BenchBrowserTests(BrowserCase):
         page.wait_for_selector("#tried-1")
         self.assertIn("given up", page.inner_text("#tried-1"))
         shoot(page, "test-session")
+        page.goto(f"{self.base}/test/replay")
+        shoot(page, "replay-order")
+        page.click("button:has-text('Decide again')")
+        page.wait_for_selector("table.matrix")
+        page.click("td.moved a")
+        page.wait_for_selector("#messages :text('rules: plan')")
+        shoot(page, "replay")

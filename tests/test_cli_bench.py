@@ -13,7 +13,9 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from smtpgate.cli.bench import CODES
+from smtpgate.filters.replay import Replay
 from smtpgate.policy.transaction import OUTCOMES
+from tests.admin_kit import make_session
 from tests.bench_kit import CONFIG, MAIL, RULE, BenchDesk, whole
 from tests.test_cli import Place, run
 
@@ -83,6 +85,19 @@ class CommandTests(TestCase):
         self.assertIn("C: RCPT TO:<x@other.test>", out)
         self.assertIn("S: 550 5.7.1", out)
         self.assertEqual(code, 11)
+
+    async def test_replay(self) -> None:
+        """The matrix, what cannot be played, the messages; exit code 20 where some are decided otherwise."""
+        self.desk.control.replays.make = Replay
+        code, out, _ = await self.run_it("replay", "--last", "10")
+        self.assertEqual((code, out), (0, "there is no history\n"))
+        self.desk.history.keep(make_session(subject="secret plan"))
+        new = self.file("new.toml", self.text + RULE + '[[filters]]\nuse = "links"\n')
+        code, out, _ = await self.run_it("replay", "--config", new, "--list")
+        self.assertEqual(code, 20)
+        self.assertRegex(out, r"accept +reject +1")
+        self.assertIn("filter links is new", out)
+        self.assertIn("01J9UK7Q0000000000000000AA.1", out)
 
     def test_each_outcome_has_its_code(self) -> None:
         """Those that a message may come to in a try."""

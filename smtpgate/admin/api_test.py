@@ -27,7 +27,7 @@ from smtpgate.admin.routes import Ask, Order, Route
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.bench import SCRIPT_LETTERS, SCRIPT_LINES, Arrival, Tried, differences
 from smtpgate.control.bench_samples import BY_NAME, SAMPLES
-from smtpgate.policy.held import Held
+from smtpgate.control.replays import came
 
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
 #: What a try takes for granted, in the words of its answer.
@@ -239,24 +239,7 @@ async def of_store(ask: Ask, body: MessageTrial) -> tuple[bytes, Arrival, str]:
             raise Refusal("conflict", 409, "its content is not kept: only of held mail it is; give it as a file")
     held = await held_of(ask, id)
     await reading.read(ask, held, "it is tried", body.reason)
-    return await ask.office.control.quarantine.content(held.id), _came(held), held.id
-
-
-def _came(held: Held) -> Arrival:
-    """As it came; what was its TLS is not known by name any more."""
-    facts = held.facts
-    tls = facts.get("tls") or {}
-    version = str(tls.get("version", ""))
-    return Arrival(
-        held.sender,
-        tuple(one.address for one in held.recipients),
-        str(facts.get("client_ip") or held.client_ip),
-        str(facts.get("helo", "")),
-        str(facts.get("user", "")),
-        version if version in ("TLSv1.2", "TLSv1.3") else "off" if not tls else "",
-        held.listener,
-        held.at,
-    )
+    return await ask.office.control.quarantine.content(held.id), came(held), held.id
 
 
 def arrival(given: ArrivalModel, came: Arrival | None = None) -> Arrival:

@@ -28,18 +28,19 @@ _SCRIPT: Final = "EHLO client.example.org\nMAIL FROM:<ann@example.org>\nRCPT TO:
 async def test(ask: Ask) -> Answer:
     """What to try."""
     sample = BY_NAME.get(ask.query.get("sample", ""))
-    given = {name: _line(ask.query.get(name, "")) for name in (*FIELDS, "held", "stored")}
+    given = {name: line(ask.query.get(name, "")) for name in (*FIELDS, "held", "stored")}
     text = sample.text if sample is not None else ""
     return await _page(ask, given, ask.query.get("form", ""), text=text)
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
+    """One line of a form."""
     return "".join(letter for letter in text if letter.isprintable())[:LINE].strip()
 
 
 async def _page(ask: Ask, given: dict[str, str], form: str, status: int = 200, **more: Any) -> Answer:
     settings = ask.office.control.settings
-    draft = await ask.office.control.configuration.draft(ask.who.actor) if _may_draft(ask) else None
+    draft = await ask.office.control.configuration.draft(ask.who.actor) if may_draft(ask) else None
     values = {"said": "", "problems": (), "found": (), "model": None, "text": "", "script": _SCRIPT, **more}
     return await ask.office.templates.page(
         ask,
@@ -61,13 +62,14 @@ async def _page(ask: Ask, given: dict[str, str], form: str, status: int = 200, *
     )
 
 
-def _may_draft(ask: Ask) -> bool:
+def may_draft(ask: Ask) -> bool:
+    """Whether who asks may have a draft."""
     return ask.who.may("config:write") and ask.office.control.configuration.store is not None
 
 
 async def run(ask: Ask) -> Answer:
     """Try it."""
-    given = {name: _line(ask.form.get(name, "")) for name in (*FIELDS, "held", "stored")}
+    given = {name: line(ask.form.get(name, "")) for name in (*FIELDS, "held", "stored")}
     form = ask.form.get("form", "")
     text, script = ask.form.get("message", ""), ask.form.get("script", "")
     shown: dict[str, Any] = {"text": text if len(text) <= MESSAGE else "", "script": script or _SCRIPT}
@@ -106,10 +108,17 @@ def _shown(found: list[Tried]) -> tuple[Any, list[Any]]:
 
 async def _draft(ask: Ask) -> Any:
     """The settings of one's own draft."""
+    text = await draft_text(ask)
+    return await ask.office.in_thread(ask.office.control.configuration.settings_of, text)
+
+
+async def draft_text(ask: Ask) -> str:
+    """The text of one's own draft, with the secrets that it has of its own. Raises Refusal."""
     do.may_draft(ask)
     books, actor = ask.office.control.configuration, ask.who.actor
     draft = await books.draft(actor)
-    return await ask.office.in_thread(books.settings_of, await books.whole(draft.text, actor))
+    text: str = await books.whole(draft.text, actor)
+    return text
 
 
 def _envelope(given: dict[str, str]) -> do.ArrivalModel:
@@ -124,7 +133,7 @@ def _body(ask: Ask, given: dict[str, str], text: str) -> do.MessageTrial | str:
     ways = [bool(text.strip()), bool(file), bool(given["held"]), bool(given["stored"])]
     if sum(ways) != 1:
         return "Paste one message, give a file, or say which held one: one of these."
-    envelope, reason = _envelope(given), _line(ask.form.get("reason", ""))
+    envelope, reason = _envelope(given), line(ask.form.get("reason", ""))
     if given["held"] or given["stored"]:
         return do.MessageTrial(held=given["held"], stored=given["stored"], envelope=envelope, reason=reason)
     # What is not text stays as it is.

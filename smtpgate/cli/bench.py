@@ -31,6 +31,15 @@ _MORE: Final = (
 )
 
 
+_MORE_REPLAY: Final = (
+    "From what the history keeps: envelope, subject, size, and what filters found then. Exit codes: 0 all are decided "
+    "as they were, or cannot be decided again; 20 some are decided otherwise; 1 refused or unreachable, 2 usage, 3 the "
+    "draft has errors."
+)
+#: Some messages are decided otherwise.
+OTHERWISE: Final = 20
+
+
 def add(verbs: Any, as_: Callable[[Any], Any]) -> None:
     """Their options."""
     one = _verb(verbs, "test-message", try_message)
@@ -48,9 +57,18 @@ def add(verbs: Any, as_: Callable[[Any], Any]) -> None:
     _came(one, as_)
 
 
-def _verb(verbs: Any, name: str, run: Any) -> argparse.ArgumentParser:
+def add_replay(verbs: Any, whole: Callable[[int], Any]) -> None:
+    """The options of `replay`."""
+    one = _verb(verbs, "replay", replay, _MORE_REPLAY)
+    one.add_argument("--last", type=whole(10_000), default=1000, metavar="N", help="the newest N; without it 1000")
+    one.add_argument("--whole", action="store_true", help="try held mail with its content")
+    one.add_argument("--reason", default="", metavar="TEXT", help="why held mail is read, where its class asks for it")
+    one.add_argument("--list", action="store_true", help="list the messages that are decided otherwise")
+
+
+def _verb(verbs: Any, name: str, run: Any, more: str = _MORE) -> argparse.ArgumentParser:
     words = (run.__doc__ or "").strip()
-    made: argparse.ArgumentParser = verbs.add_parser(name, help=words, description=words, epilog=_MORE)
+    made: argparse.ArgumentParser = verbs.add_parser(name, help=words, description=words, epilog=more)
     made.set_defaults(run=run, behind=None)
     made.add_argument(
         "--config",
@@ -177,3 +195,24 @@ def _say(one: Mapping[str, Any]) -> None:
         say(f"  would be kept as {kept['kind']} for {', '.join(kept['recipients'])}")
     for failed in one["failures"]:
         say(f"  failed: {failed['filter']} {failed['stage']} {failed['kind']} {failed['detail']}")
+
+
+def replay(args: argparse.Namespace) -> None:
+    """Decide the newest messages of the history again, by what is at work or by a draft."""
+    body = {"last": args.last, "draft": draft_of(args), "whole": args.whole, "reason": args.reason}
+    found = ask(args, "/test/replay", body)
+    if args.json:
+        say_json(found)
+    elif not found["messages"]:
+        say("there is no history")
+    else:
+        say(f"{found['messages']} messages, {found['since']} to {found['until']}; by revision {found['of']}")
+        rows = [(one["old"], one["new"], one["count"]) for one in found["cells"]]
+        table(["WAS", "WOULD_BE", "MESSAGES"], rows)
+        for words in found["left_out"]:
+            say(f"not played: {words}")
+        if args.list:
+            names = ("id", "old", "new", "sender", "recipient", "why")
+            table([name.upper() for name in names], [[one[name] or "-" for name in names] for one in found["changed"]])
+    if found["changes"]:
+        raise SystemExit(OTHERWISE)

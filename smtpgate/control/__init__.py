@@ -27,6 +27,7 @@ from smtpgate.control.logs import Logs
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
+from smtpgate.control.replays import Replays
 from smtpgate.control.routing import explain_route
 from smtpgate.control.rule_trials import RuleTrials
 from smtpgate.control.statistics import Statistics
@@ -108,6 +109,7 @@ class Control:
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
         self.bench = Bench(engine, self.reception, self.current)
         self.bench.give_up = self._close
+        self.replays = Replays(engine, self.current, history, self.quarantine, self.bench)
         self.tls = TLSWatch(engine.wall, self.current)
         self.statistics = Statistics(engine.wall, engine.in_thread)
         self.top = Top(engine.wall, engine.in_thread)

@@ -125,7 +125,7 @@ class Bench:
         Raises Invalid for an arrival that cannot be, and Refused while too many others are tried.
         """
         body = await self._engine.in_thread(stuffed, octets)
-        return await self._both(arrival, draft, lambda one: _Message(one, arrival, body).play)
+        return await self._both(arrival, draft, lambda one: message_of(one, arrival, body))
 
     async def session(self, script: Sequence[str], arrival: Arrival, draft: Settings | None = None) -> list[Tried]:
         """The same of a dialogue: the client's lines, as `bench_client.play` takes them."""
@@ -274,6 +274,14 @@ def _tls(listener: Listener, arrival: Arrival) -> TLSFacts | None:
         return None
     cipher = "ECDHE-RSA-AES256-GCM-SHA384" if arrival.tls == "TLSv1.2" else "TLS_AES_256_GCM_SHA384"
     return TLSFacts(arrival.tls if arrival.tls in TLS_VERSIONS else "TLSv1.3", cipher, 256)
+
+
+def message_of(listener: Listener, arrival: Arrival, body: bytes) -> Callable[[Client], Coroutine[Any, Any, None]]:
+    """What plays a client with one message.
+
+    :param body: as `bench_client.stuffed` makes it
+    """
+    return _Message(listener, arrival, body).play
 
 
 class _Message:
