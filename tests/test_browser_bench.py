@@ -66,3 +66,5 @@ class BenchBrowserTests(BrowserCase):
         page.click("td.moved a")
         page.wait_for_selector("#messages :text('rules: plan')")
         shoot(page, "replay")
+        page.goto(f"{self.base}/rules")
+        shoot(page, "rules")

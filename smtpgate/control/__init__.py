@@ -29,6 +29,7 @@ from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.replays import Replays
 from smtpgate.control.routing import explain_route
+from smtpgate.control.rule_edits import RuleEdits
 from smtpgate.control.rule_trials import RuleTrials
 from smtpgate.control.statistics import Statistics
 from smtpgate.control.tickets import Tickets
@@ -115,6 +116,7 @@ class Control:
         self.top = Top(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)
         self.configuration = Configuration(self, factories, failed_plugins)
+        self.rule_edits = RuleEdits(engine, self.current, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
         self.alerts = Alerts(self)
         self.jobs = Jobs(engine)
