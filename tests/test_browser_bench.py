@@ -11,9 +11,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from smtpgate.filters.replay import Replay
-from tests.admin_kit import HOSTILE, PASSWORD, make_session
+from tests.admin_kit import HOSTILE, PASSWORD, Desk, make_session
 from tests.bench_kit import CONFIG, RULE, BenchDesk, whole
 from tests.browser_kit import BrowserCase, listen, need_browser, shoot
+from tests.revisions_kit import MANAGED, FolderCase
 
 
 class BenchBrowserTests(BrowserCase):
@@ -68,3 +69,41 @@ class BenchBrowserTests(BrowserCase):
         shoot(page, "replay")
         page.goto(f"{self.base}/rules")
         shoot(page, "rules")
+
+
+class RuleBrowserTests(FolderCase, BrowserCase):
+    """A rule from a template to work, and out of the way again."""
+
+    def setUp(self) -> None:
+        need_browser()
+        FolderCase.setUp(self)
+        text = MANAGED + RULE
+        self.file.write_text(text)
+        self.desk = Desk(text)
+        self.attach(self.desk.control)
+        self.desk.users.add_user("ann", "owner", PASSWORD)
+        self.base = listen(self, self.desk)
+        self.addCleanup(self.desk.control.configuration.close)
+
+    def test_edit(self) -> Deferred[None]:
+        """Each change goes into the draft, and from there to work."""
+        return self.visit(self.walk)
+
+    def walk(self, page: Any) -> None:
+        page.goto(f"{self.base}/rules")
+        page.click("a[href='/rules/edit/large?template=1']")
+        shoot(page, "rule")
+        page.select_option("#before", "plan")
+        page.click("button:has-text('Into the draft')")
+        page.wait_for_url("**/config#text")
+        self.assertIn('name   = "large"', page.input_value("#text"))
+        page.fill("#message", "large mail is noted")
+        page.click("button[formaction='/config/apply']")
+        page.wait_for_selector("text=revision 2")
+        page.goto(f"{self.base}/rules")
+        self.assertEqual(page.locator("table.rules td[data-name=Rule] b").all_inner_texts()[:2], ["large", "plan"])
+        page.click("table.rules tr:has-text('plan') summary")
+        shoot(page, "rules-change")
+        page.click("table.rules tr:has-text('plan') button:has-text('shadow')")
+        page.wait_for_url("**/config#text")
+        self.assertIn('mode = "shadow"', page.input_value("#text"))
