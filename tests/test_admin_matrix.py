@@ -191,6 +191,8 @@ MATRIX = {
     "GET /api/v1/limits": "traffic:read",
     "GET /api/v1/rules": "config:read",
     "POST /api/v1/rules/try": "test:run",
+    "POST /api/v1/rules/scores": "test:run",
+    "GET /rules/scores": "test:run",
     "GET /api/v1/rules/templates": "config:read",
     "GET /api/v1/rules/export": "config:read",
     "POST /api/v1/rules": "config:write",

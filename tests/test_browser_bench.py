@@ -11,10 +11,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from smtpgate.filters.replay import Replay
+from smtpgate.policy.verdict import Finding
 from tests.admin_kit import HOSTILE, PASSWORD, Desk, make_session
 from tests.bench_kit import CONFIG, RULE, BenchDesk, whole
 from tests.browser_kit import BrowserCase, listen, need_browser, shoot
 from tests.revisions_kit import MANAGED, FolderCase
+
+SCORES = "[scores]\ntag = 1.0\nreject = 1.5\n"
 
 
 class BenchBrowserTests(BrowserCase):
@@ -24,12 +27,15 @@ class BenchBrowserTests(BrowserCase):
         need_browser()
         folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, folder, True)
-        self.desk = BenchDesk(whole(CONFIG + RULE, folder), folder)
+        self.desk = BenchDesk(whole(CONFIG + RULE + SCORES, folder), folder)
         self.desk.users.add_user("ann", "owner", PASSWORD)
         self.desk.control.replays.make = Replay
         for number in range(6):
             subject = "secret plan" if number % 2 else HOSTILE[0]
-            self.desk.history.keep(make_session(f"01J9UK7Q0000000000000000A{number}", subject=subject))
+            found = Finding("points", "note", score=number * 0.8, filter="attachments", category="spam")
+            self.desk.history.keep(
+                make_session(f"01J9UK7Q0000000000000000A{number}", subject=subject, findings=(found,))
+            )
         self.base = listen(self, self.desk)
 
     def test_try(self) -> Deferred[None]:
@@ -67,8 +73,9 @@ class BenchBrowserTests(BrowserCase):
         page.click("td.moved a")
         page.wait_for_selector("#messages :text('rules: plan')")
         shoot(page, "replay")
-        page.goto(f"{self.base}/rules")
-        shoot(page, "rules")
+        page.goto(f"{self.base}/rules/scores?reject=2")
+        self.assertIn("fewer refused", page.inner_text("#scores"))
+        shoot(page, "scores")
 
 
 class RuleBrowserTests(FolderCase, BrowserCase):

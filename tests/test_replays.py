@@ -242,3 +242,43 @@ class PageTests(ReplayCase):
         """In words beside the form."""
         self.assertEqual(self.order(last="many").status, 422)
         self.assertIn("Choose how many", self.order(last="").text)
+
+
+class ScoreTests(ReplayCase):
+    """How sums are spread, and what other thresholds would do."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.use(CONFIG + SCORES + FILTERS.format(mode="enforce"))
+        self.desk.control.replays.make = Replay
+        for number, points in enumerate((0.5, 3.5, 4.5, 4.9, 5.0, 99.0)):
+            found = Finding("odd-link", "note", score=points, filter="links", category="spam")
+            self.desk.history.keep(make_session(f"01J9UK7Q0000000000000000E{number}", findings=(found,)))
+
+    def counts(self, found: Any) -> dict[str, tuple[int, int]]:
+        return {one["action"]: (one["now"], one["then"]) for one in found["counts"]}
+
+    def test_as_it_is(self) -> None:
+        """One bar for each point, the last for all above."""
+        found = self.post("/rules/scores", {"last": 100})
+        self.assertEqual(self.counts(found), {"accept": (1, 1), "tag": (3, 3), "reject": (2, 2)})
+        bars = {one["begin"]: one["count"] for one in found["bars"] if one["count"]}
+        self.assertEqual(bars, {0.0: 1, 3.0: 1, 4.0: 2, 5.0: 1, 30.0: 1})
+
+    def test_other_thresholds(self) -> None:
+        """Each message decided by both; one that is none leaves it out."""
+        found = self.post("/rules/scores", {"last": 100, "reject": 4.5})
+        self.assertEqual(self.counts(found)["reject"], (2, 4))
+        self.assertEqual(found["moved"], [{"now": "tag", "then": "reject", "count": 2}])
+        found = self.post("/rules/scores", {"last": 100, "reject": None})
+        self.assertEqual(self.counts(found)["reject"], (2, 0))
+        self.assertEqual(self.desk.control.settings.scale.reject, 5.0)
+
+    def test_the_page(self) -> None:
+        """In words, as a picture and as a table; what is wrong is said."""
+        answer = self.desk.ask("GET", "/rules/scores?reject=4.5", token=self.owner)
+        self.assertIn("reject from 4.5 instead of 5: 2 of 6 more refused", answer.text)
+        self.assertIn("<svg", answer.text)
+        for query in ("reject=many", "last=0", "reject=nan", "tag=1e9"):
+            self.assertEqual(self.desk.ask("GET", f"/rules/scores?{query}", token=self.owner).status, 422, query)
+        self.assertEqual(self.desk.ask("GET", "/rules/scores?reject=-", token=self.owner).status, 200)

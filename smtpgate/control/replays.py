@@ -18,7 +18,8 @@ from smtpgate.control.bench_client import stuffed
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.views import Invalid, Refused, Unknown
 from smtpgate.policy.held import Held
-from smtpgate.policy.replayed import UNKNOWN, Replayed, Row, summed, tried
+from smtpgate.policy.replayed import UNKNOWN, Replayed, Row, Scores, Weighed, spread, summed, tried
+from smtpgate.policy.verdict import Scale
 from smtpgate.proxy.revision import Engine, Revision
 
 #: Messages of the history that may be asked for, and held ones that are tried whole.
@@ -76,12 +77,29 @@ class Replays:
         revision = self._current()
         settings = draft if draft is not None else revision.settings
         replay = self.make(settings, revision.settings, revision.id)
-        rows: deque[Row] = deque(maxlen=last)
+        out: list[Row] = []
+        is_cut = await self._decide(last, replay.rows, out, step)
+        if read is not None and not is_cut:
+            is_cut = await self._whole(out, settings, DRAFT if draft is not None else AT_WORK, step, read)
+        found: Replayed = await self._engine.in_thread(
+            summed, settings.digest[:12], out, replay.left_out if draft is not None else (), is_cut
+        )
+        return found
+
+    async def _decide(
+        self,
+        last: int,
+        decide: Callable[[Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]], list[Any]],
+        out: list[Any],
+        step: Callable[[int, int], Awaitable[bool]],
+    ) -> bool:
+        """What is decided over the newest messages goes into `out`; whether it was ended before it was through."""
+        rows: deque[Any] = deque(maxlen=last)
         at, after, seen, is_cut = await self._history.edge(last * _SESSIONS), "", 0, False
         while True:
             page: Sequence[Mapping[str, Any]] = await self._history.begun_since(at, PAGE, after)
             records = [(session, message) for session in page for message in session["messages"]]
-            rows.extend(await self._engine.in_thread(replay.rows, records))
+            rows.extend(await self._engine.in_thread(decide, records))
             seen += len(records)
             if len(page) < PAGE:
                 break
@@ -89,12 +107,35 @@ class Replays:
                 is_cut = True
                 break
             at, after = page[-1]["started"], page[-1]["id"]
-        out = list(rows)
-        if read is not None and not is_cut:
-            is_cut = await self._whole(out, settings, DRAFT if draft is not None else AT_WORK, step, read)
-        found: Replayed = await self._engine.in_thread(
-            summed, settings.digest[:12], out, replay.left_out if draft is not None else (), is_cut
-        )
+        out += rows
+        return is_cut
+
+    async def scores(self, last: int, scale: Scale) -> Scores:
+        """How the sums of the newest messages are spread, and what other thresholds would make of them. Raises
+        Refused."""
+        if self.make is None or self._history is None:
+            raise Refused("the history cannot be decided again here")
+        result: Scores = await self._bench.alone(lambda: self._scores(last, scale))
+        return result
+
+    async def _scores(self, last: int, scale: Scale) -> Scores:
+        assert self.make is not None
+        revision = self._current()
+        settings = revision.settings
+        now = self.make(settings, settings, revision.id)
+        then = self.make(attrs.evolve(settings, scale=scale), settings, revision.id)
+
+        def decide(records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Weighed]:
+            weighed = []
+            for session, message in records:
+                if message["end_ms"] is not None:
+                    before, after = now.decide(session, message), then.decide(session, message)
+                    weighed.append(Weighed(before.score, before.action, after.action))
+            return weighed
+
+        out: list[Weighed] = []
+        await self._decide(last, decide, out, _go_on)
+        found: Scores = await self._engine.in_thread(spread, out)
         return found
 
     async def _whole(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -134,3 +135,60 @@ def tried(message: Mapping[str, Any] | None) -> Decided:
     why = f"{by['filter']}: {by['reason']}" if by is not None else ""
     action = OUTCOMES.get(message["outcome"]) or decided(message)
     return Decided(action, verdict["score"] if verdict is not None else 0.0, why)
+
+
+#: Points of one bar, and the ends behind which all is one bar each.
+WIDTH: Final = 1.0
+LOW, HIGH = -10.0, 30.0
+
+
+@attrs.frozen
+class Weighed:
+    """The sum of one message, and what it comes to by two scales."""
+
+    score: float
+    before: str
+    after: str
+
+
+@attrs.frozen
+class Scores:
+    """How sums are spread.
+
+    :ivar bars: (where it begins, messages), WIDTH points each, from the first that has any to the last
+    :ivar counts: by decision, messages now and with the other thresholds
+    :ivar moved: (decision now, with the others, messages), where they differ
+    """
+
+    messages: int
+    bars: tuple[tuple[float, int], ...]
+    counts: Mapping[str, tuple[int, int]]
+    moved: tuple[tuple[str, str, int], ...]
+
+
+def spread(weighed: Iterable[Weighed]) -> Scores:
+    """All of them."""
+    bars: dict[int, int] = {}
+    before: dict[str, int] = {}
+    after: dict[str, int] = {}
+    moved: dict[tuple[str, str], int] = {}
+    messages = 0
+    for one in weighed:
+        place = math.floor(min(max(one.score, LOW), HIGH) / WIDTH)
+        bars[place] = bars.get(place, 0) + 1
+        before[one.before] = before.get(one.before, 0) + 1
+        after[one.after] = after.get(one.after, 0) + 1
+        if one.before != one.after:
+            moved[one.before, one.after] = moved.get((one.before, one.after), 0) + 1
+        messages += 1
+    places = range(min(bars), max(bars) + 1) if bars else range(0)
+    counts: dict[str, tuple[int, int]] = {}
+    for name in DECISIONS:
+        if name in before or name in after:
+            counts[name] = before.get(name, 0), after.get(name, 0)
+    return Scores(
+        messages,
+        tuple((place * WIDTH, bars.get(place, 0)) for place in places),
+        counts,
+        tuple((old, new, count) for (old, new), count in moved.items()),
+    )
