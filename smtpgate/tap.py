@@ -33,6 +33,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
 from smtpgate.control.views import Actor, Refused
+from smtpgate.filters.replay import Replay
 from smtpgate.filters.rule_trial import Trial
 from smtpgate.gauges import Gauges
 from smtpgate.interfaces import StoreFailed
@@ -294,7 +295,8 @@ class Gateway(Service):
         self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
         self.control.stop = self.drain
         self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
-        self.control.rule_trials.trial = Trial
+        self.control.rule_trials.trial, self.control.bench.build = Trial, self.assembly.apart
+        self.control.replays.make = Replay
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from smtpgate.config.model import Backend, Settings
 from smtpgate.config.model_policy import RULES
+from smtpgate.control.bench_world import World
 from smtpgate.filters.rules import BUDGET_S, Rules
 from smtpgate.filters.sealing import Sealing
 from smtpgate.net.children import Children
@@ -73,8 +74,11 @@ class Provisions:
         self._http = HTTPClient(reactor)
         self._lent: dict[Hashable, _Lent] = {}
 
-    def services(self, settings: Settings) -> tuple[Services, Services, Callable[[], None]]:
-        """The services of a revision, those for its filters in shadow, and what to call when it is given up."""
+    def services(self, settings: Settings, world: World | None = None) -> tuple[Services, Services, Callable[[], None]]:
+        """The services of a revision, those for its filters in shadow, and what to call when it is given up.
+
+        :param world: of one that is only tried: what would be changed is changed there
+        """
         content, dns = settings.content, settings.resolver
         children, give_back_children = self._borrow(content, lambda: self._children(settings))
         resolver, give_back_resolver = self._borrow(dns, lambda: self._resolver(settings))
@@ -92,12 +96,25 @@ class Provisions:
             self._registered,
             self._tickets,
         )
+        memory = Memory(world.clock) if world is not None else None
+        if world is not None and memory is not None:
+            ports = attrs.evolve(
+                ports,
+                clock=world.clock,
+                wall=world.wall,
+                tell=world.tell,
+                table=world.table(self._table),
+                tickets=world.tickets(self._tickets),
+                memory=memory,
+            )
         known = FilterSettings(
             settings.hostname, settings.local_domains, settings.trusted_relays, settings.admin.public_url
         )
         examination = Examination({"limits": attrs.asdict(content)}, content.time_s)
 
         def give_back() -> None:
+            if memory is not None:
+                memory.cancel()
             give_back_children()
             give_back_resolver()
 

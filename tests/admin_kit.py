@@ -358,7 +358,7 @@ class Nowhere:
         )
 
 
-def make_control(clock: Clock, text: str = CONFIG, history: Any = None) -> Control:
+def make_control(clock: Clock, text: str = CONFIG, history: Any = None, factories: Any = None) -> Control:
     """A control whose revision is at work, without a socket."""
     keeper = Timekeeper(clock)
     events: list[Any] = []
@@ -380,10 +380,10 @@ def make_control(clock: Clock, text: str = CONFIG, history: Any = None) -> Contr
     async def bind(settings: Any) -> None:
         return None
 
-    control = Control(engine, "/nowhere/gate.toml", {}, {}, build, bind, history, None)
+    control = Control(engine, "/nowhere/gate.toml", factories or {}, {}, build, bind, history, None)
     engine.tell = lambda event: (events.append(event), control.hear(event))[0]
     control.events = events  # type: ignore[attr-defined]
-    ensureDeferred(control.start(loads(text, "/nowhere/gate.toml")))
+    ensureDeferred(control.start(loads(text, "/nowhere/gate.toml", factories or {})))
     control.reception.admission.reputation = Reputation(wall, lambda: control.settings)
     return control
 
@@ -419,11 +419,11 @@ class Answer:
 class Desk:
     """An office and a way to ask it."""
 
-    def __init__(self, text: str = CONFIG) -> None:
+    def __init__(self, text: str = CONFIG, factories: Any = None) -> None:
         self.clock = Clock()
         self.history = MemoryHistory()
         self.users = MemoryUsers()
-        self.control = make_control(self.clock, text, self.history)
+        self.control = make_control(self.clock, text, self.history, factories)
         self.said: list[str] = []
         self.sites: dict[str, Any] = {}
         self.office = Office(
@@ -477,11 +477,15 @@ class Desk:
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         channel, transport = self.open(door, peer)
         channel.dataReceived(head.encode("latin-1") + b"\r\n" + body)
-        self.clock.pump([0.0, 0.0])
+        self.settled(transport)
         octets = transport.value()
         channel.connectionLost(Failure(ConnectionDone()))
         assert octets, f"{method} {path}: no answer"
         return Answer(octets)
+
+    def settled(self, transport: StringTransport) -> None:
+        """What is to be done in the next turns is done."""
+        self.clock.pump([0.0, 0.0])
 
     def post_json(self, path: str, value: Any, **more: Any) -> Answer:
         """A JSON request."""

@@ -17,6 +17,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.alerts import Alerts
+from smtpgate.control.bench import Bench
 from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
@@ -26,7 +27,9 @@ from smtpgate.control.logs import Logs
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
+from smtpgate.control.replays import Replays
 from smtpgate.control.routing import explain_route
+from smtpgate.control.rule_edits import RuleEdits
 from smtpgate.control.rule_trials import RuleTrials
 from smtpgate.control.statistics import Statistics
 from smtpgate.control.tickets import Tickets
@@ -105,11 +108,15 @@ class Control:
         self.viewer = Viewer(engine, self.current, self.quarantine)
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
+        self.bench = Bench(engine, self.reception, self.current)
+        self.bench.give_up = self._close
+        self.replays = Replays(engine, self.current, history, self.quarantine, self.bench)
         self.tls = TLSWatch(engine.wall, self.current)
         self.statistics = Statistics(engine.wall, engine.in_thread)
         self.top = Top(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)
         self.configuration = Configuration(self, factories, failed_plugins)
+        self.rule_edits = RuleEdits(engine, self.current, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
         self.alerts = Alerts(self)
         self.jobs = Jobs(engine)
