@@ -330,6 +330,9 @@ class Gateway(Service):
             self._open_office(settings)
         except CannotListenError as error:
             self._die(EXIT_BIND, str(error))
+        for name in self.ports.given.unused(map(parse_listen, _listens(settings))):
+            message = f"the service manager holds a socket {name} that nothing listens on: its clients wait in vain"
+            self.tell(Happened("listener.unused", "warning", message, (("listener", name),)))
         if told:
             self.tell(Happened("config.unconfirmed", "warning", told))
         if self._start.fallback:
@@ -351,7 +354,11 @@ class Gateway(Service):
         from twisted.internet.endpoints import serverFromString
 
         failures: list[Any] = []
-        serverFromString(self.reactor, endpoint).listen(factory).addErrback(failures.append)
+        try:
+            made = serverFromString(self.reactor, endpoint)
+        except (IndexError, KeyError):
+            self._die(EXIT_BIND, f"{what}: {endpoint}: no such socket was handed over")
+        made.listen(factory).addErrback(failures.append)
         if failures:
             self._die(EXIT_BIND, f"{what}: {failures[0].getErrorMessage()}")
 
@@ -702,6 +709,13 @@ class Gateway(Service):
                 f"nobody can log in yet: give this code on the admin pages within 30 minutes: {code}",
             )
         )
+
+
+def _listens(settings: Settings) -> Iterator[str]:
+    """Every endpoint that is listened on."""
+    for listener in settings.listeners.values():
+        yield from listener.listen
+    yield from filter(None, (settings.admin.listen, settings.admin.health_listen))
 
 
 def _place(host: Any) -> str:

@@ -329,6 +329,12 @@ _ROWS: Final = (
         ("listener",),
     ),
     LogEvent(
+        "listener.unused",
+        "warning",
+        "the service manager holds a socket that no listener of the configuration takes clients from",
+        ("listener",),
+    ),
+    LogEvent(
         "connections.limited",
         "warning",
         "the process may have too few descriptors for `limits.connections`: fewer connections are let in",
