@@ -43,7 +43,19 @@ from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import memory_engine
 from smtpgate.state.factors import Factor
 from smtpgate.state.history_store import HistoryStore
-from smtpgate.state.tables import audit, audit_head, history_parts, messages, metadata, sessions
+from smtpgate.state.people import People
+from smtpgate.state.tables import (
+    audit,
+    audit_head,
+    digest_marks,
+    history_parts,
+    messages,
+    metadata,
+    own_entries,
+    own_preferences,
+    sessions,
+    user_addresses,
+)
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
@@ -288,11 +300,11 @@ class MemoryDatabase:
 
 
 class AtOnce:
-    """The history's tables in memory; calls are done when they are made."""
+    """Some tables in memory, those of the history where nobody says which; calls are done when they are made."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Sequence[sa.Table] = (sessions, messages, history_parts)) -> None:
         self._engine = memory_engine()
-        metadata.create_all(self._engine, [sessions, messages, history_parts])
+        metadata.create_all(self._engine, list(tables))
 
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         """Write, or read."""
@@ -423,6 +435,9 @@ class Desk:
         self.history = MemoryHistory()
         self.users = MemoryUsers()
         self.control = make_control(self.clock, text, self.history)
+        self.people = self.control.people.store = People(
+            AtOnce((user_addresses, own_entries, own_preferences, digest_marks))
+        )
         self.said: list[str] = []
         self.sites: dict[str, Any] = {}
         self.office = Office(

@@ -14,7 +14,8 @@ from typing import Final
 
 import attrs
 
-from smtpgate.message.mailbox import read
+from smtpgate.message.mailbox import parse, read
+from smtpgate.policy.held import Held
 from smtpgate.policy.transaction import Transaction
 from smtpgate.smtp.address import canonical_domain, path_of
 
@@ -82,6 +83,13 @@ def writers_of(transaction: Transaction) -> Writers:
     found = read(header, "from").mailboxes if header is not None else ()
     authors = tuple(dict.fromkeys(filter(None, (normal_address(one.address) for one in found))))
     return Writers(authors, normal_address(f"{sender.local}@{sender.domain}") if sender.domain else "")
+
+
+def writer_of(message: Held) -> str:
+    """Whom a list would have for a held message, in normal form: the author that is shown, else the envelope's
+    sender; "" for nobody."""
+    found = parse(message.author.encode("utf-8", "replace")).mailboxes
+    return next(filter(None, (normal_address(one.address) for one in found)), "") or normal_address(message.sender)
 
 
 def proved_of(transaction: Transaction) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """The lists of one's own of all who have some, as the decision over a message asks for them.
 
-They are few and small beside the mail, so that all of them are held in memory; `state.people` has them on the disk. What
-a person's lists say is about that recipient alone. A message from somebody who is blocked is held for them. One from
+They are few and small beside the mail, so that all of them are held in memory; `state.people` has them on the disk. A
+person's lists are about that recipient alone. A message from somebody who is blocked is held for them. One from
 somebody who is allowed has mercy (`policy.verdict.MERCIFUL`): guesses about spam and senders mark it at most. Malware,
 policy, data loss prevention and what was refused before the content came stand above the lists.
 """

@@ -16,7 +16,7 @@ from smtpgate.policy.own import MOST
 from smtpgate.policy.person import Entry, Person, Preferences
 from smtpgate.state import vault_rows
 from smtpgate.state.ledger_store import as_store_failure
-from smtpgate.state.tables import digest_marks, own_entries, own_preferences, storable, user_addresses, users
+from smtpgate.state.tables import digest_marks, own_entries, own_preferences, storable, user_addresses
 
 #: Marks are looked for in such groups: SQLite takes so many values in a query.
 _GROUP = 500
@@ -98,9 +98,7 @@ def forget_person(connection: sa.Connection, name: str) -> None:
 def _people(connection: sa.Connection) -> list[Person]:
     columns = user_addresses.c
     found: dict[str, list[str]] = {}
-    # Who cannot log in any more has no say in what becomes of mail.
-    known = user_addresses.join(users, sa.and_(users.c.name == columns.user, ~users.c.is_disabled))
-    for row in connection.execute(sa.select(columns.user, columns.address).select_from(known).order_by(columns.at)):
+    for row in connection.execute(sa.select(columns.user, columns.address).order_by(columns.at, columns.address)):
         found.setdefault(row.user, []).append(row.address)
     entries: dict[str, dict[str, str]] = {}
     for row in connection.execute(sa.select(own_entries)):
