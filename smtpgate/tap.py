@@ -252,7 +252,7 @@ class Gateway(Service):
             self.metrics,
         )
         self.engine.vault = self.vault
-        self.control.tickets.store, self.control.people.store = self.tickets, self.users.people
+        self.control.tickets.store, self.control.people.store = self.tickets, self.users.persons
         self.control.people.begin()
         self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
         self.control.top.store, self.control.top.talkers = self.talker_store, self.talkers

@@ -137,7 +137,7 @@ def list_users(folder: Path) -> Any:
         found = await users.users()
         with_codes = set(await users.factors.users())
         invited = await users.factors.invitations(time.time())
-        mine = {one.name: one.addresses for one in await users.people.all()}
+        mine = {one.name: one.addresses for one in await users.persons.all()}
         return {
             "items": [
                 {

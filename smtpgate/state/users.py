@@ -83,7 +83,7 @@ class Users:
         self._wall = wall
         self.sessions = WebSessions(database)
         self.factors = Factors(database)
-        self.people = People(database, wall)
+        self.persons = People(database, wall)
         self.log = AuditLog(database, wall)
 
     # Users
