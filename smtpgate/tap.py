@@ -671,6 +671,7 @@ class Gateway(Service):
         self.digests = Digests(
             self.control, self.office.templates.mail, self.office.links, self.reactor, table, ensureDeferred
         )
+        self.office.heard = self.digests.heard
         self.tls_sending = TLSSending(
             self.control,
             lambda resolver: PublicHTTPClient(self.reactor, resolver, is_public),

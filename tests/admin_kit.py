@@ -205,6 +205,7 @@ class MemoryUsers:
         self.now = 1.0
         self.database = MemoryDatabase()
         self.log = AuditLog(self.database, lambda: self.now)
+        self.persons = People(AtOnce((user_addresses, own_entries, own_preferences, digest_marks)))
 
     def has_owner(self) -> Deferred[bool]:
         return succeed(any(one.role == "owner" for one in self.people.values()))
@@ -435,9 +436,7 @@ class Desk:
         self.history = MemoryHistory()
         self.users = MemoryUsers()
         self.control = make_control(self.clock, text, self.history)
-        self.people = self.control.people.store = People(
-            AtOnce((user_addresses, own_entries, own_preferences, digest_marks))
-        )
+        self.people = self.control.people.store = self.users.persons
         self.said: list[str] = []
         self.sites: dict[str, Any] = {}
         self.office = Office(

@@ -172,7 +172,7 @@ class Office:
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
         #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
-        self.heard: Callable[[Person], Awaitable[float]] = _now_of(self.wall)
+        self.heard: Callable[[Person], Awaitable[tuple[float, bool]]] = _now_of(self.wall)
         #: A test message is on its way.
         self.is_sending = False
 
@@ -206,11 +206,11 @@ class Office:
         return ROUTES
 
 
-def _now_of(wall: Callable[[], float]) -> Callable[[Person], Awaitable[float]]:
+def _now_of(wall: Callable[[], float]) -> Callable[[Person], Awaitable[tuple[float, bool]]]:
     """Without digests: what came up to now is not announced."""
 
-    async def heard(person: Person) -> float:
-        return wall()
+    async def heard(person: Person) -> tuple[float, bool]:
+        return wall(), False
 
     return heard
 

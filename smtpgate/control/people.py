@@ -226,10 +226,12 @@ class People:
         await self._heed(person.name)
         self._did(actor, "own.remove", entry, "")
 
-    async def set_preferences(self, person: Person, preferences: Preferences, heard: float, actor: Actor) -> None:
+    async def set_preferences(
+        self, person: Person, preferences: Preferences, heard: tuple[float, bool], actor: Actor
+    ) -> None:
         """When they hear of what is held.
 
-        :param heard: up to when they have heard (`admin.digest`)
+        :param heard: up to when they have heard, and whether they heard at all (`admin.digest`)
         """
         await self._ask(self._there.set_preferences(person.name, preferences, heard))
         self._did(actor, "own.preferences", person.name, preferences.digest)

@@ -20,6 +20,9 @@ from smtpgate.state.tables import digest_marks, own_entries, own_preferences, st
 
 #: Marks are looked for in such groups: SQLite takes so many values in a query.
 _GROUP = 500
+#: What marks of users begin with, and of those who chose another schedule; no address has a blank there.
+USER = "user "
+_SWITCHED = "switched "
 
 
 class People:
@@ -62,10 +65,11 @@ class People:
         """One less; False where it is not there."""
         return self._database.run(_drop_entry, name, entry).addErrback(as_store_failure)
 
-    def set_preferences(self, name: str, preferences: Preferences, heard: float) -> Deferred[None]:
+    def set_preferences(self, name: str, preferences: Preferences, heard: tuple[float, bool]) -> Deferred[None]:
         """What a user chose.
 
-        :param heard: up to when they have heard of what is held, under the schedule before, where no mark says so
+        :param heard: up to when they have heard of what is held under the schedule before; False: they heard of nothing
+            under it, and are not told of that later
         """
         return self._database.run(_set_preferences, name, preferences, heard).addErrback(as_store_failure)
 
@@ -75,24 +79,24 @@ class People:
         """Up to when some users or addresses have heard of what is held, where a mark says so."""
         return self._database.run(_marks, tuple(who)).addErrback(as_store_failure)
 
-    def oldest_mark(self) -> Deferred[float]:
-        """The oldest mark of a user who is to hear of what came since; 0.0 for none."""
-        return self._database.run(_oldest).addErrback(as_store_failure)
+    def switched(self) -> Deferred[dict[str, float]]:
+        """Users who chose another schedule and have not heard under it yet: up to when they had heard before."""
+        return self._database.run(_switched).addErrback(as_store_failure)
+
+    def settle(self, names: Sequence[str], before: float) -> Deferred[None]:
+        """Users have heard under the schedule that they chose; and marks from before a time go, which say no more."""
+        return self._database.run(_settle, tuple(names), before).addErrback(as_store_failure)
 
     def announce(self, letter: Letter, who: str, until: float) -> Deferred[None]:
         """A digest is to go; that somebody has heard up to a time is written with it."""
         return self._database.run(_announce, letter, who, until).addErrback(as_store_failure)
-
-    def forget_marks(self, before: float) -> Deferred[None]:
-        """Marks of addresses go that say no more than all know."""
-        return self._database.run(_forget_marks, before).addErrback(as_store_failure)
 
 
 def forget_person(connection: sa.Connection, name: str) -> None:
     """All of a user goes: within the transaction that takes the user away."""
     for table in (user_addresses, own_entries, own_preferences):
         connection.execute(sa.delete(table).where(table.c.user == name))
-    connection.execute(sa.delete(digest_marks).where(digest_marks.c.who == name))
+    connection.execute(sa.delete(digest_marks).where(digest_marks.c.who.in_((USER + name, _SWITCHED + name))))
 
 
 def _people(connection: sa.Connection) -> list[Person]:
@@ -163,12 +167,15 @@ def _drop_entry(connection: sa.Connection, name: str, entry: str) -> bool:
     return bool(gone.rowcount)
 
 
-def _set_preferences(connection: sa.Connection, name: str, preferences: Preferences, heard: float) -> None:
+def _set_preferences(connection: sa.Connection, name: str, preferences: Preferences, heard: tuple[float, bool]) -> None:
     values = attrs.asdict(preferences)
     changed = insert(own_preferences).values(user=name, **values).on_conflict_do_update(set_=values)
     connection.execute(changed)
-    if heard:
-        connection.execute(insert(digest_marks).values(who=name, until=heard).on_conflict_do_nothing())
+    at, was_told = heard
+    mark = insert(digest_marks).values(who=_SWITCHED + name, until=at)
+    # Of two changes before the next digest the first one says how far it goes back.
+    again = mark.on_conflict_do_nothing() if was_told else mark.on_conflict_do_update(set_={"until": at})
+    connection.execute(again)
 
 
 def _marks(connection: sa.Connection, who: Sequence[str]) -> dict[str, float]:
@@ -181,20 +188,21 @@ def _marks(connection: sa.Connection, who: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _oldest(connection: sa.Connection) -> float:
-    query = sa.select(sa.func.min(digest_marks.c.until)).where(
-        digest_marks.c.who.in_(sa.select(own_preferences.c.user))
-    )
-    return float(connection.execute(query).scalar() or 0.0)
+def _switched(connection: sa.Connection) -> dict[str, float]:
+    columns = digest_marks.c
+    rows = connection.execute(sa.select(columns.who, columns.until).where(columns.who.startswith(_SWITCHED)))
+    return {row.who.removeprefix(_SWITCHED): row.until for row in rows}
+
+
+def _settle(connection: sa.Connection, names: Sequence[str], before: float) -> None:
+    columns = digest_marks.c
+    for at in range(0, len(names), _GROUP):
+        some = [_SWITCHED + name for name in names[at : at + _GROUP]]
+        connection.execute(sa.delete(digest_marks).where(columns.who.in_(some)))
+    connection.execute(sa.delete(digest_marks).where(columns.until < before))
 
 
 def _announce(connection: sa.Connection, letter: Letter, who: str, until: float) -> None:
     vault_rows.post(connection, letter, {})
     changed = insert(digest_marks).values(who=storable(who), until=until)
     connection.execute(changed.on_conflict_do_update(set_={"until": until}))
-
-
-def _forget_marks(connection: sa.Connection, before: float) -> None:
-    columns = digest_marks.c
-    kept = sa.select(own_preferences.c.user)
-    connection.execute(sa.delete(digest_marks).where((columns.until < before) & columns.who.not_in(kept)))
