@@ -47,15 +47,12 @@ from smtpgate.state.people import People
 from smtpgate.state.tables import (
     audit,
     audit_head,
-    digest_marks,
     history_parts,
     messages,
     metadata,
-    own_entries,
-    own_preferences,
     sessions,
-    user_addresses,
 )
+from smtpgate.state.tables_people import digest_marks, own_entries, own_preferences, user_addresses
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper

@@ -16,7 +16,8 @@ from smtpgate.policy.own import MOST
 from smtpgate.policy.person import Entry, Person, Preferences
 from smtpgate.state import vault_rows
 from smtpgate.state.ledger_store import as_store_failure
-from smtpgate.state.tables import digest_marks, own_entries, own_preferences, storable, user_addresses
+from smtpgate.state.tables import storable
+from smtpgate.state.tables_people import digest_marks, own_entries, own_preferences, user_addresses
 
 #: Marks are looked for in such groups: SQLite takes so many values in a query.
 _GROUP = 500
