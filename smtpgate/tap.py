@@ -257,7 +257,8 @@ class Gateway(Service):
             self.metrics,
         )
         self.engine.vault = self.vault
-        self.control.tickets.store = self.tickets
+        self.control.tickets.store, self.control.people.store = self.tickets, self.users.persons
+        self.control.people.begin()
         self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
         self.control.top.store, self.control.top.talkers = self.talker_store, self.talkers
         configuration = self.control.configuration
@@ -686,6 +687,7 @@ class Gateway(Service):
         self.digests = Digests(
             self.control, self.office.templates.mail, self.office.links, self.reactor, table, ensureDeferred
         )
+        self.office.heard = self.digests.heard
         self.tls_sending = TLSSending(
             self.control,
             lambda resolver: PublicHTTPClient(self.reactor, resolver, is_public),

@@ -44,7 +44,16 @@ from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import memory_engine
 from smtpgate.state.factors import Factor
 from smtpgate.state.history_store import HistoryStore
-from smtpgate.state.tables import audit, audit_head, history_parts, messages, metadata, sessions
+from smtpgate.state.people import People
+from smtpgate.state.tables import (
+    audit,
+    audit_head,
+    history_parts,
+    messages,
+    metadata,
+    sessions,
+)
+from smtpgate.state.tables_people import digest_marks, own_entries, own_preferences, user_addresses
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
@@ -194,6 +203,7 @@ class MemoryUsers:
         self.now = 1.0
         self.database = MemoryDatabase()
         self.log = AuditLog(self.database, lambda: self.now)
+        self.persons = People(AtOnce((user_addresses, own_entries, own_preferences, digest_marks)))
 
     def has_owner(self) -> Deferred[bool]:
         return succeed(any(one.role == "owner" for one in self.people.values()))
@@ -289,11 +299,11 @@ class MemoryDatabase:
 
 
 class AtOnce:
-    """The history's tables in memory; calls are done when they are made."""
+    """Some tables in memory, those of the history where nobody says which; calls are done when they are made."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Sequence[sa.Table] = (sessions, messages, history_parts)) -> None:
         self._engine = memory_engine()
-        metadata.create_all(self._engine, [sessions, messages, history_parts])
+        metadata.create_all(self._engine, list(tables))
 
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         """Write, or read."""
@@ -424,6 +434,7 @@ class Desk:
         self.history = MemoryHistory()
         self.users = MemoryUsers()
         self.control = make_control(self.clock, text, self.history, factories)
+        self.people = self.control.people.store = self.users.persons
         self.said: list[str] = []
         self.sites: dict[str, Any] = {}
         self.office = Office(

@@ -18,12 +18,11 @@ from typing import Any
 
 import attrs
 from klein import Klein
-from pydantic import ValidationError
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import api_tasks, counted, params, proof, versions
+from smtpgate.admin import api_tasks, counted, orders, params, proof, versions
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.answer import Answer, as_json, redirect
 from smtpgate.admin.assets import Assets
@@ -31,7 +30,7 @@ from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
 from smtpgate.admin.events import Streams
 from smtpgate.admin.every import ROUTES
-from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
+from smtpgate.admin.guard import Caller, FormKeys, Refusal
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
 from smtpgate.admin.pace import Pace
@@ -45,6 +44,7 @@ from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.meter import Meter
+from smtpgate.policy.person import Person
 
 #: What shows a thing that a call of the same path changes.
 _LOOKS = {route.path: route for route in ROUTES if route.method == "GET" and route.kind == "api"}
@@ -86,7 +86,7 @@ class Office:
         self.pace = Pace(clock) if pace is None else pace
         self.in_thread = in_thread
         self.wall: Callable[[], float] = control.engine.wall
-        self.accounts = Accounts(users, self.wall, say, lambda: control.settings)
+        self.accounts = Accounts(users, self.wall, say, lambda: control.settings, control.people)
         self.users = users
         self.form_keys = FormKeys()
         self.streams = Streams(control, self.accounts, clock, self.pace)
@@ -100,6 +100,8 @@ class Office:
         self.readings = Readings()
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
+        #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
+        self.heard: Callable[[Person], Awaitable[tuple[float, bool]]] = _now_of(self.wall)
         #: A test message is on its way.
         self.is_sending = False
 
@@ -142,6 +144,15 @@ class Office:
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
         return ROUTES
+
+
+def _now_of(wall: Callable[[], float]) -> Callable[[Person], Awaitable[tuple[float, bool]]]:
+    """Without digests: what came up to now is not announced."""
+
+    async def heard(person: Person) -> tuple[float, bool]:
+        return wall(), False
+
+    return heard
 
 
 class _Front:
@@ -265,6 +276,9 @@ class _Front:
                 return await self._stranger(caller, route.kind, request)
             permission = "metrics:read" if route.permission == "near" else route.permission
             if not principal.may(permission):
+                if route.path == "/" and principal.kind == "user":
+                    # Somebody with held mail of their own, and nothing else.
+                    return redirect("/my")
                 raise Refusal("forbidden", 403, f"your role has no permission {permission}")
             if not route.is_open_to(principal):
                 if route.path == "/" and route.kind == "page":
@@ -290,7 +304,7 @@ class _Front:
         }
         query = {name: values[0] for name, values in given.items()}
         checked = params.read(route.parameters, given) if route.kind == "api" else {}
-        body = (await apart(_body, route, request)) if route.body is not None else None
+        body = (await apart(orders.read, route, request)) if route.body is not None else None
         return Ask(self._office, request, caller, principal, args, query, form or {}, body, checked, files)
 
     async def _stranger(self, caller: Caller, kind: str, request: WebRequest | None = None) -> Answer:
@@ -315,26 +329,6 @@ def _is_open(route: Route, caller: Caller, door: str) -> bool:
 def _kind_of(request: WebRequest) -> str:
     path = request.path.decode("latin-1")
     return "api" if path.startswith("/api") or path == "/metrics" else "page"
-
-
-def _body(route: Route, request: WebRequest) -> Any:
-    assert route.body is not None
-    try:
-        return route.body.model_validate_json(content_json(request) or b"{}")
-    except ValidationError as error:
-        kinds = {one["type"] for one in error.errors(include_url=False, include_input=False, include_context=False)}
-        if "json_invalid" in kinds:
-            raise Refusal("malformed", 400, "the body is not JSON") from None
-        refusal = Refusal("validation", 422, "the body has faults")
-        refusal.errors = [
-            {
-                "pointer": "/" + "/".join(str(part) for part in one["loc"]),
-                "code": one["type"],
-                "message": one["msg"].removeprefix("Value error, "),
-            }
-            for one in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        raise refusal from None
 
 
 __all__ = ["ROUTES", "Office"]

@@ -25,6 +25,7 @@ from smtpgate.control.jobs import Jobs
 from smtpgate.control.live import Live
 from smtpgate.control.logs import Logs
 from smtpgate.control.outcomes import Outcomes
+from smtpgate.control.people import People
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.replays import Replays
@@ -105,6 +106,7 @@ class Control:
         self.outcomes = Outcomes(engine.wall)
         self.policy = Policy(engine.wall, self.current, lambda: self.revision)
         self.quarantine = Quarantine(engine, self.current, self._did)
+        self.people = People(engine, self.current, self.quarantine, self._did)
         self.viewer = Viewer(engine, self.current, self.quarantine)
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
