@@ -1,7 +1,7 @@
 """Who pays for work: CPU time of threads is told to whoever asked for it.
 
-The admin side has a part of the gateway's time and no more (`admin.pace`). What it has done elsewhere, in the threads of
-the database or of the pool, is measured there and told to it; mail pays nothing and is told nothing.
+The admin side has a part of the gateway's time and no more (`admin.pace`). What it has done elsewhere, in the threads
+of the database or of the pool, is measured there and told to it; mail pays nothing and is told nothing.
 """
 
 from __future__ import annotations

@@ -28,9 +28,9 @@ MOST: Final = 0.6
 BEGIN: Final = 0.3
 GAIN: Final = 0.02
 LOSS: Final = 0.7
-#: What may be spent at once after a rest, and the deepest debt: a tenth of a minute at the floor.
+#: What may be spent at once after a rest, and the deepest debt: ten seconds at the floor.
 BURST_S: Final = 0.25
-DEBT_S: Final = 0.2
+DEBT_S: Final = 0.3
 #: How often it is looked how busy the reactor is.
 TICK_S: Final = 0.1
 #: It is busy when it computes for this part of the time, or when the look itself comes so late.
@@ -207,19 +207,21 @@ class Pace:
 
     # Requests
 
-    def line_up(self, key: str, go: Callable[[], None], give_up: Callable[[], None]) -> Place:
-        """A request has come whole: it goes now or later.
+    def place(self, key: str, go: Callable[[], None], give_up: Callable[[], None]) -> Place:
+        """A request has come whole.
 
         :param key: its address
         """
-        place = Place(key, self._clock.seconds(), go, give_up)
+        return Place(key, self._clock.seconds(), go, give_up)
+
+    def enter(self, place: Place) -> None:
+        """It goes now, and may be over when this returns, or later."""
         if not self.waiting and self._may_go():
             self._begin(place)
         else:
             self._lines[0 if self._is_known(key) else 1].add(place)
             self._look_later()
             self._next_turn()
-        return place
 
     def leave(self, place: Place) -> None:
         """It is answered, or its peer is gone."""

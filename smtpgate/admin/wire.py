@@ -151,7 +151,8 @@ class WebRequest(Request):
         if site.pace is None or self.path in HEALTH:
             self._begin()
             return
-        self._in_line = site.pace.line_up(site.who(self), self._begin, self._give_up)
+        self._in_line = site.pace.place(site.who(self), self._begin, self._give_up)
+        site.pace.enter(self._in_line)
 
     def _give_up(self) -> None:
         self._in_line = None

@@ -391,7 +391,7 @@ def _run(folder: Path, given: Any, ends: contextlib.ExitStack) -> int:
     switch = Switch()
     program = Path(sys.executable).parent
     ends.callback(Forked(sink(server)).stop)
-    profiled = ["--profile", given.profile, "--profiler", "cprofile"] if given.profile else []
+    profiled = ["--profile", given.profile, "--profiler", "cprofile", "--savestats"] if given.profile else []
     command = [str(program / "twistd"), *profiled, "-n", "--pidfile=", "smtpgate", "--config", str(config)]
     gateway = Tree(command, folder, {})
     ends.callback(gateway.stop)
