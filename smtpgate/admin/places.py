@@ -52,6 +52,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/filters", "filters", "Filters", "config:read", "f"),
             Place("/rules", "rules", "Rules", "config:read", "r"),
+            Place("/lists", "lists", "Lists", "config:read", "w"),
             Place("/test", "test", "Try mail", "test:run", "y"),
         ),
     ),
