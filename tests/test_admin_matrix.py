@@ -191,6 +191,8 @@ MATRIX = {
     "GET /api/v1/limits": "traffic:read",
     "GET /api/v1/rules": "config:read",
     "POST /api/v1/rules/try": "test:run",
+    "GET /api/v1/dlp/policies": "config:read",
+    "GET /dlp": "config:read",
     "GET /api/v1/lists": "config:read",
     "POST /api/v1/lists": "lists:write",
     "POST /api/v1/lists/import": "lists:write",
