@@ -290,10 +290,12 @@ class Gateway(Service):
             "drains": self.control.drains,
             "tls_reports": self.control.tls.reports,
             "rule_hits": self.control.policy,
+            "lists": self.control.lists.book,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
         self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
+        self.provisions.lists, self.control.lists.book.on_change = self.control.lists.book, self.counters.soon
         self.control.stop = self.drain
         self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
         self.control.rule_trials.trial, self.control.bench.build = Trial, self.assembly.apart

@@ -24,6 +24,7 @@ from smtpgate.net.stream import connect
 from smtpgate.policy.meter import Meter
 from smtpgate.proxy.destinations import Destinations
 from smtpgate.proxy.guard import Guard, Published
+from smtpgate.proxy.lists import Looked
 from smtpgate.proxy.nexthop import NextHop
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
@@ -69,6 +70,8 @@ class Provisions:
         self._senders = senders
         self._registered = registered
         self._tickets = tickets
+        #: The `proxy.lists.Lists`; `tap` gives them.
+        self.lists: Any = None
         self._meter = meter if meter is not None else Meter()
         self._memory = Memory(reactor)
         self._http = HTTPClient(reactor)
@@ -95,6 +98,7 @@ class Provisions:
             self._senders,
             self._registered,
             self._tickets,
+            self.lists,
         )
         memory = Memory(world.clock) if world is not None else None
         if world is not None and memory is not None:
@@ -105,6 +109,7 @@ class Provisions:
                 tell=world.tell,
                 table=world.table(self._table),
                 tickets=world.tickets(self._tickets),
+                lists=Looked(self.lists) if self.lists is not None else None,
                 memory=memory,
             )
         known = FilterSettings(

@@ -22,6 +22,7 @@ from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
 from smtpgate.control.jobs import Jobs
+from smtpgate.control.lists import ManagedLists
 from smtpgate.control.live import Live
 from smtpgate.control.logs import Logs
 from smtpgate.control.outcomes import Outcomes
@@ -94,6 +95,7 @@ class Control:
         self.drains = Drains(engine.clock, engine.wall, self._pools, engine.tell)
         self.trials = Trials(engine, lambda: self.settings, history)
         self.traffic = Traffic(engine, self.reception, self.current, self._did)
+        self.lists = ManagedLists(engine, self.current, self._did, self.traffic)
         self.stop: Callable[[], None] | None = None
         self.reopen_logs: Callable[[], None] | None = None
         self._factories = factories

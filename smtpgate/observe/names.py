@@ -413,6 +413,8 @@ _ROWS: Final = (
     ),
     _admin("session.kill", "somebody ended a session"),
     _admin("ban.set", "somebody banned an address or a network"),
+    _admin("list.add", "somebody put a client or a sender on an allow or block list"),
+    _admin("list.remove", "somebody took an entry off an allow or block list"),
     _admin("ban.lift", "somebody let a banned one in again"),
     _admin("quarantine.release", "somebody released a held message; detail: to whom"),
     _admin("quarantine.propose", "the first of two persons asked for a release; detail: why"),
