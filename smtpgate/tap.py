@@ -686,6 +686,8 @@ class Gateway(Service):
             secret,
         )
         table = self.memory_store.table("digest")
+        if self._sink is not None:
+            self.office.first.sink(self._sink)
         self.digests = Digests(
             self.control, self.office.templates.mail, self.office.links, self.reactor, table, ensureDeferred
         )

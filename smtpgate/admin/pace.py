@@ -219,7 +219,7 @@ class Pace:
         if not self.waiting and self._may_go():
             self._begin(place)
         else:
-            self._lines[0 if self._is_known(key) else 1].add(place)
+            self._lines[0 if self._is_known(place.key) else 1].add(place)
             self._look_later()
             self._next_turn()
 

@@ -32,6 +32,8 @@ async def session(ask: Ask) -> Answer:
     focus = record.message(reference) if "." in reference else None
     if "." in reference and focus is None:
         raise Refusal("not-found", 404, f"no message {text.visible(reference, 80)} in this session")
+    if ask.who.kind == "user" and any(one.outcome == "delivered" for one in ([focus] if focus else record.messages)):
+        await ask.office.first.note("why")
     return await ask.office.templates.page(
         ask,
         "session.html",

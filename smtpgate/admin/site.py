@@ -30,6 +30,7 @@ from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
 from smtpgate.admin.events import Streams
 from smtpgate.admin.every import ROUTES
+from smtpgate.admin.first import FirstSteps
 from smtpgate.admin.guard import Caller, FormKeys, Refusal
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
@@ -77,7 +78,7 @@ class Office:
         :param clock: IReactorTime
         :param in_thread: runs a blocking call elsewhere and gives a Deferred
         :param say: tells the person at the log the one-time setup code
-        :param repeats: `interfaces.ITable`: answers to orders that may be given twice
+        :param repeats: `interfaces.ITable`: answers to orders that may be given twice, and which first steps are done
         :param secret: signs the links of digests; without one they hold until the next start
         """
         self.control = control
@@ -97,6 +98,7 @@ class Office:
         self.links = Links(secret)
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
+        self.first = FirstSteps(control, repeats)
         self.readings = Readings()
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
