@@ -43,7 +43,7 @@ from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import memory_engine
 from smtpgate.state.factors import Factor
 from smtpgate.state.history_store import HistoryStore
-from smtpgate.state.tables import audit, audit_head, history_parts, messages, metadata, sessions
+from smtpgate.state.tables import audit, audit_head, history_parts, history_waiting, messages, metadata, sessions
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
@@ -292,7 +292,7 @@ class AtOnce:
 
     def __init__(self) -> None:
         self._engine = memory_engine()
-        metadata.create_all(self._engine, [sessions, messages, history_parts])
+        metadata.create_all(self._engine, [sessions, messages, history_parts, history_waiting])
 
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         """Write, or read."""

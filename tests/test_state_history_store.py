@@ -18,6 +18,7 @@ from smtpgate.policy.query import Clause, Query, Value, parse
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
 from smtpgate.state import history_rows as rows
+from smtpgate.state import history_store
 from smtpgate.state.database import Database
 from smtpgate.state.history_store import HistoryStore
 from smtpgate.state.history_words import SEARCHED
@@ -37,6 +38,14 @@ def sessions(count: int, first: int = 1) -> list[Session]:
         transaction(facts)
         made.append(facts)
     return made
+
+
+def forget_words(connection: Any) -> None:
+    """As an earlier version left it: records alone."""
+    connection.exec_driver_sql("UPDATE sessions SET numbers = NULL")
+    connection.exec_driver_sql("DELETE FROM messages")
+    connection.exec_driver_sql("DELETE FROM history_waiting")
+    rows.drop_old(connection)
 
 
 class HistoryCase(TestCase):
@@ -309,6 +318,7 @@ class SearchTests(HistoryCase):
     async def test_page_by_page_nothing_is_missed_or_told_twice(self) -> None:
         """Also where many messages are of one moment, and over the edges of parts, with words and without."""
         self.patch(rows, "PART_ROWS", 4)
+        self.patch(history_store, "GROUP", 1)
         self.store = self.made(keep_rows=100)
         made = []
         for number in range(1, 12):
@@ -338,6 +348,7 @@ class SearchTests(HistoryCase):
     async def test_a_search_whose_time_is_over_says_so_and_goes_on(self) -> None:
         """What it has is given; all is found in the end, once."""
         self.patch(rows, "PART_ROWS", 5)
+        self.patch(history_store, "GROUP", 1)
         self.patch(rows, "_CHUNK", (5, 5))
         self.store = self.made(keep_rows=100)
         for first in range(1, 30, 5):
@@ -352,6 +363,58 @@ class SearchTests(HistoryCase):
                     break
             self.assertGreater(calls, 3, text)
             self.assertEqual(seen, 30 if "no" not in text else 0, text)
+
+    async def waiting(self) -> int:
+        """Rows whose words wait."""
+        return await self.database.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM history_waiting").scalar())
+
+    async def test_words_wait_for_others_and_no_search_misses_them(self) -> None:
+        """Until they are many, somebody searches, or the house is kept; also those that another process left."""
+        self.patch(history_store, "GROUP", 10)
+        await self.store.write(sessions(4))
+        # It did not know whether there were others before it.
+        self.assertEqual(await self.waiting(), 0)
+        await self.store.write(sessions(4, 5))
+        self.assertEqual(await self.waiting(), 4)
+        self.assertEqual(len(await self.ids("")), 8)
+        self.assertEqual(await self.waiting(), 4)
+        self.assertEqual(len(await self.ids("to:example.net")), 8)
+        self.assertEqual(await self.waiting(), 0)
+        await self.store.write(sessions(9, 9))
+        self.assertEqual(await self.waiting(), 9)
+        self.assertEqual((await self.store.count(parse("", WALL))).total, 17)
+        await self.store.write(sessions(9, 18))
+        self.store = self.made()
+        self.assertEqual(len(await self.ids("to:example.net")), 26)
+        await self.store.write(sessions(9, 27))
+        await self.store.write(sessions(9, 36))
+        self.assertEqual(await self.waiting(), 0)
+        await self.store.write(sessions(1, 45))
+        await self.store.expire(WALL)
+        self.assertEqual(await self.waiting(), 0)
+
+    async def test_what_is_past_its_time_before_it_is_indexed(self) -> None:
+        """Is not put into the index any more."""
+        self.store = self.made(keep_rows=3)
+        await self.store.write(sessions(1))
+        await self.store.write(sessions(6, 2))
+        self.assertEqual(len(await self.ids("to:example.net")), 3)
+        held = await self.database.read(lambda c: sum(part.rows for part in rows.parts(c)))
+        self.assertEqual(held, 3)
+
+    async def test_live_mail_and_old_mail_fill_a_part_each(self) -> None:
+        """However often they take turns."""
+        self.patch(history_store, "GROUP", 1)
+        old, new = sessions(20), sessions(20, 21)
+        for one in old:
+            one.started -= 20 * 86400.0
+        await self.store.write(old)
+        await self.database.run(forget_words)
+        for one in new:
+            await self.store.write([one])
+            await self.database.run(self.store._catch_up, 1)
+        self.assertEqual(sorted(part.rows for part in await self.database.read(rows.parts)), [20, 20])
+        self.assertEqual(len(await self.ids("to:example.net")), 40)
 
     async def test_counted(self) -> None:
         """How many, when, and what the newest have."""
@@ -388,10 +451,8 @@ class SearchTests(HistoryCase):
 
         def age(connection: Any) -> None:
             connection.exec_driver_sql("UPDATE sessions SET record = ? WHERE id = ?", (named, made[0].id))
-            connection.exec_driver_sql("UPDATE sessions SET numbers = NULL")
-            connection.exec_driver_sql("DELETE FROM messages")
             connection.exec_driver_sql("INSERT INTO sessions VALUES ('damaged', 1.0, x'02', NULL)")
-            rows.drop_old(connection)
+            forget_words(connection)
 
         before = await self.store.search(parse("", WALL))
         await self.database.run(age)

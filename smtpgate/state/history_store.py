@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred
@@ -26,13 +26,16 @@ from smtpgate.state.database import Database
 from smtpgate.state.history_counts import count
 from smtpgate.state.history_record import Made, made
 from smtpgate.state.packing import pack, unpack
-from smtpgate.state.tables import messages, sessions, storable
+from smtpgate.state.tables import history_waiting, messages, sessions, storable
 
 #: Sessions kept, by age and by number.
 KEEP_S: Final = 30 * 86400.0
 KEEP_ROWS: Final = 1_000_000
 #: Sessions deleted in one go, so that no one waits long for the database.
 SLICE: Final = 2000
+#: Messages that are indexed in one go: the index has less to do with many at once, and 2,048 take some 30 ms, in which
+#: the ledger waits. A search waits for it too.
+GROUP: Final = 2048
 #: Sessions that get their words in one go.
 _CATCH_UP: Final = 500
 #: After so many sessions and messages the thread sleeps a moment: the interpreter's lock goes back to the reactor,
@@ -41,6 +44,7 @@ _BREATH: Final = 20
 _BREATH_S: Final = 0.0002
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 
 @implementer(IHistoryStore)
@@ -66,6 +70,9 @@ class HistoryStore:
         #: open then.
         self._count: int | None = None
         self._counted_in: sa.Engine | None = None
+        #: Messages whose words wait to be indexed; None where another process has left some, perhaps. Only the
+        #: database's thread changes it: a transaction that fails leaves it too high, which does no harm.
+        self._waiting: int | None = None
         self._is_catching_up = False
 
     def write(self, ended: Sequence[Session]) -> Deferred[None]:
@@ -100,15 +107,17 @@ class HistoryStore:
 
         :param before: `place` of what was found last, for the next page; 0 for the newest
         """
-        return self._database.read(rows.search, query, limit, before)
+        if not query.clauses:
+            return self._database.read(rows.search, query, limit, before)
+        return self._settled(rows.search, query, limit, before)
 
     def count(self, query: Query) -> Deferred[Counted]:
         """How many messages fit, when they came, and what the newest of them have."""
-        return self._database.read(count, query)
+        return self._settled(count, query)
 
     def expire(self, now: float) -> Deferred[int]:
-        """Delete a slice of what is past its time; how many sessions went."""
-        return self._database.run(self._expire, now, SLICE)
+        """Delete a slice of what is past its time, and index what waits; how many sessions went."""
+        return self._database.run(self._keep_house, now)
 
     async def catch_up(self) -> int:
         """Give words to what an earlier version kept, slice by slice; how many sessions it had.
@@ -125,6 +134,12 @@ class HistoryStore:
         finally:
             self._is_catching_up = False
         return done
+
+    def _settled(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
+        """Ask once all words are in the index."""
+        if self._waiting == 0:
+            return self._database.read(function, *args)
+        return self._database.run(self._settle).addCallback(lambda _: self._database.read(function, *args))
 
     # In the database's thread
 
@@ -150,26 +165,43 @@ class HistoryStore:
             for session, record, numbered in zip(fresh, records, numbers, strict=True)
         ]
         self._count = before + _insert(connection, _SESSIONS, kept)
+        self._waiting = (self._waiting if self._waiting is not None else GROUP) + sum(map(len, searched))
+        if self._waiting >= GROUP:
+            self._settle(connection)
         self._expire(connection, self._wall(), min(SLICE, 2 * len(kept)))
 
-    def _index(self, connection: sa.Connection, searched: list[list[Made]]) -> list[str]:
+    def _index(self, connection: sa.Connection, searched: list[list[Made]], is_old: bool = False) -> list[str]:
         """Keep the rows and words of sessions; the numbers of each session's rows."""
         flat = [one for some in searched for one in some]
         numbers = rows.numbered(connection, [at for at, _, _ in flat])
         _insert(connection, _MESSAGES, [(n, *columns) for n, (_, columns, _) in zip(numbers, flat, strict=True)])
         words = [(n, text) for n, (_, _, text) in zip(numbers, flat, strict=True)]
-        # So that no part outlives its rows by more than a little, and there are not too many.
-        span = int(max(86400.0, self._keep_s / 50) * 1_000_000)
-        rows.index(connection, words, span, max(rows.PART_ROWS, self._keep_rows // 50))
+        if is_old:
+            rows.index(connection, words, *self._part)
+        else:
+            _insert(connection, _WAITING, words)
         given = iter(numbers)
         return [",".join([str(next(given)) for _ in some]) for some in searched]
+
+    @property
+    def _part(self) -> tuple[int, int]:
+        """So long and so large that no part outlives its rows by more than a little, and there are not too many."""
+        return int(max(86400.0, self._keep_s / 50) * 1_000_000), max(rows.PART_ROWS, self._keep_rows // 50)
+
+    def _settle(self, connection: sa.Connection) -> None:
+        rows.settle(connection, *self._part)
+        self._waiting = 0
+
+    def _keep_house(self, connection: sa.Connection, now: float) -> int:
+        self._settle(connection)
+        return self._expire(connection, now, SLICE)
 
     def _catch_up(self, connection: sa.Connection, most: int) -> int:
         table = sessions.c
         old = sa.select(table.id, table.record).where(table.numbers.is_(None)).order_by(table.started.desc())
         found = connection.execute(old.limit(most)).all()
         searched = [_searched(octets) for _, octets in found]
-        for (id, _), numbers in zip(found, self._index(connection, searched), strict=True):
+        for (id, _), numbers in zip(found, self._index(connection, searched, is_old=True), strict=True):
             connection.exec_driver_sql("UPDATE sessions SET numbers = ? WHERE id = ?", (numbers, id))
         return len(found)
 
@@ -223,9 +255,10 @@ def _inserts(table: sa.Table) -> dict[int, str]:
 
 _SESSIONS: Final = _inserts(sessions)
 _MESSAGES: Final = _inserts(messages)
+_WAITING: Final = _inserts(history_waiting)
 
 
-def _insert(connection: sa.Connection, statements: dict[int, str], rows: list[tuple[object, ...]]) -> int:
+def _insert(connection: sa.Connection, statements: dict[int, str], rows: Sequence[tuple[object, ...]]) -> int:
     """Insert rows in few statements; how many were new."""
     added = at = 0
     for size, statement in statements.items():
