@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 
 from smtpgate.interfaces import IHistoryStore
 from smtpgate.message.header import HeaderSection
+from smtpgate.policy.found import Kept
 from smtpgate.policy.query import Clause, Query, Value, parse
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
@@ -66,7 +67,7 @@ class HistoryCase(TestCase):
 
     def made(self, **limits: Any) -> HistoryStore:
         """A store over the database."""
-        return HistoryStore(self.database, lambda: self.now, **limits)
+        return HistoryStore(self.database, lambda: self.now, lambda: Kept(**limits))
 
     async def counts(self) -> tuple[int, int]:
         """Sessions and messages in the tables."""
@@ -319,7 +320,7 @@ class SearchTests(HistoryCase):
         """Also where many messages are of one moment, and over the edges of parts, with words and without."""
         self.patch(rows, "PART_ROWS", 4)
         self.patch(history_store, "GROUP", 1)
-        self.store = self.made(keep_rows=100)
+        self.store = self.made(messages=100)
         made = []
         for number in range(1, 12):
             facts = session(number, started=WALL, begun=1000.0)
@@ -350,7 +351,7 @@ class SearchTests(HistoryCase):
         self.patch(rows, "PART_ROWS", 5)
         self.patch(history_store, "GROUP", 1)
         self.patch(rows, "_CHUNK", (5, 5))
-        self.store = self.made(keep_rows=100)
+        self.store = self.made(messages=100)
         for first in range(1, 30, 5):
             await self.store.write(sessions(5, first))
         for text in ("from:*exam*", "to:example.net", "from:*no_such*", "nobody"):
@@ -395,7 +396,7 @@ class SearchTests(HistoryCase):
 
     async def test_what_is_past_its_time_before_it_is_indexed(self) -> None:
         """Is not put into the index any more."""
-        self.store = self.made(keep_rows=3)
+        self.store = self.made(messages=3)
         await self.store.write(sessions(1))
         await self.store.write(sessions(6, 2))
         self.assertEqual(len(await self.ids("to:example.net")), 3)
@@ -481,7 +482,7 @@ class AgeTests(HistoryCase):
 
     async def test_too_many(self) -> None:
         """The oldest go, whatever their age; never more than is over the limit."""
-        self.store = self.made(keep_rows=10)
+        self.store = self.made(messages=10)
         for first in range(1, 30, 4):
             await self.store.write(sessions(4, first))
         self.assertEqual(await self.counts(), (10, 10))
@@ -490,7 +491,7 @@ class AgeTests(HistoryCase):
     async def test_a_store_that_was_too_large_shrinks_with_each_batch(self) -> None:
         """A little more goes than came, so nobody waits for a large deletion."""
         await self.store.write(sessions(40))
-        self.store = self.made(keep_rows=10)
+        self.store = self.made(messages=10)
         await self.store.write(sessions(2, 100))
         self.assertEqual(await self.counts(), (38, 38))
         for first in range(200, 240, 2):
@@ -499,7 +500,7 @@ class AgeTests(HistoryCase):
 
     async def test_what_came_twice_is_not_counted_twice(self) -> None:
         """Else the limit would be reached too early."""
-        self.store = self.made(keep_rows=5)
+        self.store = self.made(messages=5)
         for _ in range(4):
             await self.store.write(sessions(5))
         self.assertEqual(await self.counts(), (5, 5))

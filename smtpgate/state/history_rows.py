@@ -144,6 +144,22 @@ def _part_for(connection: sa.Connection, low: int, high: int, rows: int, span_us
     return number
 
 
+#: So many rows are counted; of more it is enough to know about how many there are.
+_COUNTED: Final = 100_000
+
+
+def estimate(connection: sa.Connection) -> int:
+    """How many rows there are. Of many only those that are in parts are known, less what is past its time in one."""
+    there = parts(connection)
+    total = sum(one.rows for one in there)
+    oldest = connection.exec_driver_sql("SELECT min(n) FROM messages").scalar()
+    if oldest is None or total <= _COUNTED:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM messages").scalar() or 0)
+    waiting = connection.exec_driver_sql("SELECT count(*) FROM history_waiting").scalar() or 0
+    gone = [(one, min(1.0, (oldest - one.low) / max(1, one.high - one.low))) for one in there if one.low < oldest]
+    return int(total + waiting - sum(one.rows * share for one, share in gone))
+
+
 def drop_old(connection: sa.Connection) -> int:
     """Parts go that have no row any more; how many."""
     oldest = connection.exec_driver_sql("SELECT min(n) FROM messages").scalar()

@@ -1,6 +1,6 @@
 """Ended sessions on disk (`interfaces.IHistoryStore`): a packed record each, and rows and words to search by.
 
-Kept for some time and up to a number of sessions, whichever is less. What is too old goes with each batch that
+Kept for some time and up to a number of messages, whichever is less. What is too old goes with each batch that
 is written, a little more than came, so nobody waits for a large deletion; `expire` does the same where
 nothing comes. What an earlier version kept without words is given them little by little (`catch_up`).
 """
@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from smtpgate.interfaces import IHistoryStore
-from smtpgate.policy.found import Counted, Found
+from smtpgate.policy.found import Counted, Found, Kept
 from smtpgate.policy.query import Query
 from smtpgate.policy.record import compact, expand, listed
 from smtpgate.policy.transaction import Session
@@ -28,9 +28,6 @@ from smtpgate.state.history_record import Made, made
 from smtpgate.state.packing import pack, unpack
 from smtpgate.state.tables import history_waiting, messages, sessions, storable
 
-#: Sessions kept, by age and by number.
-KEEP_S: Final = 30 * 86400.0
-KEEP_ROWS: Final = 1_000_000
 #: Sessions deleted in one go, so that no one waits long for the database.
 SLICE: Final = 2000
 #: Messages that are indexed in one go: the index has less to do with many at once, and 2,048 take some 30 ms, in which
@@ -55,18 +52,15 @@ class HistoryStore:
         self,
         database: Database,
         wall: Callable[[], float] = time.time,
-        keep_s: float = KEEP_S,
-        keep_rows: int = KEEP_ROWS,
+        kept: Callable[[], Kept] = Kept,
     ) -> None:
         """
-        :param keep_s: sessions that began before that long ago are deleted
-        :param keep_rows: of more sessions the oldest are deleted
+        :param kept: what is to be kept now
         """
         self._database = database
         self._wall = wall
-        self._keep_s = keep_s
-        self._keep_rows = keep_rows
-        #: Sessions in the table; known once somebody in the database's thread has counted, in the database that was
+        self._kept = kept
+        #: Rows of messages; known once somebody in the database's thread has counted, in the database that was
         #: open then.
         self._count: int | None = None
         self._counted_in: sa.Engine | None = None
@@ -160,12 +154,14 @@ class HistoryStore:
                 time.sleep(_BREATH_S)
         before = self._counted(connection)
         numbers = self._index(connection, searched)
-        kept: list[tuple[object, ...]] = [
+        kept = [
             (session.id, session.started, pack(record), numbered)
             for session, record, numbered in zip(fresh, records, numbers, strict=True)
         ]
-        self._count = before + _insert(connection, _SESSIONS, kept)
-        self._waiting = (self._waiting if self._waiting is not None else GROUP) + sum(map(len, searched))
+        _insert(connection, _SESSIONS, kept)
+        came = sum(map(len, searched))
+        self._count = before + came
+        self._waiting = (self._waiting if self._waiting is not None else GROUP) + came
         if self._waiting >= GROUP:
             self._settle(connection)
         self._expire(connection, self._wall(), min(SLICE, 2 * len(kept)))
@@ -186,7 +182,8 @@ class HistoryStore:
     @property
     def _part(self) -> tuple[int, int]:
         """So long and so large that no part outlives its rows by more than a little, and there are not too many."""
-        return int(max(86400.0, self._keep_s / 50) * 1_000_000), max(rows.PART_ROWS, self._keep_rows // 50)
+        kept = self._kept()
+        return int(max(86400.0, kept.keep_s / 50) * 1_000_000), max(rows.PART_ROWS, kept.messages // 50)
 
     def _settle(self, connection: sa.Connection) -> None:
         rows.settle(connection, *self._part)
@@ -203,30 +200,42 @@ class HistoryStore:
         searched = [_searched(octets) for _, octets in found]
         for (id, _), numbers in zip(found, self._index(connection, searched, is_old=True), strict=True):
             connection.exec_driver_sql("UPDATE sessions SET numbers = ? WHERE id = ?", (numbers, id))
+        if self._count is not None:
+            self._count += sum(map(len, searched))
         return len(found)
 
     def _counted(self, connection: sa.Connection) -> int:
         if self._count is None or self._counted_in is not connection.engine:
             self._counted_in = connection.engine
-            self._count = connection.execute(sa.select(sa.func.count()).select_from(sessions)).scalar() or 0
+            self._count = rows.estimate(connection)
         return self._count
 
     def _expire(self, connection: sa.Connection, now: float, most: int) -> int:
-        count = self._counted(connection)
+        count, kept = self._counted(connection), self._kept()
         oldest = sa.select(sessions.c.id, sessions.c.numbers).order_by(sessions.c.started)
-        if count > self._keep_rows:
-            gone = connection.execute(oldest.limit(min(most, count - self._keep_rows)))
+        surplus = count - kept.messages
+        if surplus > 0:
+            gone = connection.execute(oldest.limit(min(most, surplus))).all()
+            going = _as_many(gone, surplus)
         else:
-            gone = connection.execute(oldest.where(sessions.c.started < now - self._keep_s).limit(most))
-        going = gone.all()
+            going = connection.execute(oldest.where(sessions.c.started < now - kept.keep_s).limit(most)).all()
         if going:
             numbers = [(int(one),) for row in going for one in (row[1] or "").split(",") if one]
             if numbers:
                 connection.exec_driver_sql("DELETE FROM messages WHERE n = ?", numbers)
             connection.exec_driver_sql("DELETE FROM sessions WHERE id = ?", [(row[0],) for row in going])
             rows.drop_old(connection)
-            self._count = count - len(going)
+            self._count = count - len(numbers)
         return len(going)
+
+
+def _as_many(oldest: Sequence[Any], surplus: int) -> Sequence[Any]:
+    """The first of these sessions that have so many rows together."""
+    for at, (_, numbers) in enumerate(oldest, 1):
+        surplus -= numbers.count(",") + 1 if numbers else 0
+        if surplus <= 0:
+            return oldest[:at]
+    return oldest
 
 
 def _fresh(connection: sa.Connection, ended: Sequence[Session]) -> list[Session]:
