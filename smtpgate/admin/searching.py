@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 
 from smtpgate.admin import models as m
 from smtpgate.admin.answer import Answer
-from smtpgate.admin.explain import find_reference
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_messages
 from smtpgate.admin.params import Free, Param, Several, Whole
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.text import visible
+from smtpgate.policy.clues import message_id_in, reference_in
 from smtpgate.policy.query import FIELDS, OTHERS, TEXTS, Clause, Query, QueryError, join, parse, term
 
 #: Most items of one list of the API, and rows of a page.
@@ -62,13 +62,22 @@ _FIELD: Final = re.compile(r"(?:^|\s)-?[A-Za-z_-]+:")
 
 
 def meant(text: str, now: float) -> Query:
-    """What a text asks for: the terms of a query, or the reference id in a bounce. Raises QueryError.
+    """What a text asks for: the terms of a query, or the message that a bounce is about. Raises QueryError.
 
     :param now: seconds since the epoch
     """
-    reference = find_reference(text)
+    reference = reference_in(text)
     if not reference:
-        return parse(text, now)
+        # A mail is no query, though a short one may read like one.
+        message_id = message_id_in(text)
+        if message_id and "\n" in text.strip():
+            return Query((term("message-id", message_id, now),))
+        try:
+            return parse(text, now)
+        except QueryError:
+            if not message_id:
+                raise
+            return Query((term("message-id", message_id, now),))
     try:
         query = parse(text, now)
     except QueryError:

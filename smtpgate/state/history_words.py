@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from itertools import islice
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final
@@ -318,7 +318,7 @@ def _value(field: str, value: Value) -> Iterator[str]:
             yield _subject(value.text, begins)
         if not begins:
             with suppress(ValueError):
-                yield _quoted(ip_word(str(ip_address(value.text))))
+                yield from _network(str(ip_network(value.text.strip(), strict=False)))
 
 
 def _typed(field: str, text: str) -> str:
