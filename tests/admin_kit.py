@@ -323,6 +323,9 @@ class MemoryHistory:
     def count(self, query: Any) -> Any:
         return self.store.count(query)
 
+    def without(self, query: Any) -> Any:
+        return self.store.without(query)
+
     def keep(self, facts: Session) -> None:
         self.facts.append(facts)
         self.store.write([facts])

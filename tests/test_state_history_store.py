@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from smtpgate.interfaces import IHistoryStore
 from smtpgate.message.header import HeaderSection
 from smtpgate.policy.found import Kept
-from smtpgate.policy.query import Clause, Query, Value, parse
+from smtpgate.policy.query import OWNER, Clause, Query, Value, parse
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
 from smtpgate.state import history_rows as rows
@@ -422,7 +422,7 @@ class SearchTests(HistoryCase):
         await self.fill()
         found = await self.store.count(parse("", WALL))
         self.assertEqual((found.total, found.is_partial, found.of), (4, False, 4))
-        self.assertEqual(found.facets["outcome"], {"delivered": 2, "refused": 1, "deferred": 1})
+        self.assertEqual(found.facets["verdict"], {"delivered": 2, "refused": 1, "deferred": 1})
         self.assertEqual(sum(rows for _, rows in found.histogram), 4)
         for text, total in {
             "to:bob": 2,
@@ -432,6 +432,18 @@ class SearchTests(HistoryCase):
             "x": 0,
         }.items():
             self.assertEqual((await self.store.count(parse(text, WALL))).total, total, text)
+
+    async def test_what_keeps_all_out(self) -> None:
+        """How many there would be without each term; who may see some domains only is told of these alone."""
+        await self.fill()
+        query = parse("from:nobody to:bob verdict:delivered", WALL)
+        self.assertEqual((await self.store.count(query)).total, 0)
+        found = await self.store.without(query)
+        self.assertEqual({query.clauses[one.clause].field: one.total for one in found}, {"from": 2})
+        mine = query.with_all([Clause(OWNER, (Value("elsewhere.example"),))])
+        self.assertEqual(await self.store.without(mine), ())
+        totals = [one.total for one in await self.store.without(parse("to:bob verdict:refused size:>1G", WALL))]
+        self.assertEqual(totals, sorted(totals, reverse=True))
 
     async def test_those_who_may_see_some_domains_only(self) -> None:
         """A recipient makes a message theirs; a sender where it came from our own users."""

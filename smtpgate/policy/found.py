@@ -75,6 +75,19 @@ class Found:
 
 
 @attrs.frozen
+class Without:
+    """How much a query would fit without one of its clauses.
+
+    :ivar clause: its place among them
+    :ivar total: at least so many rows where `is_partial`
+    """
+
+    clause: int
+    total: int
+    is_partial: bool
+
+
+@attrs.frozen
 class Counted:
     """What a query fits, counted.
 

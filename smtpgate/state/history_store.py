@@ -17,13 +17,13 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from smtpgate.interfaces import IHistoryStore
-from smtpgate.policy.found import Counted, Found, Kept
+from smtpgate.policy.found import Counted, Found, Kept, Without
 from smtpgate.policy.query import Query
 from smtpgate.policy.record import compact, expand, listed
 from smtpgate.policy.transaction import Session
 from smtpgate.state import history_rows as rows
 from smtpgate.state.database import Database
-from smtpgate.state.history_counts import count
+from smtpgate.state.history_counts import count, without
 from smtpgate.state.history_record import Made, made
 from smtpgate.state.packing import pack, unpack
 from smtpgate.state.tables import history_waiting, messages, sessions, storable
@@ -108,6 +108,10 @@ class HistoryStore:
     def count(self, query: Query) -> Deferred[Counted]:
         """How many messages fit, when they came, and what the newest of them have."""
         return self._settled(count, query)
+
+    def without(self, query: Query) -> Deferred[tuple[Without, ...]]:
+        """How many messages would fit without each clause of a query that fits none, the most first."""
+        return self._settled(without, query)
 
     def expire(self, now: float) -> Deferred[int]:
         """Delete a slice of what is past its time, and index what waits; how many sessions went."""
