@@ -57,6 +57,7 @@ from smtpgate.observe.talkers import Talkers
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.addresses import is_public
 from smtpgate.policy.event import ConnectionRefused, Happened
+from smtpgate.policy.found import Kept
 from smtpgate.policy.meter import Meter
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.ledger import Ledger, Row
@@ -446,6 +447,10 @@ class Gateway(Service):
             return listen
         return f"http://{endpoint.interface or 'localhost'}:{endpoint.port}/"
 
+    def _history_kept(self) -> Kept:
+        revision = self.control.revision
+        return revision.settings.history if revision is not None else Kept()
+
     def _keep_house(self) -> None:
         revision = self.control.revision
         if revision is not None:
@@ -641,7 +646,7 @@ class Gateway(Service):
         self.database.open()
         self.ledger_store = LedgerStore(self.database)
         self.ledger_rows = self.ledger_store.load_now(time.time())
-        self.history_store = HistoryStore(self.database)
+        self.history_store = HistoryStore(self.database, kept=self._history_kept)
         self.counter_store = CounterStore(self.database)
         self.series_store = SeriesStore(self.database)
         self.talker_store = TalkerStore(self.database)

@@ -49,6 +49,7 @@ from smtpgate.state.tables import (
     audit,
     audit_head,
     history_parts,
+    history_waiting,
     messages,
     metadata,
     sessions,
@@ -301,7 +302,7 @@ class MemoryDatabase:
 class AtOnce:
     """Some tables in memory, those of the history where nobody says which; calls are done when they are made."""
 
-    def __init__(self, tables: Sequence[sa.Table] = (sessions, messages, history_parts)) -> None:
+    def __init__(self, tables: Sequence[sa.Table] = (sessions, messages, history_parts, history_waiting)) -> None:
         self._engine = memory_engine()
         metadata.create_all(self._engine, list(tables))
 
@@ -333,6 +334,9 @@ class MemoryHistory:
 
     def count(self, query: Any) -> Any:
         return self.store.count(query)
+
+    def without(self, query: Any) -> Any:
+        return self.store.without(query)
 
     def keep(self, facts: Session) -> None:
         self.facts.append(facts)

@@ -30,6 +30,7 @@ from smtpgate.admin import (
     api_traffic,
     api_viewer,
     health,
+    listing,
     pages,
     pages_access,
     pages_account,
@@ -55,6 +56,7 @@ from smtpgate.admin.routes import Route
 
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
+    *listing.ROUTES,
     *api.ROUTES,
     *api_access.ROUTES,
     *api_account.ROUTES,
