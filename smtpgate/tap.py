@@ -26,10 +26,10 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from smtpgate import __version__, boot
-from smtpgate.assembly import Assembly
+from smtpgate.assembly import Assembly, client_tls
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors
-from smtpgate.config.model import Settings
+from smtpgate.config.model import Backend, Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
 from smtpgate.control.views import Actor, Refused
@@ -62,6 +62,7 @@ from smtpgate.policy.meter import Meter
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
+from smtpgate.proxy.opener import Opener
 from smtpgate.proxy.outbox import Outbox
 from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine, Revision
@@ -289,13 +290,18 @@ class Gateway(Service):
             "bans": self.control.reception.warden.bans,
             "homes": self.control.reception.warden.homes,
             "drains": self.control.drains,
+            "weights": self.control.fleet.weights,
+            "ribbons": self.control.fleet.ribbons,
             "tls_reports": self.control.tls.reports,
             "rule_hits": self.control.policy,
             "lists": self.control.lists.book,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
-        self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
+        fleet = self.control.fleet
+        fleet.opener = self._opener
+        for kept in (self.control.drains, fleet.weights, self.control.reception.warden):
+            kept.on_change = self.counters.soon
         self.provisions.lists, self.control.lists.book.on_change = self.control.lists.book, self.counters.soon
         self.control.stop = self.drain
         self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
@@ -554,6 +560,10 @@ class Gateway(Service):
         acceptor = Acceptor(sock, self.poller, self.reactor, admit, begin, exhausted, ceiling, full)
         return acceptor
 
+    def _opener(self, backend: Backend) -> Opener:
+        hostname = self.control.settings.hostname
+        return Opener(backend, hostname, self.connector, client_tls(backend), self.reactor)
+
     # Stop
 
     def drain(self) -> None:
@@ -591,6 +601,7 @@ class Gateway(Service):
         await self._outbox_idle()
         self.control.reception.admission.close()
         self.control.drains.close()
+        self.control.fleet.weights.close()
         self.control.configuration.close()
         self.control.logs.close()
         await self.control.jobs.close()

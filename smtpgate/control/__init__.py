@@ -21,6 +21,7 @@ from smtpgate.control.bench import Bench
 from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
+from smtpgate.control.fleet import Fleet
 from smtpgate.control.jobs import Jobs
 from smtpgate.control.lists import ManagedLists
 from smtpgate.control.live import Live
@@ -93,6 +94,7 @@ class Control:
         self.problems: tuple[Problem, ...] = ()
         self.reception = Reception(engine, self.current)
         self.drains = Drains(engine.clock, engine.wall, self._pools, engine.tell)
+        self.fleet = Fleet(engine, self.current, self._pools, self.drains, self._did)
         self.trials = Trials(engine, lambda: self.settings, history)
         self.traffic = Traffic(engine, self.reception, self.current, self._did)
         self.lists = ManagedLists(engine, self.current, self._did, self.traffic)
@@ -157,6 +159,8 @@ class Control:
         self.alerts.hear(event)
         if self.live.is_watched:
             self.live.hear(event)
+        if type(event) is told.ServerChanged:
+            self.fleet.ribbons.look()
         for hear in self._watches:
             hear(event)
 
@@ -310,6 +314,7 @@ class Control:
                 pool.inherit(old.pools[name])
             pool.start()
         self.drains.apply()
+        self.fleet.weights.apply()
         if old is not None:
             old.close_pools()
             self._retired.append(old)
