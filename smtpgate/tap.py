@@ -80,6 +80,8 @@ EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
 _HOUSEKEEPING_S = 600.0
 #: A letter that is on its way when the gateway stops has so long to arrive.
 _OUTBOX_S = 10.0
+#: How long a thread that computes may keep the reactor from its turn.
+SWITCH_S = 0.0005
 
 
 class Options(usage.Options):
@@ -385,6 +387,8 @@ class Gateway(Service):
         self.reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
+        # Each look at the sockets gives the interpreter away; a thread that computes would keep it for 5 ms.
+        sys.setswitchinterval(SWITCH_S)
         for number, handler in (
             (signal.SIGTERM, self._on_term),
             (signal.SIGINT, self._on_term),

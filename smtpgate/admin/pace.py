@@ -28,9 +28,9 @@ MOST: Final = 0.6
 BEGIN: Final = 0.3
 GAIN: Final = 0.02
 LOSS: Final = 0.7
-#: What may be spent at once after a rest, and the deepest debt: ten seconds at the floor.
+#: What may be spent at once after a rest, and the deepest debt: five seconds at the floor, half of the longest wait.
 BURST_S: Final = 0.25
-DEBT_S: Final = 0.3
+DEBT_S: Final = 0.15
 #: How often it is looked how busy the reactor is.
 TICK_S: Final = 0.1
 #: It is busy when it computes for this part of the time, or when the look itself comes so late.

@@ -1,14 +1,14 @@
 """What a flood on the admin side costs the mail: `python -m tests.bench.admin_flood [--rounds N] [--seconds S]`.
 
-Clients send mail as fast as the gateway takes it. In every second round strangers and programs besiege its admin door: a
-thousand requests a second are offered, over kept and over new connections (pages, searches, exports, files, nonsense),
-a hundred readers ask for the stream of events, and passwords are guessed. In the rounds between, the same flood goes to a
-small server beside it, so the machine is as busy in all of them.
+Clients send mail as fast as the gateway takes it. In every second round strangers and programs besiege its admin door:
+a thousand requests a second are offered, over kept and over new connections (pages, searches, exports, files,
+nonsense), a hundred readers ask for the stream of events, and passwords are guessed. In the rounds between, the same
+flood goes to a small server beside it, so the machine is as busy in all of them.
 
 Three figures, of the rounds with the flood against those without: messages a second, CPU seconds of the gateway for a
 thousand messages (with all its threads and children), and the lag of the reactor at the 99th percentile, from the
-gateway's own histogram. Everything is on loopback, and bounded in number and in time. Ends with 1 where the first is under
-0.95 or the last over 20 ms.
+gateway's own histogram. Everything is on loopback, and bounded in number and in time. Ends with 1 where the first is
+under 0.95 or the last over 20 ms.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ tls = "off"
 backend = "sink"
 """
 
+HEAD = b"From: a@example.org\r\nTo: b@example.net\r\nSubject: no. %d\r\nMessage-ID: <%d@b>\r\n\r\n"
 BODY = b"a line of a message of two kilobytes, as most mail between people has it\r\n" * 26
 
 
@@ -134,8 +135,7 @@ def mail(port: int, taken: Counted) -> Any:
                 if not replies[2].startswith("354"):
                     taken.add("refused")
                     return
-                head = f"From: a@example.org\r\nTo: b@example.net\r\nSubject: no. {number}\r\nMessage-ID: <{number}@b>\r\n\r\n"
-                writer.write(head.encode() + BODY + b".\r\n")
+                writer.write(HEAD % (number, number) + BODY + b".\r\n")
                 taken.add("sent" if (await reply_of(reader)).startswith("250") else "refused")
             writer.write(b"QUIT\r\n")
             await reply_of(reader)
@@ -414,9 +414,9 @@ def _run(folder: Path, given: Any, ends: contextlib.ExitStack) -> int:
         return Reading(time.monotonic(), taken["sent"], taken["refused"], gateway.cpu_s(), lag_of(local), counts)
 
     rounds: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
-    print(
-        f"{'round':10} {'msg/s':>7} {'CPU s/1000':>11} {'lag p99 ms':>11} {'offered/s':>10} {'answered/s':>11} {'shed/s':>7} {'cut/s':>6} {'events/s':>9}"
-    )
+    row = "{:8} {:>8} {:>12} {:>12} {:>11} {:>11} {:>8} {:>8} {:>9}"
+    shown = ("offered", "answered", "shed", "cut", "events")
+    print(row.format("", "mail/s", "CPU s/1000", "lag p99 ms", *(f"{one}/s" for one in shown)))
     for number in range(2 * given.rounds):
         place = 2 - number % 2
         switch.set(place)
@@ -435,12 +435,9 @@ def _run(folder: Path, given: Any, ends: contextlib.ExitStack) -> int:
         rounds[place].append(figure)
         told = Counter(after.heard)
         told.subtract(before.heard)
-        print(
-            f"{'flood' if place == 1 else 'quiet':10} {figure['rate']:7.0f} {figure['cpu']:11.2f} {figure['lag'] * 1000:11.1f} "
-            + f"{told['offered'] / took:10.0f} {told['answered'] / took:11.0f} {told['shed'] / took:7.0f} {told['cut'] / took:6.0f} "
-            + f"{told['events'] / took:9.0f}",
-            flush=True,
-        )
+        rates = (f"{told[one] / took:.0f}" for one in shown)
+        mail_s, cpu_s, lag_ms = f"{figure['rate']:.0f}", f"{figure['cpu']:.2f}", f"{figure['lag'] * 1000:.1f}"
+        print(row.format("flood" if place == 1 else "quiet", mail_s, cpu_s, lag_ms, *rates), flush=True)
     switch.set(0)
     quiet, loud = rounds[2], rounds[1]
     middle = {
@@ -450,9 +447,8 @@ def _run(folder: Path, given: Any, ends: contextlib.ExitStack) -> int:
     part, cpu = middle[1]["rate"] / middle[2]["rate"], middle[1]["cpu"] / middle[2]["cpu"]
     print(f"messages a second, flood against quiet: {part:.3f}; CPU for a message: {cpu:.3f}")
     print(f"lag p99: {middle[1]['lag'] * 1000:.1f} ms in the flood, {middle[2]['lag'] * 1000:.1f} ms without")
-    print(
-        f"mail refused or cut: {sum(one['refused'] for one in loud)} in the flood, {sum(one['refused'] for one in quiet)} without"
-    )
+    refused = [sum(one["refused"] for one in figures) for figures in (loud, quiet)]
+    print(f"mail refused or cut: {refused[0]} in the flood, {refused[1]} without")
     return int(part < LEAST_PART or middle[1]["lag"] > MOST_LAG_S)
 
 
