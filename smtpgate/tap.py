@@ -68,6 +68,7 @@ from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.smtp import status
 from smtpgate.spent import counted
+from smtpgate.state.case_store import CaseStore
 from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
 from smtpgate.state.job_store import JobStore
@@ -308,7 +309,7 @@ class Gateway(Service):
         self.control.stop = self.drain
         self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
         self.control.rule_trials.trial, self.control.bench.build = Trial, self.assembly.apart
-        self.control.replays.make = Replay
+        self.control.replays.make, self.control.cases.store = Replay, CaseStore(self.database)
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs

@@ -12,10 +12,12 @@ from twisted.internet.defer import Deferred
 
 from smtpgate.filters.replay import Replay
 from smtpgate.policy.verdict import Finding
+from smtpgate.state.case_store import CaseStore
 from tests.admin_kit import HOSTILE, PASSWORD, Desk, make_session
 from tests.bench_kit import CONFIG, RULE, BenchDesk, whole
 from tests.browser_kit import BrowserCase, listen, need_browser, shoot
 from tests.revisions_kit import MANAGED, FolderCase
+from tests.test_cases_bench import Tables
 
 SCORES = "[scores]\ntag = 1.0\nreject = 1.5\n"
 
@@ -29,7 +31,7 @@ class BenchBrowserTests(BrowserCase):
         self.addCleanup(shutil.rmtree, folder, True)
         self.desk = BenchDesk(whole(CONFIG + RULE + SCORES, folder), folder)
         self.desk.users.add_user("ann", "owner", PASSWORD)
-        self.desk.control.replays.make = Replay
+        self.desk.control.replays.make, self.desk.control.cases.store = Replay, CaseStore(Tables())
         for number in range(6):
             subject = "secret plan" if number % 2 else HOSTILE[0]
             found = Finding("points", "note", score=number * 0.8, filter="attachments", category="spam")
@@ -66,6 +68,22 @@ class BenchBrowserTests(BrowserCase):
         page.wait_for_selector("#tried-1")
         self.assertIn("given up", page.inner_text("#tried-1"))
         shoot(page, "test-session")
+        page.fill("#case", "greeting")
+        page.click("button:has-text('Try it')")
+        page.wait_for_selector("#tried-1")
+        page.goto(f"{self.base}/test/cases")
+        page.click("button:has-text('Try all again')")
+        page.wait_for_selector("#checked :text('all as they were')")
+        shoot(page, "cases")
+        page.goto(f"{self.base}/lists")
+        page.select_option("#kind", "block-sender")
+        page.fill("#entry", "eve@example.org")
+        page.fill("#reason", "spam")
+        page.click("button:text-is('Add')")
+        page.wait_for_selector("#entries td:has-text('eve@example.org')")
+        shoot(page, "lists")
+        page.goto(f"{self.base}/dlp")
+        shoot(page, "dlp")
         page.goto(f"{self.base}/test/replay")
         shoot(page, "replay-order")
         page.click("button:has-text('Decide again')")

@@ -15,8 +15,11 @@ from twisted.trial.unittest import TestCase
 from smtpgate.cli.bench import CODES
 from smtpgate.filters.replay import Replay
 from smtpgate.policy.transaction import OUTCOMES
+from smtpgate.state.case_store import CaseStore
 from tests.admin_kit import make_session
 from tests.bench_kit import CONFIG, MAIL, RULE, BenchDesk, whole
+from tests.test_admin_bench import TO
+from tests.test_cases_bench import Tables
 from tests.test_cli import Place, run
 
 
@@ -98,6 +101,20 @@ class CommandTests(TestCase):
         self.assertRegex(out, r"accept +reject +1")
         self.assertIn("filter links is new", out)
         self.assertIn("01J9UK7Q0000000000000000AA.1", out)
+
+    async def test_cases(self) -> None:
+        """Each with what it was and is; exit code 20 where one is otherwise."""
+        self.desk.control.cases.store = CaseStore(Tables())
+        code, out, _ = await self.run_it("test-cases")
+        self.assertEqual((code, out), (0, "there are no cases\n"))
+        body = {"name": "plan", "message": MAIL, "envelope": TO}
+        answer = self.desk.post_json("/api/v1/test/cases", body, role="owner")
+        self.assertEqual(answer.status, 201, answer.text)
+        code, out, _ = await self.run_it("test-cases")
+        self.assertEqual((code, "same" in out), (0, True))
+        code, out, _ = await self.run_it("test-cases", "--config", self.file("new.toml", self.text + RULE))
+        self.assertEqual(code, 20)
+        self.assertRegex(out, r"otherwise +plan +delivered, accept +refused, reject, rules: plan")
 
     def test_each_outcome_has_its_code(self) -> None:
         """Those that a message may come to in a try."""

@@ -286,20 +286,31 @@ def coded(octets: bytes) -> str:
     return base64.b64encode(octets).decode("ascii")
 
 
-async def message_tried(ask: Ask, body: MessageTrial, draft: Any) -> list[Tried]:
-    """Try a message."""
-    came, name = None, body.sample or "a message"
+async def given(ask: Ask, body: MessageTrial) -> tuple[bytes, Arrival, str]:
+    """The message of a body, how it comes, and what it is called. Content of held mail is in the audit before it is
+    read. Raises Refusal."""
+    came_by, name = None, body.sample or "a message"
     if body.held or body.stored:
-        octets, came, name = await of_store(ask, body)
+        octets, came_by, name = await of_store(ask, body)
     else:
         octets = await ask.office.in_thread(octets_of, body)
     check_size(ask, octets)
-    comes = arrival(body.envelope, came)
+    return octets, arrival(body.envelope, came_by), name
+
+
+async def octets_tried(ask: Ask, octets: bytes, comes: Arrival, name: str, draft: Any) -> list[Tried]:
+    """Try a message."""
     bench = ask.office.control.bench
     bench.check(ask.office.control.settings, comes)
     await noted(ask, name, f"{len(octets)} octets", draft)
     found: list[Tried] = await bench.message(octets, comes, draft)
     return found
+
+
+async def message_tried(ask: Ask, body: MessageTrial, draft: Any) -> list[Tried]:
+    """Try the message of a body."""
+    octets, comes, name = await given(ask, body)
+    return await octets_tried(ask, octets, comes, name, draft)
 
 
 async def noted(ask: Ask, what: str, detail: str, draft: Any) -> None:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from smtpgate.admin import api_cases, explain, insight
 from smtpgate.admin import api_test as do
-from smtpgate.admin import explain, insight
-from smtpgate.admin.answer import Answer
+from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, Route, largest_message
 from smtpgate.config.loader import ConfigErrors
@@ -78,12 +78,16 @@ async def run(ask: Ask) -> Answer:
     try:
         draft = await _draft(ask) if ask.form.get("draft") else None
         if form == "session":
-            found = await do.session_tried(ask, script, do.arrival(_envelope(given)), draft)
+            octets, comes = script.replace("\r\n", "\n").encode("utf-8", "replace"), do.arrival(_envelope(given))
+            found = await do.session_tried(ask, script, comes, draft)
         else:
             body = _body(ask, given, text)
             if isinstance(body, str):
                 return await _page(ask, given, form, 422, said=body, **shown)
-            found = await do.message_tried(ask, body, draft)
+            octets, comes, name = await do.given(ask, body)
+            found = await do.octets_tried(ask, octets, comes, name, draft)
+        if line(ask.form.get("case", "")):
+            await api_cases.keep(ask, line(ask.form["case"]), octets, comes, found[0])
     except ConfigErrors as errors:
         problems = [one for one in errors.problems if one.is_error]
         return await _page(ask, given, form, 422, problems=problems, **shown)
@@ -146,7 +150,53 @@ def _whole(octets: bytes, envelope: do.ArrivalModel) -> dict[str, Any]:
     return {**empty, "message_base64": do.coded(octets), "envelope": envelope}
 
 
+async def cases(ask: Ask) -> Answer:
+    """What was kept to be tried again."""
+    return await _cases(ask)
+
+
+async def _cases(ask: Ask, status: int = 200, said: str = "", checked: Any = None) -> Answer:
+    try:
+        found = [api_cases.case_model(one) for one in await ask.office.control.cases.all()]
+    except Refused as refused:
+        found, status, said = [], 503, f"{refused}."
+    draft = await ask.office.control.configuration.draft(ask.who.actor) if may_draft(ask) else None
+    return await ask.office.templates.page(
+        ask,
+        "cases.html",
+        status,
+        here="test",
+        said=said,
+        cases=found,
+        checked=checked,
+        has_draft=draft is not None and bool(draft.at),
+    )
+
+
+async def run_cases(ask: Ask) -> Answer:
+    """Try all again."""
+    try:
+        draft = await _draft(ask) if ask.form.get("draft") else None
+        await do.noted(ask, "all cases", "", draft)
+        found = await ask.office.control.cases.run(draft)
+    except ConfigErrors:
+        return await _cases(ask, 422, "Your draft has errors: see the page Configuration.")
+    except Refused as refused:
+        return await _cases(ask, 409, f"{refused}.")
+    return await _cases(ask, checked=await ask.office.in_thread(api_cases.checked_model, found))
+
+
+async def remove_case(ask: Ask) -> Answer:
+    """Delete one."""
+    await api_cases.remove(ask, ask.args["id"])
+    return redirect("/test/cases")
+
+
+_WEB: Final = frozenset({"web"})
 ROUTES = (
+    Route("GET", "/test/cases", "test:run", cases, "page", "Regression cases", doors=_WEB),
+    Route("POST", "/test/cases", "test:run", run_cases, "page", "Try all again", doors=_WEB),
+    Route("POST", "/test/cases/<id>/remove", "test:run", remove_case, "page", "Delete a case", doors=_WEB),
     Route("GET", "/test", "test:run", test, "page", "What to try", doors=frozenset({"web"})),
     Route("POST", "/test", "test:run", run, "page", "Try it", doors=frozenset({"web"}), is_large=True),
 )

@@ -139,6 +139,7 @@ def parser() -> argparse.ArgumentParser:
     _try_rules(verb("try-rules", policy.try_rules))
     bench.add(verbs, _as)
     bench.add_replay(verbs, _whole)
+    bench.add_cases(verbs)
     _quarantine(verbs, verb)
     tickets.add(verbs, verb, _whole)
     verb("tls-report", policy.tls_report).add_argument(

@@ -36,7 +36,11 @@ _MORE_REPLAY: Final = (
     "as they were, or cannot be decided again; 20 some are decided otherwise; 1 refused or unreachable, 2 usage, 3 the "
     "draft has errors."
 )
-#: Some messages are decided otherwise.
+_MORE_CASES: Final = (
+    "They are kept by the page Try mail, or POST /test/cases. Exit codes: 0 all came to the same, 20 some did not; 1 "
+    "refused or unreachable, 2 usage, 3 the draft has errors."
+)
+#: Some are decided otherwise.
 OTHERWISE: Final = 20
 
 
@@ -55,6 +59,11 @@ def add(verbs: Any, as_: Callable[[Any], Any]) -> None:
     one = _verb(verbs, "test-session", try_session)
     one.add_argument("script", type=Path, metavar="SCRIPT", help="the client's lines; behind DATA the message to a dot")
     _came(one, as_)
+
+
+def add_cases(verbs: Any) -> None:
+    """The options of `test-cases`."""
+    _verb(verbs, "test-cases", try_cases, _MORE_CASES)
 
 
 def add_replay(verbs: Any, whole: Callable[[int], Any]) -> None:
@@ -215,4 +224,22 @@ def replay(args: argparse.Namespace) -> None:
             names = ("id", "old", "new", "sender", "recipient", "why")
             table([name.upper() for name in names], [[one[name] or "-" for name in names] for one in found["changed"]])
     if found["changes"]:
+        raise SystemExit(OTHERWISE)
+
+
+def try_cases(args: argparse.Namespace) -> None:
+    """Try all regression cases again, on what is at work or on a draft."""
+    found = ask(args, "/test/cases/run", {"draft": draft_of(args)})
+    if args.json:
+        say_json(found)
+    elif not found["items"]:
+        say("there are no cases")
+    else:
+        rows = []
+        for one in found["items"]:
+            was, now = one["case"], one
+            words = [", ".join(filter(None, (it["outcome"], it["action"], it["decided_by"]))) for it in (was, now)]
+            rows.append(["same" if one["is_passed"] else "otherwise", was["name"], words[0], one["why"] or words[1]])
+        table(["RESULT", "CASE", "WAS", "IS"], rows)
+    if found["failed"]:
         raise SystemExit(OTHERWISE)

@@ -18,6 +18,7 @@ from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.alerts import Alerts
 from smtpgate.control.bench import Bench
+from smtpgate.control.cases import Cases
 from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
@@ -116,6 +117,7 @@ class Control:
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
         self.bench = Bench(engine, self.reception, self.current)
         self.bench.give_up = self._close
+        self.cases = Cases(engine, self.current, self.bench)
         self.replays = Replays(engine, self.current, history, self.quarantine, self.bench)
         self.tls = TLSWatch(engine.wall, self.current)
         self.statistics = Statistics(engine.wall, engine.in_thread)

@@ -68,7 +68,8 @@ class Tried:
     :ivar record: the session, as `policy.record` has it
     :ivar failures: what could not do its work: name of a filter, or gateway; stage, kind and detail
     :ivar keeps: what would have been held or sent beside: (class or kind, recipients)
-    :ivar thresholds: sums of points that lead to an action
+    :ivar scale: sums of points that lead to an action
+    :ivar is_session: it was a dialogue that somebody wrote
     """
 
     of: str
@@ -79,6 +80,7 @@ class Tried:
     keeps: tuple[tuple[str, tuple[str, ...]], ...]
     scale: Any
     took_s: float
+    is_session: bool = False
 
     @property
     def message(self) -> dict[str, Any] | None:
@@ -132,7 +134,8 @@ class Bench:
         wrong = faults(script)
         if wrong:
             raise Invalid(wrong)
-        return await self._both(arrival, draft, lambda one: lambda client: play(client, script))
+        found = await self._both(arrival, draft, lambda one: lambda client: play(client, script))
+        return [attrs.evolve(one, is_session=True) for one in found]
 
     async def _both(self, arrival: Arrival, draft: Settings | None, make: Callable[[Listener], Any]) -> list[Tried]:
         async def work() -> list[Tried]:

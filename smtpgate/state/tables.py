@@ -373,3 +373,19 @@ jobs = sa.Table(
     sa.Column("expires", sa.Float, nullable=False),
     sa.Column("media", sa.String, nullable=False),
 )
+
+#: Mail that was tried once, and what is wanted to become of it (`state.case_store`).
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("arrival", sa.String, nullable=False),
+    sa.Column("octets", sa.LargeBinary, nullable=False),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("decided_by", sa.String, nullable=False),
+)
