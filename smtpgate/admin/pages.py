@@ -13,9 +13,11 @@ from smtpgate.admin import api_do, entry, explain, insight, searching, text
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.lookup import find_session, recent_sessions
+from smtpgate.admin.lookup import find_messages, find_session, recent_sessions
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
+from smtpgate.policy.clues import reference_in
+from smtpgate.policy.query import LONGEST, QueryError
 
 #: A coding that is not wanted (RFC 9110 section 12.4.2).
 _NEVER = re.compile(r";q=0(\.0*)?$")
@@ -30,6 +32,8 @@ async def session(ask: Ask) -> Answer:
     focus = record.message(reference) if "." in reference else None
     if "." in reference and focus is None:
         raise Refusal("not-found", 404, f"no message {text.visible(reference, 80)} in this session")
+    if ask.who.kind == "user" and any(one.outcome == "delivered" for one in ([focus] if focus else record.messages)):
+        await ask.office.first.note("why")
     return await ask.office.templates.page(
         ask,
         "session.html",
@@ -54,12 +58,22 @@ async def recent(ask: Ask) -> Answer:
 
 
 async def search(ask: Ask) -> Answer:
-    """A reference, also inside other text, opens its page; other words are looked for in the list."""
+    """A reference, also inside other text, opens its page, and so does whatever only one message has; the rest is
+    looked for in the list.
+    """
     wanted = ask.query.get("q", "") or ask.form.get("q", "")
-    reference = explain.find_reference(wanted)
+    reference = reference_in(wanted)
     if reference:
         return redirect(f"/sessions/{reference}")
-    return redirect(f"/messages?q={quote(' '.join(wanted.split())[:200])}")
+    try:
+        query = searching.meant(wanted, ask.office.wall())
+        found = await find_messages(ask.office, ask.who.reach, query, 2) if query.clauses else None
+        text = query.text
+    except QueryError:
+        found, text = None, " ".join(wanted.split())[:LONGEST]
+    if found is not None and len(found.items) == 1 and not found.is_partial:
+        return redirect(f"/sessions/{found.items[0].id}")
+    return redirect(f"/messages?q={quote(text)}")
 
 
 async def help_page(ask: Ask) -> Answer:

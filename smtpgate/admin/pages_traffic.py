@@ -6,11 +6,11 @@ from typing import Any
 
 from smtpgate.admin import api_traffic as do
 from smtpgate.admin.answer import Answer, redirect
-from smtpgate.admin.explain import find_reference
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.views import Refused, Unknown
+from smtpgate.policy.clues import reference_in
 
 #: Bans on a page.
 ROWS = 100
@@ -44,7 +44,7 @@ async def _limits(ask: Ask, status: int = 200, **more: Any) -> Answer:
         status,
         here="limits",
         limits=traffic.limits(),
-        bans=[(ban, find_reference(f"{ban.reason} {ban.evidence}")) for ban in bans],
+        bans=[(ban, reference_in(f"{ban.reason} {ban.evidence}")) for ban in bans],
         wanted=wanted,
         bans_total=total,
         lengths=LENGTHS,

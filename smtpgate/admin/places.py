@@ -35,6 +35,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
             Place("/quarantine", "quarantine", "Quarantine", "quarantine:read", "q", for_domains=True),
             Place("/tickets", "tickets", "Tickets", "quarantine:read", "t", for_domains=True),
             Place("/outbox", "outbox", "Outbox", "quarantine:read", "x", for_domains=True),
+            Place("/my", "my", "Your held mail", "self", "y", for_domains=True),
         ),
     ),
     (
@@ -53,6 +54,9 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/filters", "filters", "Filters", "config:read", "f"),
             Place("/rules", "rules", "Rules", "config:read", "r"),
+            Place("/lists", "lists", "Lists", "config:read", "w"),
+            Place("/dlp", "dlp", "Data loss", "config:read", "d"),
+            Place("/test", "test", "Try mail", "test:run", "y"),
         ),
     ),
     (
@@ -60,9 +64,9 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/access", "access", "Access", "access:write", "a"),
             Place("/audit", "audit", "Audit", "audit:read", "u"),
-            Place("/tls", "tls", "Certificates", "config:read", "y"),
+            Place("/tls", "tls", "Certificates", "config:read", "p"),
             Place("/config", "config", "Configuration", "config:read", "k"),
-            Place("/tasks", "tasks", "Tasks", "messages:read", "w", for_domains=True),
+            Place("/tasks", "tasks", "Tasks", "messages:read", "v", for_domains=True),
             Place("/logs", "logs", "Log", "config:read", "j"),
             Place("/help", "help", "Help", "self", "h", for_domains=True),
         ),
