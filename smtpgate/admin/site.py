@@ -104,6 +104,7 @@ class Office:
         counted.expect(self.meter)
         #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
         self.heard: Callable[[Person], Awaitable[tuple[float, bool]]] = _now_of(self.wall)
+        self._document: Answer | None = None
         #: A test message is on its way.
         self.is_sending = False
 
@@ -142,6 +143,14 @@ class Office:
         yield "audit_write_failures_total", (), self.accounts.audit_failures
         yield "sse_clients", (), self.streams.count
         yield "sse_dropped_total", (), self.streams.dropped
+
+    async def document(self) -> Answer:
+        """The API document; it is the same until the program is another."""
+        if self._document is None:
+            from smtpgate.admin.openapi import build
+
+            self._document = await self.in_thread(lambda: as_json(build(self.routes())))
+        return self._document
 
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
