@@ -609,6 +609,7 @@ class Gateway(Service):
         self.control.fleet.weights.close()
         self.control.configuration.close()
         self.control.logs.close()
+        self.control.intake.close()
         await self.control.jobs.close()
         self.office.close()
         self.digests.close()

@@ -13,7 +13,6 @@ from smtpgate.admin.models_config import ChangedKeyModel, Checked
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Stream
 from smtpgate.admin.text import moment
-from smtpgate.admin.ways import RouteAnswer, question_of, way_model
 from smtpgate.admin.wire import WebRequest
 from smtpgate.control.views import SessionView
 
@@ -144,9 +143,3 @@ async def validate(ask: Ask) -> Answer:
             **more,
         )
     )
-
-
-async def explain(ask: Ask) -> Answer:
-    """Which backend each recipient of one message would go to, and which routes were asked."""
-    ways = ask.office.control.explain_route(question_of(ask.body))
-    return answer_of(RouteAnswer(items=[way_model(way) for way in ways]))
