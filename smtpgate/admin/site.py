@@ -58,10 +58,11 @@ from smtpgate.admin import (
     pages_viewer,
     params,
     proof,
+    reports,
     versions,
 )
 from smtpgate.admin.accounts import Accounts
-from smtpgate.admin.answer import Answer, as_json, redirect
+from smtpgate.admin.answer import STRICT_TRANSPORT, Answer, as_json, redirect
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
@@ -114,6 +115,7 @@ ROUTES: tuple[Route, ...] = (
     *pages_quarantine.ROUTES,
     *pages_viewer.ROUTES,
     *pages_links.ROUTES,
+    *reports.ROUTES,
 )
 #: What shows a thing that a call of the same path changes.
 _LOOKS = {route.path: route for route in ROUTES if route.method == "GET" and route.kind == "api"}
@@ -164,6 +166,7 @@ class Office:
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
         self.readings = Readings()
+        self.reports = reports.Reports(self.wall)
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
         #: A test message is on its way.
@@ -302,6 +305,8 @@ class _Front:
             await answer.run(request)
             return None
         assert isinstance(answer, Answer)
+        if caller.is_secure:
+            answer = attrs.evolve(answer, headers={**answer.headers, **STRICT_TRANSPORT})
         return request.send(answer)
 
     async def _admit(self, route: Route, request: WebRequest, caller: Caller, args: dict[str, str]) -> Ask | Answer:

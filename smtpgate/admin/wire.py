@@ -20,7 +20,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from smtpgate.admin.answer import SAFE_HEADERS, Answer, plain, under
+from smtpgate.admin.answer import REPORTS, SAFE_HEADERS, Answer, plain, under
 
 #: Largest request body, but for the few routes that take messages: one such body at a time, of a length that is said
 #: before it comes.
@@ -157,6 +157,10 @@ class WebRequest(Request):
         headers.removeHeader("Server")
         for name, value in {**SAFE_HEADERS, **answer.headers}.items():
             headers.setRawHeaders(name, [value])
+        if self._prefix:
+            policy = str(headers.getRawHeaders("Content-Security-Policy", [""])[-1])
+            policy = policy.replace(f"report-uri {REPORTS}", f"report-uri {self._prefix}{REPORTS}")
+            headers.setRawHeaders("Content-Security-Policy", [policy])
         headers.setRawHeaders("X-Request-Id", [self.id])
         headers.setRawHeaders("Content-Type", [answer.content_type])
         headers.setRawHeaders("Content-Length", [str(len(answer.body))])
