@@ -66,6 +66,7 @@ from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.smtp import status
 from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
+from smtpgate.state.job_store import JobStore
 from smtpgate.state.revision_store import RevisionStore
 from smtpgate.tasks import Timekeeper
 from smtpgate.wiring import Provisions, Roads
@@ -212,6 +213,8 @@ class Gateway(Service):
             self.register = RegisterStore(self.state.path, self.state.secret(REGISTERED))
             self.tickets = TicketStore(self.database, self.state.secret("links"))
             self.revisions = RevisionStore(self.database)
+            jobs = JobStore(self.database)
+            jobs.begin(time.time())
             ruling, pointer, told = boot.take(self.revisions, self._start, time.time())
         except (StateError, SQLAlchemyError, OSError) as error:
             self._die(EXIT_STATE, str(error))
@@ -293,6 +296,7 @@ class Gateway(Service):
         self.control.rule_trials.trial = Trial
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
+        self.control.jobs.store = jobs
         warden = self.control.reception.warden
         self._witnesses = (
             self.metrics,
@@ -570,6 +574,8 @@ class Gateway(Service):
         self.control.reception.admission.close()
         self.control.drains.close()
         self.control.configuration.close()
+        self.control.logs.close()
+        await self.control.jobs.close()
         self.office.close()
         self.digests.close()
         self.tls_sending.close()

@@ -437,6 +437,19 @@ class HealthTests(SynchronousTestCase):
         self.assertLess(kit.clock.seconds() - began, 2.2)
         self.assertTrue(second.waits)
 
+    def test_who_waits_for_a_server_that_is_down_is_served_when_a_person_says_so(self) -> None:
+        """And not only at the end of its time."""
+        kit = PoolKit("a", max_connections=20)
+        (only,) = kit.pool.servers
+        for _ in range(2):
+            only.health.unreachable(kit.clock.seconds(), 3.0)
+        asked = kit.ask("trusted")
+        kit.advance(0.1)
+        self.assertTrue(asked.waits)
+        kit.pool.hasten()
+        kit.advance(0.5)
+        self.assertIsNotNone(asked.link)
+
     def test_a_server_that_starts_slowly_serves_who_waits(self) -> None:
         """Its share grows with time alone: who is in line hears of it."""
         kit = PoolKit("a", max_connections=20, slow_start_s=30.0)

@@ -175,6 +175,22 @@ class HealthTests(SynchronousTestCase):
         health.unreachable(30.0, 30.0)
         self.assertTrue(health.may_try(30.0))
 
+    def test_a_person_who_says_try_now_waits_for_no_time(self) -> None:
+        """Seen down or put out; and one trial at a time stays one."""
+        health = Health(30.0)
+        health.unreachable(2.0, 0.0)
+        health.unreachable(10.0, 5.0)
+        health.hasten(11.0)
+        self.assertTrue(health.may_try(11.0))
+        health.has_trial = True
+        health.hasten(12.0)
+        self.assertFalse(health.may_try(12.0))
+        out = Health(30.0)
+        self._fail(out, 0.0, FAILURES)
+        self.assertFalse(out.may_try(1.0))
+        out.hasten(1.0)
+        self.assertTrue(out.may_try(1.0))
+
     def test_one_that_was_put_out_must_work_before_it_is_back(self) -> None:
         """That it can be reached was never in doubt."""
         health = Health(30.0)

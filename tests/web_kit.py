@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,15 +50,23 @@ class Wire:
             yield sock
 
     def send(self, octets: bytes) -> bytes:
-        """All that comes back until the other side closes, or is done."""
+        """The first answer; what there is of it where the other side closes before."""
         with self.open() as sock:
             try:
                 sock.sendall(octets)
-                sock.shutdown(socket.SHUT_WR)
             except OSError:
                 # It was refused before all of it was sent; what was answered is still there.
                 pass
-            return self.rest(sock)
+            found = b""
+            while not _is_whole(found):
+                try:
+                    piece = sock.recv(65536)
+                except ConnectionResetError:
+                    break
+                if not piece:
+                    break
+                found += piece
+            return found
 
     @staticmethod
     def rest(sock: socket.socket) -> bytes:
@@ -100,6 +109,13 @@ class Wire:
         """One with a JSON body."""
         headers = {"Content-Type": "application/json", **more.pop("headers", {})}
         return self.ask(method, path, body=json.dumps(value).encode(), headers=headers, **more)
+
+
+def _is_whole(octets: bytes) -> bool:
+    """Whether an answer has all that its head announces."""
+    head, blank, body = octets.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return bool(blank) and length is not None and len(body) >= int(length[1])
 
 
 class OfficeOnPort(TestCase):

@@ -41,6 +41,10 @@ def wanted_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return wanted
 
 
+#: Messages that a task decides on before everything else has its turn.
+SLICE = 20
+
+
 # Look
 
 
@@ -112,15 +116,6 @@ def _shown(reach: Reach, one: Held) -> Held:
     return attrs.evolve(one, recipients=tuple(who for who in one.recipients if reach.address(who.address)))
 
 
-async def all_letters(ask: Ask) -> Answer:
-    """What waits in the outbox."""
-    limit = ask.params["limit"]
-    found = await ask.office.control.quarantine.letters(limit + 1, ask.params["cursor"] or "")
-    more = len(found) > limit
-    items = [q.letter_model(one) for one in found[:limit] if ask.who.reach.letter(one)]
-    return answer_of(q.LetterList(items=items, has_more=more, next_cursor=found[limit - 1].id if more else None))
-
-
 # Do
 
 
@@ -128,7 +123,6 @@ async def order(
     ask: Ask, action: str, ids: Sequence[str], recipients: Sequence[str] | None = None, again: bool = False
 ) -> tuple[list[Outcome], bool]:
     """q.Release, delete or deny; what it did, and whether it is in the audit."""
-    quarantine, actor = ask.office.control.quarantine, ask.who.actor
     needed = "quarantine:delete" if action == "delete" else "quarantine:release"
     if not ask.who.may(needed):
         raise Refusal("forbidden", 403, f"your role has no permission {needed}")
@@ -139,15 +133,29 @@ async def order(
     target = ids[0] if len(ids) == 1 else f"{len(ids)} messages"
     detail = " ".join(ids)[:4000] if len(ids) > 1 else ", ".join(chosen[ids[0]] or ())
     is_audited = await ask.change(f"quarantine.{action}", target, detail)
+    if ask.job is None:
+        return [*await _act(ask, action, chosen, again), *beyond], is_audited
+    done: list[Outcome] = []
+    for start in range(0, len(ids), SLICE):
+        if not await ask.job.step(start, len(ids)):
+            break
+        done += await _act(ask, action, {id: chosen[id] for id in ids[start : start + SLICE]}, again)
+    await ask.job.step(len(done), len(ids))
+    return [*done, *beyond], is_audited
+
+
+async def _act(ask: Ask, action: str, chosen: Mapping[str, Sequence[str] | None], again: bool) -> list[Outcome]:
+    """Do it with each of them; a release for those recipients of each that are named."""
+    quarantine, actor = ask.office.control.quarantine, ask.who.actor
+    done: list[Outcome] = []
     if action == "delete":
-        done = await quarantine.delete(ids, actor)
+        done += await quarantine.delete(list(chosen), actor)
     elif action == "deny":
-        done = await quarantine.turn_down(ids, actor)
+        done += await quarantine.turn_down(list(chosen), actor)
     else:
-        done = []
         for id, whom in chosen.items():
             done += await quarantine.release([id], actor, whom, again)
-    return [*done, *beyond], is_audited
+    return done
 
 
 async def _in_reach(
@@ -260,33 +268,7 @@ async def decide_many(ask: Ask) -> Answer:
     return _ordered(await order(ask, body.action, ids or []))
 
 
-async def try_letter(ask: Ask) -> Answer:
-    """Try a letter now."""
-    await _letter_in_reach(ask)
-    await ask.office.control.quarantine.check_letter(ask.args["id"])
-    is_audited = await ask.change("outbox.try", ask.args["id"])
-    await ask.office.control.quarantine.try_letter(ask.args["id"], ask.who.actor)
-    return answer_of(m.Done(is_audited=is_audited))
-
-
-async def cancel_letter(ask: Ask) -> Answer:
-    """Take a letter back; a release is held again."""
-    await _letter_in_reach(ask)
-    await ask.office.control.quarantine.check_letter(ask.args["id"])
-    is_audited = await ask.change("outbox.cancel", ask.args["id"])
-    await ask.office.control.quarantine.cancel(ask.args["id"], ask.who.actor)
-    return answer_of(m.Done(is_audited=is_audited))
-
-
-async def _letter_in_reach(ask: Ask) -> None:
-    """Raises Unknown where a letter concerns others than those in reach."""
-    if ask.who.reach.is_limited:
-        found = await ask.office.control.quarantine.letter(ask.args["id"])
-        if found is None or not ask.who.reach.holds_letter(found):
-            raise Unknown(f"no letter {ask.args['id']} that waits")
-
-
-_PAGE: dict[str, Param] = {
+PAGE: dict[str, Param] = {
     "limit": Whole(f"how many items, at most {MOST}", MOST, 50),
     "cursor": Free("next_cursor of the page before"),
 }
@@ -311,7 +293,7 @@ _ALL = (
         held_messages,
         summary="Held messages",
         answer=q.HeldList,
-        query={**_PAGE, **_FILTERS},
+        query={**PAGE, **_FILTERS},
     ),
     Route("GET", _HELD, "quarantine:read", held_message, summary="One held message", answer=q.HeldModel),
     Route(
@@ -366,30 +348,10 @@ _ALL = (
         f"{_BASE}/quarantine",
         "quarantine:release",
         decide_many,
+        may_wait=True,
         summary="q.Release, delete or deny many",
         body=q.Bulk,
         answer=q.Orders,
-    ),
-    Route(
-        "GET", f"{_BASE}/outbox", "quarantine:read", all_letters, summary="Letters", answer=q.LetterList, query=_PAGE
-    ),
-    Route(
-        "POST",
-        f"{_BASE}/outbox/<id>/try",
-        "quarantine:release",
-        try_letter,
-        summary="Try a letter now",
-        body=m.Nothing,
-        answer=m.Done,
-    ),
-    Route(
-        "POST",
-        f"{_BASE}/outbox/<id>/cancel",
-        "quarantine:delete",
-        cancel_letter,
-        summary="Take a letter back",
-        body=m.Nothing,
-        answer=m.Done,
     ),
 )
 

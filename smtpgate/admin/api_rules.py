@@ -145,5 +145,6 @@ ROUTES = (
         body=RuleTrial,
         answer=RuleTrialModel,
         is_large=True,
+        may_wait=True,
     ),
 )

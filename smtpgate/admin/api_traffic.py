@@ -149,6 +149,7 @@ ROUTES = (
         "test:run",
         simulate,
         is_question=True,
+        may_wait=True,
         summary="Try a limit on the history",
         body=t.Trial,
         answer=t.TrialModel,

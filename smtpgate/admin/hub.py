@@ -26,7 +26,7 @@ from smtpgate.control.live import Live, LiveRow
 from smtpgate.policy import event as told
 from smtpgate.policy.reach import Reach
 
-TOPICS: Final = ("session", "message", "backend", "alert", "config", "log")
+TOPICS: Final = ("session", "message", "backend", "alert", "config", "log", "task")
 #: Events that are kept for those who are behind, as many as Mailpit's and HAProxy's rings hold lines.
 RING: Final = 5000
 #: Events are gathered so long before they are written: five times a second.
@@ -121,6 +121,7 @@ class Hub:
             self._is_following = True
             self._control.live.begin()
             self._control.watch(self._hear)
+            self._control.jobs.watch(self._hear_job)
             # Those that there are already are on the page that the reader has.
             self._alerts = {alert.id: alert for alert in self._control.alerts.now()}
             self._tick = self._clock.callLater(GATHER_S, self._write)
@@ -143,6 +144,7 @@ class Hub:
         if self._is_following:
             self._is_following = False
             self._control.unwatch(self._hear)
+            self._control.jobs.unwatch(self._hear_job)
             self._control.live.end()
             # Whoever comes back after this cannot be told what happened meanwhile.
             self._next += 1
@@ -202,6 +204,10 @@ class Hub:
             self._made.clear()
             for wake in list(self._readers.values()):
                 wake()
+
+    def _hear_job(self, job: Any) -> None:
+        content = {"id": job.id, "kind": job.kind, "state": job.state, "done": job.done, "total": job.total}
+        self.tell("task", "task.changed", content)
 
     def _look_for_alerts(self) -> None:
         self._until_alerts -= 1

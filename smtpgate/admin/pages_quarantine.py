@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from smtpgate.admin import api_outbox
 from smtpgate.admin import api_quarantine as do
 from smtpgate.admin import models_quarantine as q
 from smtpgate.admin.answer import Answer, redirect
@@ -205,13 +206,13 @@ async def _one(ask: Ask, action: str, **more: Any) -> Answer:
 
 async def try_letter(ask: Ask) -> Answer:
     """Try a letter now."""
-    await do.try_letter(ask)
+    await api_outbox.try_letter(ask)
     return redirect("/outbox")
 
 
 async def cancel(ask: Ask) -> Answer:
     """Take a letter back."""
-    await do.cancel_letter(ask)
+    await api_outbox.cancel_letter(ask)
     return redirect("/outbox")
 
 

@@ -60,6 +60,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
             Place("/access", "access", "Access", "access:write", "a"),
             Place("/audit", "audit", "Audit", "audit:read", "u"),
             Place("/config", "config", "Configuration", "config:read", "k"),
+            Place("/tasks", "tasks", "Tasks", "messages:read", "w", for_domains=True),
             Place("/logs", "logs", "Log", "config:read", "j"),
             Place("/help", "help", "Help", "self", "h", for_domains=True),
         ),

@@ -49,6 +49,7 @@ class Ask:
     :ivar params: the checked values of the parameters that the route declares, on the API
     :ivar form: the fields of a form, on pages; `files`: the files that came with it
     :ivar body: the checked body, where the route declares one
+    :ivar job: the `control.jobs.Run` where it is done as a task
     """
 
     office: Any
@@ -61,6 +62,7 @@ class Ask:
     body: Any = None
     params: Mapping[str, Any] = attrs.field(factory=dict)
     files: Mapping[str, bytes] = attrs.field(factory=dict)
+    job: Any = None
 
     async def change(self, action: str, target: str, detail: str = "", before: Any = None, after: Any = None) -> bool:
         """Something is about to be changed that keeps mail flowing: write it down; whether it is in the audit. Where
@@ -142,6 +144,7 @@ class Route:
     :ivar is_question: it changes nothing, though it is a POST: what is asked is too long for a query
     :ivar is_secret: its answer is shown once and kept nowhere
     :ivar unversioned: fields of its answer that change by themselves, and are no other version
+    :ivar may_wait: it can take long, and be done as a task
     :ivar is_large: its body may hold a message (`LARGE_OCTETS`)
     :ivar query: the parameters that its query may have; another one is refused where it is of kind "api"
     """
@@ -161,6 +164,7 @@ class Route:
     is_guarded: bool = False
     is_own: bool = False
     is_large: bool = False
+    may_wait: bool = False
     is_question: bool = False
     is_secret: bool = False
     unversioned: frozenset[str] = frozenset()

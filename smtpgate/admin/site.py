@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import attrs
@@ -22,51 +23,14 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, may
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import (
-    api,
-    api_access,
-    api_account,
-    api_audit,
-    api_config,
-    api_draft,
-    api_explain,
-    api_live,
-    api_logs,
-    api_overview,
-    api_policy,
-    api_quarantine,
-    api_rules,
-    api_stats,
-    api_tickets,
-    api_traffic,
-    api_viewer,
-    counted,
-    health,
-    pages,
-    pages_access,
-    pages_account,
-    pages_audit,
-    pages_config,
-    pages_links,
-    pages_live,
-    pages_logs,
-    pages_overview,
-    pages_quarantine,
-    pages_rules,
-    pages_stats,
-    pages_traffic,
-    pages_viewer,
-    params,
-    proof,
-    reports,
-    versions,
-)
+from smtpgate.admin import api_tasks, counted, params, proof, reports, versions
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.answer import STRICT_TRANSPORT, Answer, as_json, redirect
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
 from smtpgate.admin.events import Streams
+from smtpgate.admin.every import ROUTES
 from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
@@ -81,42 +45,6 @@ from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.meter import Meter
 
-#: Every route there is, in one list: what `site` serves, `openapi` describes and the tests walk.
-ROUTES: tuple[Route, ...] = (
-    *health.ROUTES,
-    *api.ROUTES,
-    *api_access.ROUTES,
-    *api_account.ROUTES,
-    *api_audit.ROUTES,
-    *api_explain.ROUTES,
-    *api_config.ROUTES,
-    *api_overview.ROUTES,
-    *api_live.ROUTES,
-    *api_draft.ROUTES,
-    *api_logs.ROUTES,
-    *api_traffic.ROUTES,
-    *api_policy.ROUTES,
-    *api_rules.ROUTES,
-    *api_quarantine.ROUTES,
-    *api_viewer.ROUTES,
-    *api_tickets.ROUTES,
-    *api_stats.ROUTES,
-    *pages_stats.ROUTES,
-    *pages.ROUTES,
-    *pages_access.ROUTES,
-    *pages_account.ROUTES,
-    *pages_audit.ROUTES,
-    *pages_config.ROUTES,
-    *pages_overview.ROUTES,
-    *pages_live.ROUTES,
-    *pages_logs.ROUTES,
-    *pages_traffic.ROUTES,
-    *pages_rules.ROUTES,
-    *pages_quarantine.ROUTES,
-    *pages_viewer.ROUTES,
-    *pages_links.ROUTES,
-    *reports.ROUTES,
-)
 #: What shows a thing that a call of the same path changes.
 _LOOKS = {route.path: route for route in ROUTES if route.method == "GET" and route.kind == "api"}
 _VERSIONED = frozenset({"PUT", "PATCH", "DELETE"})
@@ -260,13 +188,17 @@ class _Front:
         if look is not None and route.method in _VERSIONED:
             current = await look.serve(attrs.evolve(ask, params=params.read(look.query, {})))
             versions.check(header("if-match"), versions.tag_of(current, look.unversioned), current)
+        if route.may_wait and not ask.is_dry_run and api_tasks.is_wanted(ask):
+            serve: Callable[[], Awaitable[Any]] = partial(api_tasks.begin, ask, route)
+        else:
+            serve = partial(route.serve, ask)
         key = header("idempotency-key")
         if not key or route.method != "POST" or not route.changes or ask.is_dry_run:
-            return await route.serve(ask)
+            return await serve()
         who = f"{ask.who.kind} {ask.who.id or ask.who.name}"
         place = ask.request.path.decode("latin-1")
         repeats = ask.office.repeats
-        return await repeats.once(who, place, key, ask.request.body, route.is_secret, lambda: route.serve(ask))
+        return await repeats.once(who, place, key, ask.request.body, route.is_secret, serve)
 
     def _unrouted(self, request: WebRequest, failure: Any) -> Deferred[Any]:
         error = failure.value

@@ -130,7 +130,11 @@ class WebRequest(Request):
             is_path = self.path.startswith(b"/") and unquote_to_bytes(self.path).decode("utf-8").isprintable()
         except UnicodeDecodeError:
             is_path = False
-        if is_path:
+        if not self.header("host").isascii():
+            # Routing reads it before we do, and only as text (RFC 9110 section 7.2).
+            self.write(self.send(plain("malformed host", 400)))
+            self.finish()
+        elif is_path:
             self._leave_prefix()
             super().process()
         else:
@@ -170,8 +174,12 @@ class WebRequest(Request):
 
     def header(self, name: str) -> str:
         """The last value of a request header; "" without one."""
-        values = self.requestHeaders.getRawHeaders(name)
-        return str(values[-1]) if values else ""
+        return next(reversed(self.headers_of(name)), "")
+
+    def headers_of(self, name: str) -> list[str]:
+        """All values of a request header. Octets that are no UTF-8 become marks that stand for nothing."""
+        values = self.requestHeaders.getRawHeaders(name.encode("ascii"), [])
+        return [value.decode("utf-8", "replace") for value in values]
 
     @property
     def peer_ip(self) -> str:

@@ -20,6 +20,7 @@ from smtpgate.control.alerts import Alerts
 from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
+from smtpgate.control.jobs import Jobs
 from smtpgate.control.live import Live
 from smtpgate.control.logs import Logs
 from smtpgate.control.outcomes import Outcomes
@@ -111,6 +112,7 @@ class Control:
         self.configuration = Configuration(self, factories, failed_plugins)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
         self.alerts = Alerts(self)
+        self.jobs = Jobs(engine)
         self.logs = Logs(engine, self._did)
 
     def current(self) -> Revision:

@@ -402,6 +402,9 @@ _ROWS: Final = (
     _admin("server.ready", "somebody put a backend server into service"),
     _admin("server.probe", "somebody had a backend server looked at"),
     _admin("log.level", "somebody set from which level on a part of the log is written; detail: for how long"),
+    LogEvent(
+        "task.failed", "error", "a task ended by a fault of the gateway, or could not be written down", ("error",)
+    ),
     _admin("session.kill", "somebody ended a session"),
     _admin("ban.set", "somebody banned an address or a network"),
     _admin("ban.lift", "somebody let a banned one in again"),

@@ -185,7 +185,8 @@ class Outbox:
 
     def try_now(self) -> None:
         """Somebody wants something tried: a backend that was silent may be back."""
-        self._silence.forget()
+        for pool in self._silence.forget():
+            pool.hasten()
         self.wake()
 
     def _look(self) -> None:

@@ -328,6 +328,13 @@ class Pool:
             server.health.pardon(now)
         return bool(out)
 
+    def hasten(self) -> None:
+        """A person says that its servers may be back: those seen down are tried without waiting for their time."""
+        now = self._clock.seconds()
+        for server in self.servers:
+            server.health.hasten(now)
+        self.slots.serve()
+
     def _nobody(self, without: frozenset[str]) -> LinkFailed:
         """No server may be asked: all are drained, or somebody is trying right now whether they are back."""
         away = [s for s in self.servers if not s.is_drained and s.name not in without]

@@ -51,6 +51,8 @@ class Silence:
             # Of one that is busy nothing is known: what keeps its links may be those that wait for it.
             self._until.pop(pool, None)
 
-    def forget(self) -> None:
-        """Somebody says that they may be back."""
+    def forget(self) -> list[Any]:
+        """Somebody says that they may be back; the pools that were silent."""
+        silent = list(self._until)
         self._until.clear()
+        return silent

@@ -346,3 +346,22 @@ talkers = sa.Table(
     sa.Column("data", sa.String, nullable=False),
     sqlite_with_rowid=False,
 )
+
+#: Long pieces of work (`state.job_store`).
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("who", sa.String, nullable=False),
+    sa.Column("permission", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("done", sa.Integer, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.Column("result", sa.String, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("changed", sa.Float, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
+    sa.Column("media", sa.String, nullable=False),
+)

@@ -155,6 +155,11 @@ class Health:
         if self.is_ejected:
             self.until = min(self.until, now)
 
+    def hasten(self, now: float) -> None:
+        """A person says that it may be back: the next trial need not wait. One that is under way is not doubled."""
+        self._next_try = min(self._next_try, now)
+        self.pardon(now)
+
     def trial_ended(self) -> None:
         """The session that tried it went away before anything could be seen."""
         self.has_trial = False
