@@ -57,6 +57,7 @@ from smtpgate.admin import (
     pages_test,
     pages_traffic,
     pages_viewer,
+    reports,
 )
 from smtpgate.admin.routes import Route
 
@@ -115,4 +116,5 @@ ROUTES: tuple[Route, ...] = (
     *pages_quarantine.ROUTES,
     *pages_viewer.ROUTES,
     *pages_links.ROUTES,
+    *reports.ROUTES,
 )

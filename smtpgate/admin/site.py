@@ -22,9 +22,9 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, may
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import api_tasks, counted, orders, params, proof, versions
+from smtpgate.admin import api_tasks, counted, orders, params, proof, reports, versions
 from smtpgate.admin.accounts import Accounts
-from smtpgate.admin.answer import Answer, as_json, redirect
+from smtpgate.admin.answer import STRICT_TRANSPORT, Answer, as_json, redirect
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
@@ -100,6 +100,7 @@ class Office:
         self.repeats = Repeats(repeats)
         self.first = FirstSteps(control, repeats)
         self.readings = Readings()
+        self.reports = reports.Reports(self.wall)
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
         #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
@@ -274,6 +275,8 @@ class _Front:
             await answer.run(request)
             return None
         assert isinstance(answer, Answer)
+        if caller.is_secure:
+            answer = attrs.evolve(answer, headers={**answer.headers, **STRICT_TRANSPORT})
         return request.send(answer)
 
     async def _admit(self, route: Route, request: WebRequest, caller: Caller, args: dict[str, str]) -> Ask | Answer:
