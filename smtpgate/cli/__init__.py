@@ -19,6 +19,7 @@ from smtpgate import __version__
 from smtpgate.cli import (
     access,
     audit,
+    backup,
     commands,
     demo,
     doctor,
@@ -155,6 +156,7 @@ def parser() -> argparse.ArgumentParser:
     access.options(verbs, verb, _group, _whole)
     audit.options(verbs, verb, _group, _whole)
     register.options(verbs, verb, _group, _whole)
+    backup.add(verbs, verb)
     _plugin(verbs)
     signing.options(verbs)
     return top
@@ -325,7 +327,7 @@ def _whole(most: int) -> Callable[[str], int]:
 
 
 #: Commands that need no configuration, or name it otherwise.
-_WITHOUT = ("demo", "init", "check-config", "plugin", "detectors", "detect", "dkim-key")
+_WITHOUT = ("demo", "init", "check-config", "plugin", "detectors", "detect", "dkim-key", "backup", "restore")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
