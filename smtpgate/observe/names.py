@@ -434,6 +434,10 @@ _ROWS: Final = (
     _admin("config.rollback", "somebody put an older revision to work again; detail: why"),
     LogEvent("admin.setup", "warning", "nobody can log in yet; the message has the code for the first visit"),
     _admin("stop", "somebody had the gateway stopped"),
+    _admin("drain", "somebody had the gateway take no mail"),
+    _admin("undrain", "somebody had it take mail again"),
+    _admin("reopen_logs", "somebody had the log file opened anew"),
+    _admin("bundle", "somebody took a bundle for support"),
 )
 
 EVENTS: Final = {row.name: row for row in _ROWS}

@@ -76,6 +76,9 @@ class Reception:
         """Asked at the door; a Reply where the connection is not let in."""
         settings = self._revision().settings
         listener = settings.listeners[listener_name]
+        if self.is_draining:
+            self._refused(listener_name, peer, "refused_capacity", "the gateway takes no mail now")
+            return status.SHUTTING_DOWN
         if not listener.proxy_protocol_from:
             standing = self.admission.of_client(peer, listener)
             self._judged = (peer, listener, standing)
