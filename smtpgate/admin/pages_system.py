@@ -55,7 +55,7 @@ class SystemModel(View):
     kept_s: dict[str, float]
 
 
-class DrainOrder(Order):
+class GatewayDrain(Order):
     """Why; it stands in the audit and in the log."""
 
     reason: Annotated[str, Field(max_length=500)] = ""
@@ -94,7 +94,7 @@ async def system(ask: Ask) -> Answer:
     return answer_of(await system_model(ask))
 
 
-async def drain(ask: Ask) -> Answer:
+async def drain_gateway(ask: Ask) -> Answer:
     """Take no mail until `undrain`; the process goes on."""
     return answer_of(Done(is_audited=await _drain(ask, ask.body.reason)))
 
@@ -108,7 +108,7 @@ async def _drain(ask: Ask, reason: str) -> bool:
     return is_audited
 
 
-async def undrain(ask: Ask) -> Answer:
+async def undrain_gateway(ask: Ask) -> Answer:
     """Take mail again."""
     return answer_of(Done(is_audited=await _undrain(ask)))
 
@@ -189,8 +189,18 @@ ROUTES = (
         answer=SystemModel,
         unversioned=frozenset({"uptime_s", "memory_octets", "descriptors", "free_octets"}),
     ),
-    Route("POST", f"{_BASE}/drain", "system:write", drain, summary="Take no mail", body=DrainOrder, answer=Done),
-    Route("POST", f"{_BASE}/undrain", "system:write", undrain, summary="Take mail again", body=Nothing, answer=Done),
+    Route(
+        "POST", f"{_BASE}/drain", "system:write", drain_gateway, summary="Take no mail", body=GatewayDrain, answer=Done
+    ),
+    Route(
+        "POST",
+        f"{_BASE}/undrain",
+        "system:write",
+        undrain_gateway,
+        summary="Take mail again",
+        body=Nothing,
+        answer=Done,
+    ),
     Route("POST", f"{_BASE}/reopen-logs", "system:write", reopen_logs, summary="Log anew", body=Nothing, answer=Done),
     Route("GET", f"{_BASE}/bundle", "system:write", bundle, summary="A bundle for support"),
     _page("/system", "config:read", page),
