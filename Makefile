@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test restarts check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-filters clean
+.PHONY: help venv run test restarts check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-admin bench-history bench-filters clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -24,7 +24,9 @@ help:
 	@echo "make bench-limits  cost of limits: many keys against few, and seven limits against none"
 	@echo "make bench-rules  500 rules on a message; a message of 100 MB with rules about envelope and header"
 	@echo "make bench-content  what a mail of 10 MB takes when it is searched, by kind"
+	@echo "make bench-admin  mail while the admin side is flooded"
 	@echo "make bench-held  lists of a million held messages"
+	@echo "make bench-history  searches among a million messages, and what their index costs"
 	@echo "make bench-filters  cost of the filters beside Haraka and rspamd under Postfix; as root"
 	@echo "make docs      write the generated documents anew"
 
@@ -121,8 +123,14 @@ bench-rules: venv
 bench-content: venv
 	$(BIN)/python -m tests.bench.content
 
+bench-admin: venv
+	$(BIN)/python -m tests.bench.admin_flood
+
 bench-held: venv
 	$(BIN)/python -m tests.bench.held
+
+bench-history: venv
+	$(BIN)/python -m tests.bench.history
 
 # Haraka is looked for in $(HARAKA); what it needs there is said where it is missing.
 HARAKA ?= var/haraka

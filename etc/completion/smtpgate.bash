@@ -5,7 +5,7 @@ _smtpgate()
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --action|--actor|--admin-port|--backend|--base|--class|--client|--columns|--config|--confirm|--date|--days|--delimiter|--domain|--domains|--every|--file|--folder|--format|--from|--held|--helo|--hostname|--hours|--into|--ip|--kind|--last|--least|--level|--limit|--lines|--listen|--listener|--message|--minutes|--name|--network|--password-file|--port|--reason|--recipient|--result|--revision|--role|--rows|--rules|--scope|--selector|--sender|--sni|--source|--state|--state-dir|--subject|--target|--text|--to|--unit|--user|--window|--without|-c|-m) ((i += 1)); continue ;;
+            --action|--actor|--address|--admin-port|--backend|--base|--class|--client|--columns|--config|--confirm|--date|--days|--delimiter|--domain|--domains|--draft|--every|--file|--folder|--format|--from|--held|--helo|--hostname|--hours|--into|--ip|--kind|--last|--least|--level|--limit|--lines|--listen|--listener|--message|--minutes|--name|--network|--password-file|--port|--reason|--recipient|--result|--revision|--role|--rows|--rules|--sample|--scope|--selector|--sender|--sni|--source|--state|--state-dir|--stored|--subject|--target|--text|--time|--tls|--to|--unit|--user|--window|--without|-c|-m) ((i += 1)); continue ;;
         esac
         case "$at/${COMP_WORDS[i]}" in
             "/demo") at="demo" ;;
@@ -14,6 +14,7 @@ _smtpgate()
             "/check-config") at="check-config" ;;
             "/config") at="config" ;;
             "/explain") at="explain" ;;
+            "/messages") at="messages" ;;
             "/send-test") at="send-test" ;;
             "/status") at="status" ;;
             "/sessions") at="sessions" ;;
@@ -23,6 +24,10 @@ _smtpgate()
             "/filters") at="filters" ;;
             "/rules") at="rules" ;;
             "/try-rules") at="try-rules" ;;
+            "/test-message") at="test-message" ;;
+            "/test-session") at="test-session" ;;
+            "/replay") at="replay" ;;
+            "/test-cases") at="test-cases" ;;
             "/quarantine") at="quarantine" ;;
             "/outbox") at="outbox" ;;
             "/ticket") at="ticket" ;;
@@ -111,7 +116,9 @@ _smtpgate()
     done
     case "$at/$prev" in
         "tail/--level") COMPREPLY=($(compgen -W "debug info warning error" -- "$cur")); return ;;
-        "quarantine list/--state") COMPREPLY=($(compgen -W "held sending released refused unknown" -- "$cur")); return ;;
+        "test-message/--tls") COMPREPLY=($(compgen -W "off TLSv1.2 TLSv1.3" -- "$cur")); return ;;
+        "test-session/--tls") COMPREPLY=($(compgen -W "off TLSv1.2 TLSv1.3" -- "$cur")); return ;;
+        "quarantine list/--state") COMPREPLY=($(compgen -W "held sending released refused unknown dropped" -- "$cur")); return ;;
         "ticket list/--state") COMPREPLY=($(compgen -W "open asked granted denied used" -- "$cur")); return ;;
         "user add/--role") COMPREPLY=($(compgen -W "owner admin operator quarantine-manager helpdesk auditor user" -- "$cur")); return ;;
         "user change/--role") COMPREPLY=($(compgen -W "owner admin operator quarantine-manager helpdesk auditor user" -- "$cur")); return ;;
@@ -125,6 +132,7 @@ _smtpgate()
         "dkim-key new/--kind") COMPREPLY=($(compgen -W "rsa ed25519" -- "$cur")); return ;;
         */--action) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--actor) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        */--address) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--admin-port) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--backend) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--base) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -138,6 +146,7 @@ _smtpgate()
         */--delimiter) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--domain) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--domains) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        */--draft) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--every) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--folder) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -170,6 +179,7 @@ _smtpgate()
         */--role) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--rows) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--rules) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        */--sample) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--scope) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--selector) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--sender) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -177,9 +187,12 @@ _smtpgate()
         */--source) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--state) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--state-dir) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        */--stored) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--subject) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--target) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--text) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        */--time) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        */--tls) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--to) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--unit) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--user) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -189,7 +202,7 @@ _smtpgate()
         */-m) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     esac
     case "$at" in
-        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain send-test status sessions tail backends top filters rules try-rules quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
+        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain messages send-test status sessions tail backends top filters rules try-rules test-message test-session replay test-cases quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
         "demo") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --port --admin-port" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "init") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --hostname --domains --backend --listen --state-dir --unit --from-running" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "doctor") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
@@ -204,6 +217,7 @@ _smtpgate()
         "config export") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --revision" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "config import") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --message --confirm" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "explain") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --listener --client --sender --recipient --user --sni" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "messages") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --limit" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "send-test") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --to --from --listener --bad" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "status") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "sessions") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --limit" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
@@ -213,6 +227,10 @@ _smtpgate()
         "filters") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "rules") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "try-rules") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --held --last --rules --from --to --ip --helo --user --listener" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "test-message") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --draft --json --sample --held --stored --reason --from --to --ip --helo --user --tls --listener --time" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "test-session") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --draft --json --ip --helo --user --tls --listener --time" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "replay") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --draft --json --last --whole --reason --list" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "test-cases") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --draft --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "quarantine") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help" -- "$cur")); else COMPREPLY=($(compgen -W "list show content forward release delete deny" -- "$cur")); fi ;;
         "quarantine list") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --class --state --recipient --sender --subject --asked --limit" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "quarantine show") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
@@ -247,8 +265,8 @@ _smtpgate()
         "stop") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "show") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "user") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help" -- "$cur")); else COMPREPLY=($(compgen -W "add change password invite drop-totp list remove" -- "$cur")); fi ;;
-        "user add") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --role --password-file --invite --domain" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
-        "user change") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --role --domain --all-domains --disable --enable" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "user add") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --role --password-file --invite --domain --address" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "user change") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --role --domain --all-domains --address --no-addresses --disable --enable" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "user password") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --password-file" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "user invite") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "user drop-totp") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;

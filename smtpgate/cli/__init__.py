@@ -20,10 +20,12 @@ from smtpgate.cli import (
     access,
     audit,
     backup,
+    bench,
     commands,
     demo,
     dns,
     doctor,
+    history,
     init,
     log,
     plugin,
@@ -117,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
     revisions.check_options(verb("check-config", commands.check_config))
     revisions.add(verbs, verb, _whole)
     _explain(verb("explain", commands.explain))
+    one = verb("messages", history.messages)
+    one.add_argument("query", nargs="*", metavar="TERM", help="as from:ann@example.org last:24h; without any all")
+    one.add_argument("--limit", type=_whole(100_000), default=50, metavar="N", help="how many; without it 50")
     one = verb("send-test", commands.send_test)
     one.add_argument("--to", required=True, metavar="ADDR", help="whom to send to")
     one.add_argument("--from", dest="sender", metavar="ADDR", help="sender; without it postmaster@ our hostname")
@@ -135,6 +140,9 @@ def parser() -> argparse.ArgumentParser:
     verb("filters", commands.filters)
     verb("rules", policy.rules)
     _try_rules(verb("try-rules", policy.try_rules))
+    bench.add(verbs, _as)
+    bench.add_replay(verbs, _whole)
+    bench.add_cases(verbs)
     _quarantine(verbs, verb)
     tickets.add(verbs, verb, _whole)
     verb("tls-report", policy.tls_report).add_argument(
@@ -183,7 +191,13 @@ def _tail(one: argparse.ArgumentParser) -> None:
 
 
 def _explain(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--listener", required=True, metavar="NAME", help="the listener that the client comes to")
+    one.add_argument(
+        "what",
+        nargs="*",
+        metavar="WHAT",
+        help="a reference id, a Message-ID, a backend's queue id, words as for `messages`, a file with a bounce, or -",
+    )
+    one.add_argument("--listener", default="", metavar="NAME", help="the listener that the client comes to")
     one.add_argument(
         "--client",
         type=_as(client_address),
@@ -201,7 +215,7 @@ def _explain(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--recipient",
         type=_as(recipient_path),
-        required=True,
+        default=[],
         action="extend",
         nargs="+",
         metavar="ADDR",
@@ -357,6 +371,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     top = parser()
     args = top.parse_args(argv)
+    try:
+        bench.settle(args)
+    except Failed as failed:
+        top.error(str(failed))
     if args.config is None and args.command not in _WITHOUT:
         top.error("give the configuration file of the gateway with --config FILE")
     try:
