@@ -67,6 +67,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
             Place("/config", "config", "Configuration", "config:read", "k"),
             Place("/tasks", "tasks", "Tasks", "messages:read", "w", for_domains=True),
             Place("/logs", "logs", "Log", "config:read", "j"),
+            Place("/system", "system", "System", "config:read", "y"),
             Place("/help", "help", "Help", "self", "h", for_domains=True),
         ),
     ),

@@ -41,6 +41,7 @@ from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
 from smtpgate.control.top import Top
 from smtpgate.control.traffic import Traffic
+from smtpgate.control.upkeep import Upkeep
 from smtpgate.control.viewer import Viewer
 from smtpgate.control.views import (
     Actor,
@@ -121,6 +122,7 @@ class Control:
         self.cases = Cases(engine, self.current, self.bench)
         self.replays = Replays(engine, self.current, history, self.quarantine, self.bench)
         self.tls = TLSWatch(engine.wall, self.current)
+        self.upkeep = Upkeep(self)
         self.statistics = Statistics(engine.wall, engine.in_thread)
         self.top = Top(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)

@@ -447,6 +447,10 @@ _ROWS: Final = (
     _admin("intake.pause", "somebody paused the intake: nobody new is let in; detail: why, and for how long"),
     _admin("intake.resume", "somebody let everybody in again"),
     _admin("stop", "somebody had the gateway stopped"),
+    _admin("drain", "somebody had the gateway take no mail"),
+    _admin("undrain", "somebody had it take mail again"),
+    _admin("reopen_logs", "somebody had the log file opened anew"),
+    _admin("bundle", "somebody took a bundle for support"),
 )
 
 EVENTS: Final = {row.name: row for row in _ROWS}
