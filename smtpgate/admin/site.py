@@ -168,13 +168,23 @@ class _Front:
                 ask = await self._admit(route, request, caller, args)
                 if not isinstance(ask, Ask):
                     return ask
-                return await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+                answer = await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+                if caller.written and isinstance(answer, Answer) and answer.status >= 400:
+                    # A page has said itself what was wrong.
+                    await self._office.accounts.not_done(caller, Refused(f"the answer was {answer.status}"))
+                return answer
             except Refusal as refusal:
                 who = caller.principal
                 if refusal.status == 403 and who is not None:
                     tried = f"{caller.method} {request.path.decode('latin-1')[:200]}"
                     said = f"{refusal.slug}: {refusal.detail}"
                     await self._office.accounts.refused(who.actor, "denied", tried, said, caller, "denied")
+                await self._office.accounts.not_done(caller, refusal)
+                raise
+            except (Planned, CancelledError):
+                raise
+            except Exception as error:
+                await self._office.accounts.not_done(caller, error)
                 raise
 
         began = self._office.clock.seconds()
