@@ -199,7 +199,7 @@ class Webhooks:
         if now < self._next_alerts or not any(line.hook.wants("alert", "") for line in self._lines.values()):
             return
         self._next_alerts = now + ALERTS_S
-        there = {one.id: one for one in self._control.alerts.unmuted(now)}
+        there = {one.id: one for one in self._control.mutes.unmuted(self._control.alerts.now())}
         before, self._alerts = self._alerts, set(there)
         # What there is when it begins is told too: nobody has heard of it.
         for id in there.keys() - (before or set()):

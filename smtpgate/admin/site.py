@@ -98,6 +98,8 @@ class Office:
         counted.expect(self.meter)
         #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
         self.heard: Callable[[Person], Awaitable[tuple[float, bool]]] = _now_of(self.wall)
+        #: Who calls webhooks (`hooks`); set by whoever has the stores.
+        self.hooks: Any = None
         #: A test message is on its way.
         self.is_sending = False
 
@@ -123,6 +125,9 @@ class Office:
         """Who is here, for the metrics."""
         yield "admin_sessions_active", (), self.accounts.browsers.count
         yield "audit_write_failures_total", (), self.accounts.audit_failures
+        if self.hooks is not None:
+            for name in self.control.settings.webhooks:
+                yield "webhook_queue_depth", (name,), self.hooks.waiting.get(name, 0)
         yield "sse_clients", (), self.streams.count
         yield "sse_dropped_total", (), self.streams.dropped
 

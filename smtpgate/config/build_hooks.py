@@ -32,7 +32,11 @@ def _webhook(name: str, table: WebhookTable, file: ReadFile, faults: list[Fault]
         faults.append(Fault(where, f"cannot read {file.path}: {file.reason}", _HINT))
     elif file.is_open_to_group:
         faults.append(
-            Fault(where, f"{file.path} can be read by others (mode {file.mode:04o})", f"make it 0600: chmod 600 {file.path}")
+            Fault(
+                where,
+                f"{file.path} can be read by others (mode {file.mode:04o})",
+                f"make it 0600: chmod 600 {file.path}",
+            )
         )
     elif len(secret) < LEAST:
         faults.append(Fault(where, f"the secret in {file.path} has less than {LEAST} octets", _HINT))

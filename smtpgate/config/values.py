@@ -122,9 +122,7 @@ def _public_url(text: str) -> str:
 
 
 def _hook_url(text: str) -> str:
-    found = re.fullmatch(
-        r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?(/[!-~]*)?", text
-    )
+    found = re.fullmatch(r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?(/[!-~]*)?", text)
     if found is None or len(text) > 1000 or not 0 < int(found[3] or 1) <= 65535 or "#" in text:
         raise BadValue(f"{quoted(text)} is no address of the Web", 'write it as "https://hooks.example.com/smtpgate"')
     return text

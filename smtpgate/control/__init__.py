@@ -23,6 +23,7 @@ from smtpgate.control.dryrun import Trials
 from smtpgate.control.jobs import Jobs
 from smtpgate.control.live import Live
 from smtpgate.control.logs import Logs
+from smtpgate.control.mutes import Mutes
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.people import People
 from smtpgate.control.policy import Policy
@@ -113,7 +114,7 @@ class Control:
         self.live = Live(engine, self.reception, self.current, self._revisions)
         self.configuration = Configuration(self, factories, failed_plugins)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
-        self.alerts = Alerts(self)
+        self.alerts, self.mutes = Alerts(self), Mutes(engine.wall, self._did)
         self.jobs = Jobs(engine)
         self.logs = Logs(engine, self._did)
 

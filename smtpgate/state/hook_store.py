@@ -38,9 +38,7 @@ class HookStore:
         """What became of a try."""
         return self._database.run(_write, call).addErrback(as_store_failure)
 
-    def find(
-        self, limit: int, before: int = 0, hook: str = "", state: str = ""
-    ) -> Deferred[list[Call]]:
+    def find(self, limit: int, before: int = 0, hook: str = "", state: str = "") -> Deferred[list[Call]]:
         """Calls, the newest first."""
         return self._database.read(_find, limit, before, hook, state).addErrback(as_store_failure)
 
