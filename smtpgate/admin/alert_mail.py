@@ -1,7 +1,7 @@
 """Mail about what is wrong, for those without a monitoring system (`[alerts]`).
 
-One mail tells all that is new: what has lasted for `after`, what lasts still after `repeat`, and what was told of and is
-over. What is muted is not told. What was told of is kept over restarts, so that none makes a second mail.
+One mail tells all that is new: what has lasted for `after`, what lasts still after `repeat`, and what was told of and
+is over. What is muted is not told. What was told of is kept over restarts, so that none makes a second mail.
 """
 
 from __future__ import annotations

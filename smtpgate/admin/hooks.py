@@ -1,10 +1,10 @@
 """Webhooks: what happens is told to addresses that the configuration names, off the way of mail.
 
-An event costs the mail that it is about an entry in a short list. Once a second the list goes to the database, as far as
-there is room (`queue` of each hook); from there one call after the other goes out for each hook, signed, and again, later
-each time, until it is answered with 2xx or given up. A hook that hangs or fails keeps neither mail nor another hook
-waiting. Killed, the gateway forgets what happened in the last second; what was written down is called at least once,
-under one id.
+An event costs the mail that it is about an entry in a short list. Once a second the list goes to the database, as far
+as there is room (`queue` of each hook); from there one call after the other goes out for each hook, signed, and again,
+later each time, until it is answered with 2xx or given up. A hook that hangs or fails keeps neither mail nor another
+hook waiting. Killed, the gateway forgets what happened in the last second; what was written down is called at least
+once, under one id.
 """
 
 from __future__ import annotations
@@ -34,11 +34,17 @@ GATHER_S: Final = 1.0
 LISTED: Final = 5000
 #: Alerts are looked at so often.
 ALERTS_S: Final = 5.0
+#: What waits is counted so often.
+COUNTED_S: Final = 10.0
+#: A hook that fails is tried so often at least, with one call or another.
+AWAY_S: Final = 120.0
 #: Octets of an answer: nobody reads it but its status.
 _ANSWER: Final = 4096
 #: A call that is over is kept for so long.
 KEPT_S: Final = 7 * 86400.0
 _PRUNE_S: Final = 3600.0
+#: Events that have a secret: the code for the first visit is for who reads the log.
+_NEVER: Final = frozenset({"admin.setup"})
 RESULTS: Final = ("ok", "retry", "failed", "dropped")
 
 
@@ -52,7 +58,7 @@ def signature(secret: bytes, at: int, body: bytes) -> str:
 class _Line:
     """One hook at work.
 
-    :ivar is_busy: a call is under way
+    :ivar is_busy: a call is under way; `has_news`: something came meanwhile
     :ivar failures: tries that failed since the last that did not
     :ivar timer: of the next try
     """
@@ -60,6 +66,7 @@ class _Line:
     hook: Webhook
     client: Any
     is_busy: bool = False
+    has_news: bool = False
     failures: int = 0
     timer: Any = None
 
@@ -81,7 +88,7 @@ class Webhooks:
         self._dropped = 0
         self._timer: Any = None
         self._alerts: set[str] | None = None
-        self._next_alerts = self._next_prune = 0.0
+        self._next_alerts = self._next_prune = self._next_count = 0.0
         self._is_writing = False
         self._wants_messages = False
         #: Calls that wait, by hook, as they were counted last.
@@ -160,8 +167,10 @@ class Webhooks:
             for name in {one.hook for one in calls}:
                 if name in self._lines:
                     self._wake(self._lines[name])
-        counts = await self._store.counts()
-        self.waiting = {hook: count for (hook, state), count in counts.items() if state == WAITING}
+        if now >= self._next_count:
+            self._next_count = now + COUNTED_S
+            counts = await self._store.counts()
+            self.waiting = {hook: count for (hook, state), count in counts.items() if state == WAITING}
         if now >= self._next_prune:
             self._next_prune = now + _PRUNE_S
             while await self._store.forget(now - KEPT_S):
@@ -174,7 +183,7 @@ class Webhooks:
             found: Any = ("message", "message.done", content)
         else:
             found = describe(event)
-        if found is None or found[1].startswith("webhook."):
+        if found is None or found[1].startswith("webhook.") or found[1] in _NEVER:
             # What is told of webhooks themselves would call them without end.
             return
         yield from self._calls(at, *found)
@@ -222,6 +231,7 @@ class Webhooks:
 
     def _wake(self, line: _Line) -> None:
         """There is something new: it goes at once where nothing failed last."""
+        line.has_news = line.is_busy
         if not line.is_busy and not line.failures:
             self._later(line, 0.0)
 
@@ -233,7 +243,9 @@ class Webhooks:
 
     def _called(self, result: Any, line: _Line) -> None:
         line.is_busy = False
-        wait_s = result
+        # It may have come behind the look that found nothing.
+        wait_s = 0.0 if result is None and line.has_news else result
+        line.has_news = False
         if hasattr(result, "trap"):
             result.trap(StoreFailed)
             wait_s = pause_s(1)
@@ -244,6 +256,8 @@ class Webhooks:
         """Make the call that is due first; seconds until the next look, None until something is new."""
         call: Call | None = await self._store.next(line.hook.name)
         if call is None:
+            # What comes next is tried at once, whatever became of those before.
+            line.failures = 0
             return None
         now = self._control.engine.wall()
         # A clock that was stepped back makes nobody wait for years.
@@ -255,8 +269,8 @@ class Webhooks:
             line.failures = 0
             return 0.0
         line.failures += 1
-        # One that is away is not asked for each call that waits for it.
-        return pause_s(line.failures)
+        # One that is away is not asked for each call that waits for it, and one that is back hears soon.
+        return min(pause_s(line.failures), AWAY_S)
 
     async def _try(self, line: _Line, call: Call) -> Call:
         hook, now = line.hook, self._control.engine.wall()

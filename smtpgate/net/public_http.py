@@ -2,8 +2,9 @@
 
 It is for all calls out of the gateway: what strangers' DNS names (reports, policies), and what the operator's
 configuration does (webhooks), which may list networks of its own beside. Connections are kept, so that who may be
-connected to is the client's, and not the request's. Names are looked up by our resolver, and the connection goes to an address that was looked at, so that no second
-look-up can answer otherwise. The certificate is checked against the name, whatever the address.
+connected to is the client's, and not the request's. Names are looked up by our resolver, and the connection goes to
+an address that was looked at, so that no second look-up can answer otherwise. The certificate is checked against the
+name, whatever the address.
 """
 
 from __future__ import annotations
