@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from smtpgate.control.quarantine import MANY
 from smtpgate.policy.held import Addressee, Held
+from smtpgate.proxy.memory_vault import NoOutbox
 from smtpgate.state.bodies import Bodies
 from smtpgate.state.database import Database, DatabaseClosed
 from smtpgate.state.people import People
 from smtpgate.state.vault import Vault
-from smtpgate.testing.vault import NoOutbox
 from tests.admin_kit import CONFIG, HOSTILE, ApiCase, Desk
 
 MAIL = b"Received: from x\r\nSubject: <script>\r\n\r\nHello.\r\n"

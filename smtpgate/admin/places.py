@@ -53,6 +53,9 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/filters", "filters", "Filters", "config:read", "f"),
             Place("/rules", "rules", "Rules", "config:read", "r"),
+            Place("/lists", "lists", "Lists", "config:read", "w"),
+            Place("/dlp", "dlp", "Data loss", "config:read", "d"),
+            Place("/test", "test", "Try mail", "test:run", "y"),
         ),
     ),
     (

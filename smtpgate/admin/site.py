@@ -30,15 +30,17 @@ from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
 from smtpgate.admin.events import Streams
 from smtpgate.admin.every import ROUTES
+from smtpgate.admin.first import FirstSteps
 from smtpgate.admin.guard import Caller, FormKeys, Refusal
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
+from smtpgate.admin.pace import Pace
 from smtpgate.admin.problem import as_problem
 from smtpgate.admin.reading import Readings
 from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
 from smtpgate.admin.templates import Templates
-from smtpgate.admin.throttle import TooMany
+from smtpgate.admin.throttle import TooMany, network_of
 from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
@@ -67,25 +69,28 @@ class Office:
         say: Callable[[str], None],
         repeats: Any,
         secret: bytes = b"",
+        pace: Pace | None = None,
     ) -> None:
         """
+        :param pace: how much of the gateway's time is for the pages; None: as measured
         :param users: `state.users`
         :param metrics: `observe.metrics`
         :param clock: IReactorTime
         :param in_thread: runs a blocking call elsewhere and gives a Deferred
         :param say: tells the person at the log the one-time setup code
-        :param repeats: `interfaces.ITable`: answers to orders that may be given twice
+        :param repeats: `interfaces.ITable`: answers to orders that may be given twice, and which first steps are done
         :param secret: signs the links of digests; without one they hold until the next start
         """
         self.control = control
         self.metrics = metrics
         self.clock = clock
+        self.pace = Pace(clock) if pace is None else pace
         self.in_thread = in_thread
         self.wall: Callable[[], float] = control.engine.wall
         self.accounts = Accounts(users, self.wall, say, lambda: control.settings, control.people)
         self.users = users
         self.form_keys = FormKeys()
-        self.streams = Streams(control, self.accounts, clock)
+        self.streams = Streams(control, self.accounts, clock, self.pace)
         self.numbers = Numbers(control, metrics)
         self.assets = Assets()
         self.templates = Templates(self)
@@ -93,6 +98,7 @@ class Office:
         self.links = Links(secret)
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
+        self.first = FirstSteps(control, repeats)
         self.readings = Readings()
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
@@ -110,11 +116,22 @@ class Office:
     def close(self) -> None:
         """End what goes on: event streams."""
         self.streams.close()
+        self.pace.close()
 
     def site(self, door: str = "web") -> WebSite:
         """A factory for an endpoint: "web", "local" or "health"."""
         resource = _Front(self, door).app.resource()
-        return WebSite(resource, self.clock, door, self._most_octets, lambda: self.control.settings.admin.path)
+        pace = self.pace if door == "web" else None
+        prefix = lambda: self.control.settings.admin.path  # noqa: E731
+        return WebSite(resource, self.clock, door, self._most_octets, prefix, pace, self._who)
+
+    def _who(self, request: WebRequest) -> str:
+        """Whose turn a request takes in line."""
+        return self.key_of(Caller(request, self.control.settings, "web"))
+
+    def key_of(self, caller: Caller) -> str:
+        """The same of who is known already: an address, or a network of IPv6."""
+        return caller.address if "." in caller.address else network_of(caller.address)
 
     def _most_octets(self, verb: bytes, path: bytes) -> int:
         if (verb, path) not in _LARGE:
@@ -162,7 +179,7 @@ class _Front:
 
     def _bind(self, route: Route, endpoint: str) -> None:
         def serve(request: WebRequest, **args: str) -> Deferred[Any]:
-            return ensureDeferred(self._serve(route, request, args))
+            return ensureDeferred(self._office.pace.metered(self._serve(route, request, args)))
 
         serve.__name__ = endpoint
         self.app.route(route.path, methods=[route.method], endpoint=endpoint)(serve)
@@ -259,6 +276,7 @@ class _Front:
             office.log.failure("request {id} failed", id=request.id)
             answer = as_problem(office, request, caller, error, kind)
         if isinstance(answer, Stream):
+            request.leave_line()
             await answer.run(request)
             return None
         assert isinstance(answer, Answer)
@@ -268,6 +286,8 @@ class _Front:
         """Everything before the route's own code. An Answer where a stranger is to log in first."""
         principal = None if self._door == "health" else await self._office.accounts.principal(caller)
         caller.principal = principal
+        if principal is not None:
+            self._office.pace.know(self._office.key_of(caller))
         if not _is_open(route, caller, self._door):
             if principal is None:
                 return await self._stranger(caller, route.kind, request)
