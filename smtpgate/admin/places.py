@@ -66,6 +66,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
             Place("/audit", "audit", "Audit", "audit:read", "u"),
             Place("/config", "config", "Configuration", "config:read", "k"),
             Place("/tasks", "tasks", "Tasks", "messages:read", "w", for_domains=True),
+            Place("/alerts", "alerts", "Alerts", "stats:read", "w"),
+            Place("/webhooks", "webhooks", "Webhooks", "config:read", "z"),
             Place("/logs", "logs", "Log", "config:read", "j"),
             Place("/system", "system", "System", "config:read", "y"),
             Place("/help", "help", "Help", "self", "h", for_domains=True),

@@ -28,6 +28,7 @@ from smtpgate.control.jobs import Jobs
 from smtpgate.control.lists import ManagedLists
 from smtpgate.control.live import Live
 from smtpgate.control.logs import Logs
+from smtpgate.control.mutes import Mutes
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.people import People
 from smtpgate.control.policy import Policy
@@ -129,7 +130,7 @@ class Control:
         self.configuration = Configuration(self, factories, failed_plugins)
         self.rule_edits = RuleEdits(engine, self.current, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
-        self.alerts = Alerts(self)
+        self.alerts, self.mutes = Alerts(self), Mutes(engine.wall, self._did)
         self.jobs = Jobs(engine)
         self.intake = Intake(engine, self.reception, self._did)
         self.logs = Logs(engine, self._did)
