@@ -78,7 +78,7 @@ class LookTests(ApiCase):
         self.assertEqual(len(self.get("/backends/mail")["items"]), 2)
         self.assertEqual(self.desk.ask("GET", "/api/v1/backends/none", token=self.owner).status, 404)
 
-    def test_config_hides_secrets(self) -> None:
+    def test_S_29_config_hides_secrets(self) -> None:
         """No secret is in the answer, wherever it stands in the tree."""
         self.assertEqual(shown.plain(Credentials("relay", Secret("planted-one")))["password"], "***")
         self.assertEqual(

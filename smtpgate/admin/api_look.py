@@ -6,7 +6,7 @@ from typing import Final
 
 from smtpgate.admin import models as m
 from smtpgate.admin import shown
-from smtpgate.admin.answer import Answer, as_json
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.explain import of_message
 from smtpgate.admin.lookup import find_message, find_session
 from smtpgate.admin.models_config import ChangedKeyModel, Checked
@@ -124,9 +124,7 @@ async def events(ask: Ask) -> Stream:
 
 async def document(ask: Ask) -> Answer:
     """This document."""
-    from smtpgate.admin.openapi import build
-
-    return as_json(await ask.office.in_thread(build, ask.office.routes()))
+    return await ask.office.document()
 
 
 async def validate(ask: Ask) -> Answer:

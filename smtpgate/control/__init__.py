@@ -28,6 +28,7 @@ from smtpgate.control.jobs import Jobs
 from smtpgate.control.lists import ManagedLists
 from smtpgate.control.live import Live
 from smtpgate.control.logs import Logs
+from smtpgate.control.mutes import Mutes
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.people import People
 from smtpgate.control.policy import Policy
@@ -41,6 +42,7 @@ from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
 from smtpgate.control.top import Top
 from smtpgate.control.traffic import Traffic
+from smtpgate.control.upkeep import Upkeep
 from smtpgate.control.viewer import Viewer
 from smtpgate.control.views import (
     Actor,
@@ -121,13 +123,14 @@ class Control:
         self.cases = Cases(engine, self.current, self.bench)
         self.replays = Replays(engine, self.current, history, self.quarantine, self.bench)
         self.tls = TLSWatch(engine.wall, self.current)
+        self.upkeep = Upkeep(self)
         self.statistics = Statistics(engine.wall, engine.in_thread)
         self.top = Top(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)
         self.configuration = Configuration(self, factories, failed_plugins)
         self.rule_edits = RuleEdits(engine, self.current, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
-        self.alerts = Alerts(self)
+        self.alerts, self.mutes = Alerts(self), Mutes(engine.wall, self._did)
         self.jobs = Jobs(engine)
         self.intake = Intake(engine, self.reception, self._did)
         self.logs = Logs(engine, self._did)

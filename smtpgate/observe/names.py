@@ -264,6 +264,9 @@ _ROWS: Final = (
     LogEvent("quarantine.failed", "error", "a message or a copy of it could not be kept", ("msg_id",)),
     LogEvent("quarantine.expired", "info", "held messages were past their time, and are deleted", ("count",)),
     LogEvent("quarantine.orphans", "warning", "files that nothing names were put aside"),
+    LogEvent("webhook.failed", "error", "calls of webhooks could not be written down, and are lost"),
+    LogEvent("webhook.given_up", "warning", "a call of a webhook was tried for its time, and is given up", ("target",)),
+    LogEvent("alert.mail_failed", "warning", "no mail about what is wrong could be written; it is tried again"),
     LogEvent("digest.sent", "info", "recipients were told of what is held for them", ("count",)),
     LogEvent("digest.failed", "error", "recipients could not be told of what is held for them"),
     LogEvent("tls_report.sent", "info", "reports on TLS went to the domains that ask for them"),
@@ -427,6 +430,9 @@ _ROWS: Final = (
     _admin("quarantine.ask", "a recipient asked for a held message"),
     _admin("quarantine.drop", "a recipient does not want a held message; detail: for which address"),
     _admin("quarantine.restore", "a recipient wants a held message after all; detail: for which address"),
+    _admin("webhook.test", "somebody called a webhook with a test"),
+    _admin("alert.mute", "somebody muted an alert; detail: why"),
+    _admin("alert.unmute", "somebody has an alert told of again"),
     _admin("own.put", "somebody allowed or blocked a sender for themselves; detail: which"),
     _admin("own.remove", "somebody took a sender off a list of their own"),
     _admin("own.preferences", "somebody chose when they hear of held mail"),
@@ -448,6 +454,10 @@ _ROWS: Final = (
     _admin("intake.pause", "somebody paused the intake: nobody new is let in; detail: why, and for how long"),
     _admin("intake.resume", "somebody let everybody in again"),
     _admin("stop", "somebody had the gateway stopped"),
+    _admin("drain", "somebody had the gateway take no mail"),
+    _admin("undrain", "somebody had it take mail again"),
+    _admin("reopen_logs", "somebody had the log file opened anew"),
+    _admin("bundle", "somebody took a bundle for support"),
 )
 
 EVENTS: Final = {row.name: row for row in _ROWS}

@@ -81,6 +81,9 @@ class Reception:
         if self.is_paused:
             self._refused(listener_name, peer, "refused_paused")
             return status.PAUSED
+        if self.is_draining:
+            self._refused(listener_name, peer, "refused_capacity", "the gateway takes no mail now")
+            return status.SHUTTING_DOWN
         if not listener.proxy_protocol_from:
             standing = self.admission.of_client(peer, listener)
             self._judged = (peer, listener, standing)
