@@ -528,6 +528,9 @@ class IHistoryStore(Interface):
     def count(query):
         """How many messages fit, when they came, and what the newest have (`policy.found.Counted`)."""
 
+    def without(query):
+        """What would fit without each clause of a query (`policy.found.Without`)."""
+
     def begun_since(at, limit, after):
         """Sessions that began at or after a time, the oldest first; `after`: id of one that began then, to go on."""
 

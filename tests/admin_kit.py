@@ -23,6 +23,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.admin.pace import Pace
 from smtpgate.admin.record import SessionRecord, of_facts
 from smtpgate.admin.site import Office
 from smtpgate.config.loader import loads
@@ -43,7 +44,17 @@ from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import memory_engine
 from smtpgate.state.factors import Factor
 from smtpgate.state.history_store import HistoryStore
-from smtpgate.state.tables import audit, audit_head, history_parts, messages, metadata, sessions
+from smtpgate.state.people import People
+from smtpgate.state.tables import (
+    audit,
+    audit_head,
+    history_parts,
+    history_waiting,
+    messages,
+    metadata,
+    sessions,
+)
+from smtpgate.state.tables_people import digest_marks, own_entries, own_preferences, user_addresses
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
@@ -193,6 +204,7 @@ class MemoryUsers:
         self.now = 1.0
         self.database = MemoryDatabase()
         self.log = AuditLog(self.database, lambda: self.now)
+        self.persons = People(AtOnce((user_addresses, own_entries, own_preferences, digest_marks)))
 
     def has_owner(self) -> Deferred[bool]:
         return succeed(any(one.role == "owner" for one in self.people.values()))
@@ -288,11 +300,11 @@ class MemoryDatabase:
 
 
 class AtOnce:
-    """The history's tables in memory; calls are done when they are made."""
+    """Some tables in memory, those of the history where nobody says which; calls are done when they are made."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Sequence[sa.Table] = (sessions, messages, history_parts, history_waiting)) -> None:
         self._engine = memory_engine()
-        metadata.create_all(self._engine, [sessions, messages, history_parts])
+        metadata.create_all(self._engine, list(tables))
 
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         """Write, or read."""
@@ -322,6 +334,9 @@ class MemoryHistory:
 
     def count(self, query: Any) -> Any:
         return self.store.count(query)
+
+    def without(self, query: Any) -> Any:
+        return self.store.without(query)
 
     def keep(self, facts: Session) -> None:
         self.facts.append(facts)
@@ -423,10 +438,18 @@ class Desk:
         self.history = MemoryHistory()
         self.users = MemoryUsers()
         self.control = make_control(self.clock, text, self.history, factories)
+        self.people = self.control.people.store = self.users.persons
         self.said: list[str] = []
         self.sites: dict[str, Any] = {}
         self.office = Office(
-            self.control, self.users, None, self.clock, maybeDeferred, self.said.append, Table(self.clock.seconds)
+            self.control,
+            self.users,
+            None,
+            self.clock,
+            maybeDeferred,
+            self.said.append,
+            Table(self.clock.seconds),
+            pace=Pace(self.clock, lambda: 0.0, (0.0, 0.0)),
         )
 
     def token(self, role: str) -> str:

@@ -35,6 +35,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
             Place("/quarantine", "quarantine", "Quarantine", "quarantine:read", "q", for_domains=True),
             Place("/tickets", "tickets", "Tickets", "quarantine:read", "t", for_domains=True),
             Place("/outbox", "outbox", "Outbox", "quarantine:read", "x", for_domains=True),
+            Place("/my", "my", "Your held mail", "self", "y", for_domains=True),
         ),
     ),
     (

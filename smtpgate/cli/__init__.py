@@ -23,6 +23,7 @@ from smtpgate.cli import (
     commands,
     demo,
     doctor,
+    history,
     init,
     log,
     plugin,
@@ -115,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
     revisions.check_options(verb("check-config", commands.check_config))
     revisions.add(verbs, verb, _whole)
     _explain(verb("explain", commands.explain))
+    one = verb("messages", history.messages)
+    one.add_argument("query", nargs="*", metavar="TERM", help="as from:ann@example.org last:24h; without any all")
+    one.add_argument("--limit", type=_whole(100_000), default=50, metavar="N", help="how many; without it 50")
     one = verb("send-test", commands.send_test)
     one.add_argument("--to", required=True, metavar="ADDR", help="whom to send to")
     one.add_argument("--from", dest="sender", metavar="ADDR", help="sender; without it postmaster@ our hostname")
@@ -175,7 +179,13 @@ def _tail(one: argparse.ArgumentParser) -> None:
 
 
 def _explain(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--listener", required=True, metavar="NAME", help="the listener that the client comes to")
+    one.add_argument(
+        "what",
+        nargs="*",
+        metavar="WHAT",
+        help="a reference id, a Message-ID, a backend's queue id, words as for `messages`, a file with a bounce, or -",
+    )
+    one.add_argument("--listener", default="", metavar="NAME", help="the listener that the client comes to")
     one.add_argument(
         "--client",
         type=_as(client_address),
@@ -193,7 +203,7 @@ def _explain(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--recipient",
         type=_as(recipient_path),
-        required=True,
+        default=[],
         action="extend",
         nargs="+",
         metavar="ADDR",

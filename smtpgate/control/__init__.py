@@ -22,11 +22,13 @@ from smtpgate.control.cases import Cases
 from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
+from smtpgate.control.fleet import Fleet
 from smtpgate.control.jobs import Jobs
 from smtpgate.control.lists import ManagedLists
 from smtpgate.control.live import Live
 from smtpgate.control.logs import Logs
 from smtpgate.control.outcomes import Outcomes
+from smtpgate.control.people import People
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
 from smtpgate.control.replays import Replays
@@ -93,6 +95,7 @@ class Control:
         self.problems: tuple[Problem, ...] = ()
         self.reception = Reception(engine, self.current)
         self.drains = Drains(engine.clock, engine.wall, self._pools, engine.tell)
+        self.fleet = Fleet(engine, self.current, self._pools, self.drains, self._did)
         self.trials = Trials(engine, lambda: self.settings, history)
         self.traffic = Traffic(engine, self.reception, self.current, self._did)
         self.lists = ManagedLists(engine, self.current, self._did, self.traffic)
@@ -108,6 +111,7 @@ class Control:
         self.outcomes = Outcomes(engine.wall)
         self.policy = Policy(engine.wall, self.current, lambda: self.revision)
         self.quarantine = Quarantine(engine, self.current, self._did)
+        self.people = People(engine, self.current, self.quarantine, self._did)
         self.viewer = Viewer(engine, self.current, self.quarantine)
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
@@ -157,6 +161,8 @@ class Control:
         self.alerts.hear(event)
         if self.live.is_watched:
             self.live.hear(event)
+        if type(event) is told.ServerChanged:
+            self.fleet.ribbons.look()
         for hear in self._watches:
             hear(event)
 
@@ -310,6 +316,7 @@ class Control:
                 pool.inherit(old.pools[name])
             pool.start()
         self.drains.apply()
+        self.fleet.weights.apply()
         if old is not None:
             old.close_pools()
             self._retired.append(old)

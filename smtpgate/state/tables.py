@@ -71,6 +71,14 @@ history_parts = sa.Table(
     sa.Column("rows", sa.Integer, nullable=False),
 )
 
+#: Words that wait to be put into a part, many at a time.
+history_waiting = sa.Table(
+    "history_waiting",
+    metadata,
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("words", sa.String, nullable=False),
+)
+
 users = sa.Table(
     "users",
     metadata,
