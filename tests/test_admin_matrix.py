@@ -71,6 +71,7 @@ MATRIX = {
     "DELETE /api/v1/log-levels/<namespace>": "system:write",
     "GET /api/v1/alerts": "stats:read",
     "POST /api/v1/test/send": "test:run",
+    "GET /api/docs": "self",
     "GET /api/v1/system": "config:read",
     "POST /api/v1/system/drain": "system:write",
     "POST /api/v1/system/undrain": "system:write",

@@ -81,11 +81,6 @@ async def filters(ask: Ask) -> Answer:
     return await ask.office.templates.page(ask, "filters.html", here="filters", filters=ask.office.control.filters())
 
 
-async def help_page(ask: Ask) -> Answer:
-    """What the words mean."""
-    return await ask.office.templates.page(ask, "help.html", here="help")
-
-
 async def problem(ask: Ask) -> Answer:
     """What a kind of refusal means, and what to do: the address in the `type` of a problem."""
     slug = ask.args["slug"]
@@ -152,6 +147,5 @@ ROUTES = (
     _page("/search", "messages:read", search, for_domains=True),
     _page("/search", "messages:read", search, "POST", for_domains=True),
     _page("/filters", "config:read", filters),
-    _page("/help", "self", help_page),
     _page("/problems/<slug>", "self", problem),
 )
