@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from smtpgate.admin import api_lists
 from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.api_lists import add
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.api_quarantine import held_of
 from smtpgate.admin.guard import Refusal
@@ -38,7 +38,7 @@ async def put(ask: Ask, kind: str, minutes: int = 0) -> bool:
     entry = message.client_ip if kind.endswith("-client") else message.sender
     if not entry:
         raise Invalid("it has no sender in its envelope, as bounces have none; block its client")
-    return await api_lists.add(ask, kind, entry, minutes, f"from held message {message.id}")
+    return await add(ask, kind, entry, minutes, f"from held message {message.id}")
 
 
 async def list_held(ask: Ask) -> Answer:
