@@ -33,10 +33,11 @@ from smtpgate.config.model import Backend, Settings
 from smtpgate.config.model_hooks import Webhook
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
+from smtpgate.control.upkeep import Place
 from smtpgate.control.views import Actor, Refused
 from smtpgate.filters.replay import Replay
 from smtpgate.filters.rule_trial import Trial
-from smtpgate.gauges import Gauges
+from smtpgate.gauges import Gauges, machine
 from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors
 from smtpgate.net.allocator import keep_memory
@@ -312,6 +313,10 @@ class Gateway(Service):
         self.control.rule_trials.trial, self.control.bench.build = Trial, self.assembly.apart
         self.control.replays.make, self.control.cases.store = Replay, CaseStore(self.database)
         self.control.reception.admission.reputation = self.reputation
+        upkeep = self.control.upkeep
+        upkeep.machine = lambda: machine(self.state.path, self.database.path, self.descriptors)
+        upkeep.lag = lambda: self.metrics.lag
+        upkeep.places = lambda: tuple(Place(name, text, _place(host)) for name, text, host in self.ports.addresses())
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs
         warden = self.control.reception.warden
@@ -613,6 +618,7 @@ class Gateway(Service):
         self.control.fleet.weights.close()
         self.control.configuration.close()
         self.control.logs.close()
+        self.control.intake.close()
         await self.control.jobs.close()
         self.office.close()
         self.digests.close()

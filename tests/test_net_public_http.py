@@ -79,14 +79,14 @@ class PublicTests(TestCase):
         self.assertEqual(answer.status, 302)
 
     @inlineCallbacks
-    def test_certificates(self) -> Iterator[Deferred[Any]]:
+    def test_S_27_certificates(self) -> Iterator[Deferred[Any]]:
         """Of another name, or of an authority that nobody knows: a failure that says so."""
         for port in (self.serve("other.example.org"), self.serve(HOST, trustme.CA())):
             error: Any = yield self.assertFailure(self.get(self.client(port)), HTTPFailed)
             self.assertTrue(error.is_certificate, error)
 
     @inlineCallbacks
-    def test_addresses_of_inside(self) -> Iterator[Deferred[Any]]:
+    def test_S_27_addresses_of_inside(self) -> Iterator[Deferred[Any]]:
         """Nobody is connected to there, whatever the DNS says; where one address is public, that one is."""
         for zones in (
             {HOST: {"A": "127.0.0.1"}},
@@ -105,7 +105,7 @@ class PublicTests(TestCase):
         self.assertEqual(answer.status, 200)
 
     @inlineCallbacks
-    def test_nothing_but_https(self) -> Iterator[Deferred[Any]]:
+    def test_S_27_nothing_but_https(self) -> Iterator[Deferred[Any]]:
         """No question in clear."""
         error: Any = yield self.assertFailure(self.get(self.client(self.serve(HOST)), scheme="http"), HTTPFailed)
         self.assertIn("https", str(error))

@@ -42,6 +42,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         "Traffic",
         (
             Place("/stats", "stats", "Statistics", "stats:read", "n"),
+            Place("/routes", "routes", "Routes", "config:read", "z"),
             Place("/backends", "backends", "Backends", "stats:read", "b"),
             Place("/traffic", "traffic", "Classes", "traffic:read", "c"),
             Place("/limits", "limits", "Limits and bans", "traffic:read", "i"),
@@ -68,6 +69,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
             Place("/alerts", "alerts", "Alerts", "stats:read", "w"),
             Place("/webhooks", "webhooks", "Webhooks", "config:read", "z"),
             Place("/logs", "logs", "Log", "config:read", "j"),
+            Place("/system", "system", "System", "config:read", "y"),
             Place("/help", "help", "Help", "self", "h", for_domains=True),
         ),
     ),

@@ -28,7 +28,7 @@ WOULD: Final = ("tag", "quarantine", "defer", "reject")
 #: "accepted" is counted apart: it is what was opened and not refused afterwards.
 REFUSED: Final = (
     "refused_limit", "refused_policy", "refused_capacity", "refused_pressure", "refused_banned",
-    "early_talker", "proxy_error",
+    "refused_paused", "early_talker", "proxy_error",
 )  # fmt: skip
 RECIPIENTS: Final = ("accepted", "delivered", "known", "refused", "deferred")
 STAGES: Final = (

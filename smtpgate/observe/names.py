@@ -64,8 +64,8 @@ FIELDS: Final = {
     "errors": "commands answered with 5yz by the gateway",
     "bytes_in": "octets from the client",
     "bytes_out": "octets to the client",
-    "result": "refused_limit, refused_capacity, refused_pressure, refused_banned, refused_policy, early_talker or "
-    "proxy_error",
+    "result": "refused_limit, refused_capacity, refused_pressure, refused_banned, refused_paused, refused_policy, "
+    "early_talker or proxy_error",
     "detail": "more about it",
     "repeated": "how many like it were left out since the last such line",
     "verb": "the command",
@@ -371,6 +371,7 @@ _ROWS: Final = (
     LogEvent("ban.set", "warning", "a client or a network is banned", ("target", "reason", "detail", "actor")),
     LogEvent("ban.lifted", "info", "it may come in again", ("target", "actor")),
     LogEvent("drain.over", "info", "a server that was drained for a time is in service again", ("target", "reason")),
+    LogEvent("intake.resumed", "info", "a pause of the intake is over"),
     LogEvent("weight.over", "info", "a server has its configured weight again", ("target", "reason")),
     LogEvent("pressure.changed", "warning", "the level of pressure is another", ("before", "after")),
     LogEvent("counters.failing", "error", "counters of limits, reputation and bans cannot be kept"),
@@ -449,7 +450,13 @@ _ROWS: Final = (
     _admin("config.confirm", "somebody confirmed a revision that waited for it"),
     _admin("config.rollback", "somebody put an older revision to work again; detail: why"),
     LogEvent("admin.setup", "warning", "nobody can log in yet; the message has the code for the first visit"),
+    _admin("intake.pause", "somebody paused the intake: nobody new is let in; detail: why, and for how long"),
+    _admin("intake.resume", "somebody let everybody in again"),
     _admin("stop", "somebody had the gateway stopped"),
+    _admin("drain", "somebody had the gateway take no mail"),
+    _admin("undrain", "somebody had it take mail again"),
+    _admin("reopen_logs", "somebody had the log file opened anew"),
+    _admin("bundle", "somebody took a bundle for support"),
 )
 
 EVENTS: Final = {row.name: row for row in _ROWS}
