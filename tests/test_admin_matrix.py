@@ -340,6 +340,8 @@ MATRIX = {
     "POST /config/<int:number>/rollback": "config:write",
     "GET /help": "self",
     "GET /my": "self",
+    "POST /api/v1/quarantine/<id>/list": "lists:write",
+    "POST /quarantine/<id>/list": "lists:write",
     "GET /webhooks": "config:read",
     "GET /webhooks/<name>": "config:read",
     "POST /webhooks/<name>/test": "system:write",
