@@ -43,7 +43,17 @@ from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import memory_engine
 from smtpgate.state.factors import Factor
 from smtpgate.state.history_store import HistoryStore
-from smtpgate.state.tables import audit, audit_head, history_parts, history_waiting, messages, metadata, sessions
+from smtpgate.state.search_store import Searches
+from smtpgate.state.tables import (
+    audit,
+    audit_head,
+    history_parts,
+    history_waiting,
+    messages,
+    metadata,
+    saved_searches,
+    sessions,
+)
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
@@ -193,6 +203,7 @@ class MemoryUsers:
         self.now = 1.0
         self.database = MemoryDatabase()
         self.log = AuditLog(self.database, lambda: self.now)
+        self.searches = Searches(self.database)
 
     def has_owner(self) -> Deferred[bool]:
         return succeed(any(one.role == "owner" for one in self.people.values()))
@@ -270,7 +281,7 @@ class MemoryUsers:
 
 
 class MemoryDatabase:
-    """The tables of the audit, without a disk; each call at once."""
+    """The tables of the audit and of searches, without a disk; each call at once."""
 
     def __init__(self) -> None:
         self._engine: Any = None
@@ -278,7 +289,7 @@ class MemoryDatabase:
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         if self._engine is None:
             self._engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
-            metadata.create_all(self._engine, [audit, audit_head])
+            metadata.create_all(self._engine, [audit, audit_head, saved_searches])
             with self._engine.begin() as connection:
                 connection.execute(sa.insert(audit_head).values(id=1, seq=0, hash=""))
         with self._engine.begin() as connection:

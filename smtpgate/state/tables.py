@@ -79,6 +79,17 @@ history_waiting = sa.Table(
     sa.Column("words", sa.String, nullable=False),
 )
 
+#: Searches that somebody keeps; `owner`: kind and name of whose it is.
+saved_searches = sa.Table(
+    "saved_searches",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("owner", sa.String, nullable=False, index=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("query", sa.String, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+)
+
 users = sa.Table(
     "users",
     metadata,

@@ -23,6 +23,7 @@ from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import Database
 from smtpgate.state.factors import Factors, forget_factor, forget_invitations
 from smtpgate.state.passwords import Checker, hash_password, is_right
+from smtpgate.state.search_store import Searches, forget_searches
 from smtpgate.state.tables import tokens, users
 from smtpgate.state.web_sessions import WebSessions, end_of
 
@@ -82,6 +83,7 @@ class Users:
         self._wall = wall
         self.sessions = WebSessions(database)
         self.factors = Factors(database)
+        self.searches = Searches(database)
         self.log = AuditLog(database, wall)
 
     # Users
@@ -251,6 +253,7 @@ def _change_user(connection: sa.Connection, name: str, role: str, domains: str, 
 def _set_password(connection: sa.Connection, name: str, password: str) -> None:
     connection.execute(sa.update(users).where(users.c.name == name).values(password=password))
     forget_invitations(connection, name)
+    forget_searches(connection, f"user {name}")
     end_of(connection, name)
 
 
