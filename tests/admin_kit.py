@@ -337,6 +337,9 @@ class MemoryHistory:
     def without(self, query: Any) -> Any:
         return self.store.without(query)
 
+    def erase(self, address: str, step: Any) -> Any:
+        return self.store.erase(address, step)
+
     def keep(self, facts: Session) -> None:
         self.facts.append(facts)
         self.store.write([facts])

@@ -64,6 +64,7 @@ MATRIX = {
     "GET /api/v1/messages/summary": "messages:read",
     "GET /api/v1/messages/export": "messages:read",
     "GET /messages/new": "messages:read",
+    "POST /api/v1/messages/erase": "system:write",
     "GET /api/v1/searches": "messages:read",
     "POST /api/v1/searches": "messages:read",
     "GET /api/v1/searches/<id>": "messages:read",

@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+from typing import Any
 from urllib.parse import quote
 
 from smtpgate.admin import listing
@@ -189,6 +190,38 @@ class ExportTests(SearchCase):
             if not cursor:
                 break
         self.assertEqual(seen, "43210")
+
+
+class EraseTests(SearchCase):
+    """POST /api/v1/messages/erase."""
+
+    def erase(self, address: str, **more: Any) -> Any:
+        """The answer to the order."""
+        body = {"address": address, "reason": "letter of 3 March"}
+        return self.desk.post_json("/api/v1/messages/erase", body, **{"token": self.owner, **more})
+
+    def test_a_person_is_erased(self) -> None:
+        """As a task; the audit says that it was done, and names nobody."""
+        answer = self.erase("R1@example.net")
+        self.assertEqual(answer.status, 202)
+        place = answer.header("location").removeprefix("/api/v1")
+        for _ in range(100):
+            self.desk.clock.advance(0.1)
+            if self.get(place)["state"] == "done":
+                break
+        self.assertEqual(self.get(f"{place}/result"), {"messages": 1})
+        self.assertEqual(self.ids("q=to:r1"), "")
+        self.assertEqual(self.ids("q=to:bob"), "43210")
+        (row,) = [row for row in self.desk.users.rows if row["action"] == "messages.erase"]
+        self.assertEqual(row["detail"], "letter of 3 March")
+        self.assertNotIn("r1", str(row).lower().replace("sha256", ""))
+
+    def test_mistakes(self) -> None:
+        """What is no address is refused; so is who may not."""
+        for text in ("bob", "@example.net", "a@b c@d", "postmaster"):
+            self.assertEqual(self.erase(text).status, 422, text)
+        self.assertEqual(self.erase("r1@example.net", token="", role="operator").status, 403)
+        self.assertEqual(self.ids("q=to:r1"), "1")
 
 
 class PageTests(SearchCase):

@@ -9,6 +9,7 @@ from smtpgate.admin import (
     api_audit,
     api_config,
     api_draft,
+    api_erase,
     api_explain,
     api_live,
     api_logs,
@@ -46,6 +47,7 @@ from smtpgate.admin.routes import Route
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *listing.ROUTES,
+    *api_erase.ROUTES,
     *api.ROUTES,
     *api_access.ROUTES,
     *api_account.ROUTES,

@@ -249,6 +249,13 @@ def _magnitude(score: float) -> int:
     return max(_LEAST, min(_MOST, int(score // 1)))
 
 
+def words_of(address: str) -> list[str]:
+    """By which all is found that names an address."""
+    local, domain = _split(address)
+    whole = _clean(f"{local}@{domain}")
+    return [*(f"{kind}:{whole}" for kind in "ftuw"), f"u:{_clean(address)}", f"w:{_clean(address)}"]
+
+
 # What a query looks for
 
 

@@ -69,6 +69,10 @@ history_parts = sa.Table(
     sa.Column("low", sa.Integer, nullable=False),
     sa.Column("high", sa.Integer, nullable=False),
     sa.Column("rows", sa.Integer, nullable=False),
+    #: Nothing more is put into it.
+    sa.Column("is_closed", sa.Boolean, nullable=False, server_default=sa.false()),
+    #: Of clients there are networks only in it.
+    sa.Column("is_coarse", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 #: Words that wait to be put into a part, many at a time.
