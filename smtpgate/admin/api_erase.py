@@ -45,7 +45,7 @@ async def erase_address(ask: Ask) -> Answer:
     history = control.history
     # The audit outlives the history: what it says can be held against an address, and names none.
     named = hashlib.sha256(address.lower().encode("utf-8", "replace")).hexdigest()[:16]
-    await ask.guarded_change("messages.erase", f"sha256:{named}", ask.body.reason)
+    await ask.guarded_change("history.erase", f"sha256:{named}", ask.body.reason)
 
     async def work(run: Run) -> str:
         return json.dumps({"messages": await history.erase(address, run.step)})
@@ -58,7 +58,7 @@ async def erase_address(ask: Ask) -> Answer:
 ROUTES = (
     Route(
         "POST",
-        "/api/v1/messages/erase",
+        "/api/v1/history/erase",
         "system:write",
         erase_address,
         summary="Take an address out of the history",

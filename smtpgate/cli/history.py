@@ -165,7 +165,7 @@ def messages(args: argparse.Namespace) -> None:
 def erase(args: argparse.Namespace) -> None:
     """Take a person's address out of the history, and what their mail was about; waits until it is done."""
     gateway = Gateway(args.config)
-    task = gateway.ask("POST", "/messages/erase", {"address": args.address, "reason": args.reason})
+    task = gateway.ask("POST", "/history/erase", {"address": args.address, "reason": args.reason})
     while task["state"] in ("waiting", "running"):
         time.sleep(0.2)
         task = gateway.ask("GET", f"/tasks/{task['id']}")

@@ -17,7 +17,7 @@ import attrs
 import sqlalchemy as sa
 
 from smtpgate.policy.found import NO_MESSAGE, Found, Row
-from smtpgate.policy.query import Clause, Query
+from smtpgate.policy.query import ANY, Clause, Query
 from smtpgate.state.history_words import MESSAGE, expression
 from smtpgate.state.tables import history_parts, messages, storable
 
@@ -226,7 +226,7 @@ def ask(connection: sa.Connection, query: Query, before: int) -> Asked:
 def _wants_messages(query: Query) -> bool:
     """Sessions without a message are shown to whoever asks for them or for a client."""
     for clause in query.clauses:
-        if clause.field in ("ip", "cidr", "id") and not clause.is_negated:
+        if clause.field in ("ip", "cidr", "id", ANY) and not clause.is_negated:
             return False
         if clause.field == "verdict" and any(value.text == NO_MESSAGE for value in clause.values):
             return False
