@@ -278,3 +278,9 @@ class WhyRefusedTests(RealCase):
         self.assertIn("no-lotteries", self.command("messages", "rule:no-lotteries"))
         self.assertEqual(self.command("messages", "nothing.like.it").strip(), "none")
         self.command("messages", "fro:x", code=1)
+        # Somebody's address is taken out: their mail stays, and nothing leads from them to it.
+        self.assertIn("2 messages", self.command("erase", "--address", "Ann@sender.example", "--reason", "a letter"))
+        self.command("explain", "ann@sender.example", code=1)
+        self.command("explain", refused_id, code=1)
+        self.assertIn("from <erased>", self.command("explain", reference))
+        self.assertIn("history.erase", self.command("audit", "list"))

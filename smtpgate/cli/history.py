@@ -110,6 +110,8 @@ def _explain(gateway: Gateway, id: str, as_json: bool) -> None:
     if more["score"] or more["points"]:
         said = ", ".join(f"{one['action']} from {one['score']:g}" for one in more["thresholds"])
         say(f"score {more['score']:.1f}{f' ({said})' if said else ''}")
+    if more["below"]:
+        say(f"  {more['below']}")
     for one in more["proofs"]:
         say(f"  {one['method']} {one['result']} {one['detail']}".rstrip())
     _findings(message["findings"])
