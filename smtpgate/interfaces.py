@@ -135,6 +135,9 @@ class IServices(Interface):
     resolver = Attribute("IResolver")
     http = Attribute("IHTTPClient")
     senders = Attribute("ISenders")
+    lists = Attribute(
+        "what people list while the gateway runs: client(address), sender(local, domain), hit(found); or None"
+    )
     edits = Attribute("edits(transaction) gives the EditList of a running transaction")
 
     def run_in_worker(function, *args):

@@ -26,13 +26,14 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from smtpgate import __version__, boot
-from smtpgate.assembly import Assembly
+from smtpgate.assembly import Assembly, client_tls
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors
-from smtpgate.config.model import Settings
+from smtpgate.config.model import Backend, Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
 from smtpgate.control.views import Actor, Refused
+from smtpgate.filters.replay import Replay
 from smtpgate.filters.rule_trial import Trial
 from smtpgate.gauges import Gauges
 from smtpgate.interfaces import StoreFailed
@@ -61,10 +62,13 @@ from smtpgate.policy.meter import Meter
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
+from smtpgate.proxy.opener import Opener
 from smtpgate.proxy.outbox import Outbox
 from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.smtp import status
+from smtpgate.spent import counted
+from smtpgate.state.case_store import CaseStore
 from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
 from smtpgate.state.job_store import JobStore
@@ -77,6 +81,8 @@ EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
 _HOUSEKEEPING_S = 600.0
 #: A letter that is on its way when the gateway stops has so long to arrive.
 _OUTBOX_S = 10.0
+#: How long a thread that computes may keep the reactor from its turn.
+SWITCH_S = 0.0005
 
 
 class Options(usage.Options):
@@ -193,7 +199,7 @@ class Gateway(Service):
 
     def in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         """Run a blocking call in a thread."""
-        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function, *args)
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), counted(function), *args)
 
     # Start
 
@@ -256,7 +262,8 @@ class Gateway(Service):
             self.metrics,
         )
         self.engine.vault = self.vault
-        self.control.tickets.store = self.tickets
+        self.control.tickets.store, self.control.people.store = self.tickets, self.users.persons
+        self.control.people.begin()
         self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
         self.control.top.store, self.control.top.talkers = self.talker_store, self.talkers
         configuration = self.control.configuration
@@ -286,15 +293,23 @@ class Gateway(Service):
             "bans": self.control.reception.warden.bans,
             "homes": self.control.reception.warden.homes,
             "drains": self.control.drains,
+            "weights": self.control.fleet.weights,
+            "ribbons": self.control.fleet.ribbons,
             "tls_reports": self.control.tls.reports,
             "rule_hits": self.control.policy,
+            "lists": self.control.lists.book,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
-        self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
+        fleet = self.control.fleet
+        fleet.opener = self._opener
+        for kept in (self.control.drains, fleet.weights, self.control.reception.warden):
+            kept.on_change = self.counters.soon
+        self.provisions.lists, self.control.lists.book.on_change = self.control.lists.book, self.counters.soon
         self.control.stop = self.drain
         self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
-        self.control.rule_trials.trial = Trial
+        self.control.rule_trials.trial, self.control.bench.build = Trial, self.assembly.apart
+        self.control.replays.make, self.control.cases.store = Replay, CaseStore(self.database)
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs
@@ -328,6 +343,9 @@ class Gateway(Service):
             self._open_office(settings)
         except CannotListenError as error:
             self._die(EXIT_BIND, str(error))
+        for name in self.ports.given.unused(map(parse_listen, _listens(settings))):
+            message = f"the service manager holds a socket {name} that nothing listens on: its clients wait in vain"
+            self.tell(Happened("listener.unused", "warning", message, (("listener", name),)))
         if told:
             self.tell(Happened("config.unconfirmed", "warning", told))
         if self._start.fallback:
@@ -349,7 +367,11 @@ class Gateway(Service):
         from twisted.internet.endpoints import serverFromString
 
         failures: list[Any] = []
-        serverFromString(self.reactor, endpoint).listen(factory).addErrback(failures.append)
+        try:
+            made = serverFromString(self.reactor, endpoint)
+        except (IndexError, KeyError):
+            self._die(EXIT_BIND, f"{what}: {endpoint}: no such socket was handed over")
+        made.listen(factory).addErrback(failures.append)
         if failures:
             self._die(EXIT_BIND, f"{what}: {failures[0].getErrorMessage()}")
 
@@ -366,6 +388,8 @@ class Gateway(Service):
         self.reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
+        # Each look at the sockets gives the interpreter away; a thread that computes would keep it for 5 ms.
+        sys.setswitchinterval(SWITCH_S)
         for number, handler in (
             (signal.SIGTERM, self._on_term),
             (signal.SIGINT, self._on_term),
@@ -544,6 +568,10 @@ class Gateway(Service):
         acceptor = Acceptor(sock, self.poller, self.reactor, admit, begin, exhausted, ceiling, full)
         return acceptor
 
+    def _opener(self, backend: Backend) -> Opener:
+        hostname = self.control.settings.hostname
+        return Opener(backend, hostname, self.connector, client_tls(backend), self.reactor)
+
     # Stop
 
     def drain(self) -> None:
@@ -581,6 +609,7 @@ class Gateway(Service):
         await self._outbox_idle()
         self.control.reception.admission.close()
         self.control.drains.close()
+        self.control.fleet.weights.close()
         self.control.configuration.close()
         self.control.logs.close()
         await self.control.jobs.close()
@@ -681,9 +710,12 @@ class Gateway(Service):
             secret,
         )
         table = self.memory_store.table("digest")
+        if self._sink is not None:
+            self.office.first.sink(self._sink)
         self.digests = Digests(
             self.control, self.office.templates.mail, self.office.links, self.reactor, table, ensureDeferred
         )
+        self.office.heard = self.digests.heard
         self.tls_sending = TLSSending(
             self.control,
             lambda resolver: PublicHTTPClient(self.reactor, resolver, is_public),
@@ -707,6 +739,13 @@ class Gateway(Service):
                 f"nobody can log in yet: give this code on the admin pages within 30 minutes: {code}",
             )
         )
+
+
+def _listens(settings: Settings) -> Iterator[str]:
+    """Every endpoint that is listened on."""
+    for listener in settings.listeners.values():
+        yield from listener.listen
+    yield from filter(None, (settings.admin.listen, settings.admin.health_listen))
 
 
 def _place(host: Any) -> str:

@@ -19,6 +19,7 @@ from smtpgate import __version__
 from smtpgate.cli import (
     access,
     audit,
+    bench,
     commands,
     demo,
     doctor,
@@ -141,6 +142,9 @@ def parser() -> argparse.ArgumentParser:
     verb("filters", commands.filters)
     verb("rules", policy.rules)
     _try_rules(verb("try-rules", policy.try_rules))
+    bench.add(verbs, _as)
+    bench.add_replay(verbs, _whole)
+    bench.add_cases(verbs)
     _quarantine(verbs, verb)
     tickets.add(verbs, verb, _whole)
     verb("tls-report", policy.tls_report).add_argument(
@@ -347,6 +351,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     top = parser()
     args = top.parse_args(argv)
+    try:
+        bench.settle(args)
+    except Failed as failed:
+        top.error(str(failed))
     if args.config is None and args.command not in _WITHOUT:
         top.error("give the configuration file of the gateway with --config FILE")
     try:

@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from smtpgate.policy.found import NO_MESSAGE, Found, Row
 from smtpgate.policy.query import ANY, Clause, Query
 from smtpgate.state.history_words import MESSAGE, expression
-from smtpgate.state.tables import history_parts, messages, storable
+from smtpgate.state.tables import messages, storable
+from smtpgate.state.tables_history import history_parts
 
 #: Rows of one part; whoever asks for a common word waits for a part.
 PART_ROWS: Final = 50_000

@@ -30,7 +30,8 @@ from smtpgate.state.history_counts import count, without
 from smtpgate.state.history_record import Made, made
 from smtpgate.state.history_words import words_of
 from smtpgate.state.packing import pack, unpack
-from smtpgate.state.tables import history_waiting, messages, sessions, storable
+from smtpgate.state.tables import messages, sessions, storable
+from smtpgate.state.tables_history import history_waiting
 
 #: Sessions deleted in one go, so that no one waits long for the database.
 SLICE: Final = 2000

@@ -10,7 +10,8 @@ import attrs
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 
-from smtpgate.state.tables import saved_searches, storable
+from smtpgate.state.tables import storable
+from smtpgate.state.tables_history import saved_searches
 
 #: Of one owner.
 MOST: Final = 50

@@ -61,39 +61,6 @@ messages = sa.Table(
     sa.Column("octets", sa.Integer, nullable=False),
 )
 
-#: Parts of the index of words: the table `history_words_N` of each, and which rows it reaches over.
-history_parts = sa.Table(
-    "history_parts",
-    metadata,
-    sa.Column("part", sa.Integer, primary_key=True),
-    sa.Column("low", sa.Integer, nullable=False),
-    sa.Column("high", sa.Integer, nullable=False),
-    sa.Column("rows", sa.Integer, nullable=False),
-    #: Nothing more is put into it.
-    sa.Column("is_closed", sa.Boolean, nullable=False, server_default=sa.false()),
-    #: Of clients there are networks only in it.
-    sa.Column("is_coarse", sa.Boolean, nullable=False, server_default=sa.false()),
-)
-
-#: Words that wait to be put into a part, many at a time.
-history_waiting = sa.Table(
-    "history_waiting",
-    metadata,
-    sa.Column("n", sa.Integer, primary_key=True),
-    sa.Column("words", sa.String, nullable=False),
-)
-
-#: Searches that somebody keeps; `owner`: kind and name of whose it is.
-saved_searches = sa.Table(
-    "saved_searches",
-    metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("owner", sa.String, nullable=False, index=True),
-    sa.Column("name", sa.String, nullable=False),
-    sa.Column("query", sa.String, nullable=False),
-    sa.Column("created", sa.Float, nullable=False),
-)
-
 users = sa.Table(
     "users",
     metadata,
@@ -387,4 +354,20 @@ jobs = sa.Table(
     sa.Column("changed", sa.Float, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
     sa.Column("media", sa.String, nullable=False),
+)
+
+#: Mail that was tried once, and what is wanted to become of it (`state.case_store`).
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("arrival", sa.String, nullable=False),
+    sa.Column("octets", sa.LargeBinary, nullable=False),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("decided_by", sa.String, nullable=False),
 )
