@@ -68,11 +68,6 @@ async def search(ask: Ask) -> Answer:
     return redirect(f"/messages?q={quote(text)}")
 
 
-async def filters(ask: Ask) -> Answer:
-    """The chain of filters."""
-    return await ask.office.templates.page(ask, "filters.html", here="filters", filters=ask.office.control.filters())
-
-
 async def problem(ask: Ask) -> Answer:
     """What a kind of refusal means, and what to do: the address in the `type` of a problem."""
     slug = ask.args["slug"]
@@ -137,6 +132,5 @@ ROUTES = (
     _page("/messages", "messages:read", searching.page, for_domains=True),
     _page("/search", "messages:read", search, for_domains=True),
     _page("/search", "messages:read", search, "POST", for_domains=True),
-    _page("/filters", "config:read", filters),
     _page("/problems/<slug>", "self", problem),
 )

@@ -64,6 +64,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/access", "access", "Access", "access:write", "a"),
             Place("/audit", "audit", "Audit", "audit:read", "u"),
+            Place("/tls", "tls", "Certificates", "config:read"),
             Place("/config", "config", "Configuration", "config:read", "k"),
             Place("/tasks", "tasks", "Tasks", "messages:read", "g", for_domains=True),
             Place("/alerts", "alerts", "Alerts", "stats:read", "w"),
