@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test check format lint types docs protocol checklist contract faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-filters clean
+.PHONY: help venv run test restarts check format lint types docs protocol checklist contract faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-admin bench-history bench-filters clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -18,6 +18,7 @@ help:
 	@echo "make fuzz      random input to every parser and engine for ten minutes"
 	@echo "make properties  property tests with inputs that are new each time"
 	@echo "make flood     a flood of strangers, a backend that slows and dies, a filter that hangs"
+	@echo "make restarts  restarts and reloads under steady load: nothing lost, twice or refused"
 	@echo "make hostile   messages made to hurt, others' mail beside them"
 	@echo "make verdicts  each mail of ../shared/cases against what its row asks for"
 	@echo "make accuracy  how much spam and phishing is found, at how many false alarms"
@@ -25,7 +26,9 @@ help:
 	@echo "make bench-limits  cost of limits: many keys against few, and seven limits against none"
 	@echo "make bench-rules  500 rules on a message; a message of 100 MB with rules about envelope and header"
 	@echo "make bench-content  what a mail of 10 MB takes when it is searched, by kind"
+	@echo "make bench-admin  mail while the admin side is flooded"
 	@echo "make bench-held  lists of a million held messages"
+	@echo "make bench-history  searches among a million messages, and what their index costs"
 	@echo "make bench-filters  cost of the filters beside Haraka and rspamd under Postfix; as root"
 	@echo "make docs      write the generated documents anew"
 
@@ -95,6 +98,9 @@ accuracy: venv
 flood: venv
 	$(BIN)/python -m tests.flood
 
+restarts: venv
+	$(BIN)/python -m tests.restarts
+
 hostile: venv
 	$(BIN)/python -m tests.hostile
 
@@ -124,8 +130,14 @@ bench-rules: venv
 bench-content: venv
 	$(BIN)/python -m tests.bench.content
 
+bench-admin: venv
+	$(BIN)/python -m tests.bench.admin_flood
+
 bench-held: venv
 	$(BIN)/python -m tests.bench.held
+
+bench-history: venv
+	$(BIN)/python -m tests.bench.history
 
 # Haraka is looked for in $(HARAKA); what it needs there is said where it is missing.
 HARAKA ?= var/haraka

@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred
 
 from smtpgate.config.check_tls import asks_for_proof
 from smtpgate.config.model import Backend, Listener, Settings
+from smtpgate.control.bench_world import World, tried
 from smtpgate.filters.base import Factory
 from smtpgate.net import descriptors
-from smtpgate.net.back import Connector
 from smtpgate.net.public_http import PublicHTTPClient
 from smtpgate.net.selfsigned import ensure
 from smtpgate.net.tls import ClientTLS, ServerTLS
@@ -40,6 +40,9 @@ class Assembly:
     """What all revisions are made with.
 
     :ivar factories: filters by name
+    :ivar connector: an `interfaces.IConnector`
+    :ivar metrics: None: nothing is counted
+    :ivar world: of what is only tried; None for what is at work
     :ivar descriptors: how many files the process may open
     :ivar state_path: folder for certificates of our own making
     """
@@ -50,18 +53,35 @@ class Assembly:
     factories: Mapping[str, Any]
     provisions: Provisions
     roads: Roads
-    connector: Connector
+    connector: Any
     keeper: Timekeeper
     limiter: Limiter
     meter: Meter
-    metrics: Metrics
+    metrics: Metrics | None
     descriptors: int
     state_path: Path
+    world: World | None = None
+
+    def apart(self, settings: Settings, world: World) -> Revision:
+        """Everything of a configuration for one try: nothing of what it does reaches what is at work. Whoever asked
+        closes it."""
+        made = attrs.evolve(
+            self,
+            reactor=world.clock,
+            tell=world.tell,
+            connector=world.connector,
+            keeper=world.keeper,
+            limiter=Limiter(world.clock),
+            meter=Meter(),
+            metrics=None,
+            world=world,
+        )
+        return made.build(tried(settings))
 
     def build(self, settings: Settings) -> Revision:
         """Everything of one configuration, beside what is at work."""
         settings = descriptors.fit(settings, self.descriptors, self.tell)
-        services, shadow, give_back = self.provisions.services(settings)
+        services, shadow, give_back = self.provisions.services(settings, self.world)
         try:
             uses = self._uses(settings, services, shadow)
             if any(use.needs_content for use in uses):
@@ -92,6 +112,7 @@ class Assembly:
             )
         parts = {name: one.share for name, one in settings.classes.items()}
         contexts = {name: client_tls(backend) for name, backend in settings.backends.items()}
+        road: Any = self.world.road if self.world is not None else None
         for name, tls in contexts.items():
             if tls is not None and (settings.backends[name].kind == "mx" or asks_for_proof(settings, name)):
                 tls.prepare()
@@ -107,26 +128,30 @@ class Assembly:
                 self.tell,
                 parts,
                 {name: one.wait_s for name, one in settings.classes.items()},
-                guard,
+                guard or road,
                 self.meter,
             )
 
         pools = {name: pool(backend) for name, backend in settings.backends.items() if backend.kind == "servers"}
         http = PublicHTTPClient(self.reactor, services.resolver, is_public)
         destinations = self.roads.destinations(settings, services.resolver, http, services.table("mta-sts"), pool)
-        self.metrics.know(settings.local_domains.matches)
-        self.metrics.expect(
+        if self.metrics is not None:
+            self._expect(self.metrics, settings, pools, uses)
+        limits = self.limiter.limits(settings)
+        revision = settings.digest[:12]
+        return Revision(
+            revision, settings, Router(settings), pools, doors, limits, destinations=destinations, at_close=give_back
+        )
+
+    def _expect(self, metrics: Metrics, settings: Settings, pools: Mapping[str, Pool], uses: list[Use]) -> None:
+        metrics.know(settings.local_domains.matches)
+        metrics.expect(
             {name: listener.role for name, listener in settings.listeners.items()},
             [(name, server.name) for name, pool in pools.items() for server in pool.servers],
             [use.name for use in uses],
             [limit.name for limit in settings.rate_limits] + [limit.name for limit in settings.concurrency_limits],
             [(rule.name, rule.mode) for rule in settings.rules if rule.mode != "off"],
             [rule.name for rule in settings.rules if rule.held_as == "dlp" or "dlp." in rule.when],
-        )
-        limits = self.limiter.limits(settings)
-        revision = settings.digest[:12]
-        return Revision(
-            revision, settings, Router(settings), pools, doors, limits, destinations=destinations, at_close=give_back
         )
 
     def _uses(self, settings: Settings, services: Any, shadow: Any) -> list[Use]:
@@ -147,15 +172,25 @@ class Assembly:
     def _server_tls(self, settings: Settings, listener: Listener) -> ServerTLS | None:
         if listener.tls == "off":
             return None
+        if self.world is not None:
+            # A handshake in memory is none.
+            return ServerTLS(())
         certificates = listener.certificates or (ensure(self.state_path, settings.hostname),)
         return ServerTLS(certificates, listener.client_ca)
 
     def _password_check(self, listener: Listener) -> Any:
+        if self.world is not None:
+            return _believe
         if listener.auth != "local" or listener.password_file is None:
             return None
         from smtpgate.state.passwords import PasswordFile
 
         return PasswordFile(listener.password_file, self.in_thread).check
+
+
+async def _believe(user: str, password: str) -> bool:
+    """Of who is only tried: what matters is who it would be."""
+    return True
 
 
 def client_tls(backend: Backend) -> ClientTLS | None:

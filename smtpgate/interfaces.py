@@ -135,6 +135,9 @@ class IServices(Interface):
     resolver = Attribute("IResolver")
     http = Attribute("IHTTPClient")
     senders = Attribute("ISenders")
+    lists = Attribute(
+        "what people list while the gateway runs: client(address), sender(local, domain), hit(found); or None"
+    )
     edits = Attribute("edits(transaction) gives the EditList of a running transaction")
 
     def run_in_worker(function, *args):
@@ -524,6 +527,9 @@ class IHistoryStore(Interface):
 
     def count(query):
         """How many messages fit, when they came, and what the newest have (`policy.found.Counted`)."""
+
+    def without(query):
+        """What would fit without each clause of a query (`policy.found.Without`)."""
 
     def begun_since(at, limit, after):
         """Sessions that began at or after a time, the oldest first; `after`: id of one that began then, to go on."""

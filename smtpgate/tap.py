@@ -26,13 +26,14 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from smtpgate import __version__, boot
-from smtpgate.assembly import Assembly
+from smtpgate.assembly import Assembly, client_tls
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors
-from smtpgate.config.model import Settings
+from smtpgate.config.model import Backend, Settings
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
 from smtpgate.control.views import Actor, Refused
+from smtpgate.filters.replay import Replay
 from smtpgate.filters.rule_trial import Trial
 from smtpgate.gauges import Gauges
 from smtpgate.interfaces import StoreFailed
@@ -56,14 +57,18 @@ from smtpgate.observe.talkers import Talkers
 from smtpgate.plugins import TwoOfOneName, find_factories
 from smtpgate.policy.addresses import is_public
 from smtpgate.policy.event import ConnectionRefused, Happened
+from smtpgate.policy.found import Kept
 from smtpgate.policy.meter import Meter
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
+from smtpgate.proxy.opener import Opener
 from smtpgate.proxy.outbox import Outbox
 from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.smtp import status
+from smtpgate.spent import counted
+from smtpgate.state.case_store import CaseStore
 from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
 from smtpgate.state.job_store import JobStore
@@ -76,6 +81,8 @@ EXIT_USAGE, EXIT_CONFIG, EXIT_BIND, EXIT_STATE, EXIT_PRIVILEGE = 2, 3, 4, 5, 6
 _HOUSEKEEPING_S = 600.0
 #: A letter that is on its way when the gateway stops has so long to arrive.
 _OUTBOX_S = 10.0
+#: How long a thread that computes may keep the reactor from its turn.
+SWITCH_S = 0.0005
 
 
 class Options(usage.Options):
@@ -192,7 +199,7 @@ class Gateway(Service):
 
     def in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         """Run a blocking call in a thread."""
-        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function, *args)
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), counted(function), *args)
 
     # Start
 
@@ -255,7 +262,8 @@ class Gateway(Service):
             self.metrics,
         )
         self.engine.vault = self.vault
-        self.control.tickets.store = self.tickets
+        self.control.tickets.store, self.control.people.store = self.tickets, self.users.persons
+        self.control.people.begin()
         self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
         self.control.top.store, self.control.top.talkers = self.talker_store, self.talkers
         configuration = self.control.configuration
@@ -285,15 +293,23 @@ class Gateway(Service):
             "bans": self.control.reception.warden.bans,
             "homes": self.control.reception.warden.homes,
             "drains": self.control.drains,
+            "weights": self.control.fleet.weights,
+            "ribbons": self.control.fleet.ribbons,
             "tls_reports": self.control.tls.reports,
             "rule_hits": self.control.policy,
+            "lists": self.control.lists.book,
         }
         self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
         self.counters.restore()
-        self.control.drains.on_change = self.control.reception.warden.on_change = self.counters.soon
+        fleet = self.control.fleet
+        fleet.opener = self._opener
+        for kept in (self.control.drains, fleet.weights, self.control.reception.warden):
+            kept.on_change = self.counters.soon
+        self.provisions.lists, self.control.lists.book.on_change = self.control.lists.book, self.counters.soon
         self.control.stop = self.drain
         self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
-        self.control.rule_trials.trial = Trial
+        self.control.rule_trials.trial, self.control.bench.build = Trial, self.assembly.apart
+        self.control.replays.make, self.control.cases.store = Replay, CaseStore(self.database)
         self.control.reception.admission.reputation = self.reputation
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs
@@ -327,6 +343,9 @@ class Gateway(Service):
             self._open_office(settings)
         except CannotListenError as error:
             self._die(EXIT_BIND, str(error))
+        for name in self.ports.given.unused(map(parse_listen, _listens(settings))):
+            message = f"the service manager holds a socket {name} that nothing listens on: its clients wait in vain"
+            self.tell(Happened("listener.unused", "warning", message, (("listener", name),)))
         if told:
             self.tell(Happened("config.unconfirmed", "warning", told))
         if self._start.fallback:
@@ -348,7 +367,11 @@ class Gateway(Service):
         from twisted.internet.endpoints import serverFromString
 
         failures: list[Any] = []
-        serverFromString(self.reactor, endpoint).listen(factory).addErrback(failures.append)
+        try:
+            made = serverFromString(self.reactor, endpoint)
+        except (IndexError, KeyError):
+            self._die(EXIT_BIND, f"{what}: {endpoint}: no such socket was handed over")
+        made.listen(factory).addErrback(failures.append)
         if failures:
             self._die(EXIT_BIND, f"{what}: {failures[0].getErrorMessage()}")
 
@@ -365,6 +388,8 @@ class Gateway(Service):
         self.reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
+        # Each look at the sockets gives the interpreter away; a thread that computes would keep it for 5 ms.
+        sys.setswitchinterval(SWITCH_S)
         for number, handler in (
             (signal.SIGTERM, self._on_term),
             (signal.SIGINT, self._on_term),
@@ -432,6 +457,10 @@ class Gateway(Service):
         if endpoint.kind != "tcp":
             return listen
         return f"http://{endpoint.interface or 'localhost'}:{endpoint.port}/"
+
+    def _history_kept(self) -> Kept:
+        revision = self.control.revision
+        return revision.settings.history if revision is not None else Kept()
 
     def _keep_house(self) -> None:
         revision = self.control.revision
@@ -536,6 +565,10 @@ class Gateway(Service):
         acceptor = Acceptor(sock, self.poller, self.reactor, admit, begin, exhausted, ceiling, full)
         return acceptor
 
+    def _opener(self, backend: Backend) -> Opener:
+        hostname = self.control.settings.hostname
+        return Opener(backend, hostname, self.connector, client_tls(backend), self.reactor)
+
     # Stop
 
     def drain(self) -> None:
@@ -573,6 +606,7 @@ class Gateway(Service):
         await self._outbox_idle()
         self.control.reception.admission.close()
         self.control.drains.close()
+        self.control.fleet.weights.close()
         self.control.configuration.close()
         self.control.logs.close()
         await self.control.jobs.close()
@@ -628,7 +662,7 @@ class Gateway(Service):
         self.database.open()
         self.ledger_store = LedgerStore(self.database)
         self.ledger_rows = self.ledger_store.load_now(time.time())
-        self.history_store = HistoryStore(self.database)
+        self.history_store = HistoryStore(self.database, kept=self._history_kept)
         self.counter_store = CounterStore(self.database)
         self.series_store = SeriesStore(self.database)
         self.talker_store = TalkerStore(self.database)
@@ -673,9 +707,12 @@ class Gateway(Service):
             secret,
         )
         table = self.memory_store.table("digest")
+        if self._sink is not None:
+            self.office.first.sink(self._sink)
         self.digests = Digests(
             self.control, self.office.templates.mail, self.office.links, self.reactor, table, ensureDeferred
         )
+        self.office.heard = self.digests.heard
         self.tls_sending = TLSSending(
             self.control,
             lambda resolver: PublicHTTPClient(self.reactor, resolver, is_public),
@@ -699,6 +736,13 @@ class Gateway(Service):
                 f"nobody can log in yet: give this code on the admin pages within 30 minutes: {code}",
             )
         )
+
+
+def _listens(settings: Settings) -> Iterator[str]:
+    """Every endpoint that is listened on."""
+    for listener in settings.listeners.values():
+        yield from listener.listen
+    yield from filter(None, (settings.admin.listen, settings.admin.health_listen))
 
 
 def _place(host: Any) -> str:

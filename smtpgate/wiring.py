@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from smtpgate.config.model import Backend, Settings
 from smtpgate.config.model_policy import RULES
+from smtpgate.control.bench_world import World
 from smtpgate.filters.rules import BUDGET_S, Rules
 from smtpgate.filters.sealing import Sealing
 from smtpgate.net.children import Children
@@ -23,6 +24,7 @@ from smtpgate.net.stream import connect
 from smtpgate.policy.meter import Meter
 from smtpgate.proxy.destinations import Destinations
 from smtpgate.proxy.guard import Guard, Published
+from smtpgate.proxy.lists import Looked
 from smtpgate.proxy.nexthop import NextHop
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.services import Examination, FilterSettings, Ports, Services
@@ -68,13 +70,18 @@ class Provisions:
         self._senders = senders
         self._registered = registered
         self._tickets = tickets
+        #: The `proxy.lists.Lists`; `tap` gives them.
+        self.lists: Any = None
         self._meter = meter if meter is not None else Meter()
         self._memory = Memory(reactor)
         self._http = HTTPClient(reactor)
         self._lent: dict[Hashable, _Lent] = {}
 
-    def services(self, settings: Settings) -> tuple[Services, Services, Callable[[], None]]:
-        """The services of a revision, those for its filters in shadow, and what to call when it is given up."""
+    def services(self, settings: Settings, world: World | None = None) -> tuple[Services, Services, Callable[[], None]]:
+        """The services of a revision, those for its filters in shadow, and what to call when it is given up.
+
+        :param world: of one that is only tried: what would be changed is changed there
+        """
         content, dns = settings.content, settings.resolver
         children, give_back_children = self._borrow(content, lambda: self._children(settings))
         resolver, give_back_resolver = self._borrow(dns, lambda: self._resolver(settings))
@@ -91,13 +98,28 @@ class Provisions:
             self._senders,
             self._registered,
             self._tickets,
+            self.lists,
         )
+        memory = Memory(world.clock) if world is not None else None
+        if world is not None and memory is not None:
+            ports = attrs.evolve(
+                ports,
+                clock=world.clock,
+                wall=world.wall,
+                tell=world.tell,
+                table=world.table(self._table),
+                tickets=world.tickets(self._tickets),
+                lists=Looked(self.lists) if self.lists is not None else None,
+                memory=memory,
+            )
         known = FilterSettings(
             settings.hostname, settings.local_domains, settings.trusted_relays, settings.admin.public_url
         )
         examination = Examination({"limits": attrs.asdict(content)}, content.time_s)
 
         def give_back() -> None:
+            if memory is not None:
+                memory.cancel()
             give_back_children()
             give_back_resolver()
 

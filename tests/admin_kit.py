@@ -23,6 +23,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.admin.pace import Pace
 from smtpgate.admin.record import SessionRecord, of_facts
 from smtpgate.admin.site import Office
 from smtpgate.config.loader import loads
@@ -43,7 +44,17 @@ from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import memory_engine
 from smtpgate.state.factors import Factor
 from smtpgate.state.history_store import HistoryStore
-from smtpgate.state.tables import audit, audit_head, history_parts, messages, metadata, sessions
+from smtpgate.state.people import People
+from smtpgate.state.tables import (
+    audit,
+    audit_head,
+    history_parts,
+    history_waiting,
+    messages,
+    metadata,
+    sessions,
+)
+from smtpgate.state.tables_people import digest_marks, own_entries, own_preferences, user_addresses
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
 from smtpgate.tasks import Timekeeper
@@ -193,6 +204,7 @@ class MemoryUsers:
         self.now = 1.0
         self.database = MemoryDatabase()
         self.log = AuditLog(self.database, lambda: self.now)
+        self.persons = People(AtOnce((user_addresses, own_entries, own_preferences, digest_marks)))
 
     def has_owner(self) -> Deferred[bool]:
         return succeed(any(one.role == "owner" for one in self.people.values()))
@@ -288,11 +300,11 @@ class MemoryDatabase:
 
 
 class AtOnce:
-    """The history's tables in memory; calls are done when they are made."""
+    """Some tables in memory, those of the history where nobody says which; calls are done when they are made."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Sequence[sa.Table] = (sessions, messages, history_parts, history_waiting)) -> None:
         self._engine = memory_engine()
-        metadata.create_all(self._engine, [sessions, messages, history_parts])
+        metadata.create_all(self._engine, list(tables))
 
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         """Write, or read."""
@@ -322,6 +334,9 @@ class MemoryHistory:
 
     def count(self, query: Any) -> Any:
         return self.store.count(query)
+
+    def without(self, query: Any) -> Any:
+        return self.store.without(query)
 
     def keep(self, facts: Session) -> None:
         self.facts.append(facts)
@@ -357,7 +372,7 @@ class Nowhere:
         )
 
 
-def make_control(clock: Clock, text: str = CONFIG, history: Any = None) -> Control:
+def make_control(clock: Clock, text: str = CONFIG, history: Any = None, factories: Any = None) -> Control:
     """A control whose revision is at work, without a socket."""
     keeper = Timekeeper(clock)
     events: list[Any] = []
@@ -379,10 +394,10 @@ def make_control(clock: Clock, text: str = CONFIG, history: Any = None) -> Contr
     async def bind(settings: Any) -> None:
         return None
 
-    control = Control(engine, "/nowhere/gate.toml", {}, {}, build, bind, history, None)
+    control = Control(engine, "/nowhere/gate.toml", factories or {}, {}, build, bind, history, None)
     engine.tell = lambda event: (events.append(event), control.hear(event))[0]
     control.events = events  # type: ignore[attr-defined]
-    ensureDeferred(control.start(loads(text, "/nowhere/gate.toml")))
+    ensureDeferred(control.start(loads(text, "/nowhere/gate.toml", factories or {})))
     control.reception.admission.reputation = Reputation(wall, lambda: control.settings)
     return control
 
@@ -418,15 +433,23 @@ class Answer:
 class Desk:
     """An office and a way to ask it."""
 
-    def __init__(self, text: str = CONFIG) -> None:
+    def __init__(self, text: str = CONFIG, factories: Any = None) -> None:
         self.clock = Clock()
         self.history = MemoryHistory()
         self.users = MemoryUsers()
-        self.control = make_control(self.clock, text, self.history)
+        self.control = make_control(self.clock, text, self.history, factories)
+        self.people = self.control.people.store = self.users.persons
         self.said: list[str] = []
         self.sites: dict[str, Any] = {}
         self.office = Office(
-            self.control, self.users, None, self.clock, maybeDeferred, self.said.append, Table(self.clock.seconds)
+            self.control,
+            self.users,
+            None,
+            self.clock,
+            maybeDeferred,
+            self.said.append,
+            Table(self.clock.seconds),
+            pace=Pace(self.clock, lambda: 0.0, (0.0, 0.0)),
         )
 
     def token(self, role: str) -> str:
@@ -469,11 +492,15 @@ class Desk:
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         channel, transport = self.open(door, peer)
         channel.dataReceived(head.encode("latin-1") + b"\r\n" + body)
-        self.clock.pump([0.0, 0.0])
+        self.settled(transport)
         octets = transport.value()
         channel.connectionLost(Failure(ConnectionDone()))
         assert octets, f"{method} {path}: no answer"
         return Answer(octets)
+
+    def settled(self, transport: StringTransport) -> None:
+        """What is to be done in the next turns is done."""
+        self.clock.pump([0.0, 0.0])
 
     def post_json(self, path: str, value: Any, **more: Any) -> Answer:
         """A JSON request."""

@@ -14,11 +14,11 @@ from smtpgate.config.endpoint import parse_server
 from smtpgate.config.model import Backend, Server
 from smtpgate.interfaces import ClientGone
 from smtpgate.policy.transaction import Session
+from smtpgate.proxy import inmemory as memory
 from smtpgate.proxy.link import Link, LinkFailed
 from smtpgate.proxy.pool import Pool
 from smtpgate.smtp.reply import Reply
 from smtpgate.tasks import Task, Timekeeper
-from smtpgate.testing import memory
 
 ACCEPTED = Reply(250, "2.0.0", ("Ok",))
 

@@ -106,7 +106,14 @@ def run(*command: object, timeout: float = 60.0, **more: Any) -> subprocess.Comp
 class Process:
     """A program in a process group of its own, with its output in a file."""
 
-    def __init__(self, folder: Path, name: str, *command: object, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *command: object,
+        env: dict[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self.name = name
         self.output = folder / f"{name}.out"
         with self.output.open("ab") as output:
@@ -118,6 +125,7 @@ class Process:
                 start_new_session=True,
                 cwd=folder,
                 env={**os.environ, "PATH": _PATH, **(env or {})},
+                pass_fds=pass_fds,
             )
 
     @property

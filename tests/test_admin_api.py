@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.admin import models, shown
+from smtpgate.admin import models, models_backends, shown
 from smtpgate.admin.openapi import build
 from smtpgate.admin.routes import Order
 from smtpgate.admin.site import ROUTES
@@ -271,7 +271,7 @@ class DocumentTests(ApiCase):
         self.desk.history.keep(facts)
         places = {
             "overview": models.OverviewModel,
-            "backends": models.ServerList,
+            "backends": models_backends.ServerList,
             "messages": models.MessageList,
             "config": models.ConfigModel,
             f"messages/{facts.id}.1": models.MessageDetail,

@@ -54,6 +54,7 @@ class DigestCase(QuarantineCase):
         self.desk.control.engine.vault = self.vault
         self.desk.control.engine.outbox = old.control.engine.outbox
         self.desk.control.engine.in_thread = old.control.engine.in_thread
+        self.desk.users.persons = self.desk.people = self.desk.control.people.store = old.people
         self.owner = self.desk.token("owner")
         self.vault._wall = self.desk.control.engine.wall
         self.links = self.desk.office.links

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.admin import text
-from smtpgate.admin.explain import bars, find_reference, of_message, of_session
+from smtpgate.admin.explain import bars, of_message, of_session
 from smtpgate.admin.numbers import Point
 from smtpgate.admin.plot import draw, nice_top
 from smtpgate.admin.record import of_facts
@@ -264,21 +264,6 @@ class WordTests(PageCase):
         for bar in bars(of_facts(facts, 101.0)):
             self.assertGreaterEqual(bar.width, 3)
             self.assertLessEqual(bar.start + bar.width, 1000)
-
-    def test_references(self) -> None:
-        """Alone, in a bounce, wrapped in marks; the last one wins; other words are none."""
-        id = "01J9UK7Q0000000000000000AA"
-        for pasted in (
-            id,
-            f" {id}.2\n",
-            f"550 5.7.1 no {id}.2 (in reply to end of DATA)",
-            f"<{id}.2>",
-            id.lower(),
-        ):
-            self.assertTrue(find_reference(pasted).startswith(id), pasted)
-        self.assertEqual(find_reference(f"first {id}.1 then {id}.2."), f"{id}.2")
-        for pasted in ("", "hello", id[:-1], f"x{id}", "<1@example.org>", "A" * 200_000):
-            self.assertEqual(find_reference(pasted), "")
 
 
 class StateTests(PageCase):

@@ -12,10 +12,11 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from smtpgate.control.quarantine import MANY
 from smtpgate.policy.held import Addressee, Held
+from smtpgate.proxy.memory_vault import NoOutbox
 from smtpgate.state.bodies import Bodies
 from smtpgate.state.database import Database, DatabaseClosed
+from smtpgate.state.people import People
 from smtpgate.state.vault import Vault
-from smtpgate.testing.vault import NoOutbox
 from tests.admin_kit import CONFIG, HOSTILE, ApiCase, Desk
 
 MAIL = b"Received: from x\r\nSubject: <script>\r\n\r\nHello.\r\n"
@@ -58,6 +59,7 @@ class QuarantineCase(ApiCase):
         self.inline = Inline(self.database)
         self.vault = engine.vault = Vault(self.inline, Bodies(self.folder), maybeDeferred, engine.wall)  # type: ignore[arg-type]
         engine.outbox = NoOutbox()
+        self.desk.users.persons = self.desk.people = self.desk.control.people.store = People(self.inline, engine.wall)
 
     def hold(self, *names: str, held_as: str = "spam", **more: Any) -> str:
         """A held message; its id."""

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import html
+import io
+import json
+import re
 from urllib.parse import quote
 
+from smtpgate.admin import listing
 from smtpgate.policy.verdict import Finding
 from smtpgate.smtp.reply import Reply
 from tests.admin_kit import ApiCase, make_session
@@ -107,6 +113,84 @@ class ApiTests(SearchCase):
         self.assertEqual(answer.status, 400)
 
 
+class SummaryTests(SearchCase):
+    """GET /api/v1/messages/summary."""
+
+    def test_numbers(self) -> None:
+        """How many, when, of which kinds; the same terms as the list."""
+        found = self.get("/messages/summary")
+        self.assertEqual((found["total"], found["is_partial"], found["facets_of"]), (5, False, 5))
+        self.assertEqual(sum(one["count"] for one in found["histogram"]), 5)
+        facets = {one["field"]: one["values"] for one in found["facets"]}
+        self.assertEqual(facets["verdict"], {"delivered": 4, "refused": 1})
+        self.assertEqual((facets["rule"], facets["reason"]), ({"no-programs": 1}, {}))
+        self.assertEqual(self.get("/messages/summary?q=to:bob&verdict=refused")["total"], 1)
+        self.assertEqual(self.desk.ask("GET", "/api/v1/messages/summary?q=fro:x", token=self.owner).status, 400)
+
+    def test_what_keeps_all_out(self) -> None:
+        """The term without which the most would fit is the first."""
+        found = self.get("/messages/summary?q=" + quote("from:user3 to:bob verdict:delivered"))
+        self.assertEqual(found["total"], 0)
+        self.assertEqual(
+            [(one["term"], one["total"]) for one in found["without"]], [("from:user3", 4), ("verdict:delivered", 1)]
+        )
+
+    def test_others_mail_is_not_counted(self) -> None:
+        """Of who may see some domains only."""
+        found: list[str] = []
+        self.desk.users.add_token("t", "helpdesk", 0.0, (), ("elsewhere.example",)).addCallback(found.append)
+        answer = self.desk.ask("GET", "/api/v1/messages/summary?q=from:user3", token=found[0]).json()
+        self.assertEqual((answer["total"], answer["without"], answer["facets_of"]), (0, [], 0))
+        text = self.desk.ask("GET", "/api/v1/messages/export", token=found[0]).text
+        self.assertEqual(text, "")
+
+
+class ExportTests(SearchCase):
+    """GET /api/v1/messages/export."""
+
+    def test_lines_of_json(self) -> None:
+        """The same rows as the list, and a record that they were taken."""
+        answer = self.desk.ask("GET", "/api/v1/messages/export?q=verdict:delivered", token=self.owner)
+        rows = [json.loads(line) for line in answer.text.splitlines()]
+        self.assertEqual(rows, self.get("/messages?q=verdict:delivered")["items"])
+        self.assertIn("attachment", answer.header("content-disposition"))
+        self.assertEqual(
+            [(row["action"], row["detail"]) for row in self.desk.users.rows if "export" in row["action"]],
+            [("messages.export", "verdict:delivered")],
+        )
+
+    def test_no_cell_is_a_formula(self) -> None:
+        """Whatever a sender writes, a spreadsheet calculates nothing."""
+        for number, subject in enumerate(("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", 'a "quote", and more')):
+            sender = f"=1+{number}@x.example"
+            self.desk.history.keep(
+                make_session(
+                    f"01J9UK7Q0000000000000000C{number}", subject=subject, sender=sender, started=1_790_100_000.0
+                )
+            )
+        text = self.desk.ask("GET", "/api/v1/messages/export?format=csv", token=self.owner).text
+        rows = list(csv.reader(io.StringIO(text)))
+        self.assertEqual(len(rows), 11)
+        self.assertEqual(rows[0][0], "id")
+        for row in rows[1:]:
+            self.assertFalse([cell for cell in row if cell[:1] in "=+-@\t\r" and cell], row)
+        at = rows[0].index("subject")
+        self.assertIn('a "quote", and more', [row[at] for row in rows])
+
+    def test_a_long_list_goes_on(self) -> None:
+        """Where one file ends the next begins."""
+        self.patch(listing, "FILE_ROWS", 2)
+        self.patch(listing, "_SLICE", 2)
+        seen, cursor = "", ""
+        while True:
+            answer = self.desk.ask("GET", f"/api/v1/messages/export?cursor={cursor}", token=self.owner)
+            seen += "".join(json.loads(line)["id"][25] for line in answer.text.splitlines())
+            cursor = answer.header("x-next-cursor")
+            if not cursor:
+                break
+        self.assertEqual(seen, "43210")
+
+
 class PageTests(SearchCase):
     """/messages."""
 
@@ -131,6 +215,47 @@ class PageTests(SearchCase):
         self.assertIn('<code class="foreign">fro:&lt;b&gt;</code>', shown)
         self.assertIn("did you mean from:?", shown)
         self.assertIn('value="hello fro:&lt;b&gt;"', shown)
+
+    def test_numbers_lead_to_their_messages(self) -> None:
+        """Each bar and each kind is a link to a list of so many."""
+        page = self.page("/messages?q=to:bob")
+        self.assertIn("<b>5 messages</b>", page)
+        bars = re.findall(r'<a href="([^"]*)" aria-label="[^"]*: ([0-9]+)"', page)
+        chips = re.findall(r'<dd class="chips">(.*?)</dd>', page)
+        links = [*bars, *re.findall(r'<a href="([^"]*)"><bdi>[^<]*</bdi> <small>([0-9]+)</small>', "".join(chips))]
+        self.assertGreater(len(links), 7)
+        for place, count in links:
+            there = self.page(html.unescape(place))
+            self.assertEqual(there.count('<td data-name="Time">'), int(count), place)
+        # What is asked for already is taken away by its chip.
+        page = self.page("/messages?q=verdict:refused+to:bob")
+        (place,) = re.findall(r'<a href="([^"]*)" aria-current="true" title', page)
+        self.assertIn("<b>5 messages</b>", self.page(html.unescape(place)))
+
+    def test_nothing_matches(self) -> None:
+        """Which term takes away the most, and a longer time."""
+        page = self.page("/messages?q=" + quote("after:2027-01-01 to:bob from:user3"))
+        self.assertIn("Nothing matches", page)
+        (first, *_) = re.findall(r'Without <code class="foreign">([^<]*)</code> <a href="([^"]*)">([^<]*)</a>', page)
+        self.assertEqual((first[0], first[2]), ("after:2027-01-01", "1 would"))
+        self.assertIn("user3@mail", self.page(html.unescape(first[1])))
+        (week,) = re.findall(r'href="([^"]*)">Look at 7 days', page)
+        self.assertIn("last%3A7d", week)
+        self.assertNotIn("after", week)
+
+    def test_new_ones_move_nothing(self) -> None:
+        """They are counted beside the list, with its terms."""
+        page = self.page("/messages?q=to:bob")
+        (newer,) = re.findall(r'hx-get="(/messages/new[^"]*)"', page)
+        newer = html.unescape(newer)
+        self.assertNotIn("pill", self.page(newer))
+        for number, to in enumerate(("bob@example.net", "r@example.net", "bob@example.net")):
+            self.desk.history.keep(
+                make_session(f"01J9UK7Q0000000000000000D{number}", recipients=(to,), started=1_790_900_000.0 + number)
+            )
+        self.assertIn(">2 new</a>", self.page(newer))
+        self.patch(listing, "_NEW", 2)
+        self.assertIn(">2 or more new</a>", self.page(newer))
 
     def test_older_ones(self) -> None:
         """A link goes on from the last row, to the end."""

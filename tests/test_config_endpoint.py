@@ -20,8 +20,8 @@ class ListenTests(SynchronousTestCase):
             ("tcp:port=25:interface=127.0.0.1", Endpoint("tcp", "127.0.0.1", 25)),
             (r"tcp:25:interface=2001\:DB8\:\:1:backlog=100", Endpoint("tcp", "2001:db8::1", 25)),
             ("unix:/run/a.sock:mode=660", Endpoint("unix", path="/run/a.sock")),
-            ("systemd:domain=INET:index=0", Endpoint("systemd", path="0")),
-            ("systemd:domain=INET6:name=smtp", Endpoint("systemd", path="smtp")),
+            ("systemd:domain=INET:index=0", Endpoint("systemd", domain="INET", handed="index=0")),
+            ("systemd:domain=INET6:name=smtp", Endpoint("systemd", domain="INET6", handed="name=smtp")),
         ):
             self.assertEqual(parse_listen(text), endpoint, text)
 
@@ -60,6 +60,9 @@ class ListenTests(SynchronousTestCase):
             "systemd:domain=INET:index=0:name=x",
             "systemd:index=0",
             "systemd:domain=INET:index=first",
+            "systemd:domain=INET9:index=0",
+            "systemd:domain=INET:name=",
+            "systemd:domain=INET:name=a\\:b",
         ):
             error = self.assertRaises(BadValue, parse_listen, text)
             self.assertTrue(error.hint, text)
@@ -89,7 +92,9 @@ class ListenTests(SynchronousTestCase):
             ("unix:/a", "unix:/a:mode=600", True),
             ("unix:/a", "unix:/b", False),
             ("tcp:25", "unix:/a", False),
-            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0", False),
+            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=00", True),
+            ("systemd:domain=INET:name=a", "systemd:domain=INET6:name=a", True),
+            ("systemd:domain=INET:name=a", "systemd:domain=INET:name=b", False),
         ):
             self.assertEqual(parse_listen(one).clashes_with(parse_listen(other)), clash, (one, other))
             self.assertEqual(parse_listen(other).clashes_with(parse_listen(one)), clash, (other, one))

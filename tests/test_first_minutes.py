@@ -5,6 +5,7 @@ Commands are taken from the README's own lines, addresses from what they print. 
 
 from __future__ import annotations
 
+import html
 import http.cookiejar
 import re
 import shlex
@@ -41,6 +42,23 @@ class Browser:
         jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
         self.place = ""
+
+    def submit(self, origin: str, page: str, fields: dict[str, str], action: str = "", to: str = "") -> str:
+        """Fill in the first form of an action, and send it, there or to where another of its buttons leads."""
+        forms = re.findall(r"(?s)<form[^>]*action=\"([^\"]*)\"[^>]*>(.*?)</form>", page)
+        found = [
+            (place, inner) for place, inner in forms if (place == action if action else place.startswith("/first"))
+        ]
+        assert found, (action, [place for place, _ in forms])
+        place, inner = found[0]
+        given = dict(re.findall(r'<input[^>]*name="([^"]+)"[^>]*value="([^"]*)"', inner))
+        for name, text in re.findall(r'(?s)<textarea[^>]*name="([^"]+)"[^>]*>(.*?)</textarea>', inner):
+            given[name] = text.removeprefix("\n")
+        button = re.search(r'<button name="([^"]+)" value="([^"]*)"', inner)
+        if button is not None and not to:
+            given[button[1]] = button[2]
+        given = {name: html.unescape(value) for name, value in given.items()} | fields
+        return self.get(origin + (to or place), given)
 
     def get(self, url: str, fields: dict[str, str] | None = None) -> str:
         data = urllib.parse.urlencode(fields).encode() if fields is not None else None
@@ -93,7 +111,7 @@ class FirstMinutesTests(RealCase):
 
         following = lines[2].removeprefix("next").strip()
         config = shlex.split(following)[2]
-        _, first, bad, show = [line.replace("FILE", config) for line in commands()]
+        _, first, bad, show, init = [line.replace("FILE", config) for line in commands()]
         self.assertEqual(following, first)
         good = run(SMTPGATE, *shlex.split(first)[1:])
         self.assertEqual(good.returncode, 0, good.stdout + good.stderr)
@@ -114,6 +132,20 @@ class FirstMinutesTests(RealCase):
         )
         self.assertLess(done - began, 120, "step 1:45 of the first five minutes")
 
+        self.own_server_and_rule(browser, origin)
+        say(f"first minutes: {time.monotonic() - began:.1f} s until a rule is enforced before an own server")
+        self.assertLess(time.monotonic() - began, 300, "step five of the first five minutes")
+        ready = self.folder / "own.toml"
+        words = [word.replace("/etc/smtpgate.toml", str(ready)) for word in shlex.split(init)[1:]]
+        words = [word.replace("smtpgate.service", str(self.folder / "own.service")) for word in words]
+        made = run(SMTPGATE, *words, "--state-dir", self.folder / "var")
+        self.assertEqual(made.returncode, 0, made.stdout + made.stderr)
+        self.assertIn("no-programs", ready.read_text())
+        self.assertEqual(run(SMTPGATE, "check-config", ready).returncode, 0)
+        told = run(SMTPGATE, "--config", config, "doctor")
+        self.assertRegex(told.stdout, r"(?m)^warn +tls ")
+        self.assertIn("backends", told.stdout)
+
         with self.assertRaises(urllib.error.HTTPError) as gone:
             Browser().get(f"{origin}/setup")
         self.assertEqual(gone.exception.code, 404)
@@ -124,6 +156,40 @@ class FirstMinutesTests(RealCase):
         rest, complaints = demo.communicate(timeout=60)
         self.assertEqual((demo.returncode, rest, complaints), (0, "", ""))
         self.assertEqual(list(self.folder.glob("smtpgate-demo-*")), [])
+
+    def own_server_and_rule(self, browser: Browser, origin: str) -> None:
+        """The card's links: a server is looked at, put to work and confirmed; a rule goes from shadow to live."""
+        (server,) = self.fast_servers(self.background(), 1, 0)
+        page = browser.get(f"{origin}/")
+        card = page.partition('id="first-steps"')[2].partition("</section>")[0]
+        self.assertEqual(card.count("✓ done"), 2, card)
+        links = {words: link for link, words in re.findall(r'<a href="([^"]*)">([^<]*)</a>', card)}
+        place = f"127.0.0.1:{server.port}"
+        asked = {"address": place, "recipient": "bob@own.example"}
+        seen = browser.submit(origin, browser.get(origin + links["Point the gateway at your server"]), asked)
+        for words in ("fast.example.net ESMTP", "none offered", "PIPELINING", "250"):
+            self.assertIn(words, seen)
+        checked = browser.submit(origin, seen, {}, "/config/draft")
+        self.assertIn("It can be put to work", checked)
+        self.assertIn(place, checked)
+        waits = browser.submit(origin, checked, {"minutes": "5"}, "/config/draft", "/config/apply")
+        browser.submit(origin, waits, {}, "/config/confirm")
+        self.assertEqual(server.taken, {})
+
+        templates = browser.get(origin + links["Add a rule"])
+        drafted = browser.submit(origin, templates, {}, "/config/draft")
+        browser.submit(origin, drafted, {"minutes": "0"}, "/config/draft", "/config/apply")
+        rules = browser.get(f"{origin}/rules")
+        self.assertIn("shadow", rules)
+        replayed = browser.submit(origin, rules, {"text": "", "on": "history"}, "/rules/try")
+        self.assertIn("of the history", replayed)
+        shadow = browser.get(origin + links["Add a rule"])
+        drafted = browser.submit(origin, shadow, {}, "/config/draft")
+        browser.submit(origin, drafted, {"minutes": "0"}, "/config/draft", "/config/apply")
+        browser.submit(origin, browser.get(f"{origin}/"), {"to": "bob@own.example", "kind": ""}, "/test/send")
+        self.assertEqual(sum(server.taken.values()), 1)
+        card = browser.get(f"{origin}/").partition('id="first-steps"')[2]
+        self.assertEqual(card, "", "all five are done")
 
     def test_a_port_that_is_taken(self) -> None:
         """It says which, and what would help; nothing is left."""

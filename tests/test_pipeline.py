@@ -14,12 +14,12 @@ from smtpgate.filters.base import MAIL_STAGES, SESSION_STAGES, STAGES, Factory, 
 from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.policy.verdict import Finding
+from smtpgate.proxy.inmemory import Delivered
 from smtpgate.proxy.pipeline import SLOW_S, Chain
 from smtpgate.proxy.use import STREAM_S
 from smtpgate.proxy.use import Use as PipelineUse
 from smtpgate.smtp.address import NULL_SENDER
 from smtpgate.testing import Client, Gateway, use
-from smtpgate.testing.memory import Delivered
 
 OK = "250 2.0.0 Ok"
 #: The reply to each stage's step where nothing objects.

@@ -222,7 +222,9 @@ class GetTests(FilledCase):
         self.assertGreater(walked, 200)
         self.assertEqual(self.state(), before)
         self.assertEqual(
-            {row["action"] for row in self.desk.users.rows} - {"content.read", "audit.export", "denied"}, set()
+            {row["action"] for row in self.desk.users.rows}
+            - {"content.read", "audit.export", "messages.export", "denied"},
+            set(),
         )
 
 

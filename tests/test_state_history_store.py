@@ -14,10 +14,12 @@ from zope.interface.verify import verifyObject
 
 from smtpgate.interfaces import IHistoryStore
 from smtpgate.message.header import HeaderSection
-from smtpgate.policy.query import Clause, Query, Value, parse
+from smtpgate.policy.found import Kept
+from smtpgate.policy.query import OWNER, Clause, Query, Value, parse
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
 from smtpgate.state import history_rows as rows
+from smtpgate.state import history_store
 from smtpgate.state.database import Database
 from smtpgate.state.history_store import HistoryStore
 from smtpgate.state.history_words import SEARCHED
@@ -39,6 +41,14 @@ def sessions(count: int, first: int = 1) -> list[Session]:
     return made
 
 
+def forget_words(connection: Any) -> None:
+    """As an earlier version left it: records alone."""
+    connection.exec_driver_sql("UPDATE sessions SET numbers = NULL")
+    connection.exec_driver_sql("DELETE FROM messages")
+    connection.exec_driver_sql("DELETE FROM history_waiting")
+    rows.drop_old(connection)
+
+
 class HistoryCase(TestCase):
     """A store with a clock of its own."""
 
@@ -57,7 +67,7 @@ class HistoryCase(TestCase):
 
     def made(self, **limits: Any) -> HistoryStore:
         """A store over the database."""
-        return HistoryStore(self.database, lambda: self.now, **limits)
+        return HistoryStore(self.database, lambda: self.now, lambda: Kept(**limits))
 
     async def counts(self) -> tuple[int, int]:
         """Sessions and messages in the tables."""
@@ -309,7 +319,8 @@ class SearchTests(HistoryCase):
     async def test_page_by_page_nothing_is_missed_or_told_twice(self) -> None:
         """Also where many messages are of one moment, and over the edges of parts, with words and without."""
         self.patch(rows, "PART_ROWS", 4)
-        self.store = self.made(keep_rows=100)
+        self.patch(history_store, "GROUP", 1)
+        self.store = self.made(messages=100)
         made = []
         for number in range(1, 12):
             facts = session(number, started=WALL, begun=1000.0)
@@ -338,8 +349,9 @@ class SearchTests(HistoryCase):
     async def test_a_search_whose_time_is_over_says_so_and_goes_on(self) -> None:
         """What it has is given; all is found in the end, once."""
         self.patch(rows, "PART_ROWS", 5)
+        self.patch(history_store, "GROUP", 1)
         self.patch(rows, "_CHUNK", (5, 5))
-        self.store = self.made(keep_rows=100)
+        self.store = self.made(messages=100)
         for first in range(1, 30, 5):
             await self.store.write(sessions(5, first))
         for text in ("from:*exam*", "to:example.net", "from:*no_such*", "nobody"):
@@ -353,12 +365,64 @@ class SearchTests(HistoryCase):
             self.assertGreater(calls, 3, text)
             self.assertEqual(seen, 30 if "no" not in text else 0, text)
 
+    async def waiting(self) -> int:
+        """Rows whose words wait."""
+        return await self.database.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM history_waiting").scalar())
+
+    async def test_words_wait_for_others_and_no_search_misses_them(self) -> None:
+        """Until they are many, somebody searches, or the house is kept; also those that another process left."""
+        self.patch(history_store, "GROUP", 10)
+        await self.store.write(sessions(4))
+        # It did not know whether there were others before it.
+        self.assertEqual(await self.waiting(), 0)
+        await self.store.write(sessions(4, 5))
+        self.assertEqual(await self.waiting(), 4)
+        self.assertEqual(len(await self.ids("")), 8)
+        self.assertEqual(await self.waiting(), 4)
+        self.assertEqual(len(await self.ids("to:example.net")), 8)
+        self.assertEqual(await self.waiting(), 0)
+        await self.store.write(sessions(9, 9))
+        self.assertEqual(await self.waiting(), 9)
+        self.assertEqual((await self.store.count(parse("", WALL))).total, 17)
+        await self.store.write(sessions(9, 18))
+        self.store = self.made()
+        self.assertEqual(len(await self.ids("to:example.net")), 26)
+        await self.store.write(sessions(9, 27))
+        await self.store.write(sessions(9, 36))
+        self.assertEqual(await self.waiting(), 0)
+        await self.store.write(sessions(1, 45))
+        await self.store.expire(WALL)
+        self.assertEqual(await self.waiting(), 0)
+
+    async def test_what_is_past_its_time_before_it_is_indexed(self) -> None:
+        """Is not put into the index any more."""
+        self.store = self.made(messages=3)
+        await self.store.write(sessions(1))
+        await self.store.write(sessions(6, 2))
+        self.assertEqual(len(await self.ids("to:example.net")), 3)
+        held = await self.database.read(lambda c: sum(part.rows for part in rows.parts(c)))
+        self.assertEqual(held, 3)
+
+    async def test_live_mail_and_old_mail_fill_a_part_each(self) -> None:
+        """However often they take turns."""
+        self.patch(history_store, "GROUP", 1)
+        old, new = sessions(20), sessions(20, 21)
+        for one in old:
+            one.started -= 20 * 86400.0
+        await self.store.write(old)
+        await self.database.run(forget_words)
+        for one in new:
+            await self.store.write([one])
+            await self.database.run(self.store._catch_up, 1)
+        self.assertEqual(sorted(part.rows for part in await self.database.read(rows.parts)), [20, 20])
+        self.assertEqual(len(await self.ids("to:example.net")), 40)
+
     async def test_counted(self) -> None:
         """How many, when, and what the newest have."""
         await self.fill()
         found = await self.store.count(parse("", WALL))
         self.assertEqual((found.total, found.is_partial, found.of), (4, False, 4))
-        self.assertEqual(found.facets["outcome"], {"delivered": 2, "refused": 1, "deferred": 1})
+        self.assertEqual(found.facets["verdict"], {"delivered": 2, "refused": 1, "deferred": 1})
         self.assertEqual(sum(rows for _, rows in found.histogram), 4)
         for text, total in {
             "to:bob": 2,
@@ -368,6 +432,18 @@ class SearchTests(HistoryCase):
             "x": 0,
         }.items():
             self.assertEqual((await self.store.count(parse(text, WALL))).total, total, text)
+
+    async def test_what_keeps_all_out(self) -> None:
+        """How many there would be without each term; who may see some domains only is told of these alone."""
+        await self.fill()
+        query = parse("from:nobody to:bob verdict:delivered", WALL)
+        self.assertEqual((await self.store.count(query)).total, 0)
+        found = await self.store.without(query)
+        self.assertEqual({query.clauses[one.clause].field: one.total for one in found}, {"from": 2})
+        mine = query.with_all([Clause(OWNER, (Value("elsewhere.example"),))])
+        self.assertEqual(await self.store.without(mine), ())
+        totals = [one.total for one in await self.store.without(parse("to:bob verdict:refused size:>1G", WALL))]
+        self.assertEqual(totals, sorted(totals, reverse=True))
 
     async def test_those_who_may_see_some_domains_only(self) -> None:
         """A recipient makes a message theirs; a sender where it came from our own users."""
@@ -388,10 +464,8 @@ class SearchTests(HistoryCase):
 
         def age(connection: Any) -> None:
             connection.exec_driver_sql("UPDATE sessions SET record = ? WHERE id = ?", (named, made[0].id))
-            connection.exec_driver_sql("UPDATE sessions SET numbers = NULL")
-            connection.exec_driver_sql("DELETE FROM messages")
             connection.exec_driver_sql("INSERT INTO sessions VALUES ('damaged', 1.0, x'02', NULL)")
-            rows.drop_old(connection)
+            forget_words(connection)
 
         before = await self.store.search(parse("", WALL))
         await self.database.run(age)
@@ -420,7 +494,7 @@ class AgeTests(HistoryCase):
 
     async def test_too_many(self) -> None:
         """The oldest go, whatever their age; never more than is over the limit."""
-        self.store = self.made(keep_rows=10)
+        self.store = self.made(messages=10)
         for first in range(1, 30, 4):
             await self.store.write(sessions(4, first))
         self.assertEqual(await self.counts(), (10, 10))
@@ -429,7 +503,7 @@ class AgeTests(HistoryCase):
     async def test_a_store_that_was_too_large_shrinks_with_each_batch(self) -> None:
         """A little more goes than came, so nobody waits for a large deletion."""
         await self.store.write(sessions(40))
-        self.store = self.made(keep_rows=10)
+        self.store = self.made(messages=10)
         await self.store.write(sessions(2, 100))
         self.assertEqual(await self.counts(), (38, 38))
         for first in range(200, 240, 2):
@@ -438,7 +512,7 @@ class AgeTests(HistoryCase):
 
     async def test_what_came_twice_is_not_counted_twice(self) -> None:
         """Else the limit would be reached too early."""
-        self.store = self.made(keep_rows=5)
+        self.store = self.made(messages=5)
         for _ in range(4):
             await self.store.write(sessions(5))
         self.assertEqual(await self.counts(), (5, 5))

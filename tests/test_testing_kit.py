@@ -15,10 +15,10 @@ from smtpgate.plugins.builtin import access, helo, limits, match
 from smtpgate.policy.edits import AddField
 from smtpgate.policy.event import SessionEnded, SessionOpened, TransactionEnded
 from smtpgate.policy.verdict import Finding
+from smtpgate.proxy.inmemory import Back, Connector, Front
 from smtpgate.proxy.use import Use
 from smtpgate.smtp.server import WireRules
 from smtpgate.testing import Backend, ContractBroken, Delivered, Gateway, complaints, use
-from smtpgate.testing.memory import Back, Connector, Front
 
 OK = "250 2.0.0 Ok"
 

@@ -28,6 +28,7 @@ from smtpgate.admin.throttle import Gate, Throttle, TooMany
 from smtpgate.admin.trail import Bounds, context_of
 from smtpgate.config.model import Settings
 from smtpgate.control.entries import check_new
+from smtpgate.control.people import People
 from smtpgate.control.views import Actor
 
 #: Length of a setup code in octets of chance (192 bits), and how long it holds.
@@ -46,11 +47,13 @@ class Accounts:
         wall: Callable[[], float],
         say: Callable[[str], None],
         settings: Callable[[], Settings],
+        people: People,
     ) -> None:
         """
         :param wall: seconds since the epoch
         :param say: tells the person at the log the setup code
         :param settings: those at work
+        :param people: whose mail is whose
         """
         self._settings = settings
         self.users = users
@@ -61,7 +64,7 @@ class Accounts:
         self.browsers = Browsers(users, wall)
         self.codes = Codes(users, wall, lambda: f"smtpgate {settings().hostname}")
         self.halves = Halves(wall)
-        self.grants = Grants(users, wall, self._gate, self.forget_sessions, self._ended)
+        self.grants = Grants(users, wall, self._gate, self.forget_sessions, self._ended, people)
         self.invitations = Invitations(users, wall, self._gate, self.grants, self.audit, self.forget_sessions)
         #: Changes that could not be written to the audit.
         self.audit_failures = 0

@@ -76,15 +76,6 @@ ROUTES = (
         summary="One message",
         answer=m.MessageDetail,
     ),
-    Route("GET", f"{_BASE}/backends", "stats:read", look.backends, summary="All servers", answer=m.ServerList),
-    Route(
-        "GET",
-        f"{_BASE}/backends/<pool>",
-        "stats:read",
-        look.backend,
-        summary="One backend",
-        answer=m.ServerList,
-    ),
     Route(
         "POST",
         f"{_SERVER}/drain",
@@ -101,15 +92,6 @@ ROUTES = (
         do.ready,
         summary="Sessions for it again",
         body=m.Reason,
-        answer=m.Done,
-    ),
-    Route(
-        "POST",
-        f"{_SERVER}/probe",
-        "runtime:write",
-        do.probe,
-        summary="Look at it now",
-        body=m.Nothing,
         answer=m.Done,
     ),
     Route(

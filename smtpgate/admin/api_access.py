@@ -29,7 +29,11 @@ async def people(ask: Ask) -> list[a.UserModel]:
     users = ask.office.users
     with_codes = set(await users.factors.users())
     invited = await users.factors.invitations(ask.office.wall())
-    return [a.user_model(one, one.name in with_codes, invited.get(one.name, 0.0)) for one in await users.users()]
+    mine = {one.name: one.addresses for one in await ask.office.control.people.all()}
+    return [
+        a.user_model(one, one.name in with_codes, invited.get(one.name, 0.0), mine.get(one.name, ()))
+        for one in await users.users()
+    ]
 
 
 async def user(ask: Ask) -> Answer:
@@ -54,13 +58,16 @@ async def roles(ask: Ask) -> Answer:
 async def add_user(ask: Ask) -> Answer:
     """A new user; without a password in the order the answer has an invitation."""
     body = ask.body
-    return answer_of(await new_user(ask, body.name, body.role, body.password or "", tuple(body.domains)), 201)
+    added = await new_user(ask, body.name, body.role, body.password or "", body.domains, body.addresses)
+    return answer_of(added, 201)
 
 
-async def new_user(ask: Ask, name: str, role: str, password: str, domains: Sequence[str]) -> a.Added:
+async def new_user(
+    ask: Ask, name: str, role: str, password: str, domains: Sequence[str], addresses: Sequence[str] = ()
+) -> a.Added:
     """The same for a page."""
     accounts = ask.office.accounts
-    await accounts.grants.add_user(ask.guarded_change, ask.who, name, role, password, domains)
+    await accounts.grants.add_user(ask.guarded_change, ask.who, name, role, password, domains, addresses)
     return a.Added(invitation=None if password else await invite(ask, name))
 
 
@@ -81,7 +88,7 @@ async def change_user(ask: Ask) -> Answer:
     """Other rights; the sessions of that user end."""
     body = ask.body
     await ask.office.accounts.grants.change_user(
-        ask.guarded_change, ask.who, ask.args["name"], body.role, body.domains, body.is_disabled
+        ask.guarded_change, ask.who, ask.args["name"], body.role, body.domains, body.is_disabled, body.addresses
     )
     return answer_of(Done())
 

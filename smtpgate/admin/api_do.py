@@ -54,11 +54,6 @@ async def ready(ask: Ask) -> Answer:
     return answer_of(m.Done(is_audited=await server_verb(ask, "ready", ask.body.reason)))
 
 
-async def probe(ask: Ask) -> Answer:
-    """Look at it now; the result is in the list a moment later."""
-    return answer_of(m.Done(is_audited=await server_verb(ask, "probe")))
-
-
 async def reload(ask: Ask) -> Answer:
     """Read the configuration file anew; where it has faults, nothing changes."""
     problems, is_audited = await reload_file(ask)

@@ -15,7 +15,7 @@ from smtpgate.admin.routes import Ask, Stream
 from smtpgate.admin.text import moment
 from smtpgate.admin.ways import RouteAnswer, question_of, way_model
 from smtpgate.admin.wire import WebRequest
-from smtpgate.control.views import SessionView, Unknown
+from smtpgate.control.views import SessionView
 
 #: Most items of one list.
 MOST = 500
@@ -60,20 +60,6 @@ async def message(ask: Ask) -> Answer:
     _, found = await find_message(ask.office, ask.who.reach, ask.args["id"])
     banner = of_message(found)
     return answer_of(m.MessageDetail(verdict=banner.word, explanation=banner.sentence, message=found))
-
-
-async def backends(ask: Ask) -> Answer:
-    """All servers of all backends."""
-    return answer_of(m.ServerList(items=[m.server_model(view) for view in ask.office.control.servers()]))
-
-
-async def backend(ask: Ask) -> Answer:
-    """The servers of one backend."""
-    pool = ask.args["pool"]
-    views = [view for view in ask.office.control.servers() if view.backend == pool]
-    if not views:
-        raise Unknown(f"no backend {pool}")
-    return answer_of(m.ServerList(items=[m.server_model(view) for view in views]))
 
 
 async def filters(ask: Ask) -> Answer:

@@ -35,7 +35,7 @@ async def alerts(ask: Ask) -> Answer:
 async def send(ask: Ask) -> Answer:
     """A test message through one of the gateway's own listeners, and what both sides said."""
     body = ask.body
-    sent, dialogue, is_audited = await send_test(ask, body.to, body.sender, body.listener)
+    sent, dialogue, is_audited = await send_test(ask, body.to, body.sender, body.listener, body.is_bad)
     return answer_of(o.TestSent(is_audited=is_audited, code=sent.code, reference=sent.reference, dialogue=dialogue))
 
 
@@ -45,7 +45,9 @@ def recipient_of(settings: Settings) -> str:
     return f"postmaster@{domain}"
 
 
-async def send_test(ask: Ask, to: str, sender: str, listener: str) -> tuple[sendtest.Sent, list[str], bool]:
+async def send_test(
+    ask: Ask, to: str, sender: str, listener: str, is_bad: bool = False
+) -> tuple[sendtest.Sent, list[str], bool]:
     """The same for a page: what became of it, the dialogue, and whether it is in the audit. One at a time: each has a
     thread for as long as the gateway takes to answer."""
     office, settings = ask.office, ask.office.control.settings
@@ -59,12 +61,18 @@ async def send_test(ask: Ask, to: str, sender: str, listener: str) -> tuple[send
         raise Refused(str(error)) from None
     if office.is_sending:
         raise Refusal("rate-limited", 429, "another test message is on its way", 5.0)
-    is_audited = await ask.change("test.send", to, listener)
+    is_audited = await ask.change("test.send", to, f"{listener} bad".strip() if is_bad else listener)
     lines: list[str] = []
     office.is_sending = True
     try:
         sent: sendtest.Sent = await office.in_thread(
-            sendtest.run, settings, to, sender, listener, lambda *words: lines.append(" ".join(map(str, words)))
+            sendtest.run,
+            settings,
+            to,
+            sender,
+            listener,
+            lambda *words: lines.append(" ".join(map(str, words))),
+            is_bad,
         )
     except OSError as error:
         raise Refused(f"the listener does not answer: {error}") from None

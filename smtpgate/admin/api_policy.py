@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import attrs
 
@@ -13,10 +14,20 @@ from smtpgate.admin.models_traffic import plain
 from smtpgate.admin.params import Day, Free
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Route
+from smtpgate.config.rule_order import shadowed_by
+from smtpgate.control.rule_edits import UNUSED_S
+from smtpgate.control.statistics import Range
+from smtpgate.control.views import Unavailable
 
 
 class RuleModel(View):
-    """One rule, with how many messages it was true of."""
+    """One rule, with how many messages it was true of.
+
+    :ivar day_hits: of these in the last day, in whole hours, in shadow left out; null where nothing is kept
+    :ivar is_unused: it was true of none for 30 days
+    :ivar shadowed_by: a rule before it because of which it changes nothing; "" for none
+    :ivar problems: what is doubtful about it
+    """
 
     name: str
     when: str
@@ -33,6 +44,10 @@ class RuleModel(View):
     note: str
     hits: int
     last_hit: str | None
+    day_hits: int | None = None
+    is_unused: bool = False
+    shadowed_by: str = ""
+    problems: tuple[str, ...] = ()
 
 
 class RuleList(View):
@@ -88,8 +103,47 @@ async def tell_registered(ask: Ask) -> Answer:
 
 async def rules(ask: Ask) -> Answer:
     """All rules, and how often each was true."""
-    views = ask.office.control.policy.rules()
-    return answer_of(RuleList(items=[RuleModel.model_validate(plain(view)) for view in views]))
+    return answer_of(RuleList(items=await rule_models(ask)))
+
+
+async def rule_models(ask: Ask) -> list[RuleModel]:
+    """The same for a page."""
+    control, now = ask.office.control, ask.office.wall()
+    views, settings = control.policy.rules(), control.settings
+    day = await _day_hits(ask, now)
+    shadowed = await ask.office.in_thread(shadowed_by, settings.rules)
+    doubts: dict[int, list[str]] = {}
+    for problem in settings.warnings:
+        found = _OF_RULE.match(problem.key)
+        if found is not None:
+            doubts.setdefault(int(found[1]), []).append(problem.message)
+    return [
+        RuleModel.model_validate(
+            {
+                **plain(view),
+                "day_hits": day.get(view.name, 0) if day is not None else None,
+                "is_unused": bool(view.last_hit) and now - view.last_hit > UNUSED_S,
+                "shadowed_by": shadowed.get(view.name, ""),
+                "problems": tuple(doubts.get(number, ())),
+            }
+        )
+        for number, view in enumerate(views)
+    ]
+
+
+async def _day_hits(ask: Ask, now: float) -> dict[str, int] | None:
+    """Messages that each rule was true of in the last day; None where that is not kept or cannot be read."""
+    top = ask.office.control.top
+    if top.talkers is None and top.store is None:
+        return None
+    try:
+        found = await top.top("rule", Range(int(now) - 86400, int(now) + 1, 3600), 2000)
+    except Unavailable:
+        return None
+    return {one.name: one.count for one in found.talkers}
+
+
+_OF_RULE: Final = re.compile(r"rules\[([0-9]+)\]")
 
 
 class TLSReportModel(View):

@@ -106,7 +106,9 @@ def span(value: float) -> str:
     """A span of time that was measured, in few letters."""
     if value < 1:
         return f"{value * 1000:.3g} ms"
-    return f"{value:.3g} s" if value < 120 else f"{value / 60:.3g} min"
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.3g} min" if value < 7200 else f"{value / 3600:.3g} h"
 
 
 def points(value: float) -> str:
@@ -310,6 +312,30 @@ def heat(view: Distribution, about: str, link: Callable[[int, int, int], str]) -
     if steps:
         words += _time_axis(steps, view.step_s)
     return Picture(about, tuple(boxes), tuple(curves), tuple(words), (), (), begin, end)
+
+
+#: Words for what a server was, in the order in which they are said.
+WAS: Final = {
+    "up": "up", "unready": "not ready", "drain": "drained", "maint": "in maintenance", "ejected": "put out",
+    "down": "down", "unknown": "not seen", "off": "gateway off",
+}  # fmt: skip
+
+
+def ribbon(stretches: Sequence[tuple[float, float, str]], now: float, length_s: float = 86400.0) -> Picture:
+    """A thing's last day from left to right; where nothing is known it is empty.
+
+    :param stretches: begin, end, state (a key of WAS), in order
+    """
+    boxes, sums = [], dict.fromkeys(WAS, 0.0)
+    for begin, end, state in stretches:
+        x, width = (begin - now + length_s) / length_s * WIDTH, (end - begin) / length_s * WIDTH
+        sums[state] += end - begin
+        about = f"{clock(int(begin), 60, 0, 0)} to {clock(int(end), 60, 0, 0)} UTC: {WAS[state]}"
+        # What was short is still seen.
+        boxes.append(Box(f"was-{state}", round(x, 2), 0, round(max(width, 1.5), 2), 14, about))
+    said = [f"{WAS[state]} {span(total)}" for state, total in sums.items() if total]
+    about = f"The last 24 hours: {', '.join(said)}." if said else "Nothing is known of the last 24 hours."
+    return Picture(about, tuple(boxes), height=14)
 
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -20,6 +20,7 @@ from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.answer import SAFE_HEADERS
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.hub import TOPICS, Hub, frame
+from smtpgate.admin.pace import Pace
 from smtpgate.admin.permission import Principal
 from smtpgate.admin.sieve import Sieve
 from smtpgate.admin.wire import WebRequest
@@ -45,8 +46,8 @@ class Streams:
     :ivar dropped: events that slow readers missed
     """
 
-    def __init__(self, control: Control, accounts: Accounts, clock: Any) -> None:
-        self.hub = Hub(control, clock)
+    def __init__(self, control: Control, accounts: Accounts, clock: Any, pace: Pace) -> None:
+        self.hub = Hub(control, clock, pace)
         self._accounts = accounts
         self._clock = clock
         self._open: set[_Stream] = set()

@@ -6,7 +6,6 @@ server, or the client that went away. It repeats no foreign text; the reply is s
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import attrs
@@ -15,12 +14,6 @@ from smtpgate.admin.record import FindingView, MessageView, RecipientView, Sessi
 from smtpgate.policy.held import TAKEN, TAKING
 from smtpgate.policy.verdict import FILTER_FAILED, SCORES
 from smtpgate.smtp.status import BACKEND_UNREACHABLE
-
-#: What a reference id looks like: 26 characters in base 32 (0-9, A-V), perhaps a dot and a message's number.
-_REFERENCE: Final = re.compile(r"(?<![0-9A-Za-z])([0-9A-V]{26})(?:\.([0-9]{1,6}))?(?![0-9A-Za-z])")
-
-#: Longest text that is searched for a reference: a pasted bounce.
-PASTED_CHARACTERS = 100_000
 
 
 @attrs.frozen
@@ -43,16 +36,6 @@ class Bar:
     detail: str
     start: int
     width: int
-
-
-def find_reference(text: str) -> str:
-    """The last reference id in a text ("" without one): bounces quote the reply, and the reply ends with it."""
-    found = ""
-    for match in _REFERENCE.finditer(text[:PASTED_CHARACTERS]):
-        found = match[0]
-    if not found and re.fullmatch(r"[0-9A-Va-v]{26}(\.[0-9]{1,6})?", text.strip()):
-        return text.strip().upper()
-    return found
 
 
 def session_of(reference: str) -> str:

@@ -15,6 +15,7 @@ from smtpgate.admin.ports import User, Users
 from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate
 from smtpgate.control.entries import Grant, check_domains, check_name, check_new, check_password, check_role, rights
+from smtpgate.control.people import People
 
 #: Writes a change down: its action, target, detail, and what was before and after.
 Change = Callable[..., Awaitable[None]]
@@ -30,6 +31,7 @@ class Grants:
         gate: Gate,
         forget: Callable[[str], None],
         ended: Callable[[], None],
+        people: People,
     ) -> None:
         """
         :param wall: seconds since the epoch
@@ -42,9 +44,17 @@ class Grants:
         self._gate = gate
         self._forget = forget
         self._ended = ended
+        self._people = people
 
     async def add_user(
-        self, change: Change, by: Principal, name: str, role: str, password: str, domains: Sequence[str] = ()
+        self,
+        change: Change,
+        by: Principal,
+        name: str,
+        role: str,
+        password: str,
+        domains: Sequence[str] = (),
+        addresses: Sequence[str] = (),
     ) -> None:
         """A new user; one without a password is to be invited. Raises Refusal where that would be more than one's own,
         Invalid where name, role, domains or password will not do.
@@ -57,8 +67,18 @@ class Grants:
         _must_cover(by, held_by(role), wanted)
         if await self._users.user(name) is not None:
             raise Refusal("conflict", 409, f"there is a user {name} already")
-        await change("user.add", name, rights(role, domains=wanted), after=_told(role, wanted))
+        mine = await self._own_addresses(by, name, addresses)
+        await change("user.add", name, rights(role, domains=wanted), after=_told(role, wanted, addresses=mine))
         await self._gate.run(self._users.add_user, name, role, password, wanted)
+        if mine:
+            await self._people.set_addresses(name, mine)
+
+    async def _own_addresses(self, by: Principal, name: str, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Whose mail somebody is to have as theirs: nobody gives away that of others' domains. Raises Refusal."""
+        wanted = await self._people.check_addresses(name, addresses) if addresses else ()
+        if not by.reach.all(wanted) and wanted:
+            raise Refusal("forbidden", 403, "that is mail of other domains than you are limited to")
+        return wanted
 
     async def user(self, by: Principal, name: str) -> User:
         """One who holds no more than whoever is about to change something of them."""
@@ -76,9 +96,12 @@ class Grants:
         role: str | None = None,
         domains: Sequence[str] | None = None,
         is_disabled: bool | None = None,
+        addresses: Sequence[str] | None = None,
     ) -> None:
         """Other rights; the sessions of that user end. None: as it was."""
         user = await self.user(by, name)
+        before_mine = (await self._people.person(name)).addresses
+        mine = before_mine if addresses is None else await self._own_addresses(by, name, addresses)
         role = user.role if role is None else role
         check_role(role)
         wanted = check_domains(user.domains if domains is None else domains, role)
@@ -87,9 +110,11 @@ class Grants:
         if user.role == "owner" and (role != "owner" or is_off):
             await self._spare_last_owner(user)
         told = f"{rights(user.role, user.domains, user.is_disabled)} -> {rights(role, wanted, is_off)}"
-        before, after = _told(user.role, user.domains, user.is_disabled), _told(role, wanted, is_off)
-        await change("user.change", name, told, before=before, after=after)
+        before = _told(user.role, user.domains, user.is_disabled, before_mine)
+        await change("user.change", name, told, before=before, after=_told(role, wanted, is_off, mine))
         await self._users.change_user(name, role, wanted, is_off)
+        if mine != before_mine:
+            await self._people.set_addresses(name, mine)
         self._forget(name)
 
     async def _spare_last_owner(self, user: User) -> None:
@@ -113,6 +138,7 @@ class Grants:
         before = _told(user.role, user.domains, user.is_disabled)
         await change("user.remove", name, rights(user.role, user.domains), before=before)
         await self._users.remove_user(name)
+        await self._people.forget(name)
         self._forget(name)
 
     async def add_token(self, change: Change, by: Principal, name: str, grant: Grant) -> str:
@@ -153,9 +179,12 @@ def _is_at_work(user: User) -> bool:
     return user.role == "owner" and not user.is_disabled and user.has_password
 
 
-def _told(role: str, domains: Sequence[str], is_disabled: bool = False) -> dict[str, Any]:
+def _told(
+    role: str, domains: Sequence[str], is_disabled: bool = False, addresses: Sequence[str] = ()
+) -> dict[str, Any]:
     """A user's rights, for the audit."""
-    return {"role": role, "domains": list(domains), "is_disabled": is_disabled}
+    mine = {"addresses": list(addresses)} if addresses else {}
+    return {"role": role, "domains": list(domains), "is_disabled": is_disabled, **mine}
 
 
 def _must_cover(by: Principal, scopes: Collection[str], domains: Collection[str]) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import attrs
 
+from smtpgate.admin.pace import Pace
 from smtpgate.admin.sieve import Sieve
 from smtpgate.admin.text import moment, visible
 from smtpgate.control import Control
@@ -31,6 +32,8 @@ TOPICS: Final = ("session", "message", "backend", "alert", "config", "log", "tas
 RING: Final = 5000
 #: Events are gathered so long before they are written: five times a second.
 GATHER_S: Final = 0.2
+#: The same while mail leaves the pages little time.
+SELDOM_S: Final = 1.0
 #: What is wrong now is looked at again after so many times.
 ALERTS_EVERY: Final = 5
 #: Events about the gateway itself that are gathered; more are counted.
@@ -78,7 +81,8 @@ class Entry:
 class Hub:
     """The ring, and who follows it."""
 
-    def __init__(self, control: Control, clock: Any) -> None:
+    def __init__(self, control: Control, clock: Any, pace: Pace) -> None:
+        self._pace = pace
         self._control = control
         self._clock = clock
         self._ring: deque[Entry] = deque(maxlen=RING)
@@ -175,8 +179,12 @@ class Hub:
                 self.tell(*described)
 
     def _write(self) -> None:
-        """What was gathered goes into the ring, and the readers are woken."""
-        self._tick = self._clock.callLater(GATHER_S, self._write)
+        """What was gathered goes into the ring, and the readers are woken; seldom where the reactor has no time."""
+        self._tick = self._clock.callLater(SELDOM_S if self._pace.is_strained else GATHER_S, self._write)
+        with self._pace.paid():
+            self._write_now()
+
+    def _write_now(self) -> None:
         wall = self._control.engine.wall()
         at = moment(wall)
         newest = self._next

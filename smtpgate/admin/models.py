@@ -185,12 +185,6 @@ class ServerModel(View):
     changed: str | None
 
 
-class ServerList(View):
-    """Servers of all backends, or of one."""
-
-    items: list[ServerModel]
-
-
 class ConfigModel(View):
     """The configuration at work. Secrets are shown as ***. `number` is that of its revision, 0 where none is kept."""
 

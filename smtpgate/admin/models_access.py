@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -27,6 +28,8 @@ class NewUser(Order):
     role: RoleName
     password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     domains: Lines = []
+    #: Addresses whose held mail is theirs to decide on.
+    addresses: Lines = []
 
 
 class UserChange(Order):
@@ -35,6 +38,7 @@ class UserChange(Order):
     role: RoleName | None = None
     domains: Lines | None = None
     is_disabled: bool | None = None
+    addresses: Lines | None = None
 
 
 class NewPassword(Order):
@@ -102,6 +106,7 @@ class UserModel(View):
     role: str
     created: str | None
     domains: list[str]
+    addresses: list[str]
     is_disabled: bool
     has_password: bool
     has_codes: bool
@@ -190,13 +195,16 @@ class BrowserList(View):
     items: list[BrowserModel]
 
 
-def user_model(one: User, has_codes: bool = False, invited_until: float = 0.0) -> UserModel:
+def user_model(
+    one: User, has_codes: bool = False, invited_until: float = 0.0, addresses: Sequence[str] = ()
+) -> UserModel:
     """A user as the API tells it."""
     return UserModel(
         name=one.name,
         role=one.role,
         created=moment(one.created),
         domains=list(one.domains),
+        addresses=list(addresses),
         is_disabled=one.is_disabled,
         has_password=one.has_password,
         has_codes=has_codes,

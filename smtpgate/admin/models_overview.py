@@ -87,11 +87,13 @@ class TestSend(Order):
 
     :ivar to: the recipient; "" for the postmaster of the first local domain
     :ivar listener: its name; "" for the first of role mx
+    :ivar is_bad: one that should be refused: a program in disguise, with words that engines know as spam
     """
 
     to: str = Field("", max_length=320)
     sender: str = Field("", max_length=320)
     listener: str = Field("", max_length=100)
+    is_bad: bool = False
 
 
 class TestSent(View):

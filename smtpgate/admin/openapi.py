@@ -66,6 +66,8 @@ _BASED = frozenset({"/api/v1/config/apply", "/api/v1/config/rollback"})
 _MEDIA: dict[str, tuple[str, ...]] = {
     "/api/v1/events": ("text/event-stream",),
     "/api/v1/audit/export": ("application/x-ndjson", "text/csv"),
+    "/api/v1/lists/export": ("text/csv",),
+    "/api/v1/rules/export": ("application/toml",),
     "/api/v1/config/export": ("application/toml",),
     "/api/v1/tasks/<id>/result": ("application/json", "application/jsonl", "text/csv"),
     "/api/v1/quarantine/<id>/content": ("message/rfc822", "application/octet-stream", "application/zip"),

@@ -13,12 +13,12 @@ from smtpgate.admin import api_do, entry, explain, insight, searching, text
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.lookup import find_session, recent_sessions
+from smtpgate.admin.lookup import find_messages, find_session, recent_sessions
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
+from smtpgate.policy.clues import reference_in
+from smtpgate.policy.query import LONGEST, QueryError
 
-#: Lengths of a drain that a form offers, minutes.
-DRAINS = ((0, "until Ready"), (60, "for an hour"), (8 * 60, "for 8 hours"), (24 * 60, "for a day"))
 #: A coding that is not wanted (RFC 9110 section 12.4.2).
 _NEVER = re.compile(r";q=0(\.0*)?$")
 #: Rows of one list on a page.
@@ -32,6 +32,8 @@ async def session(ask: Ask) -> Answer:
     focus = record.message(reference) if "." in reference else None
     if "." in reference and focus is None:
         raise Refusal("not-found", 404, f"no message {text.visible(reference, 80)} in this session")
+    if ask.who.kind == "user" and any(one.outcome == "delivered" for one in ([focus] if focus else record.messages)):
+        await ask.office.first.note("why")
     return await ask.office.templates.page(
         ask,
         "session.html",
@@ -56,28 +58,22 @@ async def recent(ask: Ask) -> Answer:
 
 
 async def search(ask: Ask) -> Answer:
-    """A reference, also inside other text, opens its page; other words are looked for in the list."""
+    """A reference, also inside other text, opens its page, and so does whatever only one message has; the rest is
+    looked for in the list.
+    """
     wanted = ask.query.get("q", "") or ask.form.get("q", "")
-    reference = explain.find_reference(wanted)
+    reference = reference_in(wanted)
     if reference:
         return redirect(f"/sessions/{reference}")
-    return redirect(f"/messages?q={quote(' '.join(wanted.split())[:200])}")
-
-
-async def backends(ask: Ask) -> Answer:
-    """All servers of all backends."""
-    by_backend: dict[str, list[Any]] = {name: [] for name in ask.office.control.settings.backends}
-    for view in ask.office.control.servers():
-        by_backend.setdefault(view.backend, []).append(view)
-    return await ask.office.templates.page(
-        ask,
-        "backends.html",
-        here="backends",
-        backends=by_backend,
-        slots={view.name: view for view in ask.office.control.backends()},
-        settings=ask.office.control.settings.backends,
-        drains=DRAINS,
-    )
+    try:
+        query = searching.meant(wanted, ask.office.wall())
+        found = await find_messages(ask.office, ask.who.reach, query, 2) if query.clauses else None
+        text = query.text
+    except QueryError:
+        found, text = None, " ".join(wanted.split())[:LONGEST]
+    if found is not None and len(found.items) == 1 and not found.is_partial:
+        return redirect(f"/sessions/{found.items[0].id}")
+    return redirect(f"/messages?q={quote(text)}")
 
 
 async def filters(ask: Ask) -> Answer:
@@ -108,20 +104,6 @@ async def kill(ask: Ask) -> Answer:
     return redirect("/live")
 
 
-def _server_form(verb: str) -> Any:
-    async def serve(ask: Ask) -> Answer:
-        reason = "".join(c for c in ask.form.get("reason", "") if c.isprintable())[:500]
-        minutes = ask.form.get("minutes", "0")
-        if minutes not in {str(one) for one, _ in DRAINS}:
-            raise Refusal("parameter", 400, "choose how long")
-        await api_do.server_verb(ask, verb, reason, int(minutes))
-        return redirect("/backends")
-
-    serve.__doc__ = f"{verb} a server."
-    serve.__name__ = f"{verb}_form"
-    return serve
-
-
 # Files
 
 
@@ -150,8 +132,6 @@ def _page(path: str, permission: str, serve: Any, method: Any = "GET", **more: b
     return Route(method, path, permission, serve, "page", summary, doors=_WEB, **more)  # type: ignore[arg-type]
 
 
-_SERVER = "/backends/<pool>/servers/<path:name>"
-
 ROUTES = (
     _page("/login", "public", entry.login_page),
     _page("/login", "public", entry.log_in, "POST"),
@@ -171,10 +151,6 @@ ROUTES = (
     _page("/recent", "messages:read", recent, for_domains=True),
     _page("/search", "messages:read", search, for_domains=True),
     _page("/search", "messages:read", search, "POST", for_domains=True),
-    _page("/backends", "stats:read", backends),
-    _page(f"{_SERVER}/drain", "runtime:write", _server_form("drain"), "POST"),
-    _page(f"{_SERVER}/ready", "runtime:write", _server_form("ready"), "POST"),
-    _page(f"{_SERVER}/probe", "runtime:write", _server_form("probe"), "POST"),
     _page("/filters", "config:read", filters),
     _page("/help", "self", help_page),
     _page("/problems/<slug>", "self", problem),

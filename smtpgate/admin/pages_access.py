@@ -111,7 +111,8 @@ async def add_user(ask: Ask) -> Answer:
     """A new user, and the link by which they set a password: shown this once."""
     name, role = ask.form.get("name", "").strip(), ask.form.get("role", "")
     try:
-        made = await do.new_user(ask, name, role, "", _listed(ask.form.get("domains", "")))
+        domains, addresses = _listed(ask.form.get("domains", "")), _listed(ask.form.get("addresses", ""))
+        made = await do.new_user(ask, name, role, "", domains, addresses)
     except _WRONG as error:
         return await _access(ask, *_said(error))
     return await _access(ask, invitation=made.invitation, about=name)
@@ -130,6 +131,7 @@ async def change_user(ask: Ask) -> Answer:
             form.get("role", ""),
             _listed(form.get("domains", "")),
             form.get("is_disabled", "") == "yes",
+            _listed(form.get("addresses", "")),
         )
     except _WRONG as error:
         return await _user(ask, *_said(error))

@@ -29,6 +29,7 @@ TEXT: Final = 300_000
 MINUTES: Final = (
     (0, "for good"),
     (2, "2 minutes, unless confirmed"),
+    (5, "5 minutes, unless confirmed"),
     (10, "10 minutes, unless confirmed"),
     (30, "30 minutes, unless confirmed"),
     (60, "an hour, unless confirmed"),

@@ -8,6 +8,7 @@ from typing import Any
 from smtpgate.admin import models_overview as o
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_overview import recipient_of, send_test, wait_for
+from smtpgate.admin.first import Step
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_messages
 from smtpgate.admin.plot import WIDTH, draw
@@ -49,7 +50,17 @@ async def _overview(ask: Ask, status: int = 200, said: str = "", dialogue: tuple
         traffic=sum(whole.outcomes.values()),
         said=said,
         dialogue=dialogue,
+        steps=await _steps(ask),
     )
+
+
+async def _steps(ask: Ask) -> list[Step]:
+    """The first steps, for people who have not done them all, nor put the card away."""
+    first = ask.office.first
+    if await first.is_dismissed(ask.who.name):
+        return []
+    steps: list[Step] = await first.steps()
+    return steps if not all(one.is_done for one in steps) else []
 
 
 def marks(applied: Any, points: Any) -> tuple[tuple[float, str, int], ...]:
@@ -76,7 +87,8 @@ def _test_command(settings: Settings) -> str:
 async def test_send(ask: Ask) -> Answer:
     """Send a test message through an own listener, and open its page."""
     try:
-        sent, dialogue, _ = await send_test(ask, ask.form.get("to", "").strip(), "", "")
+        is_bad = ask.form.get("kind") == "bad"
+        sent, dialogue, _ = await send_test(ask, ask.form.get("to", "").strip(), "", "", is_bad)
     except Refused as refused:
         return await _overview(ask, 409, f"No test message was sent: {refused}.")
     except Refusal as refusal:

@@ -35,6 +35,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
             Place("/quarantine", "quarantine", "Quarantine", "quarantine:read", "q", for_domains=True),
             Place("/tickets", "tickets", "Tickets", "quarantine:read", "t", for_domains=True),
             Place("/outbox", "outbox", "Outbox", "quarantine:read", "x", for_domains=True),
+            Place("/my", "my", "Your held mail", "self", "y", for_domains=True),
         ),
     ),
     (
@@ -52,6 +53,9 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/filters", "filters", "Filters", "config:read", "f"),
             Place("/rules", "rules", "Rules", "config:read", "r"),
+            Place("/lists", "lists", "Lists", "config:read", "w"),
+            Place("/dlp", "dlp", "Data loss", "config:read", "d"),
+            Place("/test", "test", "Try mail", "test:run", "y"),
         ),
     ),
     (

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 from smtpgate.control.views import Actor
-from smtpgate.policy.found import Found
+from smtpgate.policy.found import Counted, Found, Without
 from smtpgate.policy.query import Query
 
 
@@ -211,3 +211,9 @@ class History(Protocol):
 
     def search(self, query: Query, limit: int, before: int = 0) -> Awaitable[Found]:
         """Messages that fit, newest first."""
+
+    def count(self, query: Query) -> Awaitable[Counted]:
+        """How many fit, and when."""
+
+    def without(self, query: Query) -> Awaitable[tuple[Without, ...]]:
+        """How many would fit without each clause."""

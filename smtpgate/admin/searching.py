@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from smtpgate.admin import models as m
 from smtpgate.admin.answer import Answer
-from smtpgate.admin.explain import find_reference
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_messages
 from smtpgate.admin.params import Free, Param, Several, Whole
 from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.summary import Said, look, said
 from smtpgate.admin.text import visible
+from smtpgate.policy.clues import message_id_in, reference_in
 from smtpgate.policy.query import FIELDS, OTHERS, TEXTS, Clause, Query, QueryError, join, parse, term
 
 #: Most items of one list of the API, and rows of a page.
@@ -51,24 +51,36 @@ _BOUNDS: Final = {
 }
 _SIGNS: Final = {"score_min": ">=", "score_max": "<=", "size_min": ">=", "size_max": "<="}
 _MEANING: Final[Mapping[str, str]] = {**TEXTS, **OTHERS}
-QUERY: Final[Mapping[str, Param]] = {
-    "limit": Whole(f"how many items, at most {MOST}", MOST, 50),
-    "cursor": Free("next_cursor of the page before"),
+#: What is looked for, and which page of it.
+TERMS: Final[Mapping[str, Param]] = {
     "q": Free("what is looked for, as in the search box (docs/searching.md); or a bounce that holds a reference id"),
     **{name: Several(f"{_MEANING[field]}; several: either") for name, field in _FIELDS.items()},
     **{name: Free(said) for name, (_, said) in _BOUNDS.items()},
 }
-_FIELD: Final = re.compile(r"(?:^|\s)-?[A-Za-z_-]+:")
+QUERY: Final[Mapping[str, Param]] = {
+    "limit": Whole(f"how many items, at most {MOST}", MOST, 50),
+    "cursor": Free("next_cursor of the page before"),
+    **TERMS,
+}
 
 
 def meant(text: str, now: float) -> Query:
-    """What a text asks for: the terms of a query, or the reference id in a bounce. Raises QueryError.
+    """What a text asks for: the terms of a query, or the message that a bounce is about. Raises QueryError.
 
     :param now: seconds since the epoch
     """
-    reference = find_reference(text)
+    reference = reference_in(text)
     if not reference:
-        return parse(text, now)
+        # A mail is no query, though a short one may read like one.
+        message_id = message_id_in(text)
+        if message_id and "\n" in text.strip():
+            return Query((term("message-id", message_id, now),))
+        try:
+            return parse(text, now)
+        except QueryError:
+            if not message_id:
+                raise
+            return Query((term("message-id", message_id, now),))
     try:
         query = parse(text, now)
     except QueryError:
@@ -78,7 +90,7 @@ def meant(text: str, now: float) -> Query:
     return Query((term("id", reference, now),))
 
 
-def _given(params: Mapping[str, Any], now: float) -> Query:
+def given(params: Mapping[str, Any], now: float) -> Query:
     """What the parameters ask for; raises Refusal, which names each that is wrong."""
     faults: list[dict[str, str]] = []
     clauses: list[Clause] = []
@@ -113,7 +125,7 @@ def _given(params: Mapping[str, Any], now: float) -> Query:
 async def messages(ask: Ask) -> Answer:
     """Messages that fit, newest first."""
     office = ask.office
-    query = _given(ask.params, office.wall())
+    query = given(ask.params, office.wall())
     found = await find_messages(office, ask.who.reach, query, ask.params["limit"], ask.params["cursor"])
     headers = {"Link": f'<{_next(ask, found.next_cursor)}>; rel="next"'} if found.next_cursor else {}
     return Answer(found.model_dump_json().encode("utf-8", "replace"), 200, "application/json", headers=headers)
@@ -136,11 +148,15 @@ async def page(ask: Ask) -> Answer:
     outcome = ask.query.get("outcome", "")
     mistake: QueryError | None = None
     found = m.MessageList(items=[])
+    numbers: Said | None = None
+    now = office.wall()
     try:
-        query = meant(wanted, office.wall())
+        query = meant(wanted, now)
         if outcome:
             query = query.with_all([term("verdict", outcome, 0.0)])
         found = await find_messages(office, ask.who.reach, query, ROWS, cursor)
+        if not cursor and (found.items or query.clauses) and not found.is_partial:
+            numbers = said(query, *await look(office, ask.who.reach, query), now)
     except QueryError as error:
         mistake = error
     kept = {name: value for name, value in (("q", wanted), ("outcome", outcome)) if value}
@@ -155,6 +171,9 @@ async def page(ask: Ask) -> Answer:
         q=wanted,
         cursor=cursor,
         mistake=mistake,
+        numbers=numbers,
+        newer=f"/messages/new?{urlencode({**kept, 'since': found.items[0].id})}" if found.items and not cursor else "",
+        asked=urlencode(kept),
         wrong=visible(wanted[mistake.at : mistake.at + mistake.length]) if mistake is not None else "",
         fields=[(name, _MEANING[name]) for name in FIELDS],
         older=f"/messages?{urlencode({**kept, 'cursor': found.next_cursor})}" if found.next_cursor else "",

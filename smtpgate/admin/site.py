@@ -18,12 +18,11 @@ from typing import Any
 
 import attrs
 from klein import Klein
-from pydantic import ValidationError
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import api_tasks, counted, params, proof, reports, versions
+from smtpgate.admin import api_tasks, counted, orders, params, proof, reports, versions
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.answer import STRICT_TRANSPORT, Answer, as_json, redirect
 from smtpgate.admin.assets import Assets
@@ -31,19 +30,22 @@ from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
 from smtpgate.admin.events import Streams
 from smtpgate.admin.every import ROUTES
-from smtpgate.admin.guard import Caller, FormKeys, Refusal, content_json
+from smtpgate.admin.first import FirstSteps
+from smtpgate.admin.guard import Caller, FormKeys, Refusal
 from smtpgate.admin.links import Links
 from smtpgate.admin.numbers import Numbers
+from smtpgate.admin.pace import Pace
 from smtpgate.admin.problem import as_problem
 from smtpgate.admin.reading import Readings
 from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
 from smtpgate.admin.templates import Templates
-from smtpgate.admin.throttle import TooMany
+from smtpgate.admin.throttle import TooMany, network_of
 from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.meter import Meter
+from smtpgate.policy.person import Person
 
 #: What shows a thing that a call of the same path changes.
 _LOOKS = {route.path: route for route in ROUTES if route.method == "GET" and route.kind == "api"}
@@ -67,25 +69,28 @@ class Office:
         say: Callable[[str], None],
         repeats: Any,
         secret: bytes = b"",
+        pace: Pace | None = None,
     ) -> None:
         """
+        :param pace: how much of the gateway's time is for the pages; None: as measured
         :param users: `state.users`
         :param metrics: `observe.metrics`
         :param clock: IReactorTime
         :param in_thread: runs a blocking call elsewhere and gives a Deferred
         :param say: tells the person at the log the one-time setup code
-        :param repeats: `interfaces.ITable`: answers to orders that may be given twice
+        :param repeats: `interfaces.ITable`: answers to orders that may be given twice, and which first steps are done
         :param secret: signs the links of digests; without one they hold until the next start
         """
         self.control = control
         self.metrics = metrics
         self.clock = clock
+        self.pace = Pace(clock) if pace is None else pace
         self.in_thread = in_thread
         self.wall: Callable[[], float] = control.engine.wall
-        self.accounts = Accounts(users, self.wall, say, lambda: control.settings)
+        self.accounts = Accounts(users, self.wall, say, lambda: control.settings, control.people)
         self.users = users
         self.form_keys = FormKeys()
-        self.streams = Streams(control, self.accounts, clock)
+        self.streams = Streams(control, self.accounts, clock, self.pace)
         self.numbers = Numbers(control, metrics)
         self.assets = Assets()
         self.templates = Templates(self)
@@ -93,10 +98,13 @@ class Office:
         self.links = Links(secret)
         self.cursors = Cursors(secret)
         self.repeats = Repeats(repeats)
+        self.first = FirstSteps(control, repeats)
         self.readings = Readings()
         self.reports = reports.Reports(self.wall)
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
+        #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
+        self.heard: Callable[[Person], Awaitable[tuple[float, bool]]] = _now_of(self.wall)
         #: A test message is on its way.
         self.is_sending = False
 
@@ -107,11 +115,22 @@ class Office:
     def close(self) -> None:
         """End what goes on: event streams."""
         self.streams.close()
+        self.pace.close()
 
     def site(self, door: str = "web") -> WebSite:
         """A factory for an endpoint: "web", "local" or "health"."""
         resource = _Front(self, door).app.resource()
-        return WebSite(resource, self.clock, door, self._most_octets, lambda: self.control.settings.admin.path)
+        pace = self.pace if door == "web" else None
+        prefix = lambda: self.control.settings.admin.path  # noqa: E731
+        return WebSite(resource, self.clock, door, self._most_octets, prefix, pace, self._who)
+
+    def _who(self, request: WebRequest) -> str:
+        """Whose turn a request takes in line."""
+        return self.key_of(Caller(request, self.control.settings, "web"))
+
+    def key_of(self, caller: Caller) -> str:
+        """The same of who is known already: an address, or a network of IPv6."""
+        return caller.address if "." in caller.address else network_of(caller.address)
 
     def _most_octets(self, verb: bytes, path: bytes) -> int:
         if (verb, path) not in _LARGE:
@@ -128,6 +147,15 @@ class Office:
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
         return ROUTES
+
+
+def _now_of(wall: Callable[[], float]) -> Callable[[Person], Awaitable[tuple[float, bool]]]:
+    """Without digests: what came up to now is not announced."""
+
+    async def heard(person: Person) -> tuple[float, bool]:
+        return wall(), False
+
+    return heard
 
 
 class _Front:
@@ -147,7 +175,7 @@ class _Front:
 
     def _bind(self, route: Route, endpoint: str) -> None:
         def serve(request: WebRequest, **args: str) -> Deferred[Any]:
-            return ensureDeferred(self._serve(route, request, args))
+            return ensureDeferred(self._office.pace.metered(self._serve(route, request, args)))
 
         serve.__name__ = endpoint
         self.app.route(route.path, methods=[route.method], endpoint=endpoint)(serve)
@@ -234,6 +262,7 @@ class _Front:
             office.log.failure("request {id} failed", id=request.id)
             answer = as_problem(office, request, caller, error, kind)
         if isinstance(answer, Stream):
+            request.leave_line()
             await answer.run(request)
             return None
         assert isinstance(answer, Answer)
@@ -245,11 +274,16 @@ class _Front:
         """Everything before the route's own code. An Answer where a stranger is to log in first."""
         principal = None if self._door == "health" else await self._office.accounts.principal(caller)
         caller.principal = principal
+        if principal is not None:
+            self._office.pace.know(self._office.key_of(caller))
         if not _is_open(route, caller, self._door):
             if principal is None:
                 return await self._stranger(caller, route.kind, request)
             permission = "metrics:read" if route.permission == "near" else route.permission
             if not principal.may(permission):
+                if route.path == "/" and principal.kind == "user":
+                    # Somebody with held mail of their own, and nothing else.
+                    return redirect("/my")
                 raise Refusal("forbidden", 403, f"your role has no permission {permission}")
             if not route.is_open_to(principal):
                 if route.path == "/" and route.kind == "page":
@@ -275,7 +309,7 @@ class _Front:
         }
         query = {name: values[0] for name, values in given.items()}
         checked = params.read(route.parameters, given) if route.kind == "api" else {}
-        body = (await apart(_body, route, request)) if route.body is not None else None
+        body = (await apart(orders.read, route, request)) if route.body is not None else None
         return Ask(self._office, request, caller, principal, args, query, form or {}, body, checked, files)
 
     async def _stranger(self, caller: Caller, kind: str, request: WebRequest | None = None) -> Answer:
@@ -300,26 +334,6 @@ def _is_open(route: Route, caller: Caller, door: str) -> bool:
 def _kind_of(request: WebRequest) -> str:
     path = request.path.decode("latin-1")
     return "api" if path.startswith("/api") or path == "/metrics" else "page"
-
-
-def _body(route: Route, request: WebRequest) -> Any:
-    assert route.body is not None
-    try:
-        return route.body.model_validate_json(content_json(request) or b"{}")
-    except ValidationError as error:
-        kinds = {one["type"] for one in error.errors(include_url=False, include_input=False, include_context=False)}
-        if "json_invalid" in kinds:
-            raise Refusal("malformed", 400, "the body is not JSON") from None
-        refusal = Refusal("validation", 422, "the body has faults")
-        refusal.errors = [
-            {
-                "pointer": "/" + "/".join(str(part) for part in one["loc"]),
-                "code": one["type"],
-                "message": one["msg"].removeprefix("Value error, "),
-            }
-            for one in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        raise refusal from None
 
 
 __all__ = ["ROUTES", "Office"]

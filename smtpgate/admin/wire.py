@@ -21,6 +21,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from smtpgate.admin.answer import REPORTS, SAFE_HEADERS, Answer, as_json, plain, under
+from smtpgate.admin.pace import Pace, Place
 
 #: Largest request body, but for the few routes that take messages: one such body at a time, of a length that is said
 #: before it comes.
@@ -36,6 +37,10 @@ HEADER_OCTETS = 16384
 #: Open connections of all browsers together, and of one address.
 CONNECTIONS = 512
 CONNECTIONS_PER_ADDRESS = 64
+#: Asked by whoever watches over the process: they never wait in line.
+HEALTH = frozenset({b"/livez", b"/readyz", b"/startupz"})
+#: When a request that waited too long in line may come back.
+AGAIN_S = 5
 
 
 class WebRequest(Request):
@@ -52,6 +57,7 @@ class WebRequest(Request):
         self.content = self._held = io.BytesIO()
         self._most = BODY_OCTETS
         self._gives_back: Callable[[], None] | None = None
+        self._in_line: Place | None = None
 
     @property
     def body(self) -> bytes:
@@ -94,12 +100,25 @@ class WebRequest(Request):
         super().connectionLost(reason)
 
     def _let_go(self) -> None:
+        self.leave_line()
         gives_back, self._gives_back = self._gives_back, None
         if gives_back is not None:
             self.content = self._held = io.BytesIO()
             gives_back()
 
-    def _refuse(self, status: int, slug: str, title: str, detail: str) -> None:
+    def leave_line(self) -> None:
+        """What comes now takes long and costs little, or it is over: others may go."""
+        place, self._in_line = self._in_line, None
+        if place is not None:
+            self._pace.leave(place)
+
+    @property
+    def _pace(self) -> Pace:
+        channel: Any = self.channel
+        pace: Pace = channel.site.pace
+        return pace
+
+    def _refuse(self, status: int, slug: str, title: str, detail: str, again_s: int = 0) -> None:
         self._let_go()
         self.is_too_big = True
         self.content = self._held = io.BytesIO()
@@ -110,14 +129,29 @@ class WebRequest(Request):
             "Content-Type: application/problem+json",
         ]
         head += [f"{name}: {value}" for name, value in SAFE_HEADERS.items()]
+        head += [f"Retry-After: {again_s}"] if again_s else []
         head += [f"X-Request-Id: {self.id}", f"Content-Length: {len(text)}", "", ""]
         channel: Any = self.channel
         channel.refuse("\r\n".join(head).encode() + text)
 
     def process(self) -> None:
-        """The request is complete."""
+        """The request is complete; it waits for its turn."""
         if self.is_too_big:
             return
+        channel: Any = self.channel
+        site = channel.site
+        if site.pace is None or self.path in HEALTH:
+            self._begin()
+            return
+        self._in_line = site.pace.place(site.who(self), self._begin, self._give_up)
+        site.pace.enter(self._in_line)
+
+    def _give_up(self) -> None:
+        self._in_line = None
+        detail = "mail comes first, and leaves no time for this; try again in a moment"
+        self._refuse(503, "busy", "Busy", detail, AGAIN_S)
+
+    def _begin(self) -> None:
         try:
             is_path = self.path.startswith(b"/") and unquote_to_bytes(self.path).decode("utf-8").isprintable()
         except UnicodeDecodeError:
@@ -272,8 +306,12 @@ class WebSite(Site):
         door: str,
         large: Callable[[bytes, bytes], int] = lambda verb, path: 0,
         prefix: Callable[[], str] = str,
+        pace: Pace | None = None,
+        who: Callable[[WebRequest], str] = lambda request: request.peer_ip,
     ) -> None:
         """
+        :param pace: the lines in which requests wait; None: nobody waits at this door
+        :param who: by what a request is told from those of others in line: its address
         :param prefix: the path under which a proxy has the site, "" where it is at the root
         :param large: the most octets that a body may have, by method and path; 0 where that is as for all
         """
@@ -281,6 +319,8 @@ class WebSite(Site):
         self.door = door
         self._large = large
         self.prefix = prefix
+        self.pace = pace
+        self.who = who
         self._has_room = True
         self._by_address: dict[str, int] = {}
         self._open = 0
@@ -323,6 +363,11 @@ class WebSite(Site):
         channel.on_lost = self._entered(address)
         return channel
 
+    def connected(self, transport: Any) -> None:
+        """A connection is there."""
+        if self.pace is not None:
+            self.pace.connected(getattr(transport, "server", None))
+
     def _entered(self, address: str) -> Callable[[], None]:
         self._open += 1
         self._by_address[address] = self._by_address.get(address, 0) + 1
@@ -340,6 +385,11 @@ class _Counted(WebChannel):
     """A channel that its site counts."""
 
     on_lost: Any = None
+
+    def connectionMade(self) -> None:
+        """One more."""
+        super().connectionMade()
+        self.site.connected(self.transport)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """One less."""

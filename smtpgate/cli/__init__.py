@@ -19,9 +19,11 @@ from smtpgate import __version__
 from smtpgate.cli import (
     access,
     audit,
+    bench,
     commands,
     demo,
     doctor,
+    history,
     init,
     log,
     plugin,
@@ -114,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
     revisions.check_options(verb("check-config", commands.check_config))
     revisions.add(verbs, verb, _whole)
     _explain(verb("explain", commands.explain))
+    one = verb("messages", history.messages)
+    one.add_argument("query", nargs="*", metavar="TERM", help="as from:ann@example.org last:24h; without any all")
+    one.add_argument("--limit", type=_whole(100_000), default=50, metavar="N", help="how many; without it 50")
     one = verb("send-test", commands.send_test)
     one.add_argument("--to", required=True, metavar="ADDR", help="whom to send to")
     one.add_argument("--from", dest="sender", metavar="ADDR", help="sender; without it postmaster@ our hostname")
@@ -132,6 +137,9 @@ def parser() -> argparse.ArgumentParser:
     verb("filters", commands.filters)
     verb("rules", policy.rules)
     _try_rules(verb("try-rules", policy.try_rules))
+    bench.add(verbs, _as)
+    bench.add_replay(verbs, _whole)
+    bench.add_cases(verbs)
     _quarantine(verbs, verb)
     tickets.add(verbs, verb, _whole)
     verb("tls-report", policy.tls_report).add_argument(
@@ -171,7 +179,13 @@ def _tail(one: argparse.ArgumentParser) -> None:
 
 
 def _explain(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--listener", required=True, metavar="NAME", help="the listener that the client comes to")
+    one.add_argument(
+        "what",
+        nargs="*",
+        metavar="WHAT",
+        help="a reference id, a Message-ID, a backend's queue id, words as for `messages`, a file with a bounce, or -",
+    )
+    one.add_argument("--listener", default="", metavar="NAME", help="the listener that the client comes to")
     one.add_argument(
         "--client",
         type=_as(client_address),
@@ -189,7 +203,7 @@ def _explain(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--recipient",
         type=_as(recipient_path),
-        required=True,
+        default=[],
         action="extend",
         nargs="+",
         metavar="ADDR",
@@ -332,6 +346,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     top = parser()
     args = top.parse_args(argv)
+    try:
+        bench.settle(args)
+    except Failed as failed:
+        top.error(str(failed))
     if args.config is None and args.command not in _WITHOUT:
         top.error("give the configuration file of the gateway with --config FILE")
     try:

@@ -22,7 +22,7 @@ from smtpgate.control.views import Invalid
 
 def user_add(args: argparse.Namespace) -> None:
     """Make a user."""
-    body = {"name": args.name, "role": args.role, "domains": args.domain}
+    body = {"name": args.name, "role": args.role, "domains": args.domain, "addresses": args.address}
     if args.invite:
         found = Gateway(args.config).ask("POST", "/users", body)
         _invited(args, found["invitation"], found)
@@ -30,7 +30,10 @@ def user_add(args: argparse.Namespace) -> None:
     password = _password(args.password_file)
     body["password"] = password
     ask = lambda gateway: gateway.ask("POST", "/users", body)  # noqa: E731
-    found = either(args, ask, offline.add_user, args.name, args.role, password, args.domain)
+    if args.address:
+        found = ask(Gateway(args.config))
+    else:
+        found = either(args, ask, offline.add_user, args.name, args.role, password, args.domain)
     _done(args, found, f"user {args.name} added with role {args.role}")
 
 
@@ -76,12 +79,17 @@ def user_drop_totp(args: argparse.Namespace) -> None:
 def user_change(args: argparse.Namespace) -> None:
     """Give a user another role or other domains, or shut them out; its sessions end."""
     domains = [] if args.all_domains else args.domain or None
-    if args.role is None and domains is None and args.is_disabled is None:
-        raise Failed("say what is to be other: --role, --domain, --all-domains, --disable or --enable", EXIT_USAGE)
+    addresses = [] if args.no_addresses else args.address or None
+    if args.role is None and domains is None and args.is_disabled is None and addresses is None:
+        known = "--role, --domain, --all-domains, --address, --no-addresses, --disable or --enable"
+        raise Failed(f"say what is to be other: {known}", EXIT_USAGE)
     place = f"/users/{quote(args.name, safe='')}"
-    body = {"role": args.role, "domains": domains, "is_disabled": args.is_disabled}
+    body = {"role": args.role, "domains": domains, "is_disabled": args.is_disabled, "addresses": addresses}
     ask = lambda gateway: gateway.ask("PATCH", place, body)  # noqa: E731
-    found = either(args, ask, offline.change_user, args.name, args.role, domains, args.is_disabled)
+    if addresses is not None:
+        found = ask(Gateway(args.config))
+    else:
+        found = either(args, ask, offline.change_user, args.name, args.role, domains, args.is_disabled)
     _done(args, found, f"user {args.name} changed")
 
 
@@ -108,6 +116,7 @@ def user_list(args: argparse.Namespace) -> None:
         ("NAME", "name"),
         ("ROLE", "role"),
         ("DOMAINS", "domains"),
+        ("ADDRESSES", "addresses"),
         ("DISABLED", "is_disabled"),
         ("CODES", "has_codes"),
         ("CREATED", "created"),
@@ -193,11 +202,14 @@ def options(verbs: Any, verb: Any, group: Any, whole: Any) -> None:
         "--invite", action="store_true", help="no password: print a link by which the user sets one, within a day"
     )
     _several(one, "--domain", "DOMAIN", "a domain that it is limited to; may be given again")
+    _several(one, "--address", "ADDRESS", "an address whose held mail is theirs; while a gateway runs")
     one = verb("change", user_change, users)
     one.add_argument("name", metavar="NAME")
     one.add_argument("--role", choices=tuple(ROLES), help="what it may do")
     _several(one, "--domain", "DOMAIN", "a domain that it is limited to, in place of those before; may be given again")
     one.add_argument("--all-domains", action="store_true", help="it is limited to none")
+    _several(one, "--address", "ADDRESS", "an address whose held mail is theirs, in place of those before")
+    one.add_argument("--no-addresses", action="store_true", help="no held mail is theirs")
     state = one.add_mutually_exclusive_group()
     state.add_argument(
         "--disable", dest="is_disabled", action="store_const", const=True, help="it cannot log in, until --enable"

@@ -7,9 +7,10 @@ import time
 from typing import Any
 from urllib.parse import quote
 
+from smtpgate.cli import history
 from smtpgate.cli.gateway import Gateway, Unreachable, settings_of
 from smtpgate.cli.revisions import against_running
-from smtpgate.cli.terminal import EXIT_CONFIG, Failed, complain, say, say_json, say_list, tell_unaudited
+from smtpgate.cli.terminal import EXIT_CONFIG, EXIT_USAGE, Failed, complain, say, say_json, say_list, tell_unaudited
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.problem import count
 from smtpgate.policy.verdict import SCORES
@@ -42,7 +43,12 @@ def check_config(args: argparse.Namespace) -> None:
 
 
 def explain(args: argparse.Namespace) -> None:
-    """Which backend each recipient of a message would go to, by the file; no gateway is asked."""
+    """Why a message was accepted or refused; with --listener and --recipient: which way one would go, by the file."""
+    if args.what:
+        history.why(Gateway(args.config), " ".join(args.what), args.json)
+        return
+    if not args.listener or not args.recipient:
+        raise Failed("name a message, or --listener and --recipient", EXIT_USAGE)
     from smtpgate.control.routing import explain_route
     from smtpgate.control.views import Refused
     from smtpgate.policy.question import Question

@@ -44,7 +44,9 @@ filter_set = "default"
 [limits]
 connections = 200
 
+# With "managed" it can be changed on the pages.
 [admin]
+config = "managed"
 listen = "tcp:{admin_port}:interface=127.0.0.1"
 
 [listeners.mx]

@@ -137,6 +137,7 @@ def list_users(folder: Path) -> Any:
         found = await users.users()
         with_codes = set(await users.factors.users())
         invited = await users.factors.invitations(time.time())
+        mine = {one.name: one.addresses for one in await users.persons.all()}
         return {
             "items": [
                 {
@@ -144,6 +145,7 @@ def list_users(folder: Path) -> Any:
                     "role": one.role,
                     "created": _moment(one.created),
                     "domains": list(one.domains),
+                    "addresses": list(mine.get(one.name, ())),
                     "is_disabled": one.is_disabled,
                     "has_password": one.has_password,
                     "has_codes": one.name in with_codes,

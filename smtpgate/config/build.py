@@ -28,6 +28,7 @@ from smtpgate.config.position import Document
 from smtpgate.config.problem import Fault, warning
 from smtpgate.config.surroundings import ReadFile
 from smtpgate.config.values import parse_name_server, parse_pin
+from smtpgate.policy.found import Kept
 from smtpgate.policy.verdict import Scale
 from smtpgate.rules.searching import NO_OWN, Own
 
@@ -106,6 +107,7 @@ def settings(
         bans=bans(file.bans),
         rate_limits=tuple(rate_limit(n, table, faults) for n, table in enumerate(file.rate_limits)),
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
+        history=Kept(file.history.keep, file.history.messages),
         quarantine=quarantine(file.quarantine),
         digests=digests(file.digests),
         tls_reports=tls_report(file.tls_reports, backends),

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from smtpgate.config.model import Backend
-from smtpgate.config.model_quarantine import CLASSES, Digest, HeldClass, Outbox, Quarantine, TLSReport
+from smtpgate.config.model_quarantine import (
+    CLASSES,
+    Digest,
+    DomainDigest,
+    HeldClass,
+    Outbox,
+    Quarantine,
+    Schedule,
+    TLSReport,
+)
 from smtpgate.config.patterns import AddressList
 from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable, TLSReportTable
+from smtpgate.policy.person import WEEKDAYS
 
 
 def quarantine(table: QuarantineTable) -> Quarantine:
@@ -28,8 +39,25 @@ def quarantine(table: QuarantineTable) -> Quarantine:
 
 def digests(table: DigestTable) -> Digest:
     """When it is sent, and to whom."""
-    at = {int(text[:2]) * 60 + int(text[3:]) for text in table.at}
-    return Digest(tuple(sorted(at)), AddressList(table.recipients), table.links, table.language)
+    at, weekday = _minutes(table.at), WEEKDAYS.index(table.weekday)
+    domains = {
+        name: DomainDigest(
+            Schedule(
+                one.when or table.when,
+                _minutes(one.at) or at,
+                weekday if one.weekday is None else WEEKDAYS.index(one.weekday),
+            ),
+            one.language or table.language,
+        )
+        for name, one in table.domains.items()
+    }
+    return Digest(
+        at, AddressList(table.recipients), table.links, table.language, table.when, weekday, MappingProxyType(domains)
+    )
+
+
+def _minutes(texts: Sequence[str]) -> tuple[int, ...]:
+    return tuple(sorted({int(text[:2]) * 60 + int(text[3:]) for text in texts}))
 
 
 def outbox(table: OutboxTable, hostname: str) -> Outbox:

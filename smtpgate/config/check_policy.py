@@ -178,9 +178,9 @@ def full_quarantine_takes_something(tree: Settings) -> Iterator[Fault]:
 
 def digests_have_links(tree: Settings) -> Iterator[Fault]:
     """A digest whose links lead nowhere is of no use."""
-    if tree.digests.at and not tree.admin.public_url:
+    if tree.digests.is_on and not tree.admin.public_url:
         yield Fault(
-            ("digests", "at"),
+            ("digests", "at") if tree.digests.at else ("digests",),
             "its links need an address that recipients reach",
             'write public_url = "https://gate.example.com" in [admin]',
             rests_on=(("admin", "public_url"),),

@@ -27,18 +27,26 @@ _OPTIONS = {
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index", "name"),
 }
+DOMAINS = ("INET", "INET6", "UNIX")
 _PIECE = re.compile(r"((?:[^\\:]|\\.)*)(:|$)")
 _HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 @attrs.frozen
 class Endpoint:
-    """Where a listener listens. `interface` is '' for all interfaces; `port` is None for unix and systemd."""
+    """Where a listener listens. `interface` is '' for all interfaces; `port` is None for unix and systemd.
+
+    :ivar path: of a unix socket
+    :ivar domain: of a socket that systemd hands over: INET, INET6 or UNIX
+    :ivar handed: its name, or its number in digits: "name=smtp", "index=0"
+    """
 
     kind: Literal["tcp", "unix", "systemd"]
     interface: str = ""
     port: int | None = None
     path: str = ""
+    domain: str = ""
+    handed: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -52,8 +60,10 @@ class Endpoint:
 
     def clashes_with(self, other: Endpoint) -> bool:
         """True when the second of the two could not be bound."""
-        if self.kind != other.kind or self.kind == "systemd":
+        if self.kind != other.kind:
             return False
+        if self.kind == "systemd":
+            return self.handed == other.handed
         if self.kind == "unix":
             return self.path == other.path
         if self.port != other.port or self.port == 0:
@@ -122,7 +132,12 @@ def parse_listen(text: str) -> Endpoint:
     if kind == "systemd":
         if "domain" not in given or ("index" in given) == ("name" in given):
             raise BadValue(f"{quoted(text)} names no socket", 'write "systemd:domain=INET:index=0" or name=...')
-        return Endpoint("systemd", path=given.get("name") or given["index"])
+        if given["domain"] not in DOMAINS:
+            raise BadValue(f"{quoted(text)} has a bad domain", f"one of {', '.join(DOMAINS)}")
+        if given.get("name") == "" or ":" in given.get("name", ""):
+            raise BadValue(f"{quoted(text)} has a bad name", "write the FileDescriptorName of its socket unit")
+        which = f"name={given['name']}" if "name" in given else f"index={int(given['index'])}"
+        return Endpoint("systemd", domain=given["domain"], handed=which)
     if kind == "unix":
         if not given.get("address", "").startswith("/"):
             raise BadValue(f"{quoted(text)} has no absolute path", 'write "unix:/run/smtpgate/smtp.sock"')

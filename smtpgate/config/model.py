@@ -35,6 +35,7 @@ from smtpgate.config.patterns import (
     PatternList,
 )
 from smtpgate.config.problem import Problem
+from smtpgate.policy.found import Kept
 from smtpgate.policy.verdict import NO_SCALE, Scale
 from smtpgate.rules.searching import NO_OWN, NO_SEARCH, Own, Search
 
@@ -358,6 +359,7 @@ class Settings:
     bans: Bans = Bans()
     rate_limits: tuple[RateLimit, ...] = ()
     concurrency_limits: tuple[ConcurrencyLimit, ...] = ()
+    history: Kept = Kept()
     quarantine: Quarantine = Quarantine()
     digests: Digest = Digest()
     outbox: Outbox = Outbox()

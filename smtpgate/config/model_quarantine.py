@@ -68,17 +68,59 @@ class Quarantine:
 
 
 @attrs.frozen
+class Schedule:
+    """When somebody hears of what is held for them.
+
+    :ivar when: immediate, daily, weekly or off
+    :ivar at: minutes of the day, by the clock of the machine; none: never, but for immediate
+    :ivar weekday: of weekly ones: 0 for Monday
+    """
+
+    when: str = "off"
+    at: tuple[int, ...] = ()
+    weekday: int = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any is sent."""
+        return self.when == "immediate" or self.when in ("daily", "weekly") and bool(self.at)
+
+
+@attrs.frozen
+class DomainDigest:
+    """What is said for one domain."""
+
+    schedule: Schedule
+    language: str = "en"
+
+
+@attrs.frozen
 class Digest:
     """Mail to recipients about what is held for them.
 
-    :ivar at: minutes of the day, by the clock of the machine; none: never
+    :ivar at: minutes of the day, by the clock of the machine; none: never, but for immediate
     :ivar recipients: who gets one; empty: everybody in local_domains
+    :ivar when, weekday: as in `Schedule`
+    :ivar domains: what is said otherwise, by domain
     """
 
     at: tuple[int, ...] = ()
     recipients: AddressList = NO_ADDRESSES
     links_s: float = 7 * _DAY
     language: Literal["en", "de"] = "en"
+    when: str = "daily"
+    weekday: int = 0
+    domains: Mapping[str, DomainDigest] = attrs.field(factory=dict)
+
+    @property
+    def schedule(self) -> Schedule:
+        """For whom nothing else is said."""
+        return Schedule(self.when, self.at, self.weekday)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the configuration has any sent."""
+        return self.schedule.is_on or any(one.schedule.is_on for one in self.domains.values())
 
 
 @attrs.frozen

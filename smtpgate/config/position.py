@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -55,6 +56,11 @@ class Document:
     _nodes: dict[str, Any]
     _headers: dict[Where, Place]
     _lines: list[str]
+
+    @property
+    def headers(self) -> Mapping[Where, Place]:
+        """Where each `[table]` and `[[array]]` header stands."""
+        return self._headers
 
     def place(self, where: Where, is_key: bool = False) -> Place:
         """Line and column of the value at a path, or of its key; of what holds it when it is not there."""

@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 from smtpgate.config import schema
 from smtpgate.config.table import Table
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
+from smtpgate.config.tables_history import HistoryTable
 from smtpgate.config.tables_policy import GroupTable, RuleTable
 from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
 from smtpgate.config.tables_traffic import (
@@ -57,6 +58,7 @@ TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("`[pressure]`", PressureTable, "pressure"),
     ("`[[rate_limits]]`", RateLimitTable, "rate_limits"),
     ("`[[concurrency_limits]]`", ConcurrencyLimitTable, "concurrency_limits"),
+    ("`[history]`", HistoryTable, "history"),
     ("`[[rules]]`", RuleTable, "rules"),
     ("`[groups.NAME]`", GroupTable, "groups"),
     ("`[[packs]]`", PackTable, "packs"),

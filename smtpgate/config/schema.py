@@ -16,6 +16,7 @@ from pydantic import BeforeValidator
 
 from smtpgate.config.table import REQUIRED, Table, key
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
+from smtpgate.config.tables_history import HistoryTable
 from smtpgate.config.tables_policy import GroupTable, RuleTable, TLSPolicyTable
 from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable, TLSReportTable
 from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
@@ -508,6 +509,7 @@ class File(Table):
     bans: BansTable = key({}, "Who may not come in for a while.")
     rate_limits: list[RateLimitTable] = key([], "How much may come in a time, of whom.")
     concurrency_limits: list[ConcurrencyLimitTable] = key([], "How much may be at work at a time, of whom.")
+    history: HistoryTable = key({}, "What is kept of ended sessions.")
     quarantine: QuarantineTable = key({}, "Mail that is held back.")
     digests: DigestTable = key({}, "Mail to recipients about what is held for them.")
     tls_reports: TLSReportTable = key({}, "Reports on TLS to the domains that ask for them.")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from smtpgate.config.table import Table, key
-from smtpgate.config.values import Addresses, HeldClassName, MailAddress, Size, TimesOfDay, Wait
+from smtpgate.config.values import Addresses, DomainName, HeldClassName, MailAddress, Size, TimesOfDay, Wait
 
 
 class HeldClassTable(Table):
@@ -77,12 +77,32 @@ class TLSReportTable(Table):
     backend: str = key("", "Backend over which those by mail go.", shown="the first of kind mx", example='"internet"')
 
 
+class DomainDigestTable(Table):
+    """Digests to recipients in one domain; what is not said here is as in [digests]."""
+
+    when: Literal["immediate", "daily", "weekly", "off"] | None = key(
+        None, "How often it is sent.", shown="as in digests", example='"weekly"'
+    )
+    at: TimesOfDay = key([], "Times of the day at which it is sent.", shown="as in digests", example='["07:30"]')
+    weekday: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] | None = key(
+        None, "Day on which a weekly one is sent.", shown="as in digests", example='"fri"'
+    )
+    language: Literal["en", "de"] | None = key(None, "Their language.", shown="as in digests", example='"de"')
+
+
 class DigestTable(Table):
     """Mail to recipients about what is held for them, with links by which they release it or ask for it."""
 
     at: TimesOfDay = key([], "Times of the day at which it is sent, by the clock of the machine.", example='["08:00"]')
+    when: Literal["immediate", "daily", "weekly", "off"] = key(
+        "daily", "Daily or weekly at these times, as it comes, or never. Users with addresses may choose otherwise."
+    )
+    weekday: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] = key("mon", "Day on which a weekly one is sent.")
     recipients: Addresses = key(
         [], "Who gets one, written as in routes; none: everybody in local_domains.", example='["example.net"]'
     )
     links: Wait = key("7d", "How long its links hold.")
     language: Literal["en", "de"] = key("en", "Language of digests and of the pages behind their links.")
+    domains: dict[DomainName, DomainDigestTable] = key(
+        {}, 'Otherwise for recipients in a domain: [digests.domains."example.net"].'
+    )

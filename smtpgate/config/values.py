@@ -173,6 +173,13 @@ def _held_class(text: str) -> str:
     return text
 
 
+def _domain_name(text: str) -> str:
+    domain = entry.parse_domain(text)
+    if domain.startswith(("*", ".")):
+        raise BadValue(f"{quoted(text)} is no domain", 'write one domain, as "example.net"')
+    return domain
+
+
 def _reply_text(text: str) -> str:
     if not text.strip() or len(text) > 300 or not text.isascii() or not text.isprintable():
         raise BadValue("this cannot be said in a reply", "write 1 to 300 printable ASCII characters, without a code")
@@ -249,6 +256,7 @@ Threshold = Annotated[
 Reason = Annotated[str, AfterValidator(_reason), Kind("reason")]
 PublicURL = Annotated[str, AfterValidator(_public_url), Kind("URL")]
 GroupName = Annotated[str, AfterValidator(_group), Kind("name")]
+DomainName = Annotated[str, AfterValidator(_domain_name), Kind("name")]
 HeldClassName = Annotated[str, AfterValidator(_held_class), Kind("name")]
 ReplyText = Annotated[str, AfterValidator(_reply_text), Kind("text")]
 Part = Annotated[float | None, BeforeValidator(_part, json_schema_input_type=str), Kind("percentage")]

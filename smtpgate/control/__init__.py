@@ -17,16 +17,23 @@ from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.alerts import Alerts
+from smtpgate.control.bench import Bench
+from smtpgate.control.cases import Cases
 from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
+from smtpgate.control.fleet import Fleet
 from smtpgate.control.jobs import Jobs
+from smtpgate.control.lists import ManagedLists
 from smtpgate.control.live import Live
 from smtpgate.control.logs import Logs
 from smtpgate.control.outcomes import Outcomes
+from smtpgate.control.people import People
 from smtpgate.control.policy import Policy
 from smtpgate.control.quarantine import Quarantine
+from smtpgate.control.replays import Replays
 from smtpgate.control.routing import explain_route
+from smtpgate.control.rule_edits import RuleEdits
 from smtpgate.control.rule_trials import RuleTrials
 from smtpgate.control.statistics import Statistics
 from smtpgate.control.tickets import Tickets
@@ -88,8 +95,10 @@ class Control:
         self.problems: tuple[Problem, ...] = ()
         self.reception = Reception(engine, self.current)
         self.drains = Drains(engine.clock, engine.wall, self._pools, engine.tell)
+        self.fleet = Fleet(engine, self.current, self._pools, self.drains, self._did)
         self.trials = Trials(engine, lambda: self.settings, history)
         self.traffic = Traffic(engine, self.reception, self.current, self._did)
+        self.lists = ManagedLists(engine, self.current, self._did, self.traffic)
         self.stop: Callable[[], None] | None = None
         self.reopen_logs: Callable[[], None] | None = None
         self._factories = factories
@@ -102,14 +111,20 @@ class Control:
         self.outcomes = Outcomes(engine.wall)
         self.policy = Policy(engine.wall, self.current, lambda: self.revision)
         self.quarantine = Quarantine(engine, self.current, self._did)
+        self.people = People(engine, self.current, self.quarantine, self._did)
         self.viewer = Viewer(engine, self.current, self.quarantine)
         self.tickets = Tickets(engine.wall, self._did)
         self.rule_trials = RuleTrials(engine, self.current, history, self.quarantine)
+        self.bench = Bench(engine, self.reception, self.current)
+        self.bench.give_up = self._close
+        self.cases = Cases(engine, self.current, self.bench)
+        self.replays = Replays(engine, self.current, history, self.quarantine, self.bench)
         self.tls = TLSWatch(engine.wall, self.current)
         self.statistics = Statistics(engine.wall, engine.in_thread)
         self.top = Top(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)
         self.configuration = Configuration(self, factories, failed_plugins)
+        self.rule_edits = RuleEdits(engine, self.current, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
         self.alerts = Alerts(self)
         self.jobs = Jobs(engine)
@@ -146,6 +161,8 @@ class Control:
         self.alerts.hear(event)
         if self.live.is_watched:
             self.live.hear(event)
+        if type(event) is told.ServerChanged:
+            self.fleet.ribbons.look()
         for hear in self._watches:
             hear(event)
 
@@ -299,6 +316,7 @@ class Control:
                 pool.inherit(old.pools[name])
             pool.start()
         self.drains.apply()
+        self.fleet.weights.apply()
         if old is not None:
             old.close_pools()
             self._retired.append(old)

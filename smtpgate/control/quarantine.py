@@ -119,16 +119,22 @@ class Quarantine:
     # Do
 
     async def release(
-        self, ids: Sequence[str], actor: Actor, recipients: Sequence[str] | None = None, again: bool = False
+        self,
+        ids: Sequence[str],
+        actor: Actor,
+        recipients: Sequence[str] | None = None,
+        again: bool = False,
+        is_own: bool = False,
     ) -> list[Outcome]:
         """Deliver held messages to those for whom they wait.
 
         :param recipients: only to these
         :param again: also to those who have it, or may have it
+        :param is_own: it is a recipient who has it delivered
         """
         expires = self._engine.wall() + self._current().settings.outbox.keep_s
-        # A recipient with a link sees no reasons, and has no say in what other rules hold.
-        is_manager = actor.kind != "link"
+        # A recipient sees no reasons, and has no say in what other rules hold.
+        is_manager = actor.kind != "link" and not is_own
         out = []
         for id in ids:
             before: Held | None = await self._ask(self._vault.get(id))

@@ -253,6 +253,10 @@ class Traffic:
             raise views.Refused(f"{key} is never banned: it is of the house")
         return key
 
+    def is_exempt(self, key: str) -> bool:
+        """Whether an address, or all of a network, is never kept out."""
+        return self._reception.warden.is_exempt(key)
+
     @staticmethod
     def ban_key(text: str) -> str:
         """An address or a network as bans are kept; raises Invalid for what is none."""

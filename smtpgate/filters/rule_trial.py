@@ -66,6 +66,8 @@ class Trial:
         self.rules: tuple[Rule, ...] = settings.rules
         self._search: Search = settings.search
         self._groups, self._is_local = settings.groups.of, settings.local_domains.matches
+        #: Why each cannot be judged on what the history keeps; "" where it can.
+        self._lacks = {rule.name: _lack(rule, _NOT_KEPT, "the history does not keep") for rule in self.rules}
 
     async def message(
         self, transaction: Transaction, section: HeaderSection, services: Any, found: Iterable[Finding] | None
@@ -177,12 +179,17 @@ class Trial:
         whom = tuple(str(one.path).lower() for one in true if one is not None)
         return attrs.evolve(said, answer="true", recipients=whom, does=does)
 
+    def recalled(self, session: Mapping[str, Any], message: Mapping[str, Any]) -> tuple[Transaction, list[Said]]:
+        """A message of the history, and what each says of it."""
+        transaction, seen = _recalled(session, message, self._groups, self._is_local)
+        return transaction, self._judged(transaction, seen, self._lacks)
+
     def past(self, records: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Past:
         """What they say of messages of the history. It takes a while: not for the thread of the reactor.
 
         :param records: sessions and their messages, as `policy.record` has them, the oldest first
         """
-        lacks = {rule.name: _lack(rule, _NOT_KEPT, "the history does not keep") for rule in self.rules}
+        lacks = self._lacks
         counts: dict[str, Counter[str]] = {rule.name: Counter() for rule in self.rules}
         delivered: Counter[str] = Counter()
         examples: dict[str, list[str]] = {rule.name: [] for rule in self.rules}

@@ -1,4 +1,4 @@
-"""Listening sockets: made by Twisted's endpoints, accepted from by our own acceptors.
+"""Listening sockets: made by Twisted's endpoints or handed over (`net.handed`), accepted from by our own acceptors.
 
 `Ports.change` takes the whole wanted set: what is new is bound before anything old is closed, and when one cannot be
 bound nothing has changed.
@@ -6,14 +6,17 @@ bound nothing has changed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 
+from smtpgate.config.endpoint import parse_listen
 from smtpgate.net.front import Acceptor
+from smtpgate.net.handed import Handed, handed
 
 #: Connections that the kernel queues before we accept them; the kernel's own cap (somaxconn) may be lower.
 BACKLOG = 1024
@@ -31,13 +34,20 @@ class _Nobody(Factory):
 
 
 class Ports:
-    """The listening sockets of all listeners, by (listener name, endpoint)."""
+    """The listening sockets of all listeners, by (listener name, endpoint).
 
-    def __init__(self, reactor: Any, make_acceptor: Callable[[str, Any], Acceptor]) -> None:
+    :ivar given: sockets that were handed over
+    """
+
+    def __init__(
+        self, reactor: Any, make_acceptor: Callable[[str, Any], Acceptor], given: Handed | None = None
+    ) -> None:
         """
         :param make_acceptor: gets listener name and listening socket
+        :param given: sockets that were handed over; without it those of this process
         """
         self._reactor = reactor
+        self.given = given if given is not None else handed(reactor, os.environ)
         self._make_acceptor = make_acceptor
         self._open: dict[tuple[str, str], tuple[Any, Acceptor]] = {}
 
@@ -65,6 +75,9 @@ class Ports:
             self._close(place)
 
     def _listen(self, description: str) -> Deferred[Any]:
+        endpoint = parse_listen(description)
+        if endpoint.kind == "systemd":
+            return execute(self.given.listen, endpoint.domain, endpoint.handed)
         if description.startswith("tcp:") and "backlog=" not in description:
             description += f":backlog={BACKLOG}"
         return serverFromString(self._reactor, description).listen(_Nobody())

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from smtpgate.interfaces import IWatcher
 from smtpgate.observe.words import is_quiet
 from smtpgate.policy import event as told
-from smtpgate.policy.found import Counted, Found
+from smtpgate.policy.found import Counted, Found, Without
 from smtpgate.policy.query import Query
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
@@ -214,6 +214,11 @@ class History:
     async def count(self, query: Query) -> Counted:
         """How many messages fit, and when."""
         found: Counted = await self._store.count(query)
+        return found
+
+    async def without(self, query: Query) -> tuple[Without, ...]:
+        """How many would fit without each of its clauses, the most first."""
+        found: tuple[Without, ...] = await self._store.without(query)
         return found
 
     async def _caught_up(self) -> None:

@@ -21,6 +21,7 @@ from smtpgate.filters.engines.yara import factory as yara
 from smtpgate.filters.helo import factory as helo
 from smtpgate.filters.identity import factory as identity
 from smtpgate.filters.limits import factory as limits
+from smtpgate.filters.lists import factory as lists
 from smtpgate.filters.loop import factory as loop
 from smtpgate.filters.match import factory as match
 from smtpgate.filters.sender.arc import factory as arc
@@ -56,6 +57,7 @@ __all__ = [
     "identity",
     "iprev",
     "limits",
+    "lists",
     "links",
     "loop",
     "match",

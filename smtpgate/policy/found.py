@@ -15,6 +15,18 @@ NO_MESSAGE: Final = "none"
 
 
 @attrs.frozen
+class Kept:
+    """What of the history is kept.
+
+    :ivar keep_s: sessions that began before that long ago are deleted
+    :ivar messages: of more the oldest are deleted; a session without one counts as one
+    """
+
+    keep_s: float = 30 * 86400.0
+    messages: int = 1_000_000
+
+
+@attrs.frozen
 class Row:
     """One message, or a session without one.
 
@@ -60,6 +72,19 @@ class Found:
     rows: tuple[Row, ...] = ()
     is_partial: bool = False
     place: int = 0
+
+
+@attrs.frozen
+class Without:
+    """How much a query would fit without one of its clauses.
+
+    :ivar clause: its place among them
+    :ivar total: at least so many rows where `is_partial`
+    """
+
+    clause: int
+    total: int
+    is_partial: bool
 
 
 @attrs.frozen

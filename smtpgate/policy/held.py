@@ -13,8 +13,10 @@ from typing import Any, Final
 import attrs
 
 #: What becomes of one recipient's copy: it waits for a word; it is on its way; it was delivered; the server refused it
-#: for good, and it waits again; its server may have it or not, since the answer was lost.
-STATES: Final = ("held", "sending", "released", "refused", "unknown")
+#: for good, and it waits again; its server may have it or not, since the answer was lost; its recipient wants it
+#: no more.
+STATES: Final = ("held", "sending", "released", "refused", "unknown", "dropped")
+DROPPED: Final = STATES[5]
 
 #: What a message may be held for. Rules may name classes of the operator's own beside these.
 SPAM, PHISHING, MALWARE, POLICY, DLP, DISCARDED, COPY, UNDELIVERED = CLASSES = (
@@ -114,7 +116,8 @@ class Held:
         """What is to be said of all its recipients together: the state that most needs a look."""
         found = {one.state for one in self.recipients}
         return next(
-            (state for state in ("unknown", "sending", "refused", "held", "released") if state in found), "held"
+            (state for state in ("unknown", "sending", "refused", "held", "released", "dropped") if state in found),
+            "held",
         )
 
 

@@ -145,6 +145,10 @@ class Query:
         """The same but for one clause."""
         return Query(tuple(one for one in self.clauses if one is not clause))
 
+    def at_any_time(self) -> Query:
+        """The same without bounds of time."""
+        return Query(tuple(one for one in self.clauses if one.is_negated or one.field not in ("before", "after")))
+
     def with_all(self, clauses: Iterable[Clause]) -> Query:
         """Narrowed by more."""
         return Query((*self.clauses, *clauses))

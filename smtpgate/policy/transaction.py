@@ -227,6 +227,7 @@ class Transaction:
     :ivar deeds: what rules want to be done beside the delivery (`config.model_policy.Rule`): copies and reports
     :ivar covered_subject: its subject with what rules found in it masked; "": nothing was found there
     :ivar lifted: names of rules that a ticket of its sender has lifted for it
+    :ivar wanted_by: indexes of recipients whose own list allows it (`policy.own`)
     :ivar is_again: it was held, and is judged once more on its way out: nobody hears a reply
     :ivar authenticated: names that are proved, as far as filters asked: "spf" and "dkim" domains, "name" of the client
     """
@@ -269,6 +270,7 @@ class Transaction:
         "rerouted",
         "covered_subject",
         "lifted",
+        "wanted_by",
         "is_again",
     )
 
@@ -308,6 +310,7 @@ class Transaction:
         self.rerouted = ""
         self.covered_subject = ""
         self.lifted: set[str] = set()
+        self.wanted_by: frozenset[int] = frozenset()
         self.is_again = False
         self.charges: list[Any] = []
         self.authenticated: dict[str, tuple[str, ...]] = {}

@@ -70,6 +70,7 @@ class Body:
         "_is_raw",
         "_started",
         "_leaves_out",
+        "_has_lists",
         "_signers",
     )
 
@@ -116,6 +117,11 @@ class Body:
             door.chain.judges and transaction.hears_each or door.chain.may_hold_for_one and door.chain.may_hold
         ):
             # The verdict may leave some of them out, and no backend can be told so when it has content.
+            self._is_spooled = True
+        is_incoming = transaction.session.role == "mx" and engine.vault is not None
+        self._has_lists = is_incoming and engine.own.concerns(transaction.recipients)
+        if self._has_lists:
+            # They may hold it for some of them, by who wrote it.
             self._is_spooled = True
         self._leaves_out = False
         self._started = False
@@ -330,6 +336,8 @@ class Body:
             role = self._door.listener.role
             seconds = self._revision.settings.timeouts.verdict_for(role)
             await self._run.run("end", seconds=seconds, keeps_recipients=self._judges_each)
+        if self._has_lists:
+            self._run.add(self._engine.own.findings(transaction))
         if self._run.has_findings:
             refused = (judge_each if self._judges_each else judge)(transaction, self._run)
             if refused is not None:

@@ -28,12 +28,18 @@ def that_count(transaction: Transaction, found: list[Finding]) -> list[Finding]:
 
 def judge(transaction: Transaction, run: ChainRun) -> Reply | None:
     """One verdict; a Reply where it refuses."""
-    verdict = transaction.verdict = run.last_verdict(transaction.has_mercy, _places(transaction))
+    places, wanted = _places(transaction), transaction.wanted_by
+    # There is one reply: it is milder where all want the message.
+    has_mercy = transaction.has_mercy or bool(places) and places <= wanted
+    verdict = transaction.verdict = run.last_verdict(has_mercy, places)
     if verdict.is_refusal:
         return _reply(verdict)
     if verdict.action in TAKING:
         # Whom it is taken for is decided for each: for the others it goes on, and one reply is true for all.
-        verdicts = {one: run.last_verdict(transaction.has_mercy, {place}) for place, one in _accepted(transaction)}
+        verdicts = {
+            one: run.last_verdict(transaction.has_mercy or place in wanted, {place})
+            for place, one in _accepted(transaction)
+        }
         passing = None
         for recipient, verdict in verdicts.items():
             if verdict.action in TAKING:
@@ -66,7 +72,7 @@ def judge_each(transaction: Transaction, run: ChainRun) -> Reply | None:
     for place, recipient in enumerate(transaction.recipients):
         if recipient.state != "accepted":
             continue
-        verdict = run.last_verdict(transaction.spares(recipient), {place})
+        verdict = run.last_verdict(transaction.spares(recipient) or place in transaction.wanted_by, {place})
         if verdict.action in TAKING:
             _take(recipient, verdict)
             held = held or verdict

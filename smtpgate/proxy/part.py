@@ -373,11 +373,11 @@ class Part:
 
     async def outcome(self, legs: Sequence[Leg]) -> None:
         """Await every leg's answer."""
-        began = self._clock.seconds()
-        deadline = began + self._timeouts.data_done_s
+        deadline = (began := self._clock.seconds()) + self._timeouts.data_done_s
         for leg in legs:
             try:
-                self.pool.answered(leg.link, await leg.outcome(deadline), self._clock.seconds() - began)
+                reply = await leg.outcome(deadline)
+                self.pool.answered(leg.link, reply, self._clock.seconds() - began, self.transaction.octets)
             except LinkFailed as failed:
                 leg.link.abort(failed.reason)
                 self._report(leg.link, failed)

@@ -301,6 +301,13 @@ class ChainRun:
         self.findings.insert(self._returned, finding)
         self._returned += 1
 
+    def add(self, found: Iterable[Finding]) -> None:
+        """What others than filters have found of the message, for the verdict over it."""
+        for finding in found:
+            self.record(finding)
+            if finding.recipients is not None:
+                self._of_recipients.append(finding)
+
     def verdict(self, found: Iterable[Finding], *, waits: bool = False, has_mercy: bool = False) -> Verdict:
         """What the findings of one stage come to.
 

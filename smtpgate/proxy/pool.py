@@ -72,12 +72,12 @@ class Pool:
             ServerState(server, max_links(backend, server), slow_start_s)
             for server in sorted(backend.servers, key=lambda server: server.tier)
         ]
-        self._opener = Opener(backend, hostname, connector, tls, keeper.clock, guard)
+        self.opener = Opener(backend, hostname, connector, tls, keeper.clock, guard)
         self._clock = keeper.clock
         self._tell = tell
         self._balance: Balance[ServerState] = Balance(backend.balance)
         self._by_name = {server.name: server for server in self.servers}
-        self._prober = Prober(backend, greeting_s, keeper, self._opener.open, self._probed)
+        self._prober = Prober(backend, greeting_s, keeper, self.opener.open, self._probed)
         self.slots = Slots(backend, self.servers, self._clock, shares, waits)
         self._shares = shares
         self._merged: tuple[tuple[Capabilities, ...], Capabilities] | None = None
@@ -137,6 +137,7 @@ class Pool:
 
     def _probed(self, server: ServerState, link: Link | None, failure: LinkFailed | None, took_s: float) -> None:
         self._counts.checked(server.name, link is not None)
+        server.probed(took_s, f"{failure.stage}: {failure.reason}" if failure is not None else "ok")
         if link is None:
             assert failure is not None
             self._unreachable(server, failure, took_s)
@@ -144,7 +145,6 @@ class Pool:
         server.capabilities = link.capabilities
         server.banner = link.banner
         server.tls = link.tls
-        server.probe_s = took_s
         server.is_ready = not (self.backend.client_info == "xclient" and not link.capabilities.xclient)
         if not server.is_ready:
             self._alert(server, "XCLIENT is configured and this server does not offer it to us")
@@ -169,8 +169,7 @@ class Pool:
         if why or state == "up" and server.is_ready:
             server.why = why
         if before != state:
-            server.state = state
-            server.changed_at = self._clock.seconds()
+            server.change(state, self._clock.seconds())
             if self.backend.kind == "mx":
                 # Strangers' servers are no news of ours.
                 return
@@ -188,13 +187,14 @@ class Pool:
             self._see(server, "down", f"{failure.stage}: {failure.reason}")
         self.slots.serve()
 
-    def answered(self, link: Link, reply: Reply, seconds: float) -> None:
-        """A server answered the end of data, after so long."""
+    def answered(self, link: Link, reply: Reply, seconds: float, octets: int = 0) -> None:
+        """A server answered the end of data, after so long; of so many octets."""
         server = self._by_name.get(link.server)
         if server is None:
             return
         now = self._clock.seconds()
         self._counts.answered(server.name, reply)
+        server.heard(reply, octets, now)
         self.refusals += ((not reply.is_positive) - self.refusals) / 20
         if reply.code >= 400 and (reply.code == 421 or reply.is_transient and reply.enhanced.startswith("4.3.")):
             server.adaptive.busy(now, server.busy)
@@ -238,14 +238,7 @@ class Pool:
         for server in self.servers:
             if server.is_drained or server.name in without or server.health.wait_s(now) > wait_s:
                 continue
-            candidate = Candidate(
-                server,
-                server.name,
-                server.weight(now),
-                server.busy,
-                server.adaptive.average.value,
-                server.transactions,
-            )
+            candidate = server.candidate(now)
             tiers.setdefault((server.health.is_down, server.config.tier), []).append(candidate)
         ordered = [self._balance.order(tiers[tier], key, tier) for tier in sorted(tiers)]
         if prefer:
@@ -316,6 +309,7 @@ class Pool:
             del failure
 
     def _missed(self, session: Session, server: ServerState, failed: LinkFailed) -> None:
+        server.retries += 1
         self._counts.given_up(failed.stage)
         self._tell(LinkFailedEvent(self.backend.name, server.name, failed.stage, failed.reason, session.id))
         session.note(self._clock.seconds(), "backend", failed.stage, f"{server.name}: {failed.reason}")
@@ -352,13 +346,13 @@ class Pool:
             parked.is_trial = server.health.needs_trial
             server.transactions += 1
             return parked
-        server.load.links += 1
+        server.one_more()
         link = Link(self.backend, server.name, self._clock)
         link.is_trial = server.health.needs_trial
         now = self._clock.seconds()
         until = min(deadline, now + TRIAL_S) if link.is_trial else deadline
         try:
-            await self._opener.open(link, server, session, until, need)
+            await self.opener.open(link, server, session, until, need)
         except BaseException as error:
             link.abort()
             server.load.links -= 1
@@ -389,12 +383,15 @@ class Pool:
 
     # By an administrator's word
 
-    def drain(self, server: ServerState, reason: str) -> None:
-        """No new transactions for it; those that run go on. A session that has logged in there keeps its link."""
-        server.is_drained, server.drain_reason = True, reason
+    def drain(self, server: ServerState, reason: str, is_maint: bool = False) -> None:
+        """No new transactions for it; those that run go on. A session that has logged in there keeps its link.
+
+        :param is_maint: do not look at it either
+        """
+        server.is_drained, server.drain_reason, server.is_maint = True, reason, is_maint
         self.slots.drain(server)
 
     def ready(self, server: ServerState) -> None:
         """Transactions for it again."""
-        server.is_drained, server.drain_reason = False, ""
+        server.is_drained, server.drain_reason, server.is_maint = False, "", False
         self.slots.serve()

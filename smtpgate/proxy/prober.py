@@ -77,6 +77,9 @@ class Prober:
     def _probe(self, server: ServerState) -> None:
         if server in self._probes or self.is_closed:
             return
+        if server.is_maint:
+            self._schedule(server, self._backend.probe_s)
+            return
 
         def done(_: object) -> None:
             self._probes.pop(server, None)

@@ -17,6 +17,7 @@ from smtpgate.policy.meter import Meter
 from smtpgate.proxy.destinations import Destinations
 from smtpgate.proxy.limiter import Limits, no_limits
 from smtpgate.proxy.memory import Memory
+from smtpgate.proxy.own import OwnBook
 from smtpgate.proxy.pacer import Pacer
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.policies import Policies
@@ -140,6 +141,7 @@ class Engine:
     :ivar meter: what is counted where it happens
     :ivar vault: an `interfaces.IVault`; None where nothing can be held
     :ivar outbox: its letters; None where there is no vault
+    :ivar own: lists of their own of people
     :ivar undecided: ids of held messages and letters that are withdrawn where their message is not delivered
     """
 
@@ -156,6 +158,7 @@ class Engine:
     vault: Any = None
     outbox: Any = None
     meter: Meter = attrs.field(factory=Meter)
+    own: OwnBook = attrs.field(factory=OwnBook)
     undecided: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from smtpgate.config.model import Backend, Server
 from smtpgate.policy.transaction import TLSFacts
 from smtpgate.smtp.capability import Capabilities
+from smtpgate.smtp.reply import Reply
 from smtpgate.traffic.adaptive import AdaptiveLimit
+from smtpgate.traffic.balance import Candidate
 from smtpgate.traffic.health import Health
 
 #: Addresses of a name are asked for anew after so long.
@@ -20,6 +22,40 @@ DISTANT_LINKS = 20
 NEARBY_LINKS = 10_000
 #: A slow start of a server without a cap of its own is over at this number, or at what it has had before.
 SLOW_START_LINKS = 20
+
+
+#: States in which it has no mail.
+OUT: Final = frozenset({"down", "ejected"})
+#: Characters that are kept of its words.
+WORDS: Final = 200
+_MINUTE_S: Final = 60.0
+
+
+class Rate:
+    """Answers in the minute before now, about: the last whole minute counts for the part of it that is not over yet."""
+
+    __slots__ = ("_minute", "_now", "_before")
+
+    def __init__(self) -> None:
+        self._minute = 0.0
+        self._now = 0
+        self._before = 0
+
+    def add(self, now: float) -> None:
+        """One more."""
+        self._turn(now)
+        self._now += 1
+
+    def _turn(self, now: float) -> None:
+        minute = now // _MINUTE_S
+        if minute != self._minute:
+            self._before = self._now if minute == self._minute + 1 else 0
+            self._now, self._minute = 0, minute
+
+    def value(self, now: float) -> float:
+        """A second."""
+        self._turn(now)
+        return (self._now + self._before * (1 - now % _MINUTE_S / _MINUTE_S)) / _MINUTE_S
 
 
 class Load:
@@ -46,7 +82,13 @@ class ServerState:
     :ivar links: connections to it
     :ivar busy: those of them that have, or are about to have, a transaction
     :ivar most_busy: the most it has had at a time
-    :ivar transactions: sessions and messages that were sent there
+    :ivar most_links: the most connections it has had at a time
+    :ivar transactions: sessions and messages that were sent there; `octets`: of messages that it took
+    :ivar retries: times that another server was asked since this one could not be had
+    :ivar is_maint: out of service, and not looked at either
+    :ivar own_weight: an administrator's word; 0: as configured
+    :ivar last_reply: its last answer to the end of data, and `replied_at` on the clock
+    :ivar check: how the last look ended: "" for none yet, "ok", or the stage and the reason
     """
 
     __slots__ = (
@@ -73,6 +115,16 @@ class ServerState:
         "max_links",
         "health",
         "adaptive",
+        "is_maint",
+        "own_weight",
+        "most_links",
+        "octets",
+        "retries",
+        "last_reply",
+        "replied_at",
+        "check",
+        "out_s",
+        "rate",
     )
 
     def __init__(self, config: Server, max_links: int, slow_start_s: float) -> None:
@@ -99,6 +151,17 @@ class ServerState:
         self.max_links = max_links
         self.health = Health(slow_start_s)
         self.adaptive = AdaptiveLimit(max_links)
+        self.is_maint = False
+        self.own_weight = 0
+        self.most_links = 0
+        self.octets = 0
+        self.retries = 0
+        self.last_reply = ""
+        self.replied_at = 0.0
+        self.check = ""
+        #: Seconds that it was not up, those until now not among them.
+        self.out_s = 0.0
+        self.rate = Rate()
 
     @property
     def links(self) -> int:
@@ -124,7 +187,37 @@ class ServerState:
 
     def weight(self, now: float) -> float:
         """Its share of the mail now."""
-        return self.config.weight * self.health.part(now)
+        return (self.own_weight or self.config.weight) * self.health.part(now)
+
+    def candidate(self, now: float) -> Candidate[ServerState]:
+        """As the choice among several sees it."""
+        return Candidate(self, self.name, self.weight(now), self.busy, self.adaptive.average.value, self.transactions)
+
+    def downtime_s(self, now: float) -> float:
+        """How long it was down or put out so far."""
+        is_out = self.state in OUT
+        return self.out_s + (now - self.changed_at if is_out else 0.0)
+
+    def change(self, state: str, now: float) -> None:
+        """It is seen to be another."""
+        self.out_s = self.downtime_s(now)
+        self.state, self.changed_at = state, now
+
+    def one_more(self) -> None:
+        """One more connection to it."""
+        self.load.links += 1
+        self.most_links = max(self.most_links, self.load.links)
+
+    def probed(self, seconds: float, found: str) -> None:
+        """A look at it came to its end."""
+        self.probe_s, self.check = seconds, found[:WORDS]
+
+    def heard(self, reply: Reply, octets: int, now: float) -> None:
+        """It answered the end of data of so many octets."""
+        self.rate.add(now)
+        self.last_reply, self.replied_at = f"{reply.code} {reply.text}"[:WORDS], now
+        if reply.is_positive:
+            self.octets += octets
 
     def inherit(self, known: ServerState) -> None:
         """Take over what was known of it."""
@@ -149,6 +242,14 @@ _INHERITED = (
     "most_busy",
     "health",
     "adaptive",
+    "most_links",
+    "octets",
+    "retries",
+    "last_reply",
+    "replied_at",
+    "check",
+    "out_s",
+    "rate",
 )
 
 

@@ -57,6 +57,8 @@ class Ports:
     registered: Any = None
     #: An `interfaces.ITickets`; None where no refusal has a link.
     tickets: Any = None
+    #: The `proxy.lists.Lists`; None where nobody keeps lists.
+    lists: Any = None
     #: Seconds since the epoch.
     wall: Callable[[], float] = time.time
 
@@ -93,6 +95,7 @@ class Services:
         self.senders = ports.senders
         self.settings = settings
         self.tickets = ports.tickets
+        self.lists = ports.lists
         self.wall = ports.wall
         self._registered = ports.registered
         self._children = ports.children

@@ -29,6 +29,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from smtpgate.spent import counted
 from smtpgate.state.folder import StateError
 from smtpgate.state.tables import held, held_recipients, ledger, letters
 
@@ -132,13 +133,13 @@ class Database:
         """The same in the database's thread, one call after the other; fires once it is committed."""
         if self._threads is None:
             return fail(DatabaseClosed("the database has no thread"))
-        return deferToThreadPool(self._reactor, self._threads[0], self.now, function, *args)
+        return deferToThreadPool(self._reactor, self._threads[0], counted(self.now), function, *args)
 
     def read(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
         """Run over a connection that cannot write, beside what is written; sees what was committed before."""
         if self._threads is None:
             return fail(DatabaseClosed("the database has no thread"))
-        return deferToThreadPool(self._reactor, self._threads[1], self.look_now, function, *args)
+        return deferToThreadPool(self._reactor, self._threads[1], counted(self.look_now), function, *args)
 
     def mend(self) -> Deferred[Mended]:
         """Look, in the database's thread, whether the file is still where it was, and put right what is not.

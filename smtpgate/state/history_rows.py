@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import string
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import attrs
@@ -90,7 +90,7 @@ def _is_there(connection: sa.Connection, number: int) -> bool:
 
 
 def index(connection: sa.Connection, words: list[tuple[int, str]], span_us: int, most: int) -> None:
-    """Put words into the newest part, or into a new one where that is full.
+    """Put words into a part that has room for them, or into a new one.
 
     :param words: number and words of each row
     :param span_us: a part reaches over no longer time; `most`: it has no more rows
@@ -98,27 +98,66 @@ def index(connection: sa.Connection, words: list[tuple[int, str]], span_us: int,
     if not words:
         return
     words.sort()
-    low, high = words[0][0], words[-1][0]
-    found = connection.exec_driver_sql(
-        "SELECT part, low, high, rows FROM history_parts ORDER BY part DESC LIMIT 1"
-    ).fetchone()
-    newest = Part(*found) if found is not None else None
-    if newest is None or newest.rows >= most or max(high, newest.high) - min(low, newest.low) > span_us:
-        newest = Part(newest.part + 1 if newest is not None else 1, low, high, 0)
-        connection.exec_driver_sql(_table(newest.part))
-        connection.exec_driver_sql(
-            "INSERT INTO history_parts (part, low, high, rows) VALUES (?, ?, ?, 0)", (newest.part, low, high)
-        )
-    put_words(connection, newest.part, words)
+    part = _part_for(connection, words[0][0], words[-1][0], len(words), span_us, most)
+    # It takes rows that are not in order apart from the rest.
+    connection.exec_driver_sql(f"INSERT INTO {name_of(part)} (rowid, words) VALUES (?, ?)", words)
+
+
+def settle(connection: sa.Connection, span_us: int, most: int) -> int:
+    """Put the words that wait into a part; how many rows.
+
+    One statement does it, and the interpreter's lock is free meanwhile.
+    """
+    # Rows that are past their time already are not looked for any more.
+    connection.exec_driver_sql("DELETE FROM history_waiting WHERE n < (SELECT coalesce(min(n), 0) FROM messages)")
+    low, high, count = connection.exec_driver_sql("SELECT min(n), max(n), count(*) FROM history_waiting").one()
+    if count:
+        part = _part_for(connection, low, high, count, span_us, most)
+        sql = f"INSERT INTO {name_of(part)} (rowid, words) SELECT n, words FROM history_waiting ORDER BY n"
+        connection.exec_driver_sql(sql)
+        connection.exec_driver_sql("DELETE FROM history_waiting")
+    return int(count)
+
+
+#: Parts that are looked at for room: live mail, and what is indexed afterwards, have one each.
+_OPEN_PARTS: Final = 4
+
+
+def _part_for(connection: sa.Connection, low: int, high: int, rows: int, span_us: int, most: int) -> int:
+    """A part that takes so many rows between these numbers, which are counted as its own from now on."""
+    sql = f"SELECT part, low, high, rows FROM history_parts ORDER BY part DESC LIMIT {_OPEN_PARTS}"
+    newest = [Part(*row) for row in connection.exec_driver_sql(sql)]
+    for one in newest:
+        if one.rows < most and max(high, one.high) - min(low, one.low) <= span_us:
+            connection.exec_driver_sql(
+                "UPDATE history_parts SET low = min(low, ?), high = max(high, ?), rows = rows + ? WHERE part = ?",
+                (low, high, rows, one.part),
+            )
+            return one.part
+    number = newest[0].part + 1 if newest else 1
+    connection.exec_driver_sql(_table(number))
+    # Words come in large groups: these are put together where there are many, and not again and again (crisismerge).
+    connection.exec_driver_sql(f"INSERT INTO {name_of(number)} ({name_of(number)}, rank) VALUES ('automerge', 0)")
     connection.exec_driver_sql(
-        "UPDATE history_parts SET low = min(low, ?), high = max(high, ?), rows = rows + ? WHERE part = ?",
-        (low, high, len(words), newest.part),
+        "INSERT INTO history_parts (part, low, high, rows) VALUES (?, ?, ?, ?)", (number, low, high, rows)
     )
+    return number
 
 
-def put_words(connection: sa.Connection, part: int, words: Sequence[tuple[int, str]]) -> None:
-    """Put words into a part, their rows in order: it takes those that are not apart from the rest."""
-    connection.exec_driver_sql(f"INSERT INTO {name_of(part)} (rowid, words) VALUES (?, ?)", list(words))
+#: So many rows are counted; of more it is enough to know about how many there are.
+_COUNTED: Final = 100_000
+
+
+def estimate(connection: sa.Connection) -> int:
+    """How many rows there are. Of many only those that are in parts are known, less what is past its time in one."""
+    there = parts(connection)
+    total = sum(one.rows for one in there)
+    oldest = connection.exec_driver_sql("SELECT min(n) FROM messages").scalar()
+    if oldest is None or total <= _COUNTED:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM messages").scalar() or 0)
+    waiting = connection.exec_driver_sql("SELECT count(*) FROM history_waiting").scalar() or 0
+    gone = [(one, min(1.0, (oldest - one.low) / max(1, one.high - one.low))) for one in there if one.low < oldest]
+    return int(total + waiting - sum(one.rows * share for one, share in gone))
 
 
 def drop_old(connection: sa.Connection) -> int:

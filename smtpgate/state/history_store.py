@@ -1,6 +1,6 @@
 """Ended sessions on disk (`interfaces.IHistoryStore`): a packed record each, and rows and words to search by.
 
-Kept for some time and up to a number of sessions, whichever is less. What is too old goes with each batch that
+Kept for some time and up to a number of messages, whichever is less. What is too old goes with each batch that
 is written, a little more than came, so nobody waits for a large deletion; `expire` does the same where
 nothing comes. What an earlier version kept without words is given them little by little (`catch_up`).
 """
@@ -10,29 +10,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from smtpgate.interfaces import IHistoryStore
-from smtpgate.policy.found import Counted, Found
+from smtpgate.policy.found import Counted, Found, Kept, Without
 from smtpgate.policy.query import Query
 from smtpgate.policy.record import compact, expand, listed
 from smtpgate.policy.transaction import Session
 from smtpgate.state import history_rows as rows
 from smtpgate.state.database import Database
-from smtpgate.state.history_counts import count
+from smtpgate.state.history_counts import count, without
 from smtpgate.state.history_record import Made, made
 from smtpgate.state.packing import pack, unpack
-from smtpgate.state.tables import messages, sessions, storable
+from smtpgate.state.tables import history_waiting, messages, sessions, storable
 
-#: Sessions kept, by age and by number.
-KEEP_S: Final = 30 * 86400.0
-KEEP_ROWS: Final = 1_000_000
 #: Sessions deleted in one go, so that no one waits long for the database.
 SLICE: Final = 2000
+#: Messages that are indexed in one go: the index has less to do with many at once, and 2,048 take some 30 ms, in which
+#: the ledger waits. A search waits for it too.
+GROUP: Final = 2048
 #: Sessions that get their words in one go.
 _CATCH_UP: Final = 500
 #: After so many sessions and messages the thread sleeps a moment: the interpreter's lock goes back to the reactor,
@@ -41,6 +41,7 @@ _BREATH: Final = 20
 _BREATH_S: Final = 0.0002
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 
 @implementer(IHistoryStore)
@@ -51,21 +52,21 @@ class HistoryStore:
         self,
         database: Database,
         wall: Callable[[], float] = time.time,
-        keep_s: float = KEEP_S,
-        keep_rows: int = KEEP_ROWS,
+        kept: Callable[[], Kept] = Kept,
     ) -> None:
         """
-        :param keep_s: sessions that began before that long ago are deleted
-        :param keep_rows: of more sessions the oldest are deleted
+        :param kept: what is to be kept now
         """
         self._database = database
         self._wall = wall
-        self._keep_s = keep_s
-        self._keep_rows = keep_rows
-        #: Sessions in the table; known once somebody in the database's thread has counted, in the database that was
+        self._kept = kept
+        #: Rows of messages; known once somebody in the database's thread has counted, in the database that was
         #: open then.
         self._count: int | None = None
         self._counted_in: sa.Engine | None = None
+        #: Messages whose words wait to be indexed; None where another process has left some, perhaps. Only the
+        #: database's thread changes it: a transaction that fails leaves it too high, which does no harm.
+        self._waiting: int | None = None
         self._is_catching_up = False
 
     def write(self, ended: Sequence[Session]) -> Deferred[None]:
@@ -100,15 +101,21 @@ class HistoryStore:
 
         :param before: `place` of what was found last, for the next page; 0 for the newest
         """
-        return self._database.read(rows.search, query, limit, before)
+        if not query.clauses:
+            return self._database.read(rows.search, query, limit, before)
+        return self._settled(rows.search, query, limit, before)
 
     def count(self, query: Query) -> Deferred[Counted]:
         """How many messages fit, when they came, and what the newest of them have."""
-        return self._database.read(count, query)
+        return self._settled(count, query)
+
+    def without(self, query: Query) -> Deferred[tuple[Without, ...]]:
+        """How many messages would fit without each clause of a query that fits none, the most first."""
+        return self._settled(without, query)
 
     def expire(self, now: float) -> Deferred[int]:
-        """Delete a slice of what is past its time; how many sessions went."""
-        return self._database.run(self._expire, now, SLICE)
+        """Delete a slice of what is past its time, and index what waits; how many sessions went."""
+        return self._database.run(self._keep_house, now)
 
     async def catch_up(self) -> int:
         """Give words to what an earlier version kept, slice by slice; how many sessions it had.
@@ -125,6 +132,12 @@ class HistoryStore:
         finally:
             self._is_catching_up = False
         return done
+
+    def _settled(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
+        """Ask once all words are in the index."""
+        if self._waiting == 0:
+            return self._database.read(function, *args)
+        return self._database.run(self._settle).addCallback(lambda _: self._database.read(function, *args))
 
     # In the database's thread
 
@@ -145,56 +158,88 @@ class HistoryStore:
                 time.sleep(_BREATH_S)
         before = self._counted(connection)
         numbers = self._index(connection, searched)
-        kept: list[tuple[object, ...]] = [
+        kept = [
             (session.id, session.started, pack(record), numbered)
             for session, record, numbered in zip(fresh, records, numbers, strict=True)
         ]
-        self._count = before + _insert(connection, _SESSIONS, kept)
+        _insert(connection, _SESSIONS, kept)
+        came = sum(map(len, searched))
+        self._count = before + came
+        self._waiting = (self._waiting if self._waiting is not None else GROUP) + came
+        if self._waiting >= GROUP:
+            self._settle(connection)
         self._expire(connection, self._wall(), min(SLICE, 2 * len(kept)))
 
-    def _index(self, connection: sa.Connection, searched: list[list[Made]]) -> list[str]:
+    def _index(self, connection: sa.Connection, searched: list[list[Made]], is_old: bool = False) -> list[str]:
         """Keep the rows and words of sessions; the numbers of each session's rows."""
         flat = [one for some in searched for one in some]
         numbers = rows.numbered(connection, [at for at, _, _ in flat])
         _insert(connection, _MESSAGES, [(n, *columns) for n, (_, columns, _) in zip(numbers, flat, strict=True)])
         words = [(n, text) for n, (_, _, text) in zip(numbers, flat, strict=True)]
-        # So that no part outlives its rows by more than a little, and there are not too many.
-        span = int(max(86400.0, self._keep_s / 50) * 1_000_000)
-        rows.index(connection, words, span, max(rows.PART_ROWS, self._keep_rows // 50))
+        if is_old:
+            rows.index(connection, words, *self._part)
+        else:
+            _insert(connection, _WAITING, words)
         given = iter(numbers)
         return [",".join([str(next(given)) for _ in some]) for some in searched]
+
+    @property
+    def _part(self) -> tuple[int, int]:
+        """So long and so large that no part outlives its rows by more than a little, and there are not too many."""
+        kept = self._kept()
+        return int(max(86400.0, kept.keep_s / 50) * 1_000_000), max(rows.PART_ROWS, kept.messages // 50)
+
+    def _settle(self, connection: sa.Connection) -> None:
+        rows.settle(connection, *self._part)
+        self._waiting = 0
+
+    def _keep_house(self, connection: sa.Connection, now: float) -> int:
+        self._settle(connection)
+        return self._expire(connection, now, SLICE)
 
     def _catch_up(self, connection: sa.Connection, most: int) -> int:
         table = sessions.c
         old = sa.select(table.id, table.record).where(table.numbers.is_(None)).order_by(table.started.desc())
         found = connection.execute(old.limit(most)).all()
         searched = [_searched(octets) for _, octets in found]
-        for (id, _), numbers in zip(found, self._index(connection, searched), strict=True):
+        for (id, _), numbers in zip(found, self._index(connection, searched, is_old=True), strict=True):
             connection.exec_driver_sql("UPDATE sessions SET numbers = ? WHERE id = ?", (numbers, id))
+        if self._count is not None:
+            self._count += sum(map(len, searched))
         return len(found)
 
     def _counted(self, connection: sa.Connection) -> int:
         if self._count is None or self._counted_in is not connection.engine:
             self._counted_in = connection.engine
-            self._count = connection.execute(sa.select(sa.func.count()).select_from(sessions)).scalar() or 0
+            self._count = rows.estimate(connection)
         return self._count
 
     def _expire(self, connection: sa.Connection, now: float, most: int) -> int:
-        count = self._counted(connection)
+        count, kept = self._counted(connection), self._kept()
         oldest = sa.select(sessions.c.id, sessions.c.numbers).order_by(sessions.c.started)
-        if count > self._keep_rows:
-            gone = connection.execute(oldest.limit(min(most, count - self._keep_rows)))
+        surplus = count - kept.messages
+        if surplus > 0:
+            gone = connection.execute(oldest.limit(min(most, surplus))).all()
+            going = _as_many(gone, surplus)
         else:
-            gone = connection.execute(oldest.where(sessions.c.started < now - self._keep_s).limit(most))
-        going = gone.all()
+            going = connection.execute(oldest.where(sessions.c.started < now - kept.keep_s).limit(most)).all()
         if going:
             numbers = [(int(one),) for row in going for one in (row[1] or "").split(",") if one]
             if numbers:
                 connection.exec_driver_sql("DELETE FROM messages WHERE n = ?", numbers)
             connection.exec_driver_sql("DELETE FROM sessions WHERE id = ?", [(row[0],) for row in going])
             rows.drop_old(connection)
-            self._count = count - len(going)
+            self._count = count - len(numbers)
         return len(going)
+
+
+def _as_many(oldest: Sequence[Any], surplus: int) -> Sequence[Any]:
+    """The first of these sessions that have so many rows together."""
+    for at, (_, numbers) in enumerate(oldest, 1):
+        surplus -= numbers.count(",") + 1 if numbers else 0
+        if surplus <= 0:
+            return oldest[:at]
+    return oldest
 
 
 def _fresh(connection: sa.Connection, ended: Sequence[Session]) -> list[Session]:
@@ -223,9 +268,10 @@ def _inserts(table: sa.Table) -> dict[int, str]:
 
 _SESSIONS: Final = _inserts(sessions)
 _MESSAGES: Final = _inserts(messages)
+_WAITING: Final = _inserts(history_waiting)
 
 
-def _insert(connection: sa.Connection, statements: dict[int, str], rows: list[tuple[object, ...]]) -> int:
+def _insert(connection: sa.Connection, statements: dict[int, str], rows: Sequence[tuple[object, ...]]) -> int:
     """Insert rows in few statements; how many were new."""
     added = at = 0
     for size, statement in statements.items():

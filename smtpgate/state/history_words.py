@@ -14,7 +14,9 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
+from itertools import islice
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final
 
 from smtpgate.message.words import decode
@@ -31,6 +33,8 @@ SEARCHED: Final = 100
 #: Words of a subject, and of what servers said, that are kept; and letters of one.
 SUBJECT_WORDS: Final = 24
 REPLY_WORDS: Final = 12
+#: Replies of one message whose words are kept: recipients often have the same one.
+REPLIES: Final = 4
 LETTERS: Final = 120
 #: Each row has one of these: a message, or a session without one.
 MESSAGE: Final = "k:m"
@@ -38,8 +42,10 @@ SESSION: Final = "k:s"
 
 _BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
 _WORD: Final = re.compile(r"\w+")
-_SAID: Final = re.compile(r"[^\s<>\[\]();,=]+")
-_REFERENCE: Final = re.compile(r"[0-9A-V]{26}(\.[0-9]{1,6})?")
+#: What stands between the words of a reply, as blanks.
+_MARKS: Final = "<>[]();,=.:"
+_APART: Final = str.maketrans(dict.fromkeys(_MARKS[:-2], " "))
+_REFERENCE: Final = re.compile(r"[0-9a-v]{26}(\.[0-9]{1,6})?")
 #: Scores beyond these are of one magnitude.
 _LEAST, _MOST = -10, 40
 #: Magnitudes of a size: the length of its number in bits.
@@ -64,6 +70,8 @@ _R_BACKEND: Final = _R["backend"]
 _R_SERVER: Final = _R["server"]
 _R_FINAL: Final = _R["final"]
 _R_REPLY: Final = _R["reply"]
+_F_FILTER: Final = _F["filter"]
+_F_REASON: Final = _F["reason"]
 #: Kinds of words of a query's texts that are kept whole.
 _KINDS: Final = {
     "from": "f", "to": "t", "domain": "d", "subject": "s", "reason": "r", "rule": "e", "filter": "g", "backend": "b",
@@ -75,21 +83,19 @@ _RULES: Final = "rules"
 
 
 def _clean(text: str) -> str:
-    if not text.isascii():
-        text = storable(text.casefold())
-    else:
-        text = text.lower()
-    return _BLANK.sub("_", text[:LETTERS])
+    text = text[:LETTERS]
+    text = text.lower() if text.isascii() else storable(text.casefold())
+    return text if text.isprintable() and " " not in text else _BLANK.sub("_", text)
 
 
 @lru_cache(4096)
-def _above(domain: str) -> tuple[str, ...]:
-    """The words of the domains above it but for the last label."""
+def _above(domain: str) -> str:
+    """The words of the domains above it but for the last label, a blank before each."""
     found: list[str] = []
     while domain.count(".") > 1 and len(found) < 8:
         domain = domain.partition(".")[2]
-        found.append(f"d:{domain}")
-    return tuple(found)
+        found.append(f" d:{domain}")
+    return "".join(found)
 
 
 def _split(address: str) -> tuple[str, str]:
@@ -98,37 +104,58 @@ def _split(address: str) -> tuple[str, str]:
     return local, domain if domain.isascii() else canonical_domain(domain)
 
 
-def _address(kind: str, bracketed: str, words: list[str], domains: dict[str, None]) -> None:
-    """The words of an address in angle brackets, not clean yet."""
+@lru_cache(8192)
+def _address(kind: str, bracketed: str) -> str:
+    """The words of an address in angle brackets: itself, its local part, its domain and those above."""
     local, _, domain = bracketed[1:-1].rpartition("@")
-    if not domain.isascii():
-        domain = canonical_domain(domain)
-    if local:
-        words += (f"{kind}:{local}@{domain}", f"{kind}:{local}", f"{kind}:{domain}")
-        domains[domain] = None
+    if not local.isascii() or not domain.isascii():
+        if not domain.isascii():
+            domain = canonical_domain(domain)
+        local = storable(local.casefold())
+    if len(bracketed) > LETTERS or not local.isprintable() or " " in bracketed or not domain.isprintable():
+        whole, local, domain = _clean(f"{local}@{domain}"), _clean(local), _clean(domain)
     else:
-        words.append(f"{kind}:{domain or '<>'}")
+        local, domain = local.lower(), domain.lower()
+        whole = f"{local}@{domain}"
+    if not local:
+        return f"{kind}:{domain or '<>'}"
+    return f"{kind}:{whole} {kind}:{local} {kind}:{domain}{_above(domain)}"
 
 
 @lru_cache(4096)
 def ip_word(ip: str) -> str:
     """The word of a client's address: its octets in hexadecimal digits, so that networks are beginnings."""
+    is_six = ":" in ip
     try:
-        made = ip_address(ip)
-    except ValueError:
+        return f"i{6 if is_six else 4}:{inet_pton(AF_INET6 if is_six else AF_INET, ip).hex()}"
+    except (OSError, ValueError):
         return f"i:{_clean(ip)}"
-    return f"i{made.version}:{made.packed.hex()}"
 
 
-@lru_cache(1024)
-def _said(text: str, is_good: bool) -> tuple[str, ...]:
+def _said(text: str, is_good: bool) -> str:
     """Words of a reply: of a good one those with a digit, which may be what its server calls the message."""
-    found = []
-    for word in _SAID.findall(text[:400]):
-        word = word.rstrip(".:")
-        if len(word) > 2 and not (is_good and word.isalpha()) and _REFERENCE.fullmatch(word) is None:
-            found.append(f"w:{word}")
-    return tuple(found)
+    text = text[:400].lower() if text.isascii() else storable(text[:400].casefold())
+    words = ""
+    left = REPLY_WORDS
+    for word in text.split():
+        if is_good and word.isalpha():
+            continue
+        word = word.strip(_MARKS)
+        if "=" in word or "<" in word or "(" in word or "," in word:
+            found = word.translate(_APART).split()
+        else:
+            found = [word]
+        for word in found:
+            if len(word) > 2 and not (is_good and word.isalpha()) and _REFERENCE.fullmatch(word) is None:
+                words += f" w:{_clean(word)}"
+                left -= 1
+                if not left:
+                    return words
+    return words
+
+
+#: Of a bad reply the same words come again and again, but for references.
+_refused = lru_cache(1024)(_said)
 
 
 def subject_of(raw: str) -> str:
@@ -136,81 +163,86 @@ def subject_of(raw: str) -> str:
     return decode(raw.encode("utf-8", "surrogatepass")) if "=?" in raw else raw
 
 
-def of_session(session: list[Any]) -> list[str]:
+def of_session(session: list[Any]) -> str:
     """What all its messages share, of a record as `policy.record.compact` makes it."""
     tls = session[_S["tls"]]
     role = "out" if session[_S["role"]] == "submission" else "in"
-    words = [ip_word(session[_S["client_ip"]]), *_met(session[_S["listener"]], role, tls[0] if tls else "none")]
+    words = f"{ip_word(session[_S['client_ip']])} {_met(session[_S['listener']], role, tls[0] if tls else 'none')}"
     if session[_S["user"]]:
-        words.append(f"u:{session[_S['user']]}")
+        words += f" u:{_clean(session[_S['user']])}"
     for found in session[_S["findings"]]:
-        words += _finding(found[_F["filter"]], found[_F["reason"]])
+        words += _finding(found[_F_FILTER], found[_F_REASON])
     return words
 
 
 @lru_cache(256)
-def _met(listener: str, direction: str, tls: str) -> tuple[str, ...]:
-    return f"l:{listener}", f"x:{direction}", f"y:{tls}"
+def _met(listener: str, direction: str, tls: str) -> str:
+    return f"l:{_clean(listener)} x:{direction} y:{_clean(tls)}"
 
 
 @lru_cache(4096)
-def _finding(name: str, reason: str) -> tuple[str, str]:
-    return f"g:{name}", f"e:{reason}" if name == _RULES else f"r:{reason}"
+def _finding(name: str, reason: str) -> str:
+    return f" g:{_clean(name)} {'e' if name == _RULES else 'r'}:{_clean(reason)}"
 
 
 @lru_cache(4096)
-def _went(backend: str, server: str) -> tuple[str, ...]:
-    return (*((f"b:{backend}",) if backend else ()), *((f"h:{server}",) if server else ()))
+def _went(backend: str, server: str) -> str:
+    return (f" b:{_clean(backend)}" if backend else "") + (f" h:{_clean(server)}" if server else "")
 
 
-def of_message(session: list[Any], message: list[Any], shared: list[str], subject: str) -> str:
-    """All words of a message, joined by blanks.
+@lru_cache(4096)
+def _measured(outcome: str, bits: int, score: int) -> str:
+    return f" v:{outcome} z:{bits} c:{score}"
+
+
+def of_message(session: list[Any], message: list[Any], shared: str, subject: str) -> str:
+    """All words of a message, joined by blanks; one may be there twice.
 
     :param shared: those of its session
     """
-    words = [MESSAGE, *shared, f"v:{message[_M_OUTCOME]}"]
-    domains: dict[str, None] = {}
-    _address("f", message[_M_SENDER], words, domains)
-    said: dict[str, None] = {}
-    for one in message[_M_RECIPIENTS][:SEARCHED]:
-        _address("t", one[_R_ADDRESS], words, domains)
-        words += _went(one[_R_BACKEND], one[_R_SERVER])
-        reply = one[_R_FINAL] or one[_R_REPLY]
-        if reply is not None and len(said) < REPLY_WORDS:
-            said.update(dict.fromkeys(_said(reply[2], reply[0] < 300)))
-    reply = message[_M_REPLY]
-    if reply is not None and len(said) < REPLY_WORDS:
-        said.update(dict.fromkeys(_said(reply[2], reply[0] < 300)))
-    words += _went(message[_M_BACKEND], message[_M_SERVER])
-    for domain in domains:
-        if domain.count(".") > 1:
-            words += _above(domain.lower())
-    words += list(said)[:REPLY_WORDS]
-    if message[_M_ID]:
-        words.append(f"m:{message[_M_ID].strip().strip('<>')}")
-    if subject:
-        words += [f"s:{one}" for one in _WORD.findall(subject)[:SUBJECT_WORDS]]
     verdict = message[_M_VERDICT]
-    score = _magnitude(verdict[1]) if verdict is not None else 0
-    words += (f"z:{min(message[_M_OCTETS].bit_length(), _BITS)}", f"c:{score}")
-    for found in message[_M_FINDINGS]:
-        words += _finding(found[_F["filter"]], found[_F["reason"]])
-    return _joined(words)
+    words = [
+        MESSAGE,
+        " ",
+        shared,
+        _measured(
+            message[_M_OUTCOME],
+            min(message[_M_OCTETS].bit_length(), _BITS),
+            _magnitude(verdict[1]) if verdict is not None else 0,
+        ),
+        " ",
+        _address("f", message[_M_SENDER]),
+    ]
+    went = None
+    reply = message[_M_REPLY]
+    said: dict[Any, None] = {(reply[0], reply[2]): None} if reply is not None else {}
+    for one in message[_M_RECIPIENTS][:SEARCHED]:
+        words += (" ", _address("t", one[_R_ADDRESS]))
+        here = one[_R_BACKEND], one[_R_SERVER]
+        if here != went:
+            went = here
+            words.append(_went(*here))
+        reply = one[_R_FINAL] or one[_R_REPLY]
+        if reply is not None:
+            said[reply[0], reply[2]] = None
+    here = message[_M_BACKEND], message[_M_SERVER]
+    if here != went:
+        words.append(_went(*here))
+    for code, text in islice(said, REPLIES):
+        words.append(_said(text, True) if code < 300 else _refused(text, False))
+    if message[_M_ID]:
+        words.append(f" m:{_clean(message[_M_ID].strip().strip('<>'))}")
+    if subject:
+        found = _WORD.findall(subject.lower() if subject.isascii() else storable(subject.casefold()))
+        words += [f" s:{one}" for one in found[:SUBJECT_WORDS]]
+    for finding in message[_M_FINDINGS]:
+        words.append(_finding(finding[_F_FILTER], finding[_F_REASON]))
+    return "".join(words)
 
 
-def of_silent(shared: list[str]) -> str:
+def of_silent(shared: str) -> str:
     """All words of a session without a message."""
-    return _joined([SESSION, *shared, f"v:{NO_MESSAGE}"])
-
-
-def _joined(words: list[str]) -> str:
-    """Clean, each once, as one text."""
-    words = list(dict.fromkeys(words))
-    text = " ".join(words)
-    is_clean = text.isascii() and text.isprintable() and text.count(" ") == len(words) - 1
-    if is_clean and max(map(len, words)) <= LETTERS:
-        return text.lower()
-    return " ".join(dict.fromkeys([_clean(word) for word in words]))
+    return f"{SESSION} {shared} v:{NO_MESSAGE}"
 
 
 def _magnitude(score: float) -> int:
@@ -286,7 +318,7 @@ def _value(field: str, value: Value) -> Iterator[str]:
             yield _subject(value.text, begins)
         if not begins:
             with suppress(ValueError):
-                yield _quoted(ip_word(str(ip_address(value.text))))
+                yield from _network(str(ip_network(value.text.strip(), strict=False)))
 
 
 def _typed(field: str, text: str) -> str:

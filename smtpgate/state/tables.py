@@ -71,6 +71,14 @@ history_parts = sa.Table(
     sa.Column("rows", sa.Integer, nullable=False),
 )
 
+#: Words that wait to be put into a part, many at a time.
+history_waiting = sa.Table(
+    "history_waiting",
+    metadata,
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("words", sa.String, nullable=False),
+)
+
 users = sa.Table(
     "users",
     metadata,
@@ -364,4 +372,20 @@ jobs = sa.Table(
     sa.Column("changed", sa.Float, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
     sa.Column("media", sa.String, nullable=False),
+)
+
+#: Mail that was tried once, and what is wanted to become of it (`state.case_store`).
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("arrival", sa.String, nullable=False),
+    sa.Column("octets", sa.LargeBinary, nullable=False),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("decided_by", sa.String, nullable=False),
 )

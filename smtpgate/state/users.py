@@ -23,6 +23,7 @@ from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import Database
 from smtpgate.state.factors import Factors, forget_factor, forget_invitations
 from smtpgate.state.passwords import Checker, TooBusy, hash_password, is_outdated, is_right
+from smtpgate.state.people import People, forget_person
 from smtpgate.state.tables import tokens, users
 from smtpgate.state.web_sessions import WebSessions, end_of
 
@@ -82,6 +83,7 @@ class Users:
         self._wall = wall
         self.sessions = WebSessions(database)
         self.factors = Factors(database)
+        self.persons = People(database, wall)
         self.log = AuditLog(database, wall)
 
     # Users
@@ -271,6 +273,7 @@ def _remove_user(connection: sa.Connection, name: str) -> None:
     connection.execute(sa.delete(users).where(users.c.name == name))
     forget_factor(connection, name)
     forget_invitations(connection, name)
+    forget_person(connection, name)
     end_of(connection, name)
 
 

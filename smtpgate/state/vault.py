@@ -18,6 +18,7 @@ from zope.interface import implementer
 from smtpgate.interfaces import IVault, StoreFailed
 from smtpgate.policy.event import Happened
 from smtpgate.policy.held import Held, Letter
+from smtpgate.state import vault_own
 from smtpgate.state import vault_rows as rows
 from smtpgate.state.bodies import Bodies, Body
 from smtpgate.state.database import Database
@@ -110,7 +111,8 @@ class Vault:
         :param wanted: what must fit: held_as, state, listener, direction, recipient and message exactly; sender,
             subject and client_ip in part; `asked` true; since and until, seconds since the epoch; expires_before;
             after: an id: those that came after it; next_after: of these the ones nearest to it;
-            domains: mail of theirs (`policy.reach`)
+            domains: mail of theirs (`policy.reach`); mine: addresses in normal form (`policy.own`), one of which it
+            is for; without: classes that are left out
         :param before: an id: only those that came earlier, for the next page
         """
         return self._database.read(rows.search, dict(wanted), limit, before).addErrback(as_store_failure)
@@ -131,6 +133,14 @@ class Vault:
         """Somebody asks for a held message; False where it is not there. An empty name: the wish is turned down."""
         now = self._wall() if who else 0.0
         return self._database.run(rows.ask, id, who, now).addErrback(as_store_failure)
+
+    def drop(self, id: str, addresses: Sequence[str]) -> Deferred[list[str]]:
+        """Some recipients do not want a message; those for whom it waited (`vault_own`)."""
+        return self._database.run(vault_own.drop, id, addresses, self._wall()).addErrback(as_store_failure)
+
+    def restore(self, id: str, addresses: Sequence[str]) -> Deferred[list[str]]:
+        """They want it after all; those for whom it waits again."""
+        return self._database.run(vault_own.restore, id, addresses).addErrback(as_store_failure)
 
     def expired(self, now: float) -> Deferred[list[str]]:
         """Ids of a slice of those past their time."""

@@ -110,6 +110,10 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
         query = sa.select(ids).where(held_recipients.c.address == storable(wanted["recipient"].lower()))
         if wanted.keys() - {"recipient", "since", "until", "after", "next_after"}:
             query = query.join(held, held.c.id == ids)
+    elif "mine" in wanted:
+        ids = held_recipients.c.id
+        mine = [storable(spelled) for spelled in _written(wanted["mine"])]
+        query = sa.select(ids).where(held_recipients.c.address.in_(mine)).distinct().join(held, held.c.id == ids)
     else:
         ids = held.c.id
         query = sa.select(ids)
@@ -120,6 +124,8 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
             query = query.where(held.c[name] == storable(value))
         elif name in _PART:
             query = query.where(held.c[name].contains(storable(value), autoescape=True))
+        elif name == "without":
+            query = query.where(held.c.held_as.not_in(list(map(storable, value))))
         elif name == "asked":
             query = query.where(held.c.asked > 0)
         elif name == "since":
@@ -132,7 +138,7 @@ def _ids(wanted: Mapping[str, Any], before: str = "") -> Any:
             query = query.where(ids.in_(_within(value)))
         elif name == "expires_before":
             query = query.where(held.c.expires < value)
-        elif name != "recipient":
+        elif name not in ("recipient", "mine"):
             raise StoreFailed(f"no messages can be looked for by {name}")
     return query, ids
 
@@ -150,6 +156,15 @@ def _within(domains: Sequence[str]) -> Any:
 def _spellings(domains: Sequence[str]) -> list[str]:
     """Domains as they may stand in a row: addresses are kept as they were written, but for the case of ASCII."""
     return [name for domain in domains for name in dict.fromkeys((domain, unicode_domain(domain)))]
+
+
+def _written(addresses: Sequence[str]) -> list[str]:
+    """Addresses in normal form (`policy.own`) as they may stand in a row."""
+    found = []
+    for address in addresses:
+        local, at, domain = address.rpartition("@")
+        found += [f"{local}{at}{spelled}" for spelled in _spellings([domain])]
+    return found
 
 
 def search(connection: sa.Connection, wanted: Mapping[str, Any], limit: int, before: str) -> list[Held]:

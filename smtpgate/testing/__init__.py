@@ -32,7 +32,9 @@ from smtpgate.config.loader import ConfigErrors, loads
 from smtpgate.filters.base import MAIL_STAGES, SESSION_STAGES, faults
 from smtpgate.interfaces import IFilter
 from smtpgate.policy.event import FilterFailed
+from smtpgate.proxy.inmemory import Backend, Connector, Delivered, Front, NoStore
 from smtpgate.proxy.ledger import Ledger
+from smtpgate.proxy.memory_vault import MemoryVault, NoOutbox
 from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.reception import Reception
@@ -44,10 +46,8 @@ from smtpgate.proxy.shared import Memory
 from smtpgate.proxy.use import Use
 from smtpgate.tasks import Timekeeper
 from smtpgate.testing.client import PLAIN, Client
-from smtpgate.testing.memory import Backend, Connector, Delivered, Front, NoStore, Turns
 from smtpgate.testing.ports import HTTP, Children, Table, no_connection
 from smtpgate.testing.resolver import FakeResolver
-from smtpgate.testing.vault import MemoryVault, NoOutbox
 
 __all__ = ["PLAIN", "Backend", "Client", "ContractBroken", "Delivered", "Gateway", "complaints", "use"]
 
@@ -162,7 +162,7 @@ class Gateway:
         self.http = HTTP()
         self.tables: dict[str, Table] = {}
         self.connect_to: Callable[[str, float], Deferred[Any]] = no_connection
-        self._turns: Turns = deque()
+        self._turns: deque[Callable[[], object]] = deque()
         self._broken: list[str] = []
         settings = _settings([one for one in filters if isinstance(one, Used)], role, domains, config)
         self.senders = Reputation(self.clock.seconds, lambda: settings)

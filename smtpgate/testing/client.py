@@ -9,7 +9,7 @@ from typing import Any
 
 from smtpgate.policy.transaction import Session, Transaction
 from smtpgate.policy.verdict import Finding, Verdict
-from smtpgate.testing.memory import Front
+from smtpgate.proxy.inmemory import Front
 
 #: A message that no filter should mind.
 PLAIN = "From: alice@example.org\nTo: bob@example.net\nMessage-ID: <1@example.org>\nSubject: hello\n\nHello.\n"

@@ -11,7 +11,9 @@
   const isField = (target) => target instanceof Element && target.closest("input, select, textarea, [contenteditable]");
 
   function search() {
+    // Who has held mail of their own and nothing else has nothing to search.
     const field = document.getElementById("q");
+    if (!field) return;
     field.focus();
     field.select();
   }
@@ -30,7 +32,7 @@
     function show() {
       const words = field.value.trim().toLowerCase();
       rows = places.filter((place) => place.textContent.toLowerCase().includes(words)).map((place) => ({ words: place.textContent, key: place.dataset.key, go: () => location.assign(place.href) }));
-      if (words) rows.push({ words: `Find “${field.value.trim()}”`, go: find });
+      if (words && document.querySelector(".search")) rows.push({ words: `Find “${field.value.trim()}”`, go: find });
       at = 0;
       list.replaceChildren(...rows.map((row, number) => {
         const item = make("li", row.words, { id: `palette-${number}` });

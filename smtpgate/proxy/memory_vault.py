@@ -21,18 +21,16 @@ class _Body:
     def __init__(self, vault: MemoryVault, name: str) -> None:
         self.name = name
         self._vault = vault
-        self._octets = b""
-
-    @property
-    def octets(self) -> int:
-        return len(self._octets)
+        self._pieces: list[bytes] = []
+        self.octets = 0
 
     def write(self, octets: bytes) -> Deferred[None]:
-        self._octets += octets
+        self._pieces.append(octets)
+        self.octets += len(octets)
         return succeed(None)
 
     def finish(self) -> Deferred[None]:
-        self._vault.bodies[self.name] = self._octets
+        self._vault.bodies[self.name] = b"".join(self._pieces)
         return succeed(None)
 
     def abandon(self) -> Deferred[None]:

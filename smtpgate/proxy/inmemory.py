@@ -1,14 +1,13 @@
-"""The two legs of a gateway without sockets, and the mail server behind it.
+"""The two legs of a gateway without sockets, and the mail server behind it: for tests, and for what is tried.
 
-What `net.front` and `net.back` do with sockets, these do at once or in the next turn (`Gateway` calls the turns until
-nobody has more to say). They hold the same ports of `interfaces`, so that the engine cannot tell.
+What `net.front` and `net.back` do with sockets, these do at once or in the next turn (whoever made them calls the turns
+until nobody has more to say). They hold the same ports of `interfaces`, so that the engine cannot tell.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -26,8 +25,11 @@ from smtpgate.tasks import Signal
 
 _OFFERED = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "ENHANCEDSTATUSCODES", "SIZE 104857600")
 
-#: What is to be done when the one who asked has returned.
-Turns = deque[Callable[[], object]]
+
+class Turns(Protocol):
+    """What is to be done when the one who asked has returned; a deque is one."""
+
+    def append(self, call: Callable[[], object], /) -> None: ...
 
 
 @attrs.frozen
@@ -45,11 +47,15 @@ class Backend:
     :ivar messages: what it got, whole
     :ivar answers: its replies where they are not 250: by MAIL, RCPT, DATA or END, as "550 5.1.1 No such user";
         "" is silence
+    :ivar tls: what a leg to it is protected with, where it is to offer STARTTLS
+    :ivar keeps: whether it keeps content
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: TLSFacts | None = None, keeps: bool = True) -> None:
         self.messages: list[Delivered] = []
         self.answers: dict[str, str] = {}
+        self.tls = tls
+        self.keeps = keeps
 
 
 class NoStore:
@@ -62,9 +68,15 @@ class NoStore:
 
 @implementer(IFrontLeg)
 class Front:
-    """The leg to a client without a socket."""
+    """The leg to a client without a socket.
 
-    def __init__(self, rules: WireRules, peer: tuple[str, int]) -> None:
+    :ivar tls: what STARTTLS comes to; None where there is no TLS
+    :ivar on_said: called when there is something to hear, or the end
+    """
+
+    def __init__(self, rules: WireRules, peer: tuple[str, int], tls: TLSFacts | None = None) -> None:
+        self.tls = tls
+        self.on_said: Callable[[], object] | None = None
         self.wire = ServerConnection(rules)
         self.peer = peer
         self.said = b""
@@ -118,19 +130,27 @@ class Front:
     def write(self, octets: bytes) -> None:
         self.octets_out += len(octets)
         self.said += octets
+        if octets and self.on_said is not None:
+            self.on_said()
 
     async def start_tls(self, tls: Any, deadline: float) -> TLSFacts:
-        raise ClientGone("there is no TLS in memory")
+        if self.tls is None:
+            raise ClientGone("there is no TLS in memory")
+        self.flush()
+        self.wire.tls_started()
+        return self.tls
 
     async def proxy_header(self, deadline: float) -> Any:
         raise ClientGone("there is no PROXY header in memory")
 
     def close(self, linger: bool = False) -> None:
         self.flush()
-        self.is_open = False
+        self.abort()
 
     def abort(self) -> None:
         self.is_open = False
+        if self.on_said is not None:
+            self.on_said()
 
 
 @implementer(IConnector)
@@ -160,7 +180,7 @@ class Back:
         self._turns = turns
         self._backend = backend
         self._owner = owner
-        self._wire = ServerConnection(WireRules())
+        self._wire = ServerConnection(WireRules(has_starttls=backend.tls is not None))
         self._sender = ""
         self._recipients: list[str] = []
         self._content: list[bytes] = []
@@ -181,7 +201,10 @@ class Back:
         self._later(self._hear, octets)
 
     def start_tls(self, tls: Any) -> None:
-        raise NotImplementedError("there is no TLS in memory")
+        if self._backend.tls is None:
+            raise NotImplementedError("there is no TLS in memory")
+        self._wire.tls_started()
+        self._later(self._owner.tls_started, self._backend.tls)
 
     def close(self) -> None:
         self.is_open = False
@@ -201,7 +224,8 @@ class Back:
             if event is NEED_DATA or event is PAUSED:
                 break
             if isinstance(event, Chunk):
-                self._content.append(event.content)
+                if self._backend.keeps:
+                    self._content.append(event.content)
             elif isinstance(event, Violation):
                 self._wire.reply(event, event.suggested)
             elif isinstance(event, Command | EndOfData):
@@ -222,9 +246,12 @@ class Back:
                 content = b"".join(self._content)
                 self._backend.messages.append(Delivered(self._sender, tuple(self._recipients), content))
             return status.ACCEPTED
-        if event.verb == "EHLO":
-            self._wire.offer(Capabilities({word.split(" ")[0]: word.partition(" ")[2] for word in _OFFERED}))
-            return Reply(250, "", ("backend.example.net", *_OFFERED))
+        if event.verb in ("EHLO", "LHLO"):
+            offered = (*_OFFERED, *(("STARTTLS",) if self._backend.tls is not None and not self._wire.is_tls else ()))
+            self._wire.offer(Capabilities({word.split(" ")[0]: word.partition(" ")[2] for word in offered}))
+            return Reply(250, "", ("backend.example.net", *offered))
+        if event.verb == "STARTTLS":
+            return status.START_TLS
         if event.verb == "MAIL":
             self._sender, self._recipients, self._content = str(event.path), [], []
         elif event.verb == "RCPT":

@@ -1,0 +1,456 @@
+"""What a flood on the admin side costs the mail: `python -m tests.bench.admin_flood [--rounds N] [--seconds S]`.
+
+Clients send mail as fast as the gateway takes it. In every second round strangers and programs besiege its admin door:
+a thousand requests a second are offered, over kept and over new connections (pages, searches, exports, files,
+nonsense), a hundred readers ask for the stream of events, and passwords are guessed. In the rounds between, the same
+flood goes to a small server beside it, so the machine is as busy in all of them.
+
+Three figures, of the rounds with the flood against those without: messages a second, CPU seconds of the gateway for a
+thousand messages (with all its threads and children), and the lag of the reactor at the 99th percentile, from the
+gateway's own histogram. Everything is on loopback, and bounded in number and in time. Ends with 1 where the first is
+under 0.95 or the last over 20 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import http.client
+import json
+import mmap
+import random
+import re
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tests.bench.processes import Forked, Tree, free_ports
+from tests.real_kit import FastServer, reply_of
+
+RATE = 1000
+READERS = 100
+#: A token may have six streams: so many tokens read.
+TOKENS = 17
+MAIL_CLIENTS = 16
+WARM_UP = 2000
+LEAST_PART = 0.95
+MOST_LAG_S = 0.020
+
+CONFIG = """
+hostname = "gate.example.com"
+state_dir = "{state}"
+local_domains = ["example.net"]
+[admin]
+listen = "tcp:{admin}:interface=127.0.0.1"
+[listeners.mx]
+listen = ["tcp:{mx}:interface=127.0.0.1"]
+[backends.sink]
+servers = ["127.0.0.1:{sink}"]
+tls = "off"
+[[routes]]
+backend = "sink"
+"""
+
+HEAD = b"From: a@example.org\r\nTo: b@example.net\r\nSubject: no. %d\r\nMessage-ID: <%d@b>\r\n\r\n"
+BODY = b"a line of a message of two kilobytes, as most mail between people has it\r\n" * 26
+
+
+class Counted:
+    """Numbers that processes share."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._map = mmap.mmap(-1, 8 * len(names))
+
+    def add(self, name: str, more: int = 1) -> None:
+        """So many more; one process writes each number."""
+        at = 8 * self._names.index(name)
+        self._map[at : at + 8] = (self[name] + more).to_bytes(8, "little")
+
+    def __getitem__(self, name: str) -> int:
+        at = 8 * self._names.index(name)
+        return int.from_bytes(self._map[at : at + 8], "little")
+
+
+class Switch(Counted):
+    """Where the flood goes: 0 nowhere, 1 to the gateway, 2 to the stand-in."""
+
+    def __init__(self) -> None:
+        super().__init__("place")
+
+    def set(self, place: int) -> None:
+        """From now on."""
+        self.add("place", place - self["place"])
+
+    @property
+    def place(self) -> int:
+        """Where it goes now."""
+        return self["place"]
+
+
+def _loop(work: Any) -> Any:
+    def run() -> None:
+        asyncio.run(work())
+
+    return run
+
+
+# The mail
+
+
+def sink(server: FastServer) -> Any:
+    """A mail server that takes everything at once."""
+
+    async def work() -> None:
+        server.take = lambda content: None  # type: ignore[method-assign]
+        await server.start()
+        await asyncio.Event().wait()
+
+    return _loop(work)
+
+
+def mail(port: int, taken: Counted) -> Any:
+    """Clients that send as fast as they are answered, ten messages a session."""
+
+    async def session(numbers: Any) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await reply_of(reader)
+            writer.write(b"EHLO client.example.org\r\n")
+            await reply_of(reader)
+            for _ in range(10):
+                number = next(numbers)
+                writer.write(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n")
+                replies = [await reply_of(reader) for _ in range(3)]
+                if not replies[2].startswith("354"):
+                    taken.add("refused")
+                    return
+                writer.write(HEAD % (number, number) + BODY + b".\r\n")
+                taken.add("sent" if (await reply_of(reader)).startswith("250") else "refused")
+            writer.write(b"QUIT\r\n")
+            await reply_of(reader)
+        finally:
+            writer.close()
+
+    async def client(numbers: Any) -> None:
+        while True:
+            try:
+                await session(numbers)
+            except (OSError, asyncio.IncompleteReadError):
+                taken.add("refused")
+                await asyncio.sleep(0.05)
+
+    async def work() -> None:
+        numbers = count()
+        await asyncio.gather(*(client(numbers) for _ in range(MAIL_CLIENTS)))
+
+    return _loop(work)
+
+
+# The flood
+
+
+def paths(token: str) -> Sequence[tuple[str, str, Mapping[str, str], bytes]]:
+    """What is asked: method, path, headers, body."""
+    bearer = {"Authorization": f"Bearer {token}"}
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "http://localhost"}
+    return (
+        ("GET", "/api/v1/overview", bearer, b""),
+        ("GET", "/api/v1/messages?q=from:a@example.org%20-subject:nothing", bearer, b""),
+        ("GET", "/api/v1/messages?q=*ample*&limit=500", bearer, b""),
+        ("GET", "/api/v1/sessions", bearer, b""),
+        ("GET", "/api/v1/stats/series", bearer, b""),
+        ("GET", "/api/v1/backends", bearer, b""),
+        ("GET", "/api/v1/audit?limit=500", bearer, b""),
+        ("GET", "/metrics", bearer, b""),
+        ("GET", "/api/v1/openapi.json", bearer, b""),
+        ("GET", "/messages", {}, b""),
+        ("GET", "/login", {}, b""),
+        ("GET", "/nothing/here", {}, b""),
+        ("GET", "/api/v1/messages", {"Authorization": "Bearer sgt_00000000_wrong"}, b""),
+        ("POST", "/login", form, b"name=owner&password=guess"),
+    )
+
+
+def flood(switch: Switch, places: Mapping[int, int], tokens: Sequence[str], heard: Counted) -> Any:
+    """A thousand requests a second are offered, and a hundred readers; at most 300 connections at a time."""
+
+    async def exchange(
+        reader: Any, writer: Any, request: tuple[str, str, Mapping[str, str], bytes], close: bool
+    ) -> None:
+        method, path, headers, body = request
+        head = [
+            f"{method} {path} HTTP/1.1",
+            "Host: localhost",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
+        head += [f"Content-Length: {len(body)}"] if body else []
+        head += ["Connection: close"] if close else []
+        writer.write("\r\n".join([*head, "", ""]).encode() + body)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+        length = re.search(rb"(?i)content-length: *(\d+)", answer)
+        if length:
+            await asyncio.wait_for(reader.readexactly(int(length[1])), 20)
+        heard.add("answered")
+        if answer.split(None, 2)[1] in (b"429", b"503"):
+            heard.add("shed")
+
+    async def connect(chance: random.Random) -> tuple[Any, Any]:
+        source = f"127.0.{chance.randrange(3)}.{chance.randrange(2, 9)}"
+        return await asyncio.wait_for(
+            asyncio.open_connection("127.0.0.1", places[switch.place], local_addr=(source, 0)), 5
+        )
+
+    async def keeper(chance: random.Random, due: asyncio.Queue[int]) -> None:
+        """One that keeps its connection, or makes a new one for each request."""
+        keeps = chance.random() < 0.7
+        pair: tuple[Any, Any] | None = None
+        place = 0
+        while True:
+            await due.get()
+            try:
+                if pair is None or place != switch.place:
+                    if pair is not None:
+                        pair[1].close()
+                    place = switch.place
+                    if not place:
+                        pair = None
+                        continue
+                    pair = await connect(chance)
+                request = chance.choice(paths(chance.choice(tokens)))
+                await exchange(*pair, request, not keeps)
+                if not keeps:
+                    pair[1].close()
+                    pair = None
+            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, IndexError):
+                heard.add("cut")
+                if pair is not None:
+                    pair[1].close()
+                pair = None
+
+    async def reader(number: int) -> None:
+        """One that follows all events."""
+        chance = random.Random(number)
+        while True:
+            if not switch.place:
+                await asyncio.sleep(0.2)
+                continue
+            place, writer = switch.place, None
+            try:
+                reader, writer = await connect(chance)
+                token = tokens[number % len(tokens)]
+                head = f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+                writer.write(head.encode())
+                while place == switch.place:
+                    octets = await asyncio.wait_for(reader.read(65536), 20)
+                    if not octets:
+                        break
+                    heard.add("events", octets.count(b"\nevent: "))
+                    if b"HTTP/1.1 429" in octets:
+                        await asyncio.sleep(1.0)
+                        break
+            except (OSError, TimeoutError):
+                heard.add("cut")
+            finally:
+                if writer is not None:
+                    writer.close()
+            await asyncio.sleep(0.1)
+
+    async def pace(due: asyncio.Queue[int]) -> None:
+        """What is not taken in time is not offered again: a flood has no patience."""
+        step = 0.02
+        while True:
+            await asyncio.sleep(step)
+            for number in range(int(RATE * step)):
+                if switch.place and not due.full():
+                    due.put_nowait(number)
+                    heard.add("offered")
+
+    async def work() -> None:
+        due: asyncio.Queue[int] = asyncio.Queue(int(RATE * 0.2))
+        workers = [keeper(random.Random(number), due) for number in range(200)]
+        await asyncio.gather(pace(due), *workers, *(reader(number) for number in range(READERS)))
+
+    return _loop(work)
+
+
+def stand_in(port: int) -> Any:
+    """A server that says 429 to all, and keeps the lines of readers."""
+    refusal = b"HTTP/1.1 429 Too Many\r\nContent-Length: 0\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"Content-Length: (\d+)", head)
+                if length:
+                    await reader.readexactly(int(length[1]))
+                writer.write(refusal)
+                if b"Connection: close" in head:
+                    break
+        writer.close()
+
+    async def work() -> None:
+        await asyncio.start_server(serve, "127.0.0.1", port, backlog=200)
+        await asyncio.Event().wait()
+
+    return _loop(work)
+
+
+# What is measured
+
+
+class Unix(http.client.HTTPConnection):
+    """The local door, which no flood reaches."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        """To the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(str(self._path))
+
+
+@attrs.frozen
+class Reading:
+    """The state of all counters at one time."""
+
+    at: float
+    sent: int
+    refused: int
+    cpu_s: float
+    lag: Mapping[float, float]
+    heard: Mapping[str, int]
+
+
+def lag_of(socket_path: Path) -> Mapping[float, float]:
+    """The gateway's histogram of its lag: how many looks were at most so late."""
+    line = Unix(socket_path)
+    line.request("GET", "/metrics")
+    text = line.getresponse().read().decode()
+    line.close()
+    found = re.findall(r'smtpgate_reactor_lag_seconds_bucket\{le="([^"]+)"\} (\S+)', text)
+    return {float(edge): float(number) for edge, number in found}
+
+
+def new_token(socket_path: Path, name: str) -> str:
+    """Something to log in with."""
+    line = Unix(socket_path)
+    body = json.dumps({"name": name, "role": "owner"})
+    line.request("POST", "/api/v1/tokens", body, {"Content-Type": "application/json"})
+    answer = json.loads(line.getresponse().read())
+    line.close()
+    return str(answer["token"])
+
+
+def percentile(before: Mapping[float, float], after: Mapping[float, float], part: float) -> float:
+    """As Prometheus' histogram_quantile: linear within the bucket."""
+    counts = {edge: after[edge] - before[edge] for edge in sorted(after)}
+    total = counts[float("inf")]
+    low_edge, low = 0.0, 0.0
+    for edge, number in counts.items():
+        if total and number >= part * total:
+            if edge == float("inf"):
+                return low_edge
+            return low_edge + (edge - low_edge) * (part * total - low) / (number - low)
+        low_edge, low = edge, number
+    return 0.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run, print, and say by the exit code whether it holds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=4, help="rounds with the flood, and as many without")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of a round")
+    parser.add_argument("--profile", help="write a profile of the gateway there (cProfile, twistd --profile)")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="sg-") as name, contextlib.ExitStack() as ends:
+        return _run(Path(name), given, ends)
+
+
+def _run(folder: Path, given: Any, ends: contextlib.ExitStack) -> int:
+    admin, mx, other = free_ports(3)
+    server = FastServer()
+    config = folder / "gate.toml"
+    config.write_text(CONFIG.format(state=folder / "var", admin=admin, mx=mx, sink=server.port))
+    taken = Counted("sent", "refused")
+    heard = Counted("offered", "answered", "shed", "cut", "events")
+    switch = Switch()
+    program = Path(sys.executable).parent
+    ends.callback(Forked(sink(server)).stop)
+    profiled = ["--profile", given.profile, "--profiler", "cprofile", "--savestats"] if given.profile else []
+    command = [str(program / "twistd"), *profiled, "-n", "--pidfile=", "smtpgate", "--config", str(config)]
+    gateway = Tree(command, folder, {})
+    ends.callback(gateway.stop)
+    deadline = time.monotonic() + 60
+    while "gateway.started" not in gateway.log.read_text():
+        if not gateway.is_alive() or time.monotonic() > deadline:
+            sys.exit(gateway.log.read_text()[-2000:])
+        time.sleep(0.1)
+    local = next((folder / "var").glob("*.sock"))
+    tokens = [new_token(local, f"reader{one}") for one in range(TOKENS)]
+    for work in (stand_in(other), flood(switch, {1: admin, 2: other}, tokens, heard), mail(mx, taken)):
+        ends.callback(Forked(work).stop)
+    while taken["sent"] < WARM_UP:
+        if time.monotonic() > deadline:
+            sys.exit(gateway.log.read_text()[-2000:])
+        time.sleep(0.1)
+
+    def read() -> Reading:
+        counts = {name: heard[name] for name in ("offered", "answered", "shed", "cut", "events")}
+        return Reading(time.monotonic(), taken["sent"], taken["refused"], gateway.cpu_s(), lag_of(local), counts)
+
+    rounds: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+    row = "{:8} {:>8} {:>12} {:>12} {:>11} {:>11} {:>8} {:>8} {:>9}"
+    shown = ("offered", "answered", "shed", "cut", "events")
+    print(row.format("", "mail/s", "CPU s/1000", "lag p99 ms", *(f"{one}/s" for one in shown)))
+    for number in range(2 * given.rounds):
+        place = 2 - number % 2
+        switch.set(place)
+        time.sleep(1.5)
+        before = read()
+        time.sleep(given.seconds)
+        after = read()
+        took = after.at - before.at
+        sent = after.sent - before.sent
+        figure = {
+            "rate": sent / took,
+            "cpu": (after.cpu_s - before.cpu_s) / max(sent, 1) * 1000,
+            "lag": percentile(before.lag, after.lag, 0.99),
+            "refused": after.refused - before.refused,
+        }
+        rounds[place].append(figure)
+        told = Counter(after.heard)
+        told.subtract(before.heard)
+        rates = (f"{told[one] / took:.0f}" for one in shown)
+        mail_s, cpu_s, lag_ms = f"{figure['rate']:.0f}", f"{figure['cpu']:.2f}", f"{figure['lag'] * 1000:.1f}"
+        print(row.format("flood" if place == 1 else "quiet", mail_s, cpu_s, lag_ms, *rates), flush=True)
+    switch.set(0)
+    quiet, loud = rounds[2], rounds[1]
+    middle = {
+        place: {name: statistics.median(one[name] for one in figures) for name in ("rate", "cpu", "lag")}
+        for place, figures in rounds.items()
+    }
+    part, cpu = middle[1]["rate"] / middle[2]["rate"], middle[1]["cpu"] / middle[2]["cpu"]
+    print(f"messages a second, flood against quiet: {part:.3f}; CPU for a message: {cpu:.3f}")
+    print(f"lag p99: {middle[1]['lag'] * 1000:.1f} ms in the flood, {middle[2]['lag'] * 1000:.1f} ms without")
+    refused = [sum(one["refused"] for one in figures) for figures in (loud, quiet)]
+    print(f"mail refused or cut: {refused[0]} in the flood, {refused[1]} without")
+    return int(part < LEAST_PART or middle[1]["lag"] > MOST_LAG_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
