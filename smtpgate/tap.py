@@ -481,6 +481,9 @@ class Gateway(Service):
         self.engine.ledger.expire()
         self.ledger_store.expire(time.time())
         self.history_store.expire(time.time())
+        ensureDeferred(self.history_store.coarsen(time.time())).addErrback(
+            lambda failure: failure.trap(DatabaseClosed) and None
+        )
         ensureDeferred(self.history_store.catch_up()).addErrback(lambda failure: failure.trap(DatabaseClosed) and None)
         self.tickets.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)

@@ -53,9 +53,9 @@ async def _overview(ask: Ask, status: int = 200, said: str = "", dialogue: tuple
         traffic=sum(whole.outcomes.values()),
         said=said,
         dialogue=dialogue,
+        steps=await _steps(ask),
         intake=api_intake.intake_model(control.intake),
         pauses=PAUSES,
-        steps=await _steps(ask),
     )
 
 
