@@ -30,7 +30,7 @@ class Sessions(Order):
     ids: Annotated[list[Annotated[str, Field(max_length=64)]], Field(min_length=1, max_length=ROWS)]
 
 
-class EndedModel(View):
+class KilledModel(View):
     """What became of one; `why` it was not ended."""
 
     id: str
@@ -38,10 +38,10 @@ class EndedModel(View):
     why: str
 
 
-class EndedList(View):
+class KilledList(View):
     """What became of each."""
 
-    items: list[EndedModel]
+    items: list[KilledModel]
     is_audited: bool = True
 
 
@@ -60,10 +60,10 @@ async def live(ask: Ask) -> Answer:
 async def kill_sessions(ask: Ask) -> Answer:
     """End several sessions; one whose message is being committed ends after that."""
     outcomes, is_audited = await end_sessions(ask, ask.body.ids)
-    return answer_of(EndedList(items=outcomes, is_audited=is_audited))
+    return answer_of(KilledList(items=outcomes, is_audited=is_audited))
 
 
-async def end_sessions(ask: Ask, ids: Sequence[str]) -> tuple[list[EndedModel], bool]:
+async def end_sessions(ask: Ask, ids: Sequence[str]) -> tuple[list[KilledModel], bool]:
     """The same for a page: what became of each, and whether it is in the audit."""
     control = ask.office.control
     live = [id for id in dict.fromkeys(ids) if control.session(id) is not None]
@@ -76,9 +76,9 @@ async def end_sessions(ask: Ask, ids: Sequence[str]) -> tuple[list[EndedModel], 
         try:
             control.kill_session(id, ask.who.actor)
         except Unknown as unknown:
-            out.append(EndedModel(id=visible(id, 40), done=False, why=visible(str(unknown), 200)))
+            out.append(KilledModel(id=visible(id, 40), done=False, why=visible(str(unknown), 200)))
         else:
-            out.append(EndedModel(id=id, done=True, why=""))
+            out.append(KilledModel(id=id, done=True, why=""))
     return out, is_audited
 
 
@@ -90,7 +90,7 @@ ROUTES = (
         kill_sessions,
         summary="End several sessions",
         body=Sessions,
-        answer=EndedList,
+        answer=KilledList,
     ),
     Route(
         "GET",
