@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test restarts screenshots check format lint types docs protocol checklist faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-admin bench-history bench-filters clean
+.PHONY: help venv run test restarts screenshots check format lint types docs protocol checklist contract faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-admin bench-history bench-filters clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -12,6 +12,7 @@ help:
 	@echo "make check     format, lint, types, then all tests"
 	@echo "make protocol  each wire case with its test and its result"
 	@echo "make checklist  each item of the security checklist with its tests and their results"
+	@echo "make contract  the running server against its API document: every operation, many times"
 	@echo "make faults    each leg broken at each step, the gateway killed: what was heard"
 	@echo "make cases     the session scripts and mails of ../shared/cases"
 	@echo "make fuzz      random input to every parser and engine for ten minutes"
@@ -70,6 +71,9 @@ protocol: venv
 
 checklist: venv
 	$(BIN)/python -m tests.security_report
+
+contract: venv
+	$(BIN)/python -m tests.contract
 
 clean:
 	rm -rf $(VENV) _trial_temp* build dist var

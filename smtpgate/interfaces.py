@@ -528,6 +528,9 @@ class IHistoryStore(Interface):
     def count(query):
         """How many messages fit, when they came, and what the newest have (`policy.found.Counted`)."""
 
+    def erase(address, step):
+        """Take an address out of all that is kept (a coroutine); of how many messages."""
+
     def without(query):
         """What would fit without each clause of a query (`policy.found.Without`)."""
 

@@ -39,7 +39,7 @@ from smtpgate.filters.replay import Replay
 from smtpgate.filters.rule_trial import Trial
 from smtpgate.gauges import Gauges, machine
 from smtpgate.interfaces import StoreFailed
-from smtpgate.net import descriptors
+from smtpgate.net import descriptors, selfsigned
 from smtpgate.net.allocator import keep_memory
 from smtpgate.net.back import Connector
 from smtpgate.net.front import Acceptor, FrontEdge
@@ -319,6 +319,7 @@ class Gateway(Service):
         upkeep.places = lambda: tuple(Place(name, text, _place(host)) for name, text, host in self.ports.addresses())
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs
+        self.control.certificates.own = self.state.path / selfsigned.NAME
         warden = self.control.reception.warden
         self._witnesses = (
             self.metrics,
@@ -480,6 +481,9 @@ class Gateway(Service):
         self.engine.ledger.expire()
         self.ledger_store.expire(time.time())
         self.history_store.expire(time.time())
+        ensureDeferred(self.history_store.coarsen(time.time())).addErrback(
+            lambda failure: failure.trap(DatabaseClosed) and None
+        )
         ensureDeferred(self.history_store.catch_up()).addErrback(lambda failure: failure.trap(DatabaseClosed) and None)
         self.tickets.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)

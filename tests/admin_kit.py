@@ -45,15 +45,15 @@ from smtpgate.state.database import memory_engine
 from smtpgate.state.factors import Factor
 from smtpgate.state.history_store import HistoryStore
 from smtpgate.state.people import People
+from smtpgate.state.search_store import Searches
 from smtpgate.state.tables import (
     audit,
     audit_head,
-    history_parts,
-    history_waiting,
     messages,
     metadata,
     sessions,
 )
+from smtpgate.state.tables_history import history_parts, history_waiting, saved_searches
 from smtpgate.state.tables_people import digest_marks, own_entries, own_preferences, user_addresses
 from smtpgate.state.users import Token, User, is_within
 from smtpgate.state.web_sessions import WebSession
@@ -204,6 +204,7 @@ class MemoryUsers:
         self.now = 1.0
         self.database = MemoryDatabase()
         self.log = AuditLog(self.database, lambda: self.now)
+        self.searches = Searches(self.database)
         self.persons = People(AtOnce((user_addresses, own_entries, own_preferences, digest_marks)))
 
     def has_owner(self) -> Deferred[bool]:
@@ -282,7 +283,7 @@ class MemoryUsers:
 
 
 class MemoryDatabase:
-    """The tables of the audit, without a disk; each call at once."""
+    """The tables of the audit and of searches, without a disk; each call at once."""
 
     def __init__(self) -> None:
         self._engine: Any = None
@@ -290,7 +291,7 @@ class MemoryDatabase:
     def run(self, function: Any, *args: Any) -> Deferred[Any]:
         if self._engine is None:
             self._engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
-            metadata.create_all(self._engine, [audit, audit_head])
+            metadata.create_all(self._engine, [audit, audit_head, saved_searches])
             with self._engine.begin() as connection:
                 connection.execute(sa.insert(audit_head).values(id=1, seq=0, hash=""))
         with self._engine.begin() as connection:
@@ -337,6 +338,9 @@ class MemoryHistory:
 
     def without(self, query: Any) -> Any:
         return self.store.without(query)
+
+    def erase(self, address: str, step: Any) -> Any:
+        return self.store.erase(address, step)
 
     def keep(self, facts: Session) -> None:
         self.facts.append(facts)

@@ -208,6 +208,24 @@ class PageTests(BenchCase):
         self.desk.history.keep(make_session("01J9UK7Q0000000000000000AB", outcome="held"))
         self.assertIn("/test?stored=01J9UK7Q0000000000000000AB.1", self.page("/sessions/01J9UK7Q0000000000000000AB"))
 
+    def test_a_file(self) -> None:
+        """Octet for octet, as large as a message may be; a file and words are one too many."""
+        octets = MAIL.encode() + b"\x00\xff--XyZ" + b"x" * 1_500_000
+
+        def upload(message: str) -> Any:
+            fields = {"sender": "ann@example.org", "recipients": "bob@example.net", "message": message}
+            parts = [f'name="{name}"\r\n\r\n{value}'.encode() for name, value in fields.items()]
+            parts.append(b'name="file"; filename="a.eml"\r\nContent-Type: message/rfc822\r\n\r\n' + octets)
+            lines = [b"--XyZ\r\nContent-Disposition: form-data; " + one + b"\r\n" for one in parts]
+            headers = {"Content-Type": "multipart/form-data; boundary=XyZ"}
+            body = b"".join(lines) + b"--XyZ--\r\n"
+            return self.desk.ask("POST", "/test", body=body, headers=headers, token=self.owner)
+
+        answer = upload("")
+        self.assertEqual(answer.status, 200, answer.text[:1000])
+        self.assertEqual(self.desk.users.rows[-1]["detail"], f"{len(octets)} octets")
+        self.assertEqual(upload("Subject: x\n\nx").status, 422)
+
     def test_a_dialogue(self) -> None:
         """What the gateway says to it."""
         page = self.form(

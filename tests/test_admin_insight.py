@@ -108,6 +108,20 @@ class PointTests(SynchronousTestCase):
             self.assertEqual(less.action, one.action)
             self.assertLess(less.rank, merge(found, SCALE).rank)
 
+    def test_with_fewer_points(self) -> None:
+        """What would have been below the threshold, and who gave the most; nothing where points did not decide."""
+        message = record_of(SPAM).messages[0]
+        said = insight.below(message, insight.points(message, SCALE))
+        milder, most = "Below 8 points it would have been accepted with a mark; it has 9", "dnsbl: dnsbl-listed (+5)"
+        self.assertEqual(said, f"{milder}, most of them from {most}.")
+        alone = Scale(reject=8.0)
+        message = record_of(SPAM, alone).messages[0]
+        self.assertIn("would have been accepted;", insight.below(message, insight.points(message, alone)))
+        self.assertEqual(insight.below(message, insight.points(message, Scale(tag=1.0))), "")
+        for found in ((), (Finding("no-programs", "reject", filter="rules", score=20.0),)):
+            message = record_of(found).messages[0]
+            self.assertEqual(insight.below(message, insight.points(message, SCALE)), "")
+
     def test_where_the_record_does_not_say_enough(self) -> None:
         """Other thresholds at the time, or a finding that silenced others: nothing is claimed."""
         self.assertEqual(insight.otherwise(record_of(SPAM).messages[0], Scale(tag=1.0)), [])

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smtpgate.admin import text
 from smtpgate.admin.explain import bars, of_message, of_session
 from smtpgate.admin.numbers import Point
+from smtpgate.admin.places import GROUPS
 from smtpgate.admin.plot import draw, nice_top
 from smtpgate.admin.record import of_facts
 from smtpgate.config.problem import Problem
@@ -339,3 +340,12 @@ class StateTests(PageCase):
         )
         self.assertEqual([text.octets(n) for n in (0, 1023, 1536, 2**20)], ["0 B", "1023 B", "1.5 KiB", "1.0 MiB"])
         self.assertIsNone(text.moment(0))
+
+
+class PlaceTests(SynchronousTestCase):
+    """The side bar."""
+
+    def test_each_letter_opens_one_page(self) -> None:
+        """No two pages have the same."""
+        letters = [place.key for _, places in GROUPS for place in places if place.key]
+        self.assertEqual(len(letters), len(set(letters)), sorted(letters))

@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+from typing import Any
 from urllib.parse import quote
 
 from smtpgate.admin import listing
@@ -189,6 +190,88 @@ class ExportTests(SearchCase):
             if not cursor:
                 break
         self.assertEqual(seen, "43210")
+
+
+class EndedTests(SearchCase):
+    """GET /api/v1/sessions/ended and /recent."""
+
+    def silent(self, number: int = 7) -> None:
+        """A session that named no sender."""
+        facts = make_session(f"01J9UK7Q0000000000000000E{number}", started=1_790_500_000.0 + number)
+        facts.transactions.clear()
+        facts.findings = [Finding("listed", "reject", filter="dnsbl")]
+        self.desk.history.keep(facts)
+
+    def test_the_same_terms(self) -> None:
+        """Sessions with mail and without, each once; page by page."""
+        self.silent()
+        self.assertEqual([one["id"][24:] for one in self.get("/sessions/ended?filter=dnsbl")["items"]], ["E7"])
+        self.assertEqual([one["id"][25] for one in self.get("/sessions/ended?q=from:user2")["items"]], ["2"])
+        self.assertEqual(len(self.get("/sessions/ended")["items"]), 6)
+        self.assertEqual(self.get("/messages?filter=dnsbl")["items"], [])
+        seen, cursor = [], ""
+        while True:
+            page = self.get(f"/sessions/ended?limit=2&listener=mx{f'&cursor={cursor}' if cursor else ''}")
+            seen += [one["id"][24:] for one in page["items"]]
+            cursor = page["next_cursor"]
+            if not cursor:
+                break
+        self.assertEqual(seen, ["E7", "A4", "A3", "A2", "A1", "A0"])
+        self.assertEqual(self.desk.ask("GET", "/api/v1/sessions/ended?q=fro:x", token=self.owner).status, 400)
+
+    def test_who_is_limited_sees_their_own(self) -> None:
+        """And no session without mail."""
+        self.silent()
+        found: list[str] = []
+        self.desk.users.add_token("t", "helpdesk", 0.0, (), ("example.net",)).addCallback(found.append)
+        answer = self.desk.ask("GET", "/api/v1/sessions/ended", token=found[0]).json()
+        self.assertEqual("".join(one["id"][25] for one in answer["items"]), "43210")
+
+    def test_the_page(self) -> None:
+        """What fits; nothing; a mistake."""
+        self.silent()
+        for query, there, status in (
+            ("filter:dnsbl", "01J9UK7Q0000000000000000E7", 200),
+            ("", "01J9UK7Q0000000000000000A1", 200),
+            ("from:nobody", "Nothing matches", 200),
+            ("fro:x", "This cannot be looked for", 400),
+        ):
+            answer = self.desk.ask("GET", f"/recent?q={quote(query)}", token=self.owner)
+            self.assertEqual(answer.status, status, query)
+            self.assertIn(there, answer.text)
+        self.assertNotIn("A1", self.desk.ask("GET", "/recent?q=filter:dnsbl", token=self.owner).text.split("<main")[1])
+
+
+class EraseTests(SearchCase):
+    """POST /api/v1/history/erase."""
+
+    def erase(self, address: str, **more: Any) -> Any:
+        """The answer to the order."""
+        body = {"address": address, "reason": "letter of 3 March"}
+        return self.desk.post_json("/api/v1/history/erase", body, **{"token": self.owner, **more})
+
+    def test_a_person_is_erased(self) -> None:
+        """As a task; the audit says that it was done, and names nobody."""
+        answer = self.erase("R1@example.net")
+        self.assertEqual(answer.status, 202)
+        place = answer.header("location").removeprefix("/api/v1")
+        for _ in range(100):
+            self.desk.clock.advance(0.1)
+            if self.get(place)["state"] == "done":
+                break
+        self.assertEqual(self.get(f"{place}/result"), {"messages": 1})
+        self.assertEqual(self.ids("q=to:r1"), "")
+        self.assertEqual(self.ids("q=to:bob"), "43210")
+        (row,) = [row for row in self.desk.users.rows if row["action"] == "history.erase"]
+        self.assertEqual(row["detail"], "letter of 3 March")
+        self.assertNotIn("r1", str(row).lower().replace("sha256", ""))
+
+    def test_mistakes(self) -> None:
+        """What is no address is refused; so is who may not."""
+        for text in ("bob", "@example.net", "a@b c@d", "postmaster"):
+            self.assertEqual(self.erase(text).status, 422, text)
+        self.assertEqual(self.erase("r1@example.net", token="", role="operator").status, 403)
+        self.assertEqual(self.ids("q=to:r1"), "1")
 
 
 class PageTests(SearchCase):

@@ -144,6 +144,19 @@ class BanTests(TrafficCase):
         """An address and a network; with reason, end and who did it."""
         self.post("/bans", {"key": "192.0.2.7", "reason": "noise", "minutes": 30}, 201)
         self.post("/bans", {"key": "198.51.0.0/16"}, 201)
+        for wanted, keys in (
+            ("noise", ["192.0.2.7"]),
+            ("NOISE", ["192.0.2.7"]),
+            ("198.51.100.9", ["198.51.0.0/16"]),
+            ("198.51.100.0/24", ["198.51.0.0/16"]),
+            ("192.0.0.0/8", []),
+            ("2001:db8::1", []),
+            ("nobody", []),
+        ):
+            found = self.get(f"/bans?q={quote(wanted, safe='')}")
+            self.assertEqual(([one["key"] for one in found["items"]], found["total"]), (keys, len(keys)), wanted)
+            page = self.desk.ask("GET", f"/limits?q={quote(wanted, safe='')}", token=self.owner)
+            self.assertEqual((page.status, "No ban matches" in page.text), (200, not keys))
         found = {one["key"]: one for one in self.get("/bans")["items"]}
         self.assertEqual(found["192.0.2.7"]["reason"], "noise")
         self.assertEqual(found["192.0.2.7"]["by"], "owner")

@@ -26,7 +26,7 @@ from tests.test_cli import Place, run
 class CommandTests(TestCase):
     """A desk with a bench, whose clock goes by itself."""
 
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> None:
         self.place = Place(self)

@@ -7,9 +7,11 @@ from urllib.parse import quote, urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.config.loader import loads
 from smtpgate.control.views import Actor
 from smtpgate.filters.access import factory as access
 from smtpgate.filters.lists import factory
+from smtpgate.plugins import find_factories
 from smtpgate.proxy.lists import KINDS, MOST, Listed, Lists, Looked
 from smtpgate.testing import Gateway, use
 from tests.admin_kit import CONFIG, HOSTILE, ApiCase, Desk
@@ -73,11 +75,22 @@ class FilterTests(SynchronousTestCase):
     def test_allow_goes_before_block_and_silences_what_is_named(self) -> None:
         """And nothing else."""
         other = use(access, '[[filters.options.entries]]\nclients = ["192.0.2.0/24"]\naction = "reject"\n')
-        for skips, greeting in (('client_skips = ["access"]', "220"), ("", "554")):
+        for skips, greeting in (('client_skips = ["access"]', "220"), ("client_skips = []", "554")):
             gateway = self.gateway(skips, other)
             self.put("allow-client", "192.0.2.0/24")
             self.put("block-client", "192.0.2.7")
             self.assertEqual(gateway.connect("192.0.2.7").greeting[:3], greeting)
+
+    def test_what_is_doubtful(self) -> None:
+        """Names that are not there, that look for malware, or that prove who sends; what is left out is no doubt."""
+        base = CONFIG + '[[filters]]\nuse = "attachments"\n[[filters]]\nuse = "spf"\n[[filters]]\nuse = "lists"\n'
+        for more, count in (
+            ("", 0),
+            ('[filters.options]\nclient_skips = ["spf"]\n', 0),
+            ('[filters.options]\nclient_skips = ["nix"]\nsender_skips = ["spf"]\n', 2),
+        ):
+            found = loads(base + more, "/nowhere/gate.toml", find_factories()[0]).warnings
+            self.assertEqual(len([one for one in found if "skips" in one.key]), count, more)
 
     def test_hits(self) -> None:
         """They are counted, with the last; not for mail that is only tried."""

@@ -106,7 +106,7 @@ class CapTests(OfficeOnPort):
 
     def head(self, more: str) -> bytes:
         """The head of a call with a body."""
-        lines = "POST /api/v1/routes/explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        lines = "POST /api/v1/routes/trace HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         return f"{lines}Authorization: Bearer {self.owner}\r\nConnection: close\r\n{more}\r\n".encode()
 
     def status(self, octets: bytes) -> int:
@@ -136,12 +136,12 @@ class CapTests(OfficeOnPort):
         self.assertLess(len(bomb), 20_000)
         for coding in ("gzip", "deflate", "br", "GZIP"):
             headers = {**JSON, "Content-Encoding": coding}
-            answer = self.wire.ask("POST", "/api/v1/routes/explain", body=bomb, headers=headers, token=self.owner)
+            answer = self.wire.ask("POST", "/api/v1/routes/trace", body=bomb, headers=headers, token=self.owner)
             self.assertEqual((answer.status, answer.json()["type"]), (415, "/problems/media-type"))
             answer = self.wire.ask("POST", "/search", body=bomb, headers={**FORM, **headers}, token=self.owner)
             self.assertEqual(answer.status, 415)
         headers = {**JSON, "Content-Encoding": "identity"}
-        answer = self.wire.ask("POST", "/api/v1/routes/explain", body=b"{}", headers=headers, token=self.owner)
+        answer = self.wire.ask("POST", "/api/v1/routes/trace", body=b"{}", headers=headers, token=self.owner)
         self.assertEqual(answer.status, 422)
         packed = self.head("Transfer-Encoding: gzip, chunked\r\n") + b"2\r\n{}\r\n0\r\n\r\n"
         self.assertIn(self.status(packed), (400, 501))
@@ -222,7 +222,9 @@ class GetTests(FilledCase):
         self.assertGreater(walked, 200)
         self.assertEqual(self.state(), before)
         self.assertEqual(
-            {row["action"] for row in self.desk.users.rows} - {"content.read", "audit.export", "denied"}, set()
+            {row["action"] for row in self.desk.users.rows}
+            - {"content.read", "messages.export", "audit.export", "denied"},
+            set(),
         )
 
 
@@ -356,7 +358,7 @@ class OrderTests(ApiCase):
                 ("/api/v1/test/send", {"to": bad}),
                 ("/api/v1/test/send", {"to": "a@example.net", "sender": bad}),
                 ("/api/v1/quarantine/x/forward", {"to": [bad]}),
-                ("/api/v1/routes/explain", {"recipient": bad}),
+                ("/api/v1/routes/trace", {"recipient": bad}),
             ):
                 answer = self.desk.post_json(path, body, token=self.owner)
                 self.assertIn(answer.status, (404, 409, 422), f"{path} {body}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -18,8 +19,8 @@ from smtpgate.policy.found import Kept
 from smtpgate.policy.query import OWNER, Clause, Query, Value, parse
 from smtpgate.policy.record import plain
 from smtpgate.policy.transaction import Session
+from smtpgate.state import history_rework, history_store
 from smtpgate.state import history_rows as rows
-from smtpgate.state import history_store
 from smtpgate.state.database import Database
 from smtpgate.state.history_store import HistoryStore
 from smtpgate.state.history_words import SEARCHED
@@ -78,6 +79,11 @@ class HistoryCase(TestCase):
             )
 
         return await self.database.read(count)
+
+    async def ids(self, text: str = "", **given: Any) -> list[int]:
+        """The numbers of the sessions whose messages are found."""
+        found = await self.store.search(parse(text, WALL + 1000), **given)
+        return [int(row.id.partition(".")[0][-4:]) for row in found.rows]
 
 
 class KeepingTests(HistoryCase):
@@ -170,11 +176,6 @@ class KeepingTests(HistoryCase):
 
 class SearchTests(HistoryCase):
     """`search`."""
-
-    async def ids(self, text: str = "", **given: Any) -> list[int]:
-        """The numbers of the sessions whose messages are found."""
-        found = await self.store.search(parse(text, WALL + 1000), **given)
-        return [int(row.id.partition(".")[0][-4:]) for row in found.rows]
 
     async def fill(self) -> None:
         """Four messages of three sessions, and a session without one."""
@@ -474,6 +475,116 @@ class SearchTests(HistoryCase):
         self.assertEqual(await self.store.catch_up(), 0)
         self.assertEqual(await self.ids("to:example.net"), [3, 2, 1])
         self.assertEqual(await self.store.search(parse("", WALL)), before)
+
+
+class ReworkTests(HistoryCase):
+    """`erase` and `coarsen`."""
+
+    async def go_on(self, done: int, total: int) -> bool:
+        """No matter how far it is."""
+        return True
+
+    async def fill_parts(self) -> None:
+        """Thirty messages in six parts, each third to bob."""
+        self.patch(rows, "PART_ROWS", 5)
+        self.patch(history_store, "GROUP", 1)
+        self.patch(history_rework, "STEP", 2)
+        self.store = self.made(messages=100, exact_s=3600.0)
+        for first in range(1, 30, 5):
+            batch = []
+            for number in range(first, first + 5):
+                facts = session(number)
+                transaction(facts, recipients=("bob@example.net" if number % 3 == 0 else "c@example.net",))
+                batch.append(facts)
+            await self.store.write(batch)
+
+    async def test_a_person_is_erased(self) -> None:
+        """In rows, records and words; all others are found as before."""
+        await self.fill_parts()
+        self.assertEqual(len(await self.ids("to:bob")), 10)
+        self.assertEqual(await self.store.erase("Bob@example.net", self.go_on), 10)
+        for text in ("bob", "to:bob@example.net", "to:*bob*"):
+            self.assertEqual(await self.ids(text), [], text)
+        self.assertEqual(len(await self.ids("to:c@example.net")), 20)
+        self.assertEqual(len(await self.ids("")), 30)
+        self.assertEqual(len(await self.ids("subject:hello")), 20)
+        record = await self.store.session(session(3).id)
+        self.assertEqual(record["messages"][0]["recipients"][0]["address"], "<erased>")
+
+        def all_octets(connection: Any) -> bytes:
+            found = b""
+            for table in ("sessions", "messages", "history_waiting"):
+                found += repr(connection.exec_driver_sql(f"SELECT * FROM {table}").all()).encode()
+            for part in rows.parts(connection):
+                found += b"".join(
+                    row[0] for row in connection.exec_driver_sql(f"SELECT block FROM {rows.name_of(part.part)}_data")
+                )
+            return found.lower()
+
+        self.assertNotIn(b"bob", await self.database.read(all_octets))
+        self.assertEqual(await self.store.erase("bob@example.net", self.go_on), 0)
+        # Mail that comes is found, and goes on as before.
+        await self.store.write(sessions(3, 40))
+        self.assertEqual(len(await self.ids("")), 33)
+        self.assertEqual(len(await self.ids("to:b@example.net")), 3)
+
+    async def test_what_comes_and_goes_meanwhile(self) -> None:
+        """Mail is written and expires between two steps; a second order waits for the first."""
+        await self.fill_parts()
+        came = 0
+
+        async def between(done: int, total: int) -> bool:
+            nonlocal came
+            came += 1
+            await self.store.write(sessions(1, 100 + came))
+            return True
+
+        first = ensureDeferred(self.store.erase("bob@example.net", between))
+        second = ensureDeferred(self.store.erase("c@example.net", self.go_on))
+        self.assertEqual([await first, await second], [10, 20])
+        self.assertGreater(came, 10)
+        self.assertEqual(len(await self.ids("to:b@example.net")), came)
+        self.assertEqual(await self.ids("to:bob"), [])
+        self.assertEqual(await self.ids("to:c@example.net"), [])
+
+    async def test_an_order_that_is_ended_can_be_given_again(self) -> None:
+        """What it had not come to is still found until then."""
+        await self.fill_parts()
+
+        async def stop(done: int, total: int) -> bool:
+            return False
+
+        await self.store.erase("bob@example.net", stop)
+        await self.store.erase("bob@example.net", self.go_on)
+        self.assertEqual(await self.ids("to:bob"), [])
+        self.assertEqual(len(await self.ids("")), 30)
+
+    async def test_a_part_that_goes_meanwhile(self) -> None:
+        """Its rows were past their time."""
+        await self.fill_parts()
+
+        async def expire(done: int, total: int) -> bool:
+            self.store = self.made(keep_s=1.0)
+            await self.store.expire(WALL + 100)
+            return True
+
+        await self.store.erase("bob@example.net", expire)
+        self.assertEqual(await self.ids(""), [])
+        self.assertEqual(await self.database.read(rows.parts), [])
+
+    async def test_addresses_of_clients_are_cut(self) -> None:
+        """Part by part where all of it is old enough, each once."""
+        await self.fill_parts()
+        self.assertEqual(await self.store.coarsen(WALL + 3600.0), 0)
+        done = []
+        for _ in range(8):
+            done.append(await self.store.coarsen(WALL + 3600.0 + 17))
+        self.assertEqual(done, [5, 5, 5, 0, 0, 0, 0, 0])
+        self.assertEqual(len(await self.ids("ip:192.0.2.7")), 15)
+        self.assertEqual(len(await self.ids("ip:192.0.2.0")), 15)
+        self.assertEqual(len(await self.ids("cidr:192.0.2.0/24")), 30)
+        self.store = self.made()
+        self.assertEqual(await self.store.coarsen(WALL * 2), 0)
 
 
 class AgeTests(HistoryCase):

@@ -7,24 +7,24 @@ over HTTP as a browser without scripts asks, and by the command line.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import smtplib
-import sys
 import urllib.parse
 import urllib.request
+from contextlib import redirect_stderr, redirect_stdout
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 import dns.message
 import dns.rcode
 import dns.rrset
 
-from tests.real_kit import RealCase, free_port, run, until
+from smtpgate.cli import main
+from tests.real_kit import RealCase, free_port, until
 
-SMTPGATE = Path(sys.executable).with_name("smtpgate")
 CLIENT = "203.0.113.9"
 ZONE = {
     ("sender.example", "TXT"): '"v=spf1 ip4:198.51.100.0/24 -all"',
@@ -120,9 +120,14 @@ class WhyRefusedTests(RealCase):
         self.token = re.findall(r"sgt_[\w-]+", made)[0]
 
     def command(self, *words: str, code: int = 0) -> str:
-        done = run(SMTPGATE, "--config", self.gate.config, *words)
-        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        return str(done.stdout)
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                ended = main(["--config", str(self.gate.config), *words])
+            except SystemExit as ending:
+                ended = ending.code if isinstance(ending.code, int) else 1
+        self.assertEqual(ended, code, out.getvalue() + err.getvalue())
+        return out.getvalue()
 
     def send(self, subject: str, recipient: str, sender: str = "ann@sender.example") -> tuple[str, str]:
         """One message from `CLIENT`; the whole reply that ended it, and its Message-ID."""
@@ -278,3 +283,9 @@ class WhyRefusedTests(RealCase):
         self.assertIn("no-lotteries", self.command("messages", "rule:no-lotteries"))
         self.assertEqual(self.command("messages", "nothing.like.it").strip(), "none")
         self.command("messages", "fro:x", code=1)
+        # Somebody's address is taken out: their mail stays, and nothing leads from them to it.
+        self.assertIn("2 messages", self.command("erase", "--address", "Ann@sender.example", "--reason", "a letter"))
+        self.command("explain", "ann@sender.example", code=1)
+        self.command("explain", refused_id, code=1)
+        self.assertIn("from <erased>", self.command("explain", reference))
+        self.assertIn("history.erase", self.command("audit", "list"))

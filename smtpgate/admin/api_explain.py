@@ -60,6 +60,7 @@ class Explanation(View):
     """Why one message was accepted or refused.
 
     :ivar revision: the configuration that judged it; thresholds are those of `thresholds_of`
+    :ivar below: with how few points it would have been treated milder; "" where points did not decide
     :ivar answer: what can be sent to a sender who asks; "" where nothing was refused
     """
 
@@ -72,6 +73,7 @@ class Explanation(View):
     score: float
     points: list[PointModel]
     thresholds: list[ThresholdModel]
+    below: str
     otherwise: list[OtherwiseModel]
     phases: list[PhaseModel]
     queue_id: str
@@ -101,6 +103,7 @@ async def explain_message(ask: Ask) -> Answer:
                 ThresholdModel(action=action, score=limit)
                 for action, limit, _ in (points.marks if points is not None else ())
             ],
+            below=insight.below(message, points),
             otherwise=[
                 OtherwiseModel.model_validate(attrs.asdict(one)) for one in insight.otherwise(message, settings.scale)
             ],

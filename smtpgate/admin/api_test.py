@@ -281,11 +281,6 @@ def octets_of(body: MessageTrial) -> bytes:
         raise Refusal("validation", 422, "message_base64 is no base64") from None
 
 
-def coded(octets: bytes) -> str:
-    """Octets as a body has them."""
-    return base64.b64encode(octets).decode("ascii")
-
-
 async def given(ask: Ask, body: MessageTrial) -> tuple[bytes, Arrival, str]:
     """The message of a body, how it comes, and what it is called. Content of held mail is in the audit before it is
     read. Raises Refusal."""

@@ -12,7 +12,7 @@ from smtpgate.admin import models_traffic as t
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.params import Free, Whole
+from smtpgate.admin.params import Free, Param, Whole
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.dryrun import DryRun
@@ -37,7 +37,8 @@ async def limits(ask: Ask) -> Answer:
 
 async def bans(ask: Ask) -> Answer:
     """Who may not come in: why, on what evidence, until when."""
-    views, total = ask.office.control.traffic.bans(ask.params["limit"])
+    wanted = (ask.params["q"] or "").strip()[:200]
+    views, total = await ask.office.control.traffic.find_bans(ask.params["limit"], wanted)
     items = [t.BanModel.model_validate(t.plain(view)) for view in views]
     return answer_of(t.BanList(items=items, total=total))
 
@@ -140,6 +141,11 @@ async def forget_sender(ask: Ask, key: str) -> bool:
 
 _LIMIT = {"limit": Whole(f"how many items, at most {MOST}", MOST, 50)}
 
+_BANS: dict[str, Param] = {
+    **_LIMIT,
+    "q": Free("an address, or a part of key, reason, evidence or maker"),
+}
+
 ROUTES = (
     Route("GET", f"{_BASE}/traffic", "traffic:read", traffic, summary="Classes and pressure", answer=t.TrafficModel),
     Route("GET", f"{_BASE}/limits", "traffic:read", limits, summary="All limits", answer=t.LimitList),
@@ -163,7 +169,7 @@ ROUTES = (
         body=t.LimitKey,
         answer=m.Done,
     ),
-    Route("GET", f"{_BASE}/bans", "traffic:read", bans, summary="Who may not come in", answer=t.BanList, query=_LIMIT),
+    Route("GET", f"{_BASE}/bans", "traffic:read", bans, summary="Who may not come in", answer=t.BanList, query=_BANS),
     Route(
         "POST",
         f"{_BASE}/bans",

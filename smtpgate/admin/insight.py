@@ -138,6 +138,30 @@ def otherwise(message: MessageView, scale: Scale) -> list[Otherwise]:
     return [one for _, one in sorted(out, key=lambda pair: pair[0])]
 
 
+_BELOW: Final = {"tag": "accepted with a mark", "quarantine": "held", "defer": "deferred"}
+
+
+def below(message: MessageView, found: Points | None) -> str:
+    """With how few points a milder decision would have been made, and where most of them came from; "" where points did
+    not decide, or the thresholds are others by now.
+    """
+    verdict = message.verdict
+    if found is None or verdict is None or verdict.decided_by is None or verdict.decided_by.filter != SCORES:
+        return ""
+    reached = sorted((limit, action) for action, limit, _ in found.marks if limit <= found.total + 1e-9)
+    if not reached or reached[-1][1] != verdict.action:
+        return ""
+    limit = reached[-1][0]
+    milder = _BELOW.get(reached[-2][1], "") if len(reached) > 1 else "accepted"
+    most = max((one for one in found.bars if not one.is_shadow), key=lambda one: one.score)
+    if not milder:
+        return ""
+    return (
+        f"Below {limit:g} points it would have been {milder}; it has {found.total:g}, most of them from {most.filter}: "
+        f"{most.reason} ({most.score:+g})."
+    )
+
+
 def _finding(view: FindingView) -> Finding:
     return Finding(
         view.reason,

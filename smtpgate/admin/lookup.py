@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from smtpgate.admin.explain import session_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models import MessageList, MessageRow
 from smtpgate.admin.record import MessageView, SessionRecord, of_facts, of_row, of_rows
 from smtpgate.admin.text import moment, visible
 from smtpgate.policy.found import Found, Row
-from smtpgate.policy.query import OWNER, Clause, Query, Value
+from smtpgate.policy.query import ANY, OWNER, Clause, Query, Value
 from smtpgate.policy.reach import Reach
 
 #: Sessions looked through for those who see only some.
@@ -80,6 +82,31 @@ async def recent_sessions(office: Any, reach: Reach, limit: int) -> list[Session
 def _within(reach: Reach, rows: Any) -> list[SessionRecord]:
     records = (within(reach, one) for one in of_rows(rows))
     return [one for one in records if one is not None]
+
+
+@attrs.frozen
+class Sessions:
+    """A page of ended sessions."""
+
+    records: list[SessionRecord]
+    next_cursor: str | None = None
+    is_partial: bool = False
+
+
+async def find_sessions(office: Any, reach: Reach, query: Query, limit: int, cursor: str = "") -> Sessions:
+    """Ended sessions in reach of which a message fits, or they themselves, newest first; raises Refusal as
+    `find_messages` does.
+    """
+    history = office.control.history
+    if history is None:
+        return Sessions([])
+    asked = owned(query, reach).with_all([Clause(ANY, ())])
+    of = f"sessions {asked.text} {' '.join(reach.domains)}"
+    found: Found = await history.search(asked, limit, office.cursors.open(of, cursor) if cursor else 0)
+    ids = dict.fromkeys(session_of(row.id) for row in found.rows)
+    rows = [row for id in ids if (row := await history.find(id)) is not None]
+    records: list[SessionRecord] = await office.in_thread(_within, reach, rows)
+    return Sessions(records, office.cursors.seal(of, found.place) if found.place else None, found.is_partial)
 
 
 def message_row(row: Row, reach: Reach, is_ours: bool) -> MessageRow:

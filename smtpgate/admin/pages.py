@@ -13,7 +13,7 @@ from smtpgate.admin import api_do, entry, explain, insight, searching, text
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.lookup import find_messages, find_session, recent_sessions
+from smtpgate.admin.lookup import find_messages, find_session
 from smtpgate.admin.problem import PROBLEMS
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.policy.clues import reference_in
@@ -21,8 +21,6 @@ from smtpgate.policy.query import LONGEST, QueryError
 
 #: A coding that is not wanted (RFC 9110 section 12.4.2).
 _NEVER = re.compile(r";q=0(\.0*)?$")
-#: Rows of one list on a page.
-ROWS = 100
 
 
 async def session(ask: Ask) -> Answer:
@@ -51,12 +49,6 @@ async def session(ask: Ask) -> Answer:
     )
 
 
-async def recent(ask: Ask) -> Answer:
-    """The newest ended sessions, those without mail too."""
-    rows = [(record, explain.of_session(record)) for record in await recent_sessions(ask.office, ask.who.reach, ROWS)]
-    return await ask.office.templates.page(ask, "recent.html", here="recent", rows=rows)
-
-
 async def search(ask: Ask) -> Answer:
     """A reference, also inside other text, opens its page, and so does whatever only one message has; the rest is
     looked for in the list.
@@ -74,11 +66,6 @@ async def search(ask: Ask) -> Answer:
     if found is not None and len(found.items) == 1 and not found.is_partial:
         return redirect(f"/sessions/{found.items[0].id}")
     return redirect(f"/messages?q={quote(text)}")
-
-
-async def filters(ask: Ask) -> Answer:
-    """The chain of filters."""
-    return await ask.office.templates.page(ask, "filters.html", here="filters", filters=ask.office.control.filters())
 
 
 async def problem(ask: Ask) -> Answer:
@@ -143,9 +130,7 @@ ROUTES = (
     _page("/sessions/<id>", "messages:read", session, for_domains=True),
     _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
     _page("/messages", "messages:read", searching.page, for_domains=True),
-    _page("/recent", "messages:read", recent, for_domains=True),
     _page("/search", "messages:read", search, for_domains=True),
     _page("/search", "messages:read", search, "POST", for_domains=True),
-    _page("/filters", "config:read", filters),
     _page("/problems/<slug>", "self", problem),
 )

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from smtpgate.admin import api_cases, explain, insight
 from smtpgate.admin import api_test as do
 from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.api_rules import check_size
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, Route, largest_message
 from smtpgate.config.loader import ConfigErrors
-from smtpgate.control.bench import AT_WORK, TLS_VERSIONS, Tried
+from smtpgate.control.bench import AT_WORK, TLS_VERSIONS, Arrival, Tried
 from smtpgate.control.bench_samples import BY_NAME, SAMPLES
 from smtpgate.control.views import Refused
 
@@ -81,10 +82,10 @@ async def run(ask: Ask) -> Answer:
             octets, comes = script.replace("\r\n", "\n").encode("utf-8", "replace"), do.arrival(_envelope(given))
             found = await do.session_tried(ask, script, comes, draft)
         else:
-            body = _body(ask, given, text)
-            if isinstance(body, str):
-                return await _page(ask, given, form, 422, said=body, **shown)
-            octets, comes, name = await do.given(ask, body)
+            wrong = _wrong(ask, given, text)
+            if wrong:
+                return await _page(ask, given, form, 422, said=wrong, **shown)
+            octets, comes, name = await _message(ask, given, text)
             found = await do.octets_tried(ask, octets, comes, name, draft)
         if line(ask.form.get("case", "")):
             await api_cases.keep(ask, line(ask.form["case"]), octets, comes, found[0])
@@ -131,23 +132,23 @@ def _envelope(given: dict[str, str]) -> do.ArrivalModel:
     return do.ArrivalModel(recipients=recipients, **named)
 
 
-def _body(ask: Ask, given: dict[str, str], text: str) -> do.MessageTrial | str:
-    """What a form says; what is wrong with it as a text."""
-    file = ask.files.get("file", b"")
-    ways = [bool(text.strip()), bool(file), bool(given["held"]), bool(given["stored"])]
-    if sum(ways) != 1:
-        return "Paste one message, give a file, or say which held one: one of these."
-    envelope, reason = _envelope(given), line(ask.form.get("reason", ""))
+def _wrong(ask: Ask, given: dict[str, str], text: str) -> str:
+    """What is wrong with a form that has a message; "" for nothing."""
+    ways = [bool(text.strip()), bool(ask.files.get("file", b"")), bool(given["held"]), bool(given["stored"])]
+    return "" if sum(ways) == 1 else "Paste one message, give a file, or say which held one: one of these."
+
+
+async def _message(ask: Ask, given: dict[str, str], text: str) -> tuple[bytes, Arrival, str]:
+    """The message of a form, how it comes, and what it is called. Raises Refusal."""
+    envelope = _envelope(given)
     if given["held"] or given["stored"]:
-        return do.MessageTrial(held=given["held"], stored=given["stored"], envelope=envelope, reason=reason)
+        reason = line(ask.form.get("reason", ""))
+        body = do.MessageTrial(held=given["held"], stored=given["stored"], envelope=envelope, reason=reason)
+        return await do.given(ask, body)
     # What is not text stays as it is.
-    octets = file or text.encode("utf-8", "replace")
-    return do.MessageTrial.model_construct(**_whole(octets, envelope))
-
-
-def _whole(octets: bytes, envelope: do.ArrivalModel) -> dict[str, Any]:
-    empty = {"message": "", "sample": "", "held": "", "stored": "", "draft": "", "reason": ""}
-    return {**empty, "message_base64": do.coded(octets), "envelope": envelope}
+    octets = ask.files.get("file", b"") or text.encode("utf-8", "replace")
+    check_size(ask, octets)
+    return octets, do.arrival(envelope), "a message"
 
 
 async def cases(ask: Ask) -> Answer:

@@ -10,6 +10,7 @@ from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.views import Refused, Unknown
+from smtpgate.policy.clues import reference_in
 
 #: Bans on a page.
 ROWS = 100
@@ -34,7 +35,8 @@ async def limits(ask: Ask) -> Answer:
 
 async def _limits(ask: Ask, status: int = 200, **more: Any) -> Answer:
     traffic = ask.office.control.traffic
-    bans, total = traffic.bans(ROWS)
+    wanted = line(ask.query.get("q", ""))
+    bans, total = await traffic.find_bans(ROWS, wanted)
     given = {"said": "", "trial": None, "problems": (), "tried": "", "text": "", "key": "", "reason": "", **more}
     return await ask.office.templates.page(
         ask,
@@ -42,7 +44,8 @@ async def _limits(ask: Ask, status: int = 200, **more: Any) -> Answer:
         status,
         here="limits",
         limits=traffic.limits(),
-        bans=bans,
+        bans=[(ban, reference_in(f"{ban.reason} {ban.evidence}")) for ban in bans],
+        wanted=wanted,
         bans_total=total,
         lengths=LENGTHS,
         mode=ask.office.control.settings.bans.mode,

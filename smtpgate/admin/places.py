@@ -54,9 +54,9 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/filters", "filters", "Filters", "config:read", "f"),
             Place("/rules", "rules", "Rules", "config:read", "r"),
-            Place("/lists", "lists", "Lists", "config:read", "w"),
+            Place("/lists", "lists", "Lists", "config:read", "p"),
             Place("/dlp", "dlp", "Data loss", "config:read", "d"),
-            Place("/test", "test", "Try mail", "test:run", "y"),
+            Place("/test", "test", "Try mail", "test:run", "v"),
         ),
     ),
     (
@@ -64,12 +64,13 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/access", "access", "Access", "access:write", "a"),
             Place("/audit", "audit", "Audit", "audit:read", "u"),
+            Place("/tls", "tls", "Certificates", "config:read"),
             Place("/config", "config", "Configuration", "config:read", "k"),
-            Place("/tasks", "tasks", "Tasks", "messages:read", "w", for_domains=True),
+            Place("/tasks", "tasks", "Tasks", "messages:read", "g", for_domains=True),
             Place("/alerts", "alerts", "Alerts", "stats:read", "w"),
-            Place("/webhooks", "webhooks", "Webhooks", "config:read", "z"),
+            Place("/webhooks", "webhooks", "Webhooks", "config:read"),
             Place("/logs", "logs", "Log", "config:read", "j"),
-            Place("/system", "system", "System", "config:read", "y"),
+            Place("/system", "system", "System", "config:read"),
             Place("/help", "help", "Help", "self", "h", for_domains=True),
         ),
     ),

@@ -142,12 +142,29 @@ class AuditLog(Protocol):
         """Look at all of it."""
 
 
+class Searches(Protocol):
+    """Searches that somebody keeps (`state.search_store`)."""
+
+    def of(self, owner: str) -> Awaitable[Sequence[Any]]:
+        """An owner's, by name."""
+
+    def add(self, owner: str, name: str, query: str, now: float) -> Awaitable[Any]:
+        """A new one; None where there are too many."""
+
+    def change(self, owner: str, id: str, name: str, query: str) -> Awaitable[bool]:
+        """Other words; False where there is no such one of that owner."""
+
+    def remove(self, owner: str, id: str) -> Awaitable[bool]:
+        """One goes; False where there is no such one of that owner."""
+
+
 class Users(Protocol):
     """Users, their tokens and sessions, and the audit (`state.users`)."""
 
     sessions: WebSessions
     factors: Factors
     log: AuditLog
+    searches: Searches
 
     def has_owner(self) -> Awaitable[bool]:
         """Whether anybody can log in at all."""

@@ -172,6 +172,7 @@ async def page(ask: Ask) -> Answer:
         cursor=cursor,
         mistake=mistake,
         numbers=numbers,
+        kept=await ask.office.users.searches.of(f"{ask.who.actor.kind} {ask.who.actor.name}"),
         newer=f"/messages/new?{urlencode({**kept, 'since': found.items[0].id})}" if found.items and not cursor else "",
         asked=urlencode(kept),
         wrong=visible(wanted[mistake.at : mistake.at + mistake.length]) if mistake is not None else "",

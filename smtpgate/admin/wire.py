@@ -20,7 +20,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from smtpgate.admin.answer import REPORTS, SAFE_HEADERS, Answer, plain, under
+from smtpgate.admin.answer import REPORTS, SAFE_HEADERS, Answer, as_json, plain, under
 from smtpgate.admin.pace import Pace, Place
 
 #: Largest request body, but for the few routes that take messages: one such body at a time, of a length that is said
@@ -122,15 +122,7 @@ class WebRequest(Request):
         self._let_go()
         self.is_too_big = True
         self.content = self._held = io.BytesIO()
-        text = json.dumps(
-            {
-                "type": f"/problems/{slug}",
-                "title": title,
-                "status": status,
-                "detail": detail,
-                "request_id": self.id,
-            }
-        ).encode()
+        text = json.dumps(self._problem(status, slug, title, detail)).encode()
         head = [
             f"HTTP/1.1 {status} {title}",
             "Connection: close",
@@ -166,14 +158,24 @@ class WebRequest(Request):
             is_path = False
         if not self.header("host").isascii():
             # Routing reads it before we do, and only as text (RFC 9110 section 7.2).
-            self.write(self.send(plain("malformed host", 400)))
-            self.finish()
+            self._malformed("malformed host")
         elif is_path:
             self._leave_prefix()
             super().process()
         else:
-            self.write(self.send(plain("malformed path", 400)))
-            self.finish()
+            self._malformed("malformed path")
+
+    def _malformed(self, why: str) -> None:
+        """Refuse what no route could read: a word for people, a problem for programs."""
+        value = self._problem(400, "malformed", "Malformed request", why)
+        is_call = self.path.startswith(b"/api/")
+        self.write(self.send(as_json(value, 400, "application/problem+json") if is_call else plain(why, 400)))
+        self.finish()
+
+    def _problem(self, status: int, slug: str, title: str, detail: str) -> dict[str, object]:
+        """A refusal as programs read it."""
+        said = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
+        return {**said, "request_id": self.id}
 
     def _leave_prefix(self) -> None:
         """Some proxies take the path off under which they have us, and some do not."""

@@ -122,6 +122,11 @@ def parser() -> argparse.ArgumentParser:
     one = verb("messages", history.messages)
     one.add_argument("query", nargs="*", metavar="TERM", help="as from:ann@example.org last:24h; without any all")
     one.add_argument("--limit", type=_whole(100_000), default=50, metavar="N", help="how many; without it 50")
+    one = verb("erase", history.erase)
+    one.add_argument("--address", required=True, metavar="ADDR", help="whose address is taken out of the history")
+    one.add_argument(
+        "--reason", default="", metavar="TEXT", help="why; kept in the audit, which does not name the address"
+    )
     one = verb("send-test", commands.send_test)
     one.add_argument("--to", required=True, metavar="ADDR", help="whom to send to")
     one.add_argument("--from", dest="sender", metavar="ADDR", help="sender; without it postmaster@ our hostname")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -109,6 +110,8 @@ def _explain(gateway: Gateway, id: str, as_json: bool) -> None:
     if more["score"] or more["points"]:
         said = ", ".join(f"{one['action']} from {one['score']:g}" for one in more["thresholds"])
         say(f"score {more['score']:.1f}{f' ({said})' if said else ''}")
+    if more["below"]:
+        say(f"  {more['below']}")
     for one in more["proofs"]:
         say(f"  {one['method']} {one['result']} {one['detail']}".rstrip())
     _findings(message["findings"])
@@ -159,6 +162,22 @@ def messages(args: argparse.Namespace) -> None:
     _rows(items)
     if cursor:
         complain(f"there may be more than these {len(items)}: --limit gives more")
+
+
+def erase(args: argparse.Namespace) -> None:
+    """Take a person's address out of the history, and what their mail was about; waits until it is done."""
+    gateway = Gateway(args.config)
+    task = gateway.ask("POST", "/history/erase", {"address": args.address, "reason": args.reason})
+    while task["state"] in ("waiting", "running"):
+        time.sleep(0.2)
+        task = gateway.ask("GET", f"/tasks/{task['id']}")
+    if task["state"] != "done":
+        raise Failed(f"not done: {task['state']} {task['detail']}".rstrip())
+    found = gateway.ask("GET", f"/tasks/{task['id']}/result")
+    if args.json:
+        say_json(found)
+        return
+    say(f"taken out of {found['messages']} messages; held mail, letters, logs and the audit are not touched")
 
 
 def _rows(items: list[dict[str, Any]]) -> None:

@@ -110,7 +110,7 @@ def settings(
         bans=bans(file.bans),
         rate_limits=tuple(rate_limit(n, table, faults) for n, table in enumerate(file.rate_limits)),
         concurrency_limits=tuple(concurrency_limit(table) for table in file.concurrency_limits),
-        history=Kept(file.history.keep, file.history.messages),
+        history=Kept(file.history.keep, file.history.messages, file.history.ip_precision_after),
         quarantine=quarantine(file.quarantine),
         digests=digests(file.digests),
         tls_reports=tls_report(file.tls_reports, backends),

@@ -1,6 +1,7 @@
 """The filters that `filter_set = "default"` puts to work: what a newcomer can switch on without knowing any of them.
 
-They need no engine and no list in the network. Only programs and what is made to deceive are refused; spam is marked;
+They need no engine and no list in the network. Only programs, what is made to deceive and whom somebody put on a list
+are refused; spam is marked;
 what the DNS says of senders is recorded, without effect on the decision (shadow), and written into the message for its
 reader's programs (`authres`). A table of `[[filters]]` with the same name takes the
 place of its entry here.
@@ -12,6 +13,7 @@ from typing import Final, Literal
 
 #: Name and mode, in the order in which they run.
 DEFAULT_SET: Final[tuple[tuple[str, Literal["enforce", "shadow"]], ...]] = (
+    ("lists", "enforce"),
     ("helo", "shadow"),
     ("iprev", "shadow"),
     ("helo-dns", "shadow"),

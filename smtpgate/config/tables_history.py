@@ -16,6 +16,12 @@ class HistoryTable(Table):
     """
 
     keep: Annotated[Duration, Ge(3600)] = key("30d", "Sessions that began longer ago are deleted.")
+    ip_precision_after: Annotated[Duration, Ge(3600)] | None = key(
+        None,
+        "Of clients of older sessions only the network is kept: /24, and /48 of IPv6.",
+        shown="never",
+        example='"7d"',
+    )
     messages: Annotated[Count, Ge(1000)] = key(
         1_000_000, "Of more messages the oldest are deleted; each takes about 2 KB of disk."
     )

@@ -10,6 +10,8 @@ import attrs
 from cryptography import x509
 
 from smtpgate.config.model import Settings
+from smtpgate.control import chains
+from smtpgate.control.chains import Chain
 
 #: The files are read again after so long, or when another revision is at work.
 AGAIN_S: Final = 600.0
@@ -42,6 +44,19 @@ def read(files: Collection[tuple[Path, tuple[str, ...]]]) -> tuple[Certificate, 
     return tuple(sorted(out, key=lambda one: (bool(one.problem), one.not_after)))
 
 
+def files_of(settings: Settings, own: Path | None = None) -> list[tuple[Path, tuple[str, ...]]]:
+    """Files with the listeners that use them.
+
+    :param own: what a listener without a certificate has
+    """
+    files: dict[Path, list[str]] = {}
+    for listener in settings.listeners.values():
+        usual = (own,) if own is not None else ()
+        for path in (listener.certificates or usual) if listener.tls != "off" else ():
+            files.setdefault(path, []).append(listener.name)
+    return [(path, tuple(names)) for path, names in files.items()]
+
+
 class Certificates:
     """What is known of them.
 
@@ -52,6 +67,8 @@ class Certificates:
         self, wall: Callable[[], float], in_thread: Callable[..., Any], settings: Callable[[], Settings]
     ) -> None:
         self.known: tuple[Certificate, ...] = ()
+        #: The file of the certificate that listeners without one have; None where none was made.
+        self.own: Path | None = None
         self._wall = wall
         self._in_thread = in_thread
         self._settings = settings
@@ -62,13 +79,15 @@ class Certificates:
         settings, now = self._settings(), self._wall()
         if settings.digest != self._digest or not 0 <= now - self._at < AGAIN_S:
             self._digest, self._at = settings.digest, now
-            files: dict[Path, list[str]] = {}
-            for listener in settings.listeners.values():
-                for path in listener.certificates if listener.tls != "off" else ():
-                    files.setdefault(path, []).append(listener.name)
-            named = [(path, tuple(names)) for path, names in files.items()]
+            named = files_of(settings)
             self.known = await self._in_thread(read, named) if named else ()
         return self.known
+
+    async def chains(self) -> tuple[Chain, ...]:
+        """All that is used, read now: the certificate of our own too where a listener has no other."""
+        now = self._wall()
+        found: tuple[Chain, ...] = await self._in_thread(chains.read, files_of(self._settings(), self.own), now)
+        return found
 
     @property
     def soonest(self) -> Certificate | None:

@@ -261,6 +261,22 @@ class Configuration(Books):
             await self._waits
         return await self._alone(self._reload(actor))
 
+    async def renew(self, actor: Actor) -> None:
+        """Put the settings at work to work anew, so that certificates are read again. Raises Refused, with everything
+        as it was."""
+        if self._is_busy:
+            raise Refused("a reload is under way already")
+        await self._alone(self._renew())
+        fields = (("actor", actor.name), ("actor_kind", actor.kind), ("target", "certificates"), ("detail", ""))
+        message = f"{actor.kind} {actor.name}: certificates were read again"
+        self._engine.tell(Happened("admin.tls.reload", "info", message, fields))
+
+    async def _renew(self) -> None:
+        try:
+            await self._control.put_to_work(self._control.settings)
+        except Exception as error:
+            raise self._failed(error) from error
+
     async def _reload(self, actor: Actor) -> tuple[Problem, ...]:
         control = self._control
         try:

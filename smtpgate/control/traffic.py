@@ -139,6 +139,18 @@ class Traffic:
         bans, now = self._reception.warden.bans, self._engine.wall()
         return [self._ban(ban) for ban in bans.newest(most, now)], bans.holding(now)
 
+    async def find_bans(self, most: int, wanted: str) -> tuple[list[BanView], int]:
+        """Of those that hold, what somebody looks for, and how many fit.
+
+        :param wanted: a part of key, reason, evidence or maker, or an address or a network that a ban is over; "": all
+        """
+        if not wanted:
+            return self.bans(most)
+        bans, now = self._reception.warden.bans, self._engine.wall()
+        holding = bans.newest(bans.holding(now), now)
+        found: list[Ban] = await self._engine.in_thread(_matching, holding, wanted)
+        return [self._ban(ban) for ban in found[:most]], len(found)
+
     def _ban(self, ban: Ban) -> BanView:
         is_held = self._current().settings.bans.mode == "enforce" and not self._reception.warden.is_exempt(ban.key)
         return BanView(ban.key, ban.reason, ban.evidence, ban.since, ban.until, ban.by, ban.times, is_held)
@@ -314,6 +326,23 @@ def _resource(kind: str, name: str, shares: Any, waiting: Mapping[str, int], uni
     used = {one: shares.used[one] * unit for one in CLASSES}
     promised = {one: shares.promised(one) * unit for one in CLASSES}
     return ResourceView(kind, name, shares.capacity * unit, used, promised, dict(waiting))
+
+
+def _matching(bans: Sequence[Ban], wanted: str) -> list[Ban]:
+    network, text = _network(wanted), wanted.casefold()
+    return [
+        ban
+        for ban in bans
+        if text in " ".join((ban.key, ban.reason, ban.evidence, ban.by)).casefold() or _is_over(ban.key, network)
+    ]
+
+
+def _is_over(key: str, network: Network | None) -> bool:
+    """Whether what is banned holds an address or a network."""
+    banned = _network(key)
+    if network is None or banned is None or banned.version != network.version:
+        return False
+    return network.subnet_of(banned)  # type: ignore[arg-type]
 
 
 def _network(text: str) -> Network | None:

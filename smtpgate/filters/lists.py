@@ -25,12 +25,19 @@ _OPEN = frozenset({"postmaster", "abuse"})
 class ListsOptions(Options):
     """Names of the filters that an entry silences."""
 
-    client_skips: list[str] = Field([], description="Filters that need not be heard of a client that is allowed.")
-    sender_skips: list[str] = Field([], description="Filters that need not be heard of a sender that is allowed.")
+    client_skips: list[str] = Field(
+        ["helo", "helo-dns", "iprev", "reputation", "greylist", "dnsbl", "links", "people", "wording"],
+        description="Filters that need not be heard of a client that is allowed.",
+    )
+    sender_skips: list[str] = Field(
+        ["wording"], description="Filters that need not be heard of a sender that is allowed."
+    )
 
     def doubts(self, chain: Mapping[str, str]) -> Iterator[Fault]:
         """Names of filters that are not there, or that look for malware, or prove who sends."""
         for key in ("client_skips", "sender_skips"):
+            if key not in self.model_fields_set:
+                continue
             for name in getattr(self, key):
                 if name not in chain:
                     hint = one_of(name, sorted(chain), "no filters are in the chain")

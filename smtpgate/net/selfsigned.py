@@ -14,12 +14,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 _VALID = timedelta(days=825)
+#: Its file in the state folder.
+NAME = "selfsigned.pem"
 
 
 def ensure(folder: Path, hostname: str, now: datetime | None = None) -> Path:
     """The path of a PEM file with key and certificate for `hostname`, made where it is missing or runs out."""
     now = now or datetime.now(UTC)
-    path = folder / "selfsigned.pem"
+    path = folder / NAME
     if path.exists():
         certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -10,7 +10,7 @@ through by the collector of cycles again and again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import chain
 from typing import Any, Final
 
@@ -220,6 +220,17 @@ class History:
         """How many would fit without each of its clauses, the most first."""
         found: tuple[Without, ...] = await self._store.without(query)
         return found
+
+    async def erase(self, address: str, step: Callable[[int, int], Awaitable[bool]]) -> int:
+        """Take an address out of all that is kept, here too; of how many messages (`state.history_store`)."""
+        await self._caught_up()
+        changed: int = await self._store.erase(address, step)
+        # What is remembered here is in the store as well.
+        for id in [id for id in self._ended if id not in self._unwritten]:
+            _take_apart(self._ended.pop(id))
+        self._order = deque((id, octets) for id, octets in self._order if id in self._ended)
+        self._octets = sum(octets for _, octets in self._order)
+        return changed
 
     async def _caught_up(self) -> None:
         """Wait for one batch, not for all that may wait: whoever asks is not kept by heavy traffic."""

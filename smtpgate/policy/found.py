@@ -20,10 +20,12 @@ class Kept:
 
     :ivar keep_s: sessions that began before that long ago are deleted
     :ivar messages: of more the oldest are deleted; a session without one counts as one
+    :ivar exact_s: of clients whose session is older the network is kept, and not the address; None: always the address
     """
 
     keep_s: float = 30 * 86400.0
     messages: int = 1_000_000
+    exact_s: float | None = None
 
 
 @attrs.frozen

@@ -65,6 +65,8 @@ FIELDS: Final = (*TEXTS, *OTHERS)
 INSIDE: Final = frozenset({"", "from", "to", "domain", "subject", "message-id"})
 #: For the people of which domains a message is: not typed, but added for whoever may see no other mail.
 OWNER: Final = "owner"
+#: Sessions without a message fit too: not typed, but added by whoever lists sessions. It has no value.
+ANY: Final = "any"
 #: What people type for a field.
 _SAME: Final = {
     "sender": "from", "mail_from": "from", "rcpt": "to", "recipient": "to", "network": "cidr", "net": "cidr",

@@ -11,7 +11,7 @@ import attrs
 import sqlalchemy as sa
 
 from smtpgate.policy.found import NO_MESSAGE, Counted, Row, Without
-from smtpgate.policy.query import OWNER, Query
+from smtpgate.policy.query import ANY, OWNER, Query
 from smtpgate.state.history_rows import SEARCH_S, Asked, ask, name_of, parts, search
 from smtpgate.state.history_words import MESSAGE
 
@@ -76,7 +76,7 @@ def _total(connection: sa.Connection, query: Query, seconds: float) -> Counted:
 
 def without(connection: sa.Connection, query: Query, seconds: float = SEARCH_S) -> tuple[Without, ...]:
     """What would fit without each clause, the most first; only where something would."""
-    tried = [(at, one) for at, one in enumerate(query.clauses) if one.field != OWNER][:_TRIED]
+    tried = [(at, one) for at, one in enumerate(query.clauses) if one.field not in (OWNER, ANY)][:_TRIED]
     found = []
     for at, clause in tried:
         there = _total(connection, query.without(clause), seconds / len(tried))

@@ -17,9 +17,10 @@ import attrs
 import sqlalchemy as sa
 
 from smtpgate.policy.found import NO_MESSAGE, Found, Row
-from smtpgate.policy.query import Clause, Query
+from smtpgate.policy.query import ANY, Clause, Query
 from smtpgate.state.history_words import MESSAGE, expression
-from smtpgate.state.tables import history_parts, messages, storable
+from smtpgate.state.tables import messages, storable
+from smtpgate.state.tables_history import history_parts
 
 #: Rows of one part; whoever asks for a common word waits for a part.
 PART_ROWS: Final = 50_000
@@ -38,12 +39,13 @@ def name_of(part: int) -> str:
     return f"history_words_{int(part)}"
 
 
-def _table(part: int) -> str:
+def table_of(name: str) -> str:
+    """How a table of words is made."""
     # All that is printed belongs to a word; the index cuts at blanks.
     marks = string.punctuation.replace("'", "''")
     tokenizer = f"ascii tokenchars '{marks}'".replace('"', '""')
     return (
-        f"CREATE VIRTUAL TABLE {name_of(part)} USING fts5"
+        f"CREATE VIRTUAL TABLE {name} USING fts5"
         f"(words, content='', detail=none, columnsize=0, tokenize=\"{tokenizer}\")"
     )
 
@@ -63,7 +65,7 @@ class Part:
 
 def parts(connection: sa.Connection) -> list[Part]:
     """All of them, the newest first."""
-    found = connection.execute(sa.select(history_parts).order_by(history_parts.c.high.desc(), history_parts.c.part))
+    found = connection.exec_driver_sql("SELECT part, low, high, rows FROM history_parts ORDER BY high DESC, part")
     return [Part(*row) for row in found]
 
 
@@ -125,17 +127,17 @@ _OPEN_PARTS: Final = 4
 
 def _part_for(connection: sa.Connection, low: int, high: int, rows: int, span_us: int, most: int) -> int:
     """A part that takes so many rows between these numbers, which are counted as its own from now on."""
-    sql = f"SELECT part, low, high, rows FROM history_parts ORDER BY part DESC LIMIT {_OPEN_PARTS}"
-    newest = [Part(*row) for row in connection.exec_driver_sql(sql)]
-    for one in newest:
-        if one.rows < most and max(high, one.high) - min(low, one.low) <= span_us:
+    sql = f"SELECT part, low, high, rows, is_closed FROM history_parts ORDER BY part DESC LIMIT {_OPEN_PARTS}"
+    newest = [(Part(*row[:4]), row[4]) for row in connection.exec_driver_sql(sql)]
+    for one, is_closed in newest:
+        if not is_closed and one.rows < most and max(high, one.high) - min(low, one.low) <= span_us:
             connection.exec_driver_sql(
                 "UPDATE history_parts SET low = min(low, ?), high = max(high, ?), rows = rows + ? WHERE part = ?",
                 (low, high, rows, one.part),
             )
             return one.part
-    number = newest[0].part + 1 if newest else 1
-    connection.exec_driver_sql(_table(number))
+    number = newest[0][0].part + 1 if newest else 1
+    connection.exec_driver_sql(table_of(name_of(number)))
     # Words come in large groups: these are put together where there are many, and not again and again (crisismerge).
     connection.exec_driver_sql(f"INSERT INTO {name_of(number)} ({name_of(number)}, rank) VALUES ('automerge', 0)")
     connection.exec_driver_sql(
@@ -225,7 +227,7 @@ def ask(connection: sa.Connection, query: Query, before: int) -> Asked:
 def _wants_messages(query: Query) -> bool:
     """Sessions without a message are shown to whoever asks for them or for a client."""
     for clause in query.clauses:
-        if clause.field in ("ip", "cidr", "id") and not clause.is_negated:
+        if clause.field in ("ip", "cidr", "id", ANY) and not clause.is_negated:
             return False
         if clause.field == "verdict" and any(value.text == NO_MESSAGE for value in clause.values):
             return False

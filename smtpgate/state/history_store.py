@@ -8,7 +8,8 @@ nothing comes. What an earlier version kept without words is given them little b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, Final, TypeVar
 
@@ -20,13 +21,17 @@ from smtpgate.interfaces import IHistoryStore
 from smtpgate.policy.found import Counted, Found, Kept, Without
 from smtpgate.policy.query import Query
 from smtpgate.policy.record import compact, expand, listed
+from smtpgate.policy.redaction import Change, coarsen, eraser
 from smtpgate.policy.transaction import Session
+from smtpgate.state import history_rework as rework
 from smtpgate.state import history_rows as rows
 from smtpgate.state.database import Database
 from smtpgate.state.history_counts import count, without
 from smtpgate.state.history_record import Made, made
+from smtpgate.state.history_words import words_of
 from smtpgate.state.packing import pack, unpack
-from smtpgate.state.tables import history_waiting, messages, sessions, storable
+from smtpgate.state.tables import messages, sessions, storable
+from smtpgate.state.tables_history import history_waiting
 
 #: Sessions deleted in one go, so that no one waits long for the database.
 SLICE: Final = 2000
@@ -68,6 +73,8 @@ class HistoryStore:
         #: database's thread changes it: a transaction that fails leaves it too high, which does no harm.
         self._waiting: int | None = None
         self._is_catching_up = False
+        self._is_reworking = False
+        self._reworked: list[Deferred[None]] = []
 
     def write(self, ended: Sequence[Session]) -> Deferred[None]:
         """Keep a batch of ended sessions; they become records in the thread."""
@@ -138,6 +145,55 @@ class HistoryStore:
         if self._waiting == 0:
             return self._database.read(function, *args)
         return self._database.run(self._settle).addCallback(lambda _: self._database.read(function, *args))
+
+    async def erase(self, address: str, step: Callable[[int, int], Awaitable[bool]]) -> int:
+        """Take an address out of all that is kept, and the subjects of its mail; of how many messages.
+
+        :param step: is told of steps done and of all, and says whether to go on; others have their turn meanwhile
+        """
+        while await self.catch_up():
+            pass
+        await self._database.run(self._settle)
+        there = await self._database.run(rework.with_words, words_of(address))
+        changed, change = 0, eraser(address)
+        for number, part in enumerate(there):
+            changed += await self._rework(part, change, False, partial(step, number, len(there)))
+        return changed
+
+    async def coarsen(self, now: float) -> int:
+        """Cut the addresses of clients in a part of the index that is old enough; how many messages had whole ones."""
+        exact_s = self._kept().exact_s
+        if exact_s is None or self._is_reworking:
+            return 0
+        part = await self._database.read(rework.too_exact, int((now - exact_s) * 1_000_000))
+        return await self._rework(part, coarsen, True) if part is not None else 0
+
+    async def _rework(
+        self, part: int, change: Change, is_coarse: bool, step: Callable[[], Awaitable[bool]] | None = None
+    ) -> int:
+        """Make a part anew. One at a time: they share a table."""
+        while self._is_reworking:
+            waiting: Deferred[None] = Deferred()
+            self._reworked.append(waiting)
+            await waiting
+        self._is_reworking = True
+        try:
+            await self._database.run(rework.begin, part)
+            changed = last = 0
+            while True:
+                last, more = await self._database.run(rework.step, part, last, change)
+                changed += more
+                if not last:
+                    break
+                if step is not None and not await step():
+                    return changed
+            await self._database.run(rework.end, part, is_coarse)
+            return changed
+        finally:
+            self._is_reworking = False
+            reworked, self._reworked = self._reworked, []
+            for waiting in reworked:
+                waiting.callback(None)
 
     # In the database's thread
 

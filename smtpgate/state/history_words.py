@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from smtpgate.message.words import decode
 from smtpgate.policy.found import NO_MESSAGE
-from smtpgate.policy.query import Clause, Query, Value
+from smtpgate.policy.query import ANY, Clause, Query, Value
 from smtpgate.policy.record import FINDING_AT, MESSAGE_AT, RECIPIENT_AT, SESSION_AT
 from smtpgate.smtp.address import canonical_domain
 from smtpgate.state.tables import storable
@@ -249,6 +249,13 @@ def _magnitude(score: float) -> int:
     return max(_LEAST, min(_MOST, int(score // 1)))
 
 
+def words_of(address: str) -> list[str]:
+    """By which all is found that names an address."""
+    local, domain = _split(address)
+    whole = _clean(f"{local}@{domain}")
+    return [*(f"{kind}:{whole}" for kind in "ftuw"), f"u:{_clean(address)}", f"w:{_clean(address)}"]
+
+
 # What a query looks for
 
 
@@ -283,7 +290,7 @@ def _is_exact(clause: Clause) -> bool:
 
 def _clause(clause: Clause) -> str:
     field, values = clause.field, clause.values
-    if field in ("before", "after", "id") or any(value.mode == "has" for value in values):
+    if field in ("before", "after", "id", ANY) or any(value.mode == "has" for value in values):
         return ""
     if field in ("size", "score"):
         return _bounds(field, values)

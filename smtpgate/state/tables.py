@@ -61,24 +61,6 @@ messages = sa.Table(
     sa.Column("octets", sa.Integer, nullable=False),
 )
 
-#: Parts of the index of words: the table `history_words_N` of each, and which rows it reaches over.
-history_parts = sa.Table(
-    "history_parts",
-    metadata,
-    sa.Column("part", sa.Integer, primary_key=True),
-    sa.Column("low", sa.Integer, nullable=False),
-    sa.Column("high", sa.Integer, nullable=False),
-    sa.Column("rows", sa.Integer, nullable=False),
-)
-
-#: Words that wait to be put into a part, many at a time.
-history_waiting = sa.Table(
-    "history_waiting",
-    metadata,
-    sa.Column("n", sa.Integer, primary_key=True),
-    sa.Column("words", sa.String, nullable=False),
-)
-
 users = sa.Table(
     "users",
     metadata,

@@ -24,6 +24,7 @@ from smtpgate.state.database import Database
 from smtpgate.state.factors import Factors, forget_factor, forget_invitations
 from smtpgate.state.passwords import Checker, TooBusy, hash_password, is_outdated, is_right
 from smtpgate.state.people import People, forget_person
+from smtpgate.state.search_store import Searches, forget_searches
 from smtpgate.state.tables import tokens, users
 from smtpgate.state.web_sessions import WebSessions, end_of
 
@@ -83,6 +84,7 @@ class Users:
         self._wall = wall
         self.sessions = WebSessions(database)
         self.factors = Factors(database)
+        self.searches = Searches(database)
         self.persons = People(database, wall)
         self.log = AuditLog(database, wall)
 
@@ -260,6 +262,7 @@ def _change_user(connection: sa.Connection, name: str, role: str, domains: str, 
 def _set_password(connection: sa.Connection, name: str, password: str) -> None:
     connection.execute(sa.update(users).where(users.c.name == name).values(password=password))
     forget_invitations(connection, name)
+    forget_searches(connection, f"user {name}")
     end_of(connection, name)
 
 
