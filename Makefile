@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test restarts check format lint types docs protocol checklist contract faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-admin bench-history bench-filters clean
+.PHONY: help venv run test restarts screenshots check format lint types docs protocol checklist contract faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-admin bench-history bench-filters clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
@@ -18,6 +18,7 @@ help:
 	@echo "make fuzz      random input to every parser and engine for ten minutes"
 	@echo "make properties  property tests with inputs that are new each time"
 	@echo "make flood     a flood of strangers, a backend that slows and dies, a filter that hangs"
+	@echo "make screenshots  each page over a demo, large and small, light and dark, below var/"
 	@echo "make restarts  restarts and reloads under steady load: nothing lost, twice or refused"
 	@echo "make hostile   messages made to hurt, others' mail beside them"
 	@echo "make verdicts  each mail of ../shared/cases against what its row asks for"
@@ -98,6 +99,9 @@ accuracy: venv
 
 flood: venv
 	$(BIN)/python -m tests.flood
+
+screenshots: venv
+	$(BIN)/python -m tests.screenshots
 
 restarts: venv
 	$(BIN)/python -m tests.restarts

@@ -15,6 +15,7 @@ _smtpgate()
             "/config") at="config" ;;
             "/explain") at="explain" ;;
             "/messages") at="messages" ;;
+            "/erase") at="erase" ;;
             "/send-test") at="send-test" ;;
             "/status") at="status" ;;
             "/sessions") at="sessions" ;;
@@ -202,7 +203,7 @@ _smtpgate()
         */-m) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     esac
     case "$at" in
-        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain messages send-test status sessions tail backends top filters rules try-rules test-message test-session replay test-cases quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
+        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain messages erase send-test status sessions tail backends top filters rules try-rules test-message test-session replay test-cases quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
         "demo") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --port --admin-port" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "init") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --hostname --domains --backend --listen --state-dir --unit --from-running" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "doctor") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
@@ -218,6 +219,7 @@ _smtpgate()
         "config import") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --message --confirm" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "explain") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --listener --client --sender --recipient --user --sni" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "messages") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --limit" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "erase") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --address --reason" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "send-test") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --to --from --listener --bad" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "status") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "sessions") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --limit" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;

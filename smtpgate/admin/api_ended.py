@@ -40,7 +40,7 @@ class EndedModel(View):
     closed_by: str
 
 
-class EndedList(View):
+class EndedSessions(View):
     """The newest first.
 
     :ivar is_partial: the time of one search was over; `next_cursor` goes on
@@ -72,7 +72,7 @@ async def ended_sessions(ask: Ask) -> Answer:
     query, limit, cursor = given(ask.params, ask.office.wall()), ask.params["limit"], ask.params["cursor"]
     found = await find_sessions(ask.office, ask.who.reach, query, limit, cursor)
     return answer_of(
-        EndedList(
+        EndedSessions(
             items=[_model(one) for one in found.records],
             next_cursor=found.next_cursor,
             has_more=found.next_cursor is not None,
@@ -120,7 +120,7 @@ _ALL = (
         "messages:read",
         ended_sessions,
         summary="Ended sessions, found by what they are like",
-        answer=EndedList,
+        answer=EndedSessions,
         query={
             "limit": Whole(f"how many items, at most {ROWS}", ROWS, 50),
             "cursor": Free("next_cursor of the page before"),
