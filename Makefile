@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv run test restarts check format lint types docs protocol faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-admin bench-history bench-filters clean
+.PHONY: help venv run test restarts check format lint types docs protocol checklist faults cases fuzz properties hostile verdicts accuracy flood bench bench-limits bench-rules bench-content bench-held bench-admin bench-history bench-filters clean
 
 help:
 	@echo "make run       start a gateway on 127.0.0.1:2525 with a built-in sink behind it"
 	@echo "make test      all tests"
 	@echo "make check     format, lint, types, then all tests"
 	@echo "make protocol  each wire case with its test and its result"
+	@echo "make checklist  each item of the security checklist with its tests and their results"
 	@echo "make faults    each leg broken at each step, the gateway killed: what was heard"
 	@echo "make cases     the session scripts and mails of ../shared/cases"
 	@echo "make fuzz      random input to every parser and engine for ten minutes"
@@ -61,9 +62,13 @@ docs: venv
 	$(BIN)/python -m smtpgate.observe.names > docs/operation-events.md
 	$(BIN)/python -m smtpgate.observe.reference > docs/metrics.md
 	$(BIN)/python -m smtpgate.cli.reference > docs/filters.md
+	$(BIN)/python -m smtpgate.cli.manual
 
 protocol: venv
 	$(BIN)/python -m tests.protocol_report
+
+checklist: venv
+	$(BIN)/python -m tests.security_report
 
 clean:
 	rm -rf $(VENV) _trial_temp* build dist var

@@ -24,8 +24,8 @@ LATER = {
 }
 
 
-class _Reporter(TestResult):
-    """Keeps the result of each test by its id."""
+class Reporter(TestResult):
+    """Keeps the result of each test by its id; other reports use it too."""
 
     def __init__(self, *_: object, **__: object) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def main() -> int:
     rows = [line.split("\t") for line in (HERE / "protocol_rows.tsv").read_text().splitlines()[1:]]
     names = sorted(f"tests.{path.stem}" for path in HERE.glob("test_protocol_*.py"))
     suite = TestLoader().loadByNames(names)
-    runner = TrialRunner(_Reporter, tracebackFormat="default", workingDirectory="_trial_temp_protocol")
+    runner = TrialRunner(Reporter, tracebackFormat="default", workingDirectory="_trial_temp_protocol")
     result = runner.run(suite)
     found: dict[str, list[tuple[str, str]]] = {}
     for test, word in result.by_test.items():

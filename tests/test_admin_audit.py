@@ -27,7 +27,7 @@ class AuditTests(ApiCase):
         globalLogPublisher.addObserver(hear)
         self.addCleanup(globalLogPublisher.removeObserver, hear)
 
-    def test_what_keeps_mail_flowing_goes_on(self) -> None:
+    def test_S_32_what_keeps_mail_flowing_goes_on(self) -> None:
         """It is done, the answer says that it is not in the audit, and the log has who did what."""
         control = self.desk.control
         self.assertEqual(self.post(f"{SERVER}/drain", {"reason": "a\u202eb"}), {"done": True, "is_audited": False})

@@ -41,7 +41,7 @@ class LogCase(ApiCase):
 class RecordTests(LogCase):
     """What a record has."""
 
-    def test_who_from_where_by_what(self) -> None:
+    def test_S_34_who_from_where_by_what(self) -> None:
         """Of a token, of a browser's session, and of the local socket."""
         body = {"name": "bob", "role": "helpdesk", "password": PASSWORD}
         self.post("/users", body, 201)
@@ -197,7 +197,7 @@ class LookTests(LogCase):
         self.assertEqual(rows, self.found())
         self.assertEqual(rows[0]["action"], "audit.export")
 
-    def test_a_file_for_spreadsheets(self) -> None:
+    def test_S_23_a_file_for_spreadsheets(self) -> None:
         """No cell is a formula, and none steers a terminal; it can be read again."""
         for text in ("=1+1", "+1", "-1", "@x", "\t=1", '","=1', "a\r\n=2", *HOSTILE):
             self.write("a.b", text, text, before={"=x": text}, agent=text)

@@ -157,7 +157,7 @@ class ApplyTests(OfficeCase):
         self.send("/config/apply", self.order(MANAGED + LOUD, base=1), 503)
         self.assertEqual((self.books.active.number, self.desk.control.settings.log.level), (1, "info"))
 
-    def test_secrets_stay_out_and_come_back(self) -> None:
+    def test_S_29_secrets_stay_out_and_come_back(self) -> None:
         """In no answer; and *** that is sent keeps the one that is there."""
         text = MANAGED + SECRET
         self.books._factories = {"nowhere": FACTORY}
@@ -172,7 +172,7 @@ class ApplyTests(OfficeCase):
                        "/config/revisions", "/config/revisions/2", "/config/revisions/3"))):  # fmt: skip
             self.assertNotIn("the-planted-secret", answer)
 
-    def test_stars_of_a_text_are_those_at_work(self) -> None:
+    def test_S_29_stars_of_a_text_are_those_at_work(self) -> None:
         """Not those of a draft that its author once typed and never put to work; the page's are the draft's."""
         self.books._factories = {"nowhere": FACTORY}
         text = MANAGED + SECRET

@@ -312,7 +312,7 @@ class LinkTests(DigestCase):
         """Of a held message."""
         return str(self.get(f"/quarantine/{id}")["state"])
 
-    def test_a_look_does_nothing(self) -> None:
+    def test_S_18_a_look_does_nothing(self) -> None:
         """However often: mail programs and scanners open links."""
         id = self.hold("b", "c")
         place = self.place(self.send()["b@example.net"])
@@ -322,7 +322,7 @@ class LinkTests(DigestCase):
             self.assertIn("Deliver this message?", page.text)
         self.assertEqual(self.state(id), "held")
 
-    def test_released(self) -> None:
+    def test_S_18_released(self) -> None:
         """To that recipient alone, once; it is in the audit."""
         id = self.hold("b", "c")
         place = self.place(self.send()["b@example.net"])
@@ -346,7 +346,7 @@ class LinkTests(DigestCase):
         self.assertEqual([one["id"] for one in self.get("/quarantine?asked=yes")["items"]], [id])
         self.assertEqual(self.state(id), "held")
 
-    def test_asked_for_too_late(self) -> None:
+    def test_S_18_asked_for_too_late(self) -> None:
         """Of what is on its way already nobody is asked."""
         id = self.hold("b", held_as="policy")
         place = self.place(self.send()["b@example.net"])
@@ -363,7 +363,7 @@ class LinkTests(DigestCase):
         """A link."""
         return f"/held/{self.links.token(Link(action, id, 'b@example.net', int(self.now()) + 60))}"
 
-    def test_nobody_makes_one(self) -> None:
+    def test_S_18_nobody_makes_one(self) -> None:
         """Nor changes one; and its time ends."""
         id = self.hold("b")
         link = Link("release", id, "b@example.net", int(self.now()) + 60)
@@ -379,7 +379,7 @@ class LinkTests(DigestCase):
             self.assertIsNone(self.links.read(wrong, self.now()))
         self.assertEqual(self.desk.ask("GET", f"/held/{token[:-4]}AAAA", host="admin.example.com").status, 404)
 
-    def test_without_its_form(self) -> None:
+    def test_S_18_without_its_form(self) -> None:
         """A POST that did not come from the page is refused."""
         id = self.hold("b")
         place = self.place(self.send()["b@example.net"])

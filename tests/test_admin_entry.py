@@ -91,7 +91,7 @@ class LoginTests(EntryCase):
             self.assertEqual(answer.header("location"), "/", wanted)
             self.browser.jar.clear()
 
-    def test_cookie_on_plain_loopback(self) -> None:
+    def test_S_07_cookie_on_plain_loopback(self) -> None:
         """Not readable by scripts, not sent from other sites, and without the promise of TLS in its name."""
         line = self.browser.log_in().cookies["sg-local"]
         self.assertIn("HttpOnly", line)
@@ -99,14 +99,14 @@ class LoginTests(EntryCase):
         self.assertNotIn("Secure", line)
         self.assertNotIn("Domain", line)
 
-    def test_cookie_behind_tls(self) -> None:
+    def test_S_07_cookie_behind_tls(self) -> None:
         """A name that the browser binds to this host and to TLS."""
         browser = Browser(self.desk, host="admin.example.com")
         line = browser.log_in().cookies["__Host-sg"]
         for word in ("Path=/", "HttpOnly", "SameSite=Strict", "Secure"):
             self.assertIn(word, line)
 
-    def test_login_makes_a_new_session(self) -> None:
+    def test_S_06_login_makes_a_new_session(self) -> None:
         """A planted cookie is never adopted, and the one before is over."""
         self.browser.jar["sg-local"] = "planted-by-somebody"
         self.browser.log_in()
@@ -121,13 +121,13 @@ class LoginTests(EntryCase):
         self.desk.office.accounts.forget_sessions("ann")
         self.assertEqual(self.browser.get("/").status, 303)
 
-    def test_secrets_are_kept_as_hashes(self) -> None:
+    def test_S_06_secrets_are_kept_as_hashes(self) -> None:
         """What is held cannot be used as a cookie."""
         self.browser.log_in()
         self.assertNotIn(self.browser.jar["sg-local"], str(self.desk.users.sessions.rows))
         self.assertGreaterEqual(len(self.browser.jar["sg-local"]), 43)
 
-    def test_idle_and_absolute_end(self) -> None:
+    def test_S_08_idle_and_absolute_end(self) -> None:
         """30 idle minutes, or 12 hours whatever is done."""
         self.browser.log_in()
         self.desk.clock.advance(1799)
@@ -142,7 +142,7 @@ class LoginTests(EntryCase):
         self.desk.clock.advance(1299)
         self.assertEqual(self.browser.get("/").status, 303)
 
-    def test_logout_ends_the_session(self) -> None:
+    def test_S_08_logout_ends_the_session(self) -> None:
         """At the server, not only in the browser."""
         self.browser.log_in()
         kept = self.browser.jar["sg-local"]
@@ -153,13 +153,13 @@ class LoginTests(EntryCase):
         self.browser.jar["sg-local"] = kept
         self.assertEqual(self.browser.get("/").status, 303)
 
-    def test_a_new_password_ends_other_sessions(self) -> None:
+    def test_S_08_a_new_password_ends_other_sessions(self) -> None:
         """Whoever had the old one is out."""
         self.browser.log_in()
         self.desk.post_json("/api/v1/users/ann/password", {"password": "another long phrase"}, role="owner")
         self.assertEqual(self.browser.get("/").status, 303)
 
-    def test_two_cookies_of_one_name_are_none(self) -> None:
+    def test_S_06_two_cookies_of_one_name_are_none(self) -> None:
         """Nobody can slip a second one in beside the first."""
         self.browser.log_in()
         value = self.browser.jar["sg-local"]
@@ -173,7 +173,7 @@ class LoginTests(EntryCase):
         headers = {"Cookie": f"sg-local={value}", "Authorization": "Bearer nonsense"}
         self.assertEqual(self.desk.ask("GET", "/api/v1/me", headers=headers).status, 401)
 
-    def test_wrong_login_says_nothing(self) -> None:
+    def test_S_10_wrong_login_says_nothing(self) -> None:
         """Unknown names and wrong passwords look alike and cost alike."""
         known = self.browser.log_in(password="wrong wrong wrong")
         unknown = Browser(self.desk).log_in(name="nobody", password="wrong wrong wrong")
@@ -190,7 +190,7 @@ class ThrottleTests(EntryCase):
     def fail(self, browser: Browser, times: int, name: str = "ann") -> list[int]:
         return [browser.log_in(name, "wrong wrong wrong").status for _ in range(times)]
 
-    def test_delay_grows_and_ends(self) -> None:
+    def test_S_10_delay_grows_and_ends(self) -> None:
         """Three are free; then each failure doubles the wait, and the right password works after it."""
         self.assertEqual(self.fail(self.browser, 4), [401, 401, 401, 429])
         self.desk.clock.advance(1.1)
@@ -202,12 +202,12 @@ class ThrottleTests(EntryCase):
         self.desk.clock.advance(1.0)
         self.assertEqual(self.browser.log_in().status, 303)
 
-    def test_waiting_costs_no_hash(self) -> None:
+    def test_S_10_waiting_costs_no_hash(self) -> None:
         """A throttled try is refused before the password is looked at."""
         self.fail(self.browser, 10)
         self.assertEqual(self.desk.users.hashes, 3)
 
-    def test_strangers_lock_nobody_out(self) -> None:
+    def test_S_10_strangers_lock_nobody_out(self) -> None:
         """The same account from another network is not delayed."""
         text = CONFIG.replace("[admin]", '[admin]\nlisten = "tcp:8080"\ninsecure = true')
         self.desk = Desk(text)
@@ -217,13 +217,13 @@ class ThrottleTests(EntryCase):
         owner = Browser(self.desk, host="gate.example.com", peer="192.0.2.200")
         self.assertEqual(owner.log_in().status, 303)
 
-    def test_many_accounts_from_one_network(self) -> None:
+    def test_S_10_many_accounts_from_one_network(self) -> None:
         """Trying one password on many names is slowed down too."""
         found = [self.browser.log_in(f"user{number}", "wrong wrong wrong").status for number in range(25)]
         self.assertEqual(found[:20], [401] * 20)
         self.assertIn(429, found[20:])
 
-    def test_longest_delay_is_bounded(self) -> None:
+    def test_S_10_longest_delay_is_bounded(self) -> None:
         """A quarter of an hour at most."""
         throttle = self.desk.office.accounts._throttle
         for _ in range(40):
@@ -232,14 +232,14 @@ class ThrottleTests(EntryCase):
         self.assertLessEqual(error.seconds, 900)
         self.assertGreater(error.seconds, 890)
 
-    def test_networks(self) -> None:
+    def test_S_10_networks(self) -> None:
         """What is counted together."""
         self.assertEqual(network_of("192.0.2.77"), "192.0.2.0/24")
         self.assertEqual(network_of("::ffff:192.0.2.77"), "192.0.2.0/24")
         self.assertEqual(network_of("2001:db8:1:2:3::4"), "2001:db8:1:2::/64")
         self.assertEqual(network_of("nonsense"), "nonsense")
 
-    def test_hashing_is_two_at_a_time_with_a_short_queue(self) -> None:
+    def test_S_09_hashing_is_two_at_a_time_with_a_short_queue(self) -> None:
         """What comes beyond is told to come back."""
         from twisted.internet.defer import ensureDeferred
 
@@ -269,7 +269,7 @@ class SetupTests(SynchronousTestCase):
     def fields(self, **more: str) -> dict[str, str]:
         return {"code": self.desk.said[-1], "name": "ann", "password": PASSWORD, "again": PASSWORD, **more}
 
-    def test_the_code_makes_an_owner(self) -> None:
+    def test_S_02_the_code_makes_an_owner(self) -> None:
         """Long enough, told once, used once; then there is no setup page any more."""
         self.assertGreaterEqual(len(self.desk.said[-1]), 32)
         answer = self.browser.form("/setup", "/setup", self.fields())
@@ -279,12 +279,12 @@ class SetupTests(SynchronousTestCase):
         self.assertEqual(Browser(self.desk).get("/setup").status, 404)
         self.assertEqual(self.desk.ask("POST", "/setup", headers=FORM).status, 404)
 
-    def test_a_stranger_is_led_to_it(self) -> None:
+    def test_S_02_a_stranger_is_led_to_it(self) -> None:
         """Nobody can log in, so the login page would not help."""
         self.assertEqual(self.browser.get("/").header("location"), "/setup")
         self.assertEqual(self.browser.get("/login").header("location"), "/setup")
 
-    def test_wrong_code(self) -> None:
+    def test_S_02_wrong_code(self) -> None:
         """Refused, counted, and no owner."""
         for _ in range(3):
             self.assertEqual(self.browser.form("/setup", "/setup", self.fields(code="guess")).status, 401)
@@ -293,7 +293,7 @@ class SetupTests(SynchronousTestCase):
         )
         self.assertEqual(self.desk.users.people, {})
 
-    def test_old_code(self) -> None:
+    def test_S_02_old_code(self) -> None:
         """After 30 minutes it holds no more; a look at the page writes a fresh one."""
         old = self.desk.said[-1]
         self.desk.clock.advance(1801)
@@ -308,7 +308,7 @@ class SetupTests(SynchronousTestCase):
             self.browser.get("/setup")
         self.assertEqual(len(self.desk.said), 1)
 
-    def test_weak_passwords(self) -> None:
+    def test_S_09_weak_passwords(self) -> None:
         """Short, guessed or monotonous ones are refused with a reason; the code stays good."""
         for password in ("short", "password1234", "aaaaaaaaaaaaaa", "smtpgate2024!"):
             answer = self.browser.form("/setup", "/setup", self.fields(password=password, again=password))
@@ -320,7 +320,7 @@ class SetupTests(SynchronousTestCase):
 class RequestTests(EntryCase):
     """Who made the request, and for which host."""
 
-    def test_foreign_host_names(self) -> None:
+    def test_S_03_foreign_host_names(self) -> None:
         """Names that are not ours are refused before anything else (DNS rebinding)."""
         for host in (
             "evil.example",
@@ -340,7 +340,7 @@ class RequestTests(EntryCase):
         ):
             self.assertEqual(self.desk.ask("GET", "/login", host=host).status, 200, host)
 
-    def test_foreign_pages(self) -> None:
+    def test_S_03_foreign_pages(self) -> None:
         """Unsafe methods from other sites are refused, cookie or not."""
         self.browser.log_in()
         token = self.browser.token("/backends")
@@ -362,7 +362,7 @@ class RequestTests(EntryCase):
         ):
             self.assertEqual(self.browser.post(path, {"csrf": token}, **headers).status, 303, str(headers))
 
-    def test_forms_without_their_token(self) -> None:
+    def test_S_16_forms_without_their_token(self) -> None:
         """Each form of a session fails without it, and with another's."""
         self.browser.log_in()
         other = Browser(self.desk)
@@ -379,14 +379,14 @@ class RequestTests(EntryCase):
         self.assertIn('name="code" value="abc_-1"', Browser(desk).get("/setup?code=abc_-1").text)
         self.assertIn('name="code" value=""', Browser(desk).get("/setup?code=%22onfocus%3Dx").text)
 
-    def test_login_and_setup_forms_are_bound_too(self) -> None:
+    def test_S_16_login_and_setup_forms_are_bound_too(self) -> None:
         """Nobody can be logged in by a foreign form."""
         self.assertEqual(self.browser.post("/login", {"name": "ann", "password": PASSWORD}).status, 403)
         stolen = Browser(self.desk).token("/login")
         answer = self.browser.post("/login", {"csrf": stolen, "name": "ann", "password": PASSWORD})
         self.assertEqual(answer.status, 403)
 
-    def test_api_by_cookie_needs_the_token(self) -> None:
+    def test_S_16_api_by_cookie_needs_the_token(self) -> None:
         """A script on our own page sends it as a header."""
         self.browser.log_in()
         cookie = f"sg-local={self.browser.jar['sg-local']}"
@@ -396,7 +396,7 @@ class RequestTests(EntryCase):
         headers = {"Cookie": cookie, "X-CSRF-Token": token}
         self.assertEqual(self.desk.post_json(path, {}, headers=headers).status, 200)
 
-    def test_api_refuses_form_types(self) -> None:
+    def test_S_16_api_refuses_form_types(self) -> None:
         """JSON routes take no content type that a foreign form could send."""
         for kind in (
             "text/plain",
@@ -405,17 +405,17 @@ class RequestTests(EntryCase):
             "",
         ):
             answer = self.desk.ask(
-                "POST", "/api/v1/routes/explain", body=b"{}", headers={"Content-Type": kind}, role="owner"
+                "POST", "/api/v1/routes/trace", body=b"{}", headers={"Content-Type": kind}, role="owner"
             )
             self.assertEqual(answer.status, 415, kind)
 
-    def test_no_cross_origin_sharing(self) -> None:
+    def test_S_16_no_cross_origin_sharing(self) -> None:
         """No answer ever permits another origin."""
         for method in ("GET", "OPTIONS"):
             answer = self.desk.ask(method, "/api/v1/overview", headers={"Origin": "https://evil.example"}, role="owner")
             self.assertEqual([name for name in answer.headers if name.startswith("access-control")], [])
 
-    def test_forwarded_headers_of_strangers_are_ignored(self) -> None:
+    def test_S_15_forwarded_headers_of_strangers_are_ignored(self) -> None:
         """Only a proxy on this machine, under its configured name, is believed."""
         for _ in range(4):
             browser = Browser(self.desk)
@@ -433,7 +433,7 @@ class RequestTests(EntryCase):
             last = browser.post("/login", fields, X_Forwarded_For=f"10.9.{number}.7")
         self.assertEqual(last.status, 401)
 
-    def test_every_answer_has_the_safe_headers(self) -> None:
+    def test_S_22_every_answer_has_the_safe_headers(self) -> None:
         """Pages, refusals, redirects, JSON and files."""
         self.browser.log_in()
         places = [
@@ -458,7 +458,7 @@ class RequestTests(EntryCase):
             self.assertEqual(answer.header("server"), "")
             self.assertNotIn("0.1.0", self.desk.ask("GET", "/login").text)
 
-    def test_scripts_are_ours_and_htmx_heeds_what_bears_the_page_s_nonce(self) -> None:
+    def test_S_21_scripts_are_ours_and_htmx_heeds_what_bears_the_page_s_nonce(self) -> None:
         """Each page has its own nonce, in the policy and on what htmx may heed; a page for strangers has no script."""
         stranger = self.desk.ask("GET", "/login")
         self.assertIn("script-src 'self';", stranger.header("content-security-policy"))

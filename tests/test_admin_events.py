@@ -188,7 +188,7 @@ class EventTests(EventStream):
         self.desk.users.add_token(f"r{number}", "auditor", 0.0).addCallback(found.append)
         return found[0]
 
-    def test_a_revoked_principal_is_cut_off(self) -> None:
+    def test_S_08_a_revoked_principal_is_cut_off(self) -> None:
         """At once by our own hand, within seconds otherwise."""
         token = self.desk.token("auditor")
         _, transport = self.stream(token=token)

@@ -55,6 +55,11 @@ MATRIX = {
     "GET /api/v1/overrides": "stats:read",
     "GET /api/v1/overrides/<kind>/<pool>/<path:name>": "stats:read",
     "DELETE /api/v1/overrides/<kind>/<pool>/<path:name>": "runtime:write",
+    "GET /api/v1/routes": "config:read",
+    "GET /api/v1/intake": "stats:read",
+    "POST /api/v1/intake/pause": "system:write",
+    "POST /api/v1/intake/resume": "system:write",
+    "POST /api/v1/live/kill": "runtime:write",
     "GET /api/v1/tasks": "messages:read",
     "GET /api/v1/tasks/<id>": "messages:read",
     "GET /api/v1/tasks/<id>/result": "messages:read",
@@ -66,6 +71,16 @@ MATRIX = {
     "DELETE /api/v1/log-levels/<namespace>": "system:write",
     "GET /api/v1/alerts": "stats:read",
     "POST /api/v1/test/send": "test:run",
+    "GET /api/v1/system": "config:read",
+    "POST /api/v1/system/drain": "system:write",
+    "POST /api/v1/system/undrain": "system:write",
+    "POST /api/v1/system/reopen-logs": "system:write",
+    "GET /api/v1/system/bundle": "system:write",
+    "GET /system": "config:read",
+    "POST /system/drain": "system:write",
+    "POST /system/undrain": "system:write",
+    "POST /system/reopen-logs": "system:write",
+    "GET /system/bundle": "system:write",
     "GET /api/v1/test/samples": "test:run",
     "POST /api/v1/test/message": "test:run",
     "POST /api/v1/test/session": "test:run",
@@ -123,7 +138,7 @@ MATRIX = {
     "POST /api/v1/config/apply": "config:write",
     "POST /api/v1/config/confirm": "config:write",
     "POST /api/v1/config/rollback": "config:write",
-    "POST /api/v1/routes/explain": "config:read",
+    "POST /api/v1/routes/trace": "config:read",
     "GET /api/v1/quarantine": "quarantine:read",
     "GET /api/v1/quarantine/<id>": "quarantine:read",
     "GET /api/v1/quarantine/<id>/content": "content:read",
@@ -289,6 +304,9 @@ MATRIX = {
     "POST /backends/<pool>/servers/<path:name>/weight": "runtime:write",
     "POST /probe": "config:write",
     "POST /overrides/<kind>/<pool>/<path:name>/end": "runtime:write",
+    "GET /routes": "config:read",
+    "POST /intake/pause": "system:write",
+    "POST /intake/resume": "system:write",
     "GET /tasks": "messages:read",
     "GET /tasks/<id>/result": "messages:read",
     "POST /tasks/<id>/cancel": "messages:read",
@@ -330,6 +348,20 @@ MATRIX = {
     "POST /config/<int:number>/rollback": "config:write",
     "GET /help": "self",
     "GET /my": "self",
+    "GET /webhooks": "config:read",
+    "GET /webhooks/<name>": "config:read",
+    "POST /webhooks/<name>/test": "system:write",
+    "POST /webhooks/<name>/calls/<id>": "system:write",
+    "GET /alerts": "stats:read",
+    "POST /alerts": "runtime:write",
+    "GET /api/v1/webhooks": "config:read",
+    "GET /api/v1/webhooks/<name>": "config:read",
+    "GET /api/v1/webhooks/<name>/deliveries": "messages:read",
+    "POST /api/v1/webhooks/<name>/test": "system:write",
+    "POST /api/v1/webhooks/<name>/deliveries/<id>/replay": "system:write",
+    "GET /api/v1/alerts/mutes": "stats:read",
+    "POST /api/v1/alerts/mutes": "runtime:write",
+    "DELETE /api/v1/alerts/mutes/<path:id>": "runtime:write",
     "POST /my/<id>": "self",
     "POST /my/lists": "self",
     "POST /my/preferences": "self",
@@ -344,6 +376,8 @@ MATRIX = {
     "DELETE /api/v1/me/lists/<entry>": "self",
     "GET /api/v1/me/preferences": "self",
     "PUT /api/v1/me/preferences": "self",
+    "POST /csp-report": "public",
+    "GET /.well-known/security.txt": "self",
     "GET /problems/<slug>": "self",
 }
 
@@ -385,13 +419,13 @@ class MatrixTests(SynchronousTestCase):
             )
         return self.desk.ask(route.method, path, headers=headers, **more).status  # type: ignore[arg-type]
 
-    def test_every_route_has_the_permission_that_was_meant(self) -> None:
+    def test_S_04_every_route_has_the_permission_that_was_meant(self) -> None:
         """The routes are those of the matrix, no more and no fewer."""
         found = {f"{route.method} {route.path}": route.permission for route in ROUTES}
         self.assertEqual(found, MATRIX)
         self.assertEqual(len(found), len(ROUTES))
 
-    def test_klein_serves_nothing_else(self) -> None:
+    def test_S_04_klein_serves_nothing_else(self) -> None:
         """What is bound is what was declared."""
         for door in ("web", "local", "health"):
             rules = {
@@ -407,14 +441,14 @@ class MatrixTests(SynchronousTestCase):
         self.assertEqual(paths, {"GET /livez", "GET /readyz", "GET /startupz", "GET /metrics"})
         self.assertEqual(self.desk.ask("GET", "/api/v1/overview", door="health").status, 404)
 
-    def test_roles_hold_what_was_meant(self) -> None:
+    def test_S_04_roles_hold_what_was_meant(self) -> None:
         """Each permission and the roles that hold it."""
         for permission in PERMISSIONS:
             if permission not in ("public", "near"):
                 holders = {role for role, held in ROLES.items() if permission in held}
                 self.assertEqual(holders, WANTED[permission], permission)
 
-    def test_strangers_get_nothing(self) -> None:
+    def test_S_04_strangers_get_nothing(self) -> None:
         """Without a login: 401 for programs, the login page for people."""
         for route in ROUTES:
             if route.permission in ("public", "near"):
@@ -422,7 +456,7 @@ class MatrixTests(SynchronousTestCase):
             status = self.send(route, place(route))
             self.assertEqual(status, 303 if route.kind == "page" and route.method == "GET" else 401, route.path)
 
-    def test_strangers_get_nothing_by_other_spellings(self) -> None:
+    def test_S_04_strangers_get_nothing_by_other_spellings(self) -> None:
         """A path written otherwise opens no more than the plain one, and says no more of what there is."""
         for route in ROUTES:
             if route.permission in ("public", "near"):
@@ -430,13 +464,13 @@ class MatrixTests(SynchronousTestCase):
             for path in others(place(route)):
                 self.assertIn(self.send(route, path), (303, 400, 401), f"{route.method} {path}")
 
-    def test_unknown_paths_look_like_known_ones_to_strangers(self) -> None:
+    def test_S_04_unknown_paths_look_like_known_ones_to_strangers(self) -> None:
         """Nobody can find out which routes exist."""
         self.assertEqual(self.desk.ask("GET", "/api/v1/nothing").status, 401)
         self.assertEqual(self.desk.ask("DELETE", "/api/v1/overview").status, 401)
         self.assertEqual(self.desk.ask("GET", "/nothing").header("location"), "/login?next=%2Fnothing")
 
-    def test_each_role_on_each_route(self) -> None:
+    def test_S_04_each_role_on_each_route(self) -> None:
         """403 exactly where the role lacks the permission."""
         self.desk.office.control.stop = None
         for role in ROLES:
@@ -468,7 +502,7 @@ class MatrixTests(SynchronousTestCase):
             self.assertEqual(self.desk.ask("GET", path, peer="192.0.2.1", role="helpdesk").status, 403, path)
             self.assertEqual(self.desk.ask("GET", path, peer="192.0.2.1", role="auditor").status, 200, path)
 
-    def test_no_mutation_by_get(self) -> None:
+    def test_S_18_no_mutation_by_get(self) -> None:
         """A GET of what changes something is 405, and names what would be taken."""
         token = self.desk.token("owner")
         gets = {route.path for route in ROUTES if route.method == "GET"}

@@ -61,7 +61,7 @@ class PageCase(SynchronousTestCase):
 class HostileTests(PageCase):
     """What peers wrote to hurt whoever looks."""
 
-    def test_nothing_runs_and_nothing_hides(self) -> None:
+    def test_S_23_nothing_runs_and_nothing_hides(self) -> None:
         """On every page: our scripts only, no handlers, no styles, no control characters, no bidi marks."""
         places = ["/", "/messages", "/recent", "/messages?q=%3Cscript%3E", "/backends", "/live"]
         for number, bad in enumerate(HOSTILE):
@@ -125,7 +125,7 @@ class HostileTests(PageCase):
             self.assertIn(word, rows[0])
         self.assertIn("signature broken", rows[1])
 
-    def test_search_words_come_back_escaped(self) -> None:
+    def test_S_23_search_words_come_back_escaped(self) -> None:
         """What was typed stands in the box and in no tag."""
         page = self.page("/messages?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", status=400)
         self.assertNotIn("<script>alert", page)

@@ -33,7 +33,7 @@ class LimitedCase(ApiCase):
 class ReachTests(LimitedCase):
     """Mail."""
 
-    def test_mail_of_others_is_as_if_it_were_not_there(self) -> None:
+    def test_S_05_mail_of_others_is_as_if_it_were_not_there(self) -> None:
         """The same body as for what never was; a forged sender opens nothing."""
         for path in ("/api/v1/messages/{}.1", "/api/v1/messages/{}.1/explain", "/api/v1/sessions/{}", "/sessions/{}"):
             found = self.desk.ask("GET", path.format(THEIRS), token=self.limited)
@@ -45,7 +45,7 @@ class ReachTests(LimitedCase):
         listed = self.desk.ask("GET", "/api/v1/messages", token=self.limited).json()["items"]
         self.assertEqual([one["id"] for one in listed], [f"{OURS}.1"])
 
-    def test_recipients_of_others_are_not_shown(self) -> None:
+    def test_S_05_recipients_of_others_are_not_shown(self) -> None:
         """Neither in the list nor in the steps."""
         explained = f"/api/v1/messages/{OURS}.1/explain"
         for path in (
@@ -61,7 +61,7 @@ class ReachTests(LimitedCase):
             self.assertNotIn("eve@example.com", answer.text, path)
         self.assertIn("bob@example.net", self.desk.ask("GET", f"/api/v1/sessions/{OURS}", token=self.limited).text)
 
-    def test_routes_that_do_not_look_at_domains_are_closed(self) -> None:
+    def test_S_05_routes_that_do_not_look_at_domains_are_closed(self) -> None:
         """Even to an administrator, where limited."""
         admin = self.make(role="admin", domains=["example.net"])
         for route in ROUTES:
@@ -85,7 +85,7 @@ class ReachTests(LimitedCase):
 class GivingTests(LimitedCase):
     """Users and tokens."""
 
-    def test_nobody_gives_more_than_they_have(self) -> None:
+    def test_S_14_nobody_gives_more_than_they_have(self) -> None:
         """Neither scopes, nor a role, nor domains; nor by taking an owner's password."""
         some = self.make(scopes=["access:write", "stats:read"])
         self.make(201, some, scopes=["stats:read"])
@@ -98,7 +98,7 @@ class GivingTests(LimitedCase):
         self.assertEqual(self.desk.users.passwords["ann"], PASSWORD)
         self.assertEqual(self.remove("/users/ann", some), 403)
 
-    def test_what_a_token_may_be(self) -> None:
+    def test_S_14_what_a_token_may_be(self) -> None:
         """One of role and scopes, known, for a year at most, from its networks."""
         for body in (
             {},
@@ -113,7 +113,7 @@ class GivingTests(LimitedCase):
         self.assertEqual(self.desk.ask("GET", "/api/v1/me", token=near, peer="198.51.100.1").status, 401)
         self.assertEqual(self.desk.ask("GET", "/api/v1/me", token=near, peer="192.0.2.9").status, 200)
 
-    def test_a_disabled_user_is_out_at_once(self) -> None:
+    def test_S_08_a_disabled_user_is_out_at_once(self) -> None:
         """And cannot come back; the last owner cannot be disabled."""
         self.post("/users", {"name": "bob", "role": "helpdesk", "password": PASSWORD}, 201)
         browser = Browser(self.desk)

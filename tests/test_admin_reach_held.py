@@ -81,7 +81,7 @@ class HeldTests(HeldCase):
             answer = self.asked(f"/quarantine/{id}", self.limited)
             self.assertEqual(answer.status, 200 if inside[id] else 404, id)
 
-    def test_nothing_is_done_beyond(self) -> None:
+    def test_S_05_nothing_is_done_beyond(self) -> None:
         """A message of others is not there, for no verb."""
         id = self.hold(recipients=(Addressee("eve@example.com"),))
         missing = id[:-1] + ("a" if id[-1] != "a" else "b")

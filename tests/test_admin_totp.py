@@ -73,7 +73,7 @@ class CodeTests(SynchronousTestCase):
         picture = totp.picture_of(text)
         self.assertEqual(read(picture.size, "".join(picture.paths)), text)
 
-    def test_recovery_codes(self) -> None:
+    def test_S_11_recovery_codes(self) -> None:
         """Ten, each another, 80 bits, the same however typed."""
         codes = totp.fresh_recovery()
         self.assertEqual(len({totp.recovery_digest(one) for one in codes}), 10)
@@ -141,7 +141,7 @@ class CodesCase(ApiCase):
 class LoginTests(CodesCase):
     """Two steps."""
 
-    def test_a_login_takes_a_code(self) -> None:
+    def test_S_11_a_login_takes_a_code(self) -> None:
         """The password alone opens nothing; a code opens once, and the session is a new one."""
         other = Browser(self.desk)
         other.log_in()
@@ -161,7 +161,7 @@ class LoginTests(CodesCase):
         self.assertEqual(self.actions()[-3:], ["login.failed", "login", "login.failed"])
         self.assertNotIn(code, str(self.desk.users.rows))
 
-    def test_recovery_codes_open_once(self) -> None:
+    def test_S_11_recovery_codes_open_once(self) -> None:
         """And are counted; new ones take the place of all before."""
         recovery = self.set_up(self.browser)
         first, second = self.half(), self.half()
@@ -173,7 +173,7 @@ class LoginTests(CodesCase):
         self.assertEqual(self.give(second, recovery[4]).status, 401)
         self.assertIn("10 of ten", first.get("/account").text)
 
-    def test_a_login_is_half_for_a_while(self) -> None:
+    def test_S_11_a_login_is_half_for_a_while(self) -> None:
         """Five minutes and five codes; then the password is wanted again."""
         self.set_up(self.browser)
         late = self.half()
@@ -189,7 +189,7 @@ class LoginTests(CodesCase):
             self.assertIn(browser.post("/login/code", {"csrf": token, "code": "1"}).status, (401, 429))
         self.assertEqual(browser.post("/login/code", {"csrf": token, "code": self.code()}).status, 409)
 
-    def test_wrong_codes_are_delayed_from_everywhere(self) -> None:
+    def test_S_11_wrong_codes_are_delayed_from_everywhere(self) -> None:
         """By account: the throttle of passwords goes by network, and that is not enough here."""
         self.set_up(self.browser)
         statuses = []
@@ -238,7 +238,7 @@ class SetUpTests(CodesCase):
         fresh = Browser(self.desk)
         self.assertEqual(fresh.log_in().header("location"), "/")
 
-    def test_an_owner_takes_it_away(self) -> None:
+    def test_S_11_an_owner_takes_it_away(self) -> None:
         """For who lost all; it is in the audit, and their sessions end."""
         self.set_up(self.browser)
         place = "/api/v1/users/ann/totp"
@@ -270,7 +270,7 @@ class SetUpTests(CodesCase):
         self.assertEqual(self.browser.form("/account", "/account/password", fields).status, 503)
         self.assertEqual((self.desk.users.factors.secrets, self.desk.users.passwords["ann"]), ({}, PASSWORD))
 
-    def test_ones_own_password(self) -> None:
+    def test_S_08_ones_own_password(self) -> None:
         """By the one before; other sessions end, and this one is a new one."""
         other = Browser(self.desk)
         other.log_in()
@@ -355,7 +355,7 @@ class WantedTests(CodesCase):
 class ProofTests(CodesCase):
     """The password again."""
 
-    def test_the_api_says_so(self) -> None:
+    def test_S_12_the_api_says_so(self) -> None:
         """After ten minutes; by the password it goes on; tokens need none."""
         call = lambda: self.send({"name": "bob", "role": "helpdesk", "password": PASSWORD})  # noqa: E731
         self.desk.clock.advance(601)
@@ -374,7 +374,7 @@ class ProofTests(CodesCase):
         csrf = self.browser.token("/account")
         return self.desk.post_json(path, value, headers={**self.browser._headers({}), "X-CSRF-Token": csrf})
 
-    def test_a_page_asks_and_goes_on(self) -> None:
+    def test_S_12_a_page_asks_and_goes_on(self) -> None:
         """The form that was sent is not lost, whatever is in it; a wrong password asks again."""
         text = "Ünï \u202e & = + %0a\nsecond line" * 200
         self.desk.clock.advance(601)
@@ -415,7 +415,7 @@ class ProofTests(CodesCase):
         self.assertEqual(statuses, [401, 401, 401, 429, 429])
         self.assertEqual(self.actions().count("proof.failed"), 3)
 
-    def test_a_clock_that_is_set_back_makes_nobody_younger(self) -> None:
+    def test_S_12_a_clock_that_is_set_back_makes_nobody_younger(self) -> None:
         """A password of the future is as good as none."""
         session = next(iter(self.desk.users.sessions.rows.values()))
         known = self.desk.office.accounts.browsers._known[session.digest]
@@ -424,7 +424,7 @@ class ProofTests(CodesCase):
         known.session = attrs.evolve(known.session, proved_at=self.desk.office.wall() + 4000)  # type: ignore[misc]
         self.assertEqual(self.browser.form("/account", "/account/codes", {}).status, 401)
 
-    def test_all_that_is_dangerous(self) -> None:
+    def test_S_12_all_that_is_dangerous(self) -> None:
         """By permission: access, and by name: what puts a configuration to work and what takes mail out."""
         named = {
             "POST /api/v1/config/reload",

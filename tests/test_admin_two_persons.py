@@ -46,7 +46,7 @@ class TwoPersonsCase(QuarantineCase):
 class ReleaseTests(TwoPersonsCase):
     """From the first to the second."""
 
-    def test_one_asks_and_another_approves(self) -> None:
+    def test_S_28_one_asks_and_another_approves(self) -> None:
         """Not the same; what each said is in the audit."""
         self.assertEqual(self.click("ann", "release").status, 409)
         self.assertEqual(self.click("ann", "request").status, 422)
@@ -94,7 +94,7 @@ class ReleaseTests(TwoPersonsCase):
 class BesideTests(TwoPersonsCase):
     """Other ways out."""
 
-    def test_tokens_are_no_persons(self) -> None:
+    def test_S_28_tokens_are_no_persons(self) -> None:
         """Nor is the command line: neither first nor second, alone or among many."""
         self.assertEqual(self.call(f"/{self.one}/request", {"reason": "x"}).status, 409)
         self.click("ann", "request", reason="x")

@@ -117,7 +117,7 @@ class ViewTests(ViewerCase):
             self.assertNotIn(word, frame.text)
         self.assertEqual(len(self.readings()), 1)
 
-    def test_the_frame_is_locked(self) -> None:
+    def test_S_24_the_frame_is_locked(self) -> None:
         """Its policy: nothing runs, nothing is fetched, nobody else frames it; the answers that refuse too."""
         id = self.held()
         for number, status in (("2", 200), ("1", 404), ("9", 404)):
@@ -130,7 +130,7 @@ class ViewTests(ViewerCase):
             self.assertEqual(answer.header("x-frame-options"), "SAMEORIGIN")
             self.assertEqual(answer.header("referrer-policy"), "no-referrer")
 
-    def test_hostile_mail(self) -> None:
+    def test_S_23_hostile_mail(self) -> None:
         """Whatever a stranger wrote into subject, names, text and header is text on the page."""
         for text in HOSTILE:
             word = text.encode("utf-8", "replace").replace(b"\0", b"")
@@ -177,7 +177,7 @@ class ReaderTests(ViewerCase):
 
     config = CONFIG + "[quarantine.classes.dlp]\nreason = true\n[quarantine.classes.spam]\nreason = false\n"
 
-    def test_who_may_not(self) -> None:
+    def test_S_28_who_may_not(self) -> None:
         """Looks at the list, and at no content; nothing is in the audit."""
         id = self.held()
         for path in (f"/quarantine/{id}/view", f"/quarantine/{id}/parts/1", f"/quarantine/{id}/content"):
@@ -186,7 +186,7 @@ class ReaderTests(ViewerCase):
                 self.assertEqual(self.page(path, role).status, 403)
         self.assertEqual(self.readings(), [])
 
-    def test_without_an_audit_nothing_is_read(self) -> None:
+    def test_S_28_without_an_audit_nothing_is_read(self) -> None:
         """Not one octet."""
         id = self.held()
         self.desk.users.fails_audit = True
@@ -196,7 +196,7 @@ class ReaderTests(ViewerCase):
             self.assertNotIn(b"Hello", answer.body)
         self.assertEqual(self.asked(f"/quarantine/{id}/content").status, 503)
 
-    def test_a_reason(self) -> None:
+    def test_S_28_a_reason(self) -> None:
         """Of a class that asks for one: no octet without, and with it the audit has it."""
         id = self.held(held_as="dlp")
         for path in ("view", "parts/1", "content"):
@@ -228,7 +228,7 @@ class ReaderTests(ViewerCase):
 class FileTests(ViewerCase):
     """What is taken away."""
 
-    def test_a_part(self) -> None:
+    def test_S_26_a_part(self) -> None:
         """Decoded, as a file of no type with a name that means nothing, and a policy; one that is not there is 404."""
         id = self.held()
         answer = self.page(f"/quarantine/{id}/parts/4")
@@ -242,7 +242,7 @@ class FileTests(ViewerCase):
             self.assertEqual(self.page(f"/quarantine/{id}/parts/{number}").status, 404, number)
         self.assertIn("held as spam; part 4", self.readings())
 
-    def test_malware(self) -> None:
+    def test_S_26_malware(self) -> None:
         """In an archive with a password, and only for who may have it."""
         id = self.held(held_as="malware")
         for path in ("content", "parts/4"):

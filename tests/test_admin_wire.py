@@ -22,7 +22,7 @@ class CapTests(SynchronousTestCase):
         self.desk.users.add_user("ann", "owner", "x")
         self.head = HEAD.format(self.desk.token("owner"))
 
-    def test_a_body_that_announces_too_much(self) -> None:
+    def test_S_17_a_body_that_announces_too_much(self) -> None:
         """Refused when its headers are complete; what follows goes nowhere."""
         channel, transport = self.desk.open()
         channel.dataReceived(f"{self.head}Content-Length: {BODY_OCTETS + 1}\r\n\r\n".encode())
@@ -36,7 +36,7 @@ class CapTests(SynchronousTestCase):
         self.desk.clock.advance(2)
         self.assertTrue(transport.disconnecting)
 
-    def test_chunks_are_counted(self) -> None:
+    def test_S_17_chunks_are_counted(self) -> None:
         """A body without a length is refused where it passes the cap."""
         channel, transport = self.desk.open()
         channel.dataReceived(f"{self.head}Transfer-Encoding: chunked\r\n\r\n".encode())
@@ -44,7 +44,7 @@ class CapTests(SynchronousTestCase):
             channel.dataReceived(b"10000\r\n" + b"x" * 65536 + b"\r\n")
         self.assertEqual(Answer(transport.value()).status, 413)
 
-    def test_refused_body_is_not_invited(self) -> None:
+    def test_S_17_refused_body_is_not_invited(self) -> None:
         """Expect: 100-continue gets the refusal."""
         channel, transport = self.desk.open()
         channel.dataReceived(f"{self.head}Expect: 100-continue\r\nContent-Length: {BODY_OCTETS + 1}\r\n\r\n".encode())
@@ -56,7 +56,7 @@ class CapTests(SynchronousTestCase):
         answer = self.desk.post_json("/api/v1/config/validate", {"text": "# x\n" * 200_000}, role="owner")
         self.assertEqual(answer.status, 200)
 
-    def test_headers_are_capped(self) -> None:
+    def test_S_17_headers_are_capped(self) -> None:
         """Many, and long."""
         for extra in ("X: y\r\n" * 200, f"X: {'y' * 20_000}\r\n"):
             channel, transport = self.desk.open()
@@ -64,7 +64,7 @@ class CapTests(SynchronousTestCase):
             self.assertNotIn(b" 200 ", transport.value()[:20])
             self.assertTrue(transport.disconnecting)
 
-    def test_drips_do_not_last(self) -> None:
+    def test_S_17_drips_do_not_last(self) -> None:
         """An octet now and then keeps no connection for ever."""
         channel, transport = self.desk.open()
         channel.dataReceived(f"{self.head}Content-Length: 1000\r\n\r\n".encode())
@@ -75,7 +75,7 @@ class CapTests(SynchronousTestCase):
                 return
         self.fail("the connection is still there")
 
-    def test_connections_of_one_address(self) -> None:
+    def test_S_17_connections_of_one_address(self) -> None:
         """So many, and when one goes another may come."""
         from twisted.internet.address import IPv4Address
         from twisted.internet.error import ConnectionDone
@@ -92,7 +92,7 @@ class CapTests(SynchronousTestCase):
         channels[0].connectionLost(Failure(ConnectionDone()))
         self.assertIsNotNone(site.buildProtocol(here))
 
-    def test_bad_requests_end_quietly(self) -> None:
+    def test_S_30_bad_requests_end_quietly(self) -> None:
         """What is no HTTP gets a short word without a stack."""
         for octets in (
             b"\x16\x03\x01\x00\xff\r\n\r\n",
@@ -103,7 +103,7 @@ class CapTests(SynchronousTestCase):
             channel.dataReceived(octets)
             self.assertNotIn(b"Traceback", transport.value())
 
-    def test_odd_paths(self) -> None:
+    def test_S_19_odd_paths(self) -> None:
         """Octets that are no text, encoded slashes and dots, NULs: refused, never served, never a stack."""
         for path in (
             "/%ff",
@@ -127,7 +127,7 @@ class ErrorTests(SynchronousTestCase):
         self.desk = Desk()
         self.desk.users.add_user("ann", "owner", "x")
 
-    def test_an_internal_error_shows_an_id_and_no_more(self) -> None:
+    def test_S_30_an_internal_error_shows_an_id_and_no_more(self) -> None:
         """The stack goes to the log under the same id."""
 
         def broken() -> None:

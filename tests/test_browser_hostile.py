@@ -59,7 +59,7 @@ def octets(text: str) -> bytes:
 class HostileTests(RealCase):
     """From the wire to the screen."""
 
-    def test_every_page(self) -> None:
+    def test_S_23_every_page(self) -> None:
         """All that is linked from the first page on, with all that can be opened on it."""
         need_browser()
         (server,) = self.fast_servers(self.background(), 1, 0)

@@ -151,14 +151,14 @@ class LimitTests(SynchronousTestCase):
 class ListenTests(SynchronousTestCase):
     """Ports of listeners and admin pages."""
 
-    def test_admin_pages_open_to_the_network_are_refused(self) -> None:
+    def test_S_01_admin_pages_open_to_the_network_are_refused(self) -> None:
         """Unless somebody says that he wants that."""
         for text in ("tcp:8080", "tcp:8080:interface=192.0.2.1", "systemd:domain=INET:index=0"):
             found = said(checks.admin_is_not_open, tree(admin=Admin(listen=text)))
             self.assertEqual(found, [("admin.listen", "error")], text)
             self.assertEqual(said(checks.admin_is_not_open, tree(admin=Admin(listen=text, insecure=True))), [], text)
 
-    def test_admin_pages_on_this_machine_are_good(self) -> None:
+    def test_S_01_admin_pages_on_this_machine_are_good(self) -> None:
         """Loopback, a unix socket, or none at all."""
         for text in (
             "tcp:8080:interface=127.0.0.1",

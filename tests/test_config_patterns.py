@@ -239,7 +239,7 @@ class PatternListTests(SynchronousTestCase):
         self.assertFalse(PatternList(["ab*ba"]).matches("aba"))
         self.assertTrue(PatternList(["ab*ba"]).matches("abba"))
 
-    def test_hostile_name_is_not_slow(self) -> None:
+    def test_S_20_hostile_name_is_not_slow(self) -> None:
         """No backtracking, so many stars cost no more than few."""
         users = PatternList(["*a" * 50 + "*b"])
         start = time.perf_counter()

@@ -107,7 +107,7 @@ backend = "mail"
             client.hello()
             self.assertRegex(client.reply_at("DOT"), b"^250 ")
 
-    def test_bad_files_change_nothing(self) -> Deferred[None]:
+    def test_S_32_bad_files_change_nothing(self) -> Deferred[None]:
         """No TOML, one mistake, many, no file, a certificate that is gone: all told at once, nothing changed."""
         changed = self.good.replace("message_size = 1000", "message_size = 2000")
         many = changed.replace('tls = "off"', 'tls = "of"').replace("example.net", "*.net") + "[limit]\nx = 1\n"
@@ -142,7 +142,7 @@ backend = "mail"
 
         return self.drive_process(script)
 
-    def test_a_port_that_is_taken_changes_nothing(self) -> Deferred[None]:
+    def test_S_32_a_port_that_is_taken_changes_nothing(self) -> Deferred[None]:
         """What only binding can show, beside a listener that could be bound."""
 
         def script(gateway: Process) -> None:

@@ -18,6 +18,6 @@ class ReadFileTests(SynchronousTestCase):
             file = ReadFile(Path("x"), mode=mode)
             self.assertEqual((file.is_open_to_group, file.is_open_to_all), (to_group, to_all), oct(mode))
 
-    def test_octets_are_not_shown(self) -> None:
+    def test_S_29_octets_are_not_shown(self) -> None:
         """A private key never gets into a traceback by way of a repr."""
         self.assertNotIn("hunter2", repr(ReadFile(Path("x"), b"hunter2")))

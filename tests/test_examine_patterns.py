@@ -144,7 +144,7 @@ class ScanTests(SynchronousTestCase):
         bomb = zipped("x.txt", b"\0" * (30 << 20))
         self.assertTrue(set(self.scan(attached(bomb, "x.zip"), octets=1 << 20)["limits"]) & {"octets", "ratio"})
 
-    def test_time_is_a_limit(self) -> None:
+    def test_S_20_time_is_a_limit(self) -> None:
         """A rule that takes long ends with the time, and that is told."""
         slow = "rule slow { condition: for all i in (0..filesize*1000000) : (uint8(i % filesize) != 300) }"
         began = time.monotonic()

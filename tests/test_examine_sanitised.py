@@ -57,7 +57,7 @@ def check(case: SynchronousTestCase, text: str) -> None:
 class HostileTests(SynchronousTestCase):
     """What is written to hurt."""
 
-    def test_nothing_that_runs_or_loads(self) -> None:
+    def test_S_25_nothing_that_runs_or_loads(self) -> None:
         """Each of them leaves text at most."""
         for text in (
             *HOSTILE,
@@ -99,11 +99,11 @@ class HostileTests(SynchronousTestCase):
             max_size=30,
         )
     )
-    def test_anything(self, pieces: list[str]) -> None:
+    def test_S_24_anything(self, pieces: list[str]) -> None:
         """In any mixture."""
         check(self, "".join(pieces))
 
-    def test_too_deep_too_long(self) -> None:
+    def test_S_24_too_deep_too_long(self) -> None:
         """It comes to an end, with all tags closed, and what was left out is told."""
         deep = sanitised("<div>" * 5000 + "in the middle")
         self.assertIn("in the middle", deep.html)
@@ -119,7 +119,7 @@ class HostileTests(SynchronousTestCase):
 class ShownTests(SynchronousTestCase):
     """What is honest."""
 
-    def test_layout(self) -> None:
+    def test_S_25_layout(self) -> None:
         """Text, tables and colours are kept; blocks of other names are blocks."""
         self.assertEqual(
             body('<section><p style="color:#f00;margin:0 !important">a<br>b &lt;c&gt;</p></section>'),
@@ -147,7 +147,7 @@ class ShownTests(SynchronousTestCase):
             self.assertNotIn("href", made.html)
         self.assertEqual(body('<a href="#top">up</a><a name=x>y</a>').count("host"), 0)
 
-    def test_pictures(self) -> None:
+    def test_S_25_pictures(self) -> None:
         """Those of the message and of the page, by their octets; no others."""
         shown = base64.b64encode(PNG).decode()
         self.assertIn(f'src="data:image/png;base64,{shown}"', body('<img src="CID:a" width=4 alt="x">', a=PNG))
@@ -178,6 +178,6 @@ class ShownTests(SynchronousTestCase):
         """And controls: a sign stands for them."""
         self.assertEqual(body("a\u202ecod.exe\u2066\x07"), "a\ufffdcod.exe\ufffd\ufffd")
 
-    def test_its_own_page(self) -> None:
+    def test_S_24_its_own_page(self) -> None:
         """Is one that a browser takes as it stands."""
         self.assertTrue(re.match(r"<!doctype html><html", sanitised("").html))

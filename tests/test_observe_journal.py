@@ -236,7 +236,7 @@ class HostileTests(JournalCase):
             for line in self.octets().splitlines():
                 from_json(line)
 
-    def test_text_is_printable_whatever_a_peer_says(self) -> None:
+    def test_S_19_text_is_printable_whatever_a_peer_says(self) -> None:
         """The same for the format that people read."""
         for text in HOSTILE:
             for event in every_event(text):
@@ -341,7 +341,7 @@ class SecretTests(JournalCase):
 class RunningTests(GatewayCase):
     """What a whole session leaves in the log at its most talkative."""
 
-    def test_no_password_no_subject_no_content(self) -> Deferred[Any]:
+    def test_S_29_no_password_no_subject_no_content(self) -> Deferred[Any]:
         """A login and a message through the running gateway, all events heard at level debug."""
         file = Path(self.mktemp())
 

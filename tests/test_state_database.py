@@ -301,7 +301,7 @@ class DamageTests(DatabaseCase):
             again.close()
             self.assertEqual(count, 200)
 
-    def test_only_this_user_reads_it(self) -> None:
+    def test_S_35_only_this_user_reads_it(self) -> None:
         """There are hashes of passwords in it."""
         self.opened().now(_write_rows)
         for path in self.path.parent.iterdir():
@@ -385,7 +385,7 @@ class MendTests(DatabaseCase):
                 self.assertEqual(ask(self.path, "PRAGMA integrity_check"), [("ok",)])
         self.assertEqual(len(self.kept()), 22)
 
-    def test_what_is_written_anew_is_for_this_user_alone(self) -> None:
+    def test_S_35_what_is_written_anew_is_for_this_user_alone(self) -> None:
         """There are hashes of passwords in it; nothing else is left."""
         self.remove("", "-wal", "-shm")
         self.database.mend_now()

@@ -21,7 +21,7 @@ class FactorTests(UsersCase):
         """Of one call."""
         return self.successResultOf(deferred)
 
-    def test_a_step_is_taken_once(self) -> None:
+    def test_S_11_a_step_is_taken_once(self) -> None:
         """And none before it; of a user without codes none at all."""
         self.assertFalse(self.result(self.factors.spend_step("anna", 7)))
         self.result(self.factors.set("anna", b"\x00\xff" * 10, 5, ["a", "b"], 9.0))
@@ -31,7 +31,7 @@ class FactorTests(UsersCase):
         taken = [self.result(self.factors.spend_step("anna", step)) for step in (5, 4, 6, 6, 7)]
         self.assertEqual(taken, [False, False, True, False, True])
 
-    def test_recovery_codes_are_taken_once(self) -> None:
+    def test_S_11_recovery_codes_are_taken_once(self) -> None:
         """Each by its own user; others take the place of all."""
         self.result(self.factors.set("anna", b"x", 1, ["a", "b"], 9.0))
         self.assertFalse(self.result(self.factors.spend_recovery("bob", "a")))

@@ -60,7 +60,7 @@ class Threads:
 class HashTests(SynchronousTestCase):
     """`hash_password` and `is_right`."""
 
-    def test_a_hash_is_argon2id_with_a_salt(self) -> None:
+    def test_S_09_a_hash_is_argon2id_with_a_salt(self) -> None:
         """The same password twice is two hashes, and both are right."""
         one, two = hash_password("secret"), hash_password("secret")
         self.assertTrue(one.startswith("$argon2id$v=19$"))
@@ -89,7 +89,7 @@ class HashTests(SynchronousTestCase):
             self.assertTrue(is_right(CHEAP.hash(password), password))
         self.assertFalse(is_right(CHEAP.hash("x"), "\udcff"))
 
-    def test_a_user_that_does_not_exist_costs_the_same(self) -> None:
+    def test_S_10_a_user_that_does_not_exist_costs_the_same(self) -> None:
         """A whole check is made, against a hash that nobody knows the password of."""
         asked: list[tuple[str, str]] = []
 
@@ -119,7 +119,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual((module._turns.tokens, module._turns.waiting), (AT_ONCE, []))
         self.addCleanup(lambda: self.assertEqual((module._turns.tokens, module._turns.waiting), (AT_ONCE, [])))
 
-    def test_two_at_a_time_over_all_listeners_and_the_admin(self) -> None:
+    def test_S_09_two_at_a_time_over_all_listeners_and_the_admin(self) -> None:
         """However many checkers there are; the next begins when one is done, in order."""
         files = [PasswordFile(Path("/none"), self.threads) for _ in range(3)]
         waiting = [begin(file._checker.run(lambda n=number: n)) for number, file in enumerate(files)]
@@ -131,7 +131,7 @@ class TurnTests(SynchronousTestCase):
         self.threads.finish_all()
         self.assertEqual([self.successResultOf(one) for one in waiting[1:]], [1, 2, 3])
 
-    def test_so_many_may_wait_and_no_more(self) -> None:
+    def test_S_09_so_many_may_wait_and_no_more(self) -> None:
         """One more hears at once that it must come again; when there is room it is taken."""
         checkers = [Checker(self.threads), Checker(self.threads)]
         waiting = [begin(checkers[number % 2].run(lambda: True)) for number in range(AT_ONCE + WAITING)]

@@ -66,7 +66,7 @@ class UsersCase(SynchronousTestCase):
 class UserTests(UsersCase):
     """Names and passwords."""
 
-    def test_nobody_is_there_in_the_beginning(self) -> None:
+    def test_S_02_nobody_is_there_in_the_beginning(self) -> None:
         """So the first one is let in by a code."""
         self.assertFalse(self.done(self.users.has_owner()))
         self.assertEqual(self.done(self.users.users()), [])
@@ -111,14 +111,14 @@ class UserTests(UsersCase):
         self.assertIsNone(self.done(self.users.verify("bob", "x")))
         self.assertEqual([user.name for user in self.done(self.users.users())], ["anna", "carol"])
 
-    def test_no_password_is_on_the_disk(self) -> None:
+    def test_S_09_no_password_is_on_the_disk(self) -> None:
         """Nor is it in the text of what is kept."""
         self.done(self.users.add_user("anna", "owner", "correct horse battery"))
         self.done(self.users.set_password("anna", "staple staple staple"))
         for secret in (b"correct horse", b"staple staple"):
             self.assertNotIn(secret, self.octets())
 
-    def test_names_are_values_and_no_statements(self) -> None:
+    def test_S_19_names_are_values_and_no_statements(self) -> None:
         """Whatever they are made of."""
         for name in ("x'; DROP TABLE users; --", "a\0b", "ü", "%", "x" * 1000):
             self.done(self.users.add_user(name, "viewer", "p"))
@@ -137,7 +137,7 @@ class TokenTests(UsersCase):
         found: Token | None = self.done(self.users.check_token(text, "192.0.2.1"))
         return found
 
-    def test_a_token_is_known_by_its_text(self) -> None:
+    def test_S_14_a_token_is_known_by_its_text(self) -> None:
         """Each has its own; only a digest is on the disk."""
         one, two = self.add(), self.add("prometheus", "operator")
         self.assertNotEqual(one, two)
@@ -147,7 +147,7 @@ class TokenTests(UsersCase):
         self.assertEqual((found.name, found.role), ("prometheus", "operator"))
         self.assertNotIn(one.split("_", 2)[2].encode(), self.octets())
 
-    def test_what_is_no_token_is_nobody_s(self) -> None:
+    def test_S_14_what_is_no_token_is_nobody_s(self) -> None:
         """Parts of one, and the text of one with the number of another."""
         one, two = self.add(), self.add()
         id, secret = one.split("_", 2)[1:]
@@ -163,7 +163,7 @@ class TokenTests(UsersCase):
         for text in (*parts, *bent):
             self.assertIsNone(self.check(text), text)
 
-    def test_a_token_expires(self) -> None:
+    def test_S_14_a_token_expires(self) -> None:
         """At its second; then it is not listed either."""
         text = self.add(expires=2000.0)
         self.now = 1999.9
@@ -173,7 +173,7 @@ class TokenTests(UsersCase):
         self.assertIsNone(self.check(text))
         self.assertEqual(self.done(self.users.tokens()), [])
 
-    def test_a_revoked_token_is_gone(self) -> None:
+    def test_S_14_a_revoked_token_is_gone(self) -> None:
         """The others are not."""
         one, two = self.add(), self.add()
         self.done(self.users.revoke_token(one.split("_")[1]))
@@ -229,7 +229,7 @@ class AuditTests(UsersCase):
         self.write(*(f"t{number}" for number in range(20)))
         self.assertEqual(self.verified(), "")
 
-    def test_rows_cannot_be_changed_or_deleted(self) -> None:
+    def test_S_34_rows_cannot_be_changed_or_deleted(self) -> None:
         """The database itself says so."""
         self.write("a")
         for statement in ("UPDATE audit SET target = 'b'", "DELETE FROM audit"):
@@ -237,7 +237,7 @@ class AuditTests(UsersCase):
             self.assertIn("the audit is only added to", str(error))
         self.assertEqual(self.verified(), "")
 
-    def test_every_change_behind_its_back_shows(self) -> None:
+    def test_S_34_every_change_behind_its_back_shows(self) -> None:
         """In whatever column, in the middle or at the end, and where rows are missing or in another order."""
         self.without_triggers()
         self.write("a", "b", "c", "d")
@@ -279,7 +279,7 @@ class AuditTests(UsersCase):
             self.assertEqual(self.verified(), said, statement)
             restored()
 
-    def test_rows_that_were_put_on_top_show(self) -> None:
+    def test_S_34_rows_that_were_put_on_top_show(self) -> None:
         """The end of the chain is noted apart."""
         self.write("a")
         self.execute("INSERT INTO audit VALUES (2, 1.0, 'user', 'eve', 'x', 'y', 'z', 'h', 2, 'ok', '', '', '')")
@@ -318,7 +318,7 @@ class AuditTests(UsersCase):
         self.execute("UPDATE audit SET form = 2 WHERE seq = 1")
         self.assertEqual(self.verified(), "row 1 was changed")
 
-    def test_a_clock_that_is_set_back_is_told(self) -> None:
+    def test_S_34_a_clock_that_is_set_back_is_told(self) -> None:
         """The chain is whole all the same: it goes by numbers."""
         for at in (100.0, 50.0, 49.5, 200.0, 190.0):
             self.now = at
@@ -411,7 +411,7 @@ class LimitTests(UsersCase):
         for address in ("198.51.100.1", "", "x"):
             self.assertIsNone(self.done(self.users.check_token(text, address)), address)
 
-    def test_sessions_end_with_what_they_rest_on(self) -> None:
+    def test_S_08_sessions_end_with_what_they_rest_on(self) -> None:
         """In one transaction; those of others stay, and the oldest make room."""
         sessions = self.users.sessions
         for name in ("anna", "bob"):

@@ -10,12 +10,20 @@ from collections.abc import Mapping
 
 import attrs
 
+#: Where browsers say what they kept a page from.
+REPORTS = "/csp-report"
 _CSP = (
     "default-src 'none'; script-src {script}; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types {types}"
+    "require-trusted-types-for 'script'; trusted-types {types}; report-uri " + REPORTS
 )
 CSP = _CSP.format(script="'self'", types="'none'")
+#: What browsers could do for a page and these pages have no use for.
+_FEATURES = (
+    "accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "fullscreen", "geolocation",
+    "gyroscope", "magnetometer", "microphone", "midi", "payment", "picture-in-picture", "publickey-credentials-get",
+    "screen-wake-lock", "usb", "web-share", "xr-spatial-tracking",
+)  # fmt: skip
 #: Sent with every answer.
 SAFE_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": CSP,
@@ -24,9 +32,11 @@ SAFE_HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Permissions-Policy": ", ".join(f"{name}=()" for name in _FEATURES),
     "Cache-Control": "no-store",
 }
+#: With answers that go through TLS (RFC 6797); other names below this one are not ours to speak for.
+STRICT_TRANSPORT: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 def content_policy(nonce: str) -> dict[str, str]:

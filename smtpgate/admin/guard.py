@@ -87,6 +87,8 @@ class Caller:
         #: Who it is, once that is known; and what the audit says of all requests now.
         self.principal: Principal | None = None
         self.facts: Mapping[str, Any] = {}
+        #: Changes that the audit has by now as done: who, action and target.
+        self.written: list[tuple[Any, str, str]] = []
         self.is_near = is_peer_near and is_named_near and not forwarded
         trusts_proxy = is_peer_near and self.name in settings.admin.trusted_hosts
         says_https = trusts_proxy and request.header("x-forwarded-proto") == "https"
@@ -153,8 +155,8 @@ class Caller:
     def sent_cookie(self, name: str) -> str:
         """A cookie's value; "" without one, or where it was sent twice."""
         found = []
-        for line in self.request.requestHeaders.getRawHeaders("cookie") or ():
-            for pair in str(line).split(";"):
+        for line in self.request.headers_of("cookie"):
+            for pair in line.split(";"):
                 key, equals, value = pair.strip().partition("=")
                 if equals and key == name:
                     found.append(value)
@@ -176,6 +178,7 @@ class Caller:
 
     def form(self, takes_files: bool = False) -> tuple[dict[str, str], dict[str, bytes]]:
         """The fields of a form, and its files; raises Refusal where the body is none."""
+        not_packed(self.request)
         said = self.request.header("content-type")
         kind = said.partition(";")[0].strip().lower()
         if kind == MULTIPART and takes_files:
@@ -258,8 +261,15 @@ class FormKeys:
         return hmac.new(self._key, nonce.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
+def not_packed(request: Any) -> None:
+    """Raises Refusal for a body in a coding: what is unpacked could be of any size (RFC 9110 section 15.5.16)."""
+    if request.header("content-encoding").strip().lower() not in ("", "identity"):
+        raise Refusal("media-type", 415, "send the body as it is, without a Content-Encoding")
+
+
 def content_json(request: Any) -> bytes:
     """The body of a JSON request; raises Refusal for other content types, which foreign forms could send."""
+    not_packed(request)
     body: bytes = request.body
     kind = request.header("content-type").partition(";")[0].strip().lower()
     if body and kind != "application/json":

@@ -185,6 +185,17 @@ def refusal_of(error: BaseException) -> Refusal:
 FOR_STRANGERS: Final = (b"/held/", b"/why/", b"/welcome/")
 
 
+def _page(office: Any, request: WebRequest, caller: Caller, refusal: Refusal, title: str) -> Answer | None:
+    """For people; None where what pages are made of is broken, and then they get what programs get."""
+    is_stranger = request.path.startswith(FOR_STRANGERS)
+    try:
+        page: Answer = office.templates.error(caller, is_stranger, request.id, refusal.status, title, refusal.detail)
+    except Exception:
+        office.log.failure("the page of a refusal cannot be made, request {id}", id=request.id)
+        return None
+    return page
+
+
 def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseException, kind: str) -> Answer:
     """The answer to a request that is not served."""
     refusal = refusal_of(error)
@@ -192,9 +203,9 @@ def as_problem(office: Any, request: WebRequest, caller: Caller, error: BaseExce
     if refusal.seconds:
         headers["Retry-After"] = str(int(refusal.seconds) + 1)
     title = PROBLEMS[refusal.slug].title
-    if kind == "page":
-        is_stranger = request.path.startswith(FOR_STRANGERS)
-        answer = office.templates.error(caller, is_stranger, request.id, refusal.status, title, refusal.detail)
+    page = _page(office, request, caller, refusal, title) if kind == "page" else None
+    if page is not None:
+        answer = page
     else:
         value: dict[str, Any] = {
             "type": f"/problems/{refusal.slug}",

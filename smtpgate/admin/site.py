@@ -22,9 +22,9 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, may
 from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from smtpgate.admin import api_tasks, counted, orders, params, proof, versions
+from smtpgate.admin import api_tasks, counted, orders, params, proof, reports, versions
 from smtpgate.admin.accounts import Accounts
-from smtpgate.admin.answer import Answer, as_json, redirect
+from smtpgate.admin.answer import STRICT_TRANSPORT, Answer, as_json, redirect
 from smtpgate.admin.assets import Assets
 from smtpgate.admin.cursors import Cursors
 from smtpgate.admin.entry import login_place
@@ -100,10 +100,14 @@ class Office:
         self.repeats = Repeats(repeats)
         self.first = FirstSteps(control, repeats)
         self.readings = Readings()
+        self.reports = reports.Reports(self.wall)
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
         #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
         self.heard: Callable[[Person], Awaitable[tuple[float, bool]]] = _now_of(self.wall)
+        self._document: Answer | None = None
+        #: Who calls webhooks (`hooks`); set by whoever has the stores.
+        self.hooks: Any = None
         #: A test message is on its way.
         self.is_sending = False
 
@@ -140,8 +144,19 @@ class Office:
         """Who is here, for the metrics."""
         yield "admin_sessions_active", (), self.accounts.browsers.count
         yield "audit_write_failures_total", (), self.accounts.audit_failures
+        if self.hooks is not None:
+            for name in self.control.settings.webhooks:
+                yield "webhook_queue_depth", (name,), self.hooks.waiting.get(name, 0)
         yield "sse_clients", (), self.streams.count
         yield "sse_dropped_total", (), self.streams.dropped
+
+    async def document(self) -> Answer:
+        """The API document; it is the same until the program is another."""
+        if self._document is None:
+            from smtpgate.admin.openapi import build
+
+            self._document = await self.in_thread(lambda: as_json(build(self.routes())))
+        return self._document
 
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
@@ -185,13 +200,23 @@ class _Front:
                 ask = await self._admit(route, request, caller, args)
                 if not isinstance(ask, Ask):
                     return ask
-                return await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+                answer = await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+                if caller.written and isinstance(answer, Answer) and answer.status >= 400:
+                    # A page has said itself what was wrong.
+                    await self._office.accounts.not_done(caller, Refused(f"the answer was {answer.status}"))
+                return answer
             except Refusal as refusal:
                 who = caller.principal
                 if refusal.status == 403 and who is not None:
                     tried = f"{caller.method} {request.path.decode('latin-1')[:200]}"
                     said = f"{refusal.slug}: {refusal.detail}"
                     await self._office.accounts.refused(who.actor, "denied", tried, said, caller, "denied")
+                await self._office.accounts.not_done(caller, refusal)
+                raise
+            except (Planned, CancelledError):
+                raise
+            except Exception as error:
+                await self._office.accounts.not_done(caller, error)
                 raise
 
         began = self._office.clock.seconds()
@@ -265,6 +290,8 @@ class _Front:
             await answer.run(request)
             return None
         assert isinstance(answer, Answer)
+        if caller.is_secure:
+            answer = attrs.evolve(answer, headers={**answer.headers, **STRICT_TRANSPORT})
         return request.send(answer)
 
     async def _admit(self, route: Route, request: WebRequest, caller: Caller, args: dict[str, str]) -> Ask | Answer:

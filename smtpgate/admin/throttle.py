@@ -16,6 +16,8 @@ from typing import Any
 
 from twisted.internet.defer import DeferredSemaphore
 
+from smtpgate.interfaces import Unavailable
+
 #: Failures that cost nothing: people mistype.
 FREE_FAILURES = 3
 #: The same for a whole network, over all accounts.
@@ -108,6 +110,9 @@ class Gate:
             await self._semaphore.acquire()
             try:
                 return await call(*args)
+            except Unavailable:
+                # The turns are shared with the logins of mail clients, and these have them all.
+                raise TooMany(2.0) from None
             finally:
                 self._semaphore.release()
         finally:

@@ -20,7 +20,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from smtpgate.admin.answer import SAFE_HEADERS, Answer, plain, under
+from smtpgate.admin.answer import REPORTS, SAFE_HEADERS, Answer, plain, under
 from smtpgate.admin.pace import Pace, Place
 
 #: Largest request body, but for the few routes that take messages: one such body at a time, of a length that is said
@@ -164,7 +164,11 @@ class WebRequest(Request):
             is_path = self.path.startswith(b"/") and unquote_to_bytes(self.path).decode("utf-8").isprintable()
         except UnicodeDecodeError:
             is_path = False
-        if is_path:
+        if not self.header("host").isascii():
+            # Routing reads it before we do, and only as text (RFC 9110 section 7.2).
+            self.write(self.send(plain("malformed host", 400)))
+            self.finish()
+        elif is_path:
             self._leave_prefix()
             super().process()
         else:
@@ -191,6 +195,10 @@ class WebRequest(Request):
         headers.removeHeader("Server")
         for name, value in {**SAFE_HEADERS, **answer.headers}.items():
             headers.setRawHeaders(name, [value])
+        if self._prefix:
+            policy = str(headers.getRawHeaders("Content-Security-Policy", [""])[-1])
+            policy = policy.replace(f"report-uri {REPORTS}", f"report-uri {self._prefix}{REPORTS}")
+            headers.setRawHeaders("Content-Security-Policy", [policy])
         headers.setRawHeaders("X-Request-Id", [self.id])
         headers.setRawHeaders("Content-Type", [answer.content_type])
         headers.setRawHeaders("Content-Length", [str(len(answer.body))])
@@ -200,8 +208,12 @@ class WebRequest(Request):
 
     def header(self, name: str) -> str:
         """The last value of a request header; "" without one."""
-        values = self.requestHeaders.getRawHeaders(name)
-        return str(values[-1]) if values else ""
+        return next(reversed(self.headers_of(name)), "")
+
+    def headers_of(self, name: str) -> list[str]:
+        """All values of a request header. Octets that are no UTF-8 become marks that stand for nothing."""
+        values = self.requestHeaders.getRawHeaders(name.encode("ascii"), [])
+        return [value.decode("utf-8", "replace") for value in values]
 
     @property
     def peer_ip(self) -> str:

@@ -50,6 +50,14 @@ def is_right(hashed: str | None, password: str) -> bool:
         return False
 
 
+def is_outdated(hashed: str) -> bool:
+    """Whether a hash was made with other costs than new ones are, and is to be made anew at the next login."""
+    try:
+        return _hasher.check_needs_rehash(hashed)
+    except InvalidHashError:
+        return False
+
+
 class Checker:
     """Runs checks in threads."""
 

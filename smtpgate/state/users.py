@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import Database
 from smtpgate.state.factors import Factors, forget_factor, forget_invitations
-from smtpgate.state.passwords import Checker, hash_password, is_right
+from smtpgate.state.passwords import Checker, TooBusy, hash_password, is_outdated, is_right
 from smtpgate.state.people import People, forget_person
 from smtpgate.state.search_store import Searches, forget_searches
 from smtpgate.state.tables import tokens, users
@@ -95,10 +95,17 @@ class Users:
         return self._database.run(_has_owner)
 
     async def verify(self, name: str, password: str) -> User | None:
-        """The user, or None; an unknown name costs the same time."""
+        """The user, or None; an unknown name costs the same time. A hash of other costs than today's is made anew."""
         row = await self._database.run(_user, name)
         right = await self._checker.run(is_right, (row["password"] or None) if row is not None else None, password)
-        return _as_user(row) if right and row is not None and not row["is_disabled"] else None
+        if not right or row is None or row["is_disabled"]:
+            return None
+        if is_outdated(row["password"]):
+            # A disk without room, or many logins, lock nobody out; it is made anew another time.
+            with suppress(SQLAlchemyError, TooBusy):
+                fresh = await self._checker.run(hash_password, password)
+                await self._database.run(_refresh_hash, name, row["password"], fresh)
+        return _as_user(row)
 
     async def user(self, name: str) -> User | None:
         """One of them; None where there is none."""
@@ -257,6 +264,12 @@ def _set_password(connection: sa.Connection, name: str, password: str) -> None:
     forget_invitations(connection, name)
     forget_searches(connection, f"user {name}")
     end_of(connection, name)
+
+
+def _refresh_hash(connection: sa.Connection, name: str, former: str, fresh: str) -> None:
+    """The same password: sessions go on. Unless another one was set meanwhile."""
+    same = (users.c.name == name) & (users.c.password == former)
+    connection.execute(sa.update(users).where(same).values(password=fresh))
 
 
 def _remove_user(connection: sa.Connection, name: str) -> None:
