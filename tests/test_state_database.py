@@ -131,9 +131,9 @@ class MigrationTests(DatabaseCase):
 
     def test_the_tables_are_what_the_program_thinks(self) -> None:
         """All migrations together make what the modules of tables say, no more and no less."""
-        for module in iter_modules(smtpgate.state.__path__):
-            if module.name.startswith("tables"):
-                import_module(f"smtpgate.state.{module.name}")
+        for found in iter_modules(smtpgate.state.__path__):
+            if found.name.startswith("tables"):
+                import_module(f"smtpgate.state.{found.name}")
 
         def compare(connection: sa.Connection) -> list[Any]:
             return list(compare_metadata(MigrationContext.configure(connection), metadata))
