@@ -63,6 +63,7 @@ docs: venv
 	$(BIN)/python -m smtpgate.observe.names > docs/operation-events.md
 	$(BIN)/python -m smtpgate.observe.reference > docs/metrics.md
 	$(BIN)/python -m smtpgate.cli.reference > docs/filters.md
+	$(BIN)/python -m smtpgate.cli.manual
 
 protocol: venv
 	$(BIN)/python -m tests.protocol_report

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from smtpgate.control import Control
+from smtpgate.control.upkeep import Machine
 from smtpgate.net.allocator import resident_octets
 from smtpgate.observe.catalogue import SERVER_STATES
 from smtpgate.observe.exposition import Number
@@ -15,7 +20,30 @@ from smtpgate.observe.journal import Journal
 from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine
+from smtpgate.state.backup import last
 from smtpgate.traffic.pressure import Reading
+
+
+def machine(folder: Path, database: Path, most: int) -> Machine:
+    """Process and state folder now; blocks.
+
+    :param most: descriptors that the process may have
+    """
+    beside = database.with_name(f"{database.name}-wal")
+    backup = last(folder) or (0.0, 0)
+    try:
+        descriptors = len(os.listdir("/proc/self/fd"))
+    except OSError:
+        descriptors = 0
+    return Machine(
+        os.getpid(),
+        descriptors,
+        most if most < sys.maxsize else 0,
+        resident_octets(),
+        sum(path.stat().st_size for path in (database, beside) if path.exists()),
+        shutil.disk_usage(folder).free,
+        *backup,
+    )
 
 
 class Gauges:

@@ -30,12 +30,14 @@ from smtpgate.assembly import Assembly, client_tls
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.config.model import Backend, Settings
+from smtpgate.config.model_hooks import Webhook
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
+from smtpgate.control.upkeep import Place
 from smtpgate.control.views import Actor, Refused
 from smtpgate.filters.replay import Replay
 from smtpgate.filters.rule_trial import Trial
-from smtpgate.gauges import Gauges
+from smtpgate.gauges import Gauges, machine
 from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors
 from smtpgate.net.allocator import keep_memory
@@ -55,7 +57,7 @@ from smtpgate.observe.recorder import Recorder
 from smtpgate.observe.stock import Stock
 from smtpgate.observe.talkers import Talkers
 from smtpgate.plugins import TwoOfOneName, find_factories
-from smtpgate.policy.addresses import is_public
+from smtpgate.policy.addresses import is_public, may_be_called
 from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.policy.found import Kept
 from smtpgate.policy.meter import Meter
@@ -311,6 +313,10 @@ class Gateway(Service):
         self.control.rule_trials.trial, self.control.bench.build = Trial, self.assembly.apart
         self.control.replays.make, self.control.cases.store = Replay, CaseStore(self.database)
         self.control.reception.admission.reputation = self.reputation
+        upkeep = self.control.upkeep
+        upkeep.machine = lambda: machine(self.state.path, self.database.path, self.descriptors)
+        upkeep.lag = lambda: self.metrics.lag
+        upkeep.places = lambda: tuple(Place(name, text, _place(host)) for name, text, host in self.ports.addresses())
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs
         warden = self.control.reception.warden
@@ -417,6 +423,9 @@ class Gateway(Service):
         if self._first.admin.listen is not None:
             self.office.open()
         self.digests.open()
+        self.alert_mails.open()
+        self.office.hooks.open()
+        ensureDeferred(self.control.mutes.load())
         self.tls_sending.open()
         ensureDeferred(self.control.configuration.watch_file())
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
@@ -609,9 +618,12 @@ class Gateway(Service):
         self.control.fleet.weights.close()
         self.control.configuration.close()
         self.control.logs.close()
+        self.control.intake.close()
         await self.control.jobs.close()
         self.office.close()
         self.digests.close()
+        self.alert_mails.close()
+        self.office.hooks.close()
         self.tls_sending.close()
         self.metrics.close()
         self.stock.close()
@@ -691,9 +703,12 @@ class Gateway(Service):
 
     def _open_office(self, settings: Settings) -> None:
         """The admin pages, the API, and the door of the command line."""
+        from smtpgate.admin.alert_mail import AlertMails
         from smtpgate.admin.digest import Digests
+        from smtpgate.admin.hooks import Webhooks
         from smtpgate.admin.site import Office
         from smtpgate.control.tls_sending import TLSSending
+        from smtpgate.state.hook_store import HookStore
 
         secret = self.state.secret("links")
         self.office = Office(
@@ -720,6 +735,9 @@ class Gateway(Service):
             self.memory_store.table("tls-reports"),
             ensureDeferred,
         )
+        self.control.mutes.table = self.memory_store.table("mutes")
+        self.alert_mails = AlertMails(self.control, self.reactor, self.memory_store.table("alert-mail"), ensureDeferred)
+        self.office.hooks = Webhooks(self.control, HookStore(self.database), self._caller, self.reactor)
         for endpoint, door in ((settings.admin.listen, "web"), (settings.admin.health_listen, "health")):
             if endpoint is not None:
                 self._listen(endpoint, self.office.site(door), "admin")
@@ -727,6 +745,16 @@ class Gateway(Service):
         path = control_socket(self.state.path)
         Path(path).unlink(missing_ok=True)
         self.reactor.listenUNIX(path, self.office.site("local"), mode=0o600)
+
+    def _caller(self, hook: Webhook) -> PublicHTTPClient:
+        """A client that goes where a webhook may be, and nowhere else."""
+        return PublicHTTPClient(
+            self.reactor, self, lambda ip: may_be_called(ip, hook.networks.contains), None, 0, in_clear=True
+        )
+
+    def lookup(self, name: str, kind: str) -> Deferred[Any]:
+        """Ask the DNS as the settings at work say (`interfaces.IResolver`)."""
+        return ensureDeferred(self.provisions.lookup(self.control.settings, name, kind))
 
     def _say_code(self, code: str) -> None:
         self.tell(

@@ -22,6 +22,7 @@ from smtpgate.net.http import HTTPClient
 from smtpgate.net.resolver import Resolver
 from smtpgate.net.stream import connect
 from smtpgate.policy.meter import Meter
+from smtpgate.policy.names import Answer
 from smtpgate.proxy.destinations import Destinations
 from smtpgate.proxy.guard import Guard, Published
 from smtpgate.proxy.lists import Looked
@@ -128,6 +129,15 @@ class Provisions:
             Services(ports, known, examination, is_shadow=True),
             give_back,
         )
+
+    async def lookup(self, settings: Settings, name: str, kind: str) -> Answer:
+        """Ask the DNS as settings say, for what is of no revision."""
+        resolver, give_back = self._borrow(settings.resolver, lambda: self._resolver(settings))
+        try:
+            answer: Answer = await resolver.lookup(name, kind)
+        finally:
+            give_back()
+        return answer
 
     def _borrow(self, key: Hashable, make: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         lent = self._lent.get(key)

@@ -216,18 +216,18 @@ class CheckTests(ApiCase):
     def test_explain(self) -> None:
         """The way of a recipient, and why a strange one has none."""
         question = {"listener": "mx", "recipients": ["bob@example.net", "bob@elsewhere.example"]}
-        near, far = self.post("/routes/explain", question)["items"]
+        near, far = self.post("/routes/trace", question)["items"]
         self.assertEqual((near["recipient"], near["answer"]), ("bob@example.net", "route 1: backend mail"))
         self.assertIn("relays for nobody", far["answer"])
-        self.post("/routes/explain", {**question, "listener": "none"}, 404)
+        self.post("/routes/trace", {**question, "listener": "none"}, 404)
 
     def test_explain_takes_no_nonsense(self) -> None:
         """Each fault with its place and in words."""
         wrong = {"listener": "mx", "client": "x", "sender": "ann", "recipients": ["bob@example.net", "bob@@x", ""]}
-        found = {one["pointer"]: one["message"] for one in self.post("/routes/explain", wrong, 422)["errors"]}
+        found = {one["pointer"]: one["message"] for one in self.post("/routes/trace", wrong, 422)["errors"]}
         self.assertEqual(set(found), {"/client", "/sender", "/recipients/1", "/recipients/2"})
         self.assertEqual(found["/client"], "x is no IP address")
-        self.post("/routes/explain", {"listener": "mx", "recipients": []}, 422)
+        self.post("/routes/trace", {"listener": "mx", "recipients": []}, 422)
 
 
 class DocumentTests(ApiCase):

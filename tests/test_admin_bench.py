@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import html
+import re
 from typing import Any
 from urllib.parse import urlencode
 
 from smtpgate.policy.held import Addressee, Held
-from tests.admin_kit import HOSTILE
+from tests.admin_kit import HOSTILE, make_session
 from tests.bench_kit import CONFIG, MAIL, RULE, BenchCase
 
 TO = {"sender": "ann@example.org", "recipients": ["bob@example.net"]}
@@ -129,8 +131,6 @@ class HeldTests(BenchCase):
 
     def test_one_of_the_history(self) -> None:
         """Where it was held its content is there; else the answer says so."""
-        from tests.admin_kit import make_session
-
         facts = make_session()
         self.desk.history.keep(facts)
         id = facts.transactions[0].id
@@ -196,6 +196,17 @@ class PageTests(BenchCase):
             self.assertIn(words, page)
         self.use(CONFIG + RULE)
         self.assertIn("No plans", self.form())
+
+    def test_from_the_page_of_a_message(self) -> None:
+        """It leads here, with how the message came, or its id where it is held; whatever strangers say."""
+        self.desk.history.keep(make_session(helo='"><script>'))
+        page = self.page("/sessions/01J9UK7Q0000000000000000AA")
+        link = html.unescape(re.search(r'href="(/test[^"]+)"', page)[1])  # type: ignore[index]
+        here = self.page(link)
+        for field in ("ann@example.org", "bob@example.net", "192.0.2.7", "&#34;&gt;&lt;script&gt;"):
+            self.assertIn(f'value="{field}"', here)
+        self.desk.history.keep(make_session("01J9UK7Q0000000000000000AB", outcome="held"))
+        self.assertIn("/test?stored=01J9UK7Q0000000000000000AB.1", self.page("/sessions/01J9UK7Q0000000000000000AB"))
 
     def test_a_dialogue(self) -> None:
         """What the gateway says to it."""

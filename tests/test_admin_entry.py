@@ -405,7 +405,7 @@ class RequestTests(EntryCase):
             "",
         ):
             answer = self.desk.ask(
-                "POST", "/api/v1/routes/explain", body=b"{}", headers={"Content-Type": kind}, role="owner"
+                "POST", "/api/v1/routes/trace", body=b"{}", headers={"Content-Type": kind}, role="owner"
             )
             self.assertEqual(answer.status, 415, kind)
 

@@ -73,13 +73,13 @@ class GridTests(ApiCase):
         """No choice, no form."""
         self.open(1)
         page = self.desk.ask("GET", "/live", role="helpdesk").text
-        self.assertNotIn('type="radio"', page)
+        self.assertNotIn('type="checkbox"', page)
         self.assertNotIn("/live/ban", page)
 
     def test_a_session_that_is_over_cannot_be_ended(self) -> None:
         """The page says so, and shows what there is now; nothing chosen is a mistake."""
         facts = self.open(1)
-        answer = self.form("/live/kill", id=facts.id)
+        answer = self.form("/live/kill", **{f"id-{facts.id}": "yes"})
         self.assertEqual((answer.status, "was over already" in answer.text), (409, True))
         self.assertEqual(self.form("/live/kill").status, 400)
         self.assertEqual(self.desk.users.rows, [])
@@ -88,15 +88,15 @@ class GridTests(ApiCase):
         """Also of one that ended; the ban names it as evidence, and one that may not be is told as such."""
         facts = self.open(1, "198.51.100.9")
         self.desk.history.keep(facts)
-        answer = self.form("/live/ban", id=facts.id, minutes="60", filter="verdict:reject", rows="100")
+        answer = self.form("/live/ban", **{f"id-{facts.id}": "yes"}, minutes="60", filter="verdict:reject", rows="100")
         self.assertEqual((answer.status, answer.header("location")), (303, "/live?filter=verdict%3Areject&rows=100"))
         (ban,), _ = self.desk.control.traffic.bans(10)
         self.assertEqual((ban.key, facts.id in ban.reason), ("198.51.100.9", True))
-        self.assertEqual(self.form("/live/ban", id=facts.id, minutes="61").status, 400)
+        self.assertEqual(self.form("/live/ban", **{f"id-{facts.id}": "yes"}, minutes="61").status, 400)
         facts.client_ip = "127.0.0.1"
         self.desk.history.records.clear()
         self.desk.history.keep(facts)
-        self.assertEqual(self.form("/live/ban", id=facts.id, minutes="60").status, 409)
+        self.assertEqual(self.form("/live/ban", **{f"id-{facts.id}": "yes"}, minutes="60").status, 409)
 
     def test_the_old_address_leads_here(self) -> None:
         """Bookmarks go on."""

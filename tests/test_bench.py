@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -135,6 +136,31 @@ class MessageTests(BenchCase):
 
     async def _wait(self, never: Deferred[Any]) -> None:
         await never
+
+    def test_other_ways_in_and_out(self) -> None:
+        """LMTP with a reply for each, TLS from the first octet, two backends at once, servers that the DNS names."""
+        both = Arrival("ann@example.org", ("bob@example.net", "eve@other.example"))
+        text = CONFIG.replace('local_domains = ["example.net"]', 'local_domains = ["example.net", "other.example"]')
+        mail = '[[routes]]\nbackend = "mail"\n'
+        fan = text.replace(
+            mail,
+            '[backends.other]\nservers = ["192.0.2.9:25"]\ntls = "off"\n'
+            f'[[routes]]\nlistener = "mx"\nrecipient = ["other.example"]\nbackend = "other"\n{mail}',
+        )
+        named = CONFIG.replace(
+            mail, f'[backends.world]\nkind = "mx"\n[[routes]]\nlistener = "out"\nbackend = "world"\n{mail}'
+        )
+        for way, arrival in (
+            (text.replace('tls = "optional"\nproxy', 'protocol = "lmtp"\ntls = "optional"\nproxy'), both),
+            (text.replace('tls = "optional"\nproxy', 'tls = "implicit"\nproxy'), both),
+            (text.replace('tls = "optional"\nproxy', 'tls = "required"\nproxy'), both),
+            (fan, both),
+            (named, attrs.evolve(both, listener="out", user="ann")),
+        ):
+            self.use(way)
+            one = self.one(arrival=arrival)
+            self.assertEqual((one.outcome, one.failures), ("delivered", ()), one.dialogue)
+            self.assertEqual([to["state"] for to in one.message["recipients"]], ["delivered"] * 2, way)
 
     def test_one_that_hangs_is_ended(self) -> None:
         """A filter that never answers ends with its budget; a backend that is silent with the try."""

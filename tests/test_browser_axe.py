@@ -17,7 +17,7 @@ from tests.browser_kit import BrowserCase
 
 AXE = Path(__file__).with_name("assets") / "axe.min.js"
 #: Pages that are files, or parts of pages.
-NO_PAGES = frozenset({"/logs/download", "/stats/csv", "/prove"})
+NO_PAGES = frozenset({"/logs/download", "/stats/csv", "/system/bundle", "/prove"})
 WIDTHS = ((1280, 900), (360, 800))
 
 

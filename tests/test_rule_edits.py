@@ -173,7 +173,7 @@ class OrderTests(SynchronousTestCase):
     def test_what_is_shadowed(self) -> None:
         """The same condition, or one that is always true, before it, about all of the same mail."""
         first = rule("a", when="sender == 'x@example.org'", action="reject")
-        second = rule("b", when="sender  ==  'x@example.org'", action="tag", more='subject_tag = "x"')
+        second = rule("b", when=" sender == 'x@example.org' ", action="tag", more='subject_tag = "x"')
         self.assertEqual(self.shadowed(first, second), {"b": "a"})
         self.assertEqual(self.shadowed(second, first), {})
         self.assertEqual(self.shadowed(rule("a", action="accept"), rule("b", action="reject")), {"b": "a"})
@@ -185,5 +185,9 @@ class OrderTests(SynchronousTestCase):
         for more in ('mode = "shadow"', 'direction = "out"', 'listener = ["mx"]', 'sender = ["example.org"]'):
             self.assertEqual(self.shadowed(rule("a", more, action="reject"), other), {}, more)
         self.assertEqual(self.shadowed(rule("a", action="note"), other), {})
+        one, other = (
+            rule(name, when=f"subject == '{text}'", action="reject") for name, text in (("a", "x  y"), ("b", "x y"))
+        )
+        self.assertEqual(self.shadowed(one, other), {})
         late = rule("a", when="size > 1 || size <= 1", action="reject")
         self.assertEqual(self.shadowed(late, rule("b", when="sender == ''", action="reject")), {})

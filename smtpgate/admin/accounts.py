@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ from smtpgate.admin.trail import Bounds, context_of
 from smtpgate.config.model import Settings
 from smtpgate.control.entries import check_new
 from smtpgate.control.people import People
-from smtpgate.control.views import Actor
+from smtpgate.control.views import Actor, Refused
 
 #: Length of a setup code in octets of chance (192 bits), and how long it holds.
 CODE_OCTETS = 24
@@ -112,7 +112,8 @@ class Accounts:
     async def is_valid(self, principal: Principal) -> bool:
         """Whether a principal may still be served (asked while a stream is open)."""
         if principal.kind == "user":
-            return self.browsers.holds(principal.id)
+            # A role that must have codes from now on reads no further without one.
+            return self.browsers.holds(principal.id) and (principal.has_code or not self.wants_code(principal.role))
         if principal.kind == "token":
             return any(one.id == principal.id and one.role == principal.role for one in await self.users.tokens())
         return True
@@ -315,6 +316,16 @@ class Accounts:
             self.audit_failures += 1
             self.log.error("the audit cannot be written, {action} is refused: {reason}", action=action, reason=error)
             raise Refusal("audit", 503, "the audit cannot be written, so nothing is changed") from error
+        _remember(actor, action, target, caller, more)
+
+    async def not_done(self, caller: Caller, error: Exception) -> None:
+        """A request failed behind changes that the audit has as done: each has a record more, that it was not made, or
+        not whole. Only what was meant for who asked is said of the reason.
+        """
+        why = str(error) if isinstance(error, Refusal | Refused) else type(error).__name__
+        written, caller.written = caller.written, []
+        for actor, action, target in written:
+            await self.note(actor, action, target, f"not made, or not whole: {why}"[:500], caller, result="failed")
 
     async def refused(self, actor: Actor, action: str, target: str, detail: str, caller: Caller, result: str) -> None:
         """Write down that somebody tried what they may not ("denied"), or failed to log in ("failed"); as far as there
@@ -346,7 +357,13 @@ class Accounts:
                 reason=error,
             )
             return False
+        _remember(actor, action, target, caller, more)
         return True
+
+
+def _remember(actor: Actor, action: str, target: str, caller: Caller | None, more: Mapping[str, Any]) -> None:
+    if caller is not None and "result" not in more:
+        caller.written.append((actor, action, target))
 
 
 __all__ = ["Accounts", "TooMany"]

@@ -18,7 +18,6 @@ from smtpgate.admin.numbers import MINUTES, Series
 from smtpgate.admin.params import SomeOf, Whole
 from smtpgate.admin.record import SessionRecord
 from smtpgate.admin.routes import Route
-from smtpgate.admin.ways import RouteAnswer, RouteQuestion
 from smtpgate.control.outcomes import KEPT_MINUTES
 from smtpgate.policy.transaction import OUTCOMES
 
@@ -130,16 +129,6 @@ ROUTES = (
         summary="Read the file anew",
         body=m.Nothing,
         answer=m.Reloaded,
-    ),
-    Route(
-        "POST",
-        f"{_BASE}/routes/explain",
-        "config:read",
-        look.explain,
-        is_question=True,
-        summary="Which way mail would go",
-        body=RouteQuestion,
-        answer=RouteAnswer,
     ),
     Route("GET", f"{_BASE}/me", "self", look.me, summary="Who asks", answer=m.Me),
     Route(

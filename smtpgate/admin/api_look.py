@@ -6,14 +6,13 @@ from typing import Final
 
 from smtpgate.admin import models as m
 from smtpgate.admin import shown
-from smtpgate.admin.answer import Answer, as_json
+from smtpgate.admin.answer import Answer
 from smtpgate.admin.explain import of_message
 from smtpgate.admin.lookup import find_message, find_session
 from smtpgate.admin.models_config import ChangedKeyModel, Checked
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Stream
 from smtpgate.admin.text import moment
-from smtpgate.admin.ways import RouteAnswer, question_of, way_model
 from smtpgate.admin.wire import WebRequest
 from smtpgate.control.views import SessionView
 
@@ -125,9 +124,7 @@ async def events(ask: Ask) -> Stream:
 
 async def document(ask: Ask) -> Answer:
     """This document."""
-    from smtpgate.admin.openapi import build
-
-    return as_json(await ask.office.in_thread(build, ask.office.routes()))
+    return await ask.office.document()
 
 
 async def validate(ask: Ask) -> Answer:
@@ -146,9 +143,3 @@ async def validate(ask: Ask) -> Answer:
             **more,
         )
     )
-
-
-async def explain(ask: Ask) -> Answer:
-    """Which backend each recipient of one message would go to, and which routes were asked."""
-    ways = ask.office.control.explain_route(question_of(ask.body))
-    return answer_of(RouteAnswer(items=[way_model(way) for way in ways]))

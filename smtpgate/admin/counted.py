@@ -16,6 +16,7 @@ _GROUPS: Final = {
     "config": "config", "rules": "config", "filters": "config", "registered": "config", "routes": "config",
     "backends": "traffic", "traffic": "traffic", "limits": "traffic", "bans": "traffic", "senders": "traffic",
     "stats": "stats", "series": "stats", "overview": "stats", "": "stats",
+    "my": "held", "alerts": "stats", "webhooks": "config",
 }  # fmt: skip
 GROUPS: Final = (*dict.fromkeys(_GROUPS.values()), "other")
 

@@ -87,6 +87,8 @@ class Caller:
         #: Who it is, once that is known; and what the audit says of all requests now.
         self.principal: Principal | None = None
         self.facts: Mapping[str, Any] = {}
+        #: Changes that the audit has by now as done: who, action and target.
+        self.written: list[tuple[Any, str, str]] = []
         self.is_near = is_peer_near and is_named_near and not forwarded
         trusts_proxy = is_peer_near and self.name in settings.admin.trusted_hosts
         says_https = trusts_proxy and request.header("x-forwarded-proto") == "https"

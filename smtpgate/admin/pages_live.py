@@ -1,4 +1,4 @@
-"""The page of live sessions: a row for each, a cell for each filter, and what may be done to one of them.
+"""The page of live sessions: a row for each, a cell for each filter, and what may be done to some of them.
 
 Without scripts it is the table as it was at that moment; with them it follows the event stream.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from smtpgate.admin import api_do, api_live, api_traffic, sieve
+from smtpgate.admin import api_live, api_traffic, sieve
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_session
 from smtpgate.admin.pages_traffic import LENGTHS, line
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.control.views import Refused, Unknown
+from smtpgate.admin.text import visible
+from smtpgate.control.views import Refused
 
 #: How many rows may be chosen.
 ROWS = ("25", "50", "100", "200")
@@ -51,11 +52,11 @@ async def sessions(ask: Ask) -> Answer:
     return redirect("/live")
 
 
-def _chosen(ask: Ask) -> str:
-    id = ask.form.get("id", "")
-    if not id:
+def _chosen(ask: Ask) -> list[str]:
+    chosen = [name.removeprefix("id-") for name in ask.form if name.startswith("id-")]
+    if not chosen:
         raise Refusal("parameter", 400, "choose a session first")
-    return id
+    return chosen[: int(ROWS[-1])]
 
 
 def _back(ask: Ask) -> Answer:
@@ -64,26 +65,37 @@ def _back(ask: Ask) -> Answer:
 
 
 async def kill(ask: Ask) -> Answer:
-    """End the chosen session."""
-    try:
-        await api_do.kill(ask, _chosen(ask))
-    except Unknown:
-        said = "That session was over already."
+    """End the chosen sessions."""
+    outcomes, _ = await api_live.end_sessions(ask, _chosen(ask))
+    over = [one for one in outcomes if not one.done]
+    if over:
+        ended, count = len(outcomes) - len(over), len(over)
+        said = f"{ended} ended; {count} {'was' if count == 1 else 'were'} over already."
         return await _live(ask, ask.form.get("filter", ""), ask.form.get("rows", _ROWS), 409, said)
     return _back(ask)
 
 
 async def ban(ask: Ask) -> Answer:
-    """Keep the address of the chosen session out."""
-    id, minutes = _chosen(ask), ask.form.get("minutes", "")
+    """Keep the addresses of the chosen sessions out."""
+    chosen, minutes = _chosen(ask), ask.form.get("minutes", "")
     if minutes not in {str(one) for one, _ in LENGTHS}:
         raise Refusal("parameter", 400, "choose how long")
-    record = await find_session(ask.office, ask.who.reach, id)
-    reason = line(ask.form.get("reason", "")) or f"session {record.id}"
-    try:
-        await api_traffic.set_ban(ask, record.client_ip, reason, int(minutes))
-    except Refused as refused:
-        return await _live(ask, ask.form.get("filter", ""), ask.form.get("rows", _ROWS), 409, str(refused))
+    said = []
+    addresses: dict[str, str] = {}
+    for id in chosen:
+        try:
+            record = await find_session(ask.office, ask.who.reach, id)
+        except Refusal as refusal:
+            said.append(f"{visible(id, 40)}: {refusal.detail}")
+        else:
+            addresses.setdefault(record.client_ip, record.id)
+    for address, id in addresses.items():
+        try:
+            await api_traffic.set_ban(ask, address, line(ask.form.get("reason", "")) or f"session {id}", int(minutes))
+        except Refused as refused:
+            said.append(str(refused))
+    if said:
+        return await _live(ask, ask.form.get("filter", ""), ask.form.get("rows", _ROWS), 409, "; ".join(said)[:500])
     return _back(ask)
 
 

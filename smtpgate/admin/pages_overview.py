@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from smtpgate.admin import api_intake
 from smtpgate.admin import models_overview as o
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_overview import recipient_of, send_test, wait_for
@@ -19,6 +20,8 @@ from smtpgate.policy.query import Query
 
 #: Where the plot begins and ends, and the messages beside it.
 _LEFT, _LATEST = 40, 8
+#: Lengths of a pause that the form offers, minutes.
+PAUSES = ((10, "10 minutes"), (30, "half an hour"), (60, "an hour"), (240, "4 hours"))
 
 
 async def overview(ask: Ask) -> Answer:
@@ -51,6 +54,8 @@ async def _overview(ask: Ask, status: int = 200, said: str = "", dialogue: tuple
         said=said,
         dialogue=dialogue,
         steps=await _steps(ask),
+        intake=api_intake.intake_model(control.intake),
+        pauses=PAUSES,
     )
 
 
@@ -101,6 +106,30 @@ async def test_send(ask: Ask) -> Answer:
     return await _overview(ask, 200, said, tuple(dialogue))
 
 
+async def pause_form(ask: Ask) -> Answer:
+    """Let nobody new in for a while, once the gateway's name was typed."""
+    minutes, name = ask.form.get("minutes", ""), ask.office.control.settings.hostname
+    reason = "".join(letter for letter in ask.form.get("reason", "") if letter.isprintable())[:500]
+    if ask.form.get("confirm", "").strip() != name:
+        return await _overview(ask, 422, f"Nothing was paused: type {name} to confirm.")
+    if minutes not in {str(one) for one, _ in PAUSES}:
+        return await _overview(ask, 422, "Nothing was paused: choose for how long.")
+    try:
+        await api_intake.pause(ask, int(minutes), reason)
+    except Refused as refused:
+        return await _overview(ask, 409, f"Nothing was paused: {refused}.")
+    return redirect("/")
+
+
+async def resume_form(ask: Ask) -> Answer:
+    """Let everybody in again."""
+    try:
+        await api_intake.resume(ask)
+    except Refused as refused:
+        return await _overview(ask, 409, f"{refused}.")
+    return redirect("/")
+
+
 def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
     return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
 
@@ -108,4 +137,6 @@ def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
 ROUTES = (
     _page("/", "stats:read", overview),
     _page("/test/send", "test:run", test_send, "POST"),
+    _page("/intake/pause", "system:write", pause_form, "POST"),
+    _page("/intake/resume", "system:write", resume_form, "POST"),
 )

@@ -42,6 +42,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         "Traffic",
         (
             Place("/stats", "stats", "Statistics", "stats:read", "n"),
+            Place("/routes", "routes", "Routes", "config:read", "z"),
             Place("/backends", "backends", "Backends", "stats:read", "b"),
             Place("/traffic", "traffic", "Classes", "traffic:read", "c"),
             Place("/limits", "limits", "Limits and bans", "traffic:read", "i"),
@@ -65,7 +66,10 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
             Place("/audit", "audit", "Audit", "audit:read", "u"),
             Place("/config", "config", "Configuration", "config:read", "k"),
             Place("/tasks", "tasks", "Tasks", "messages:read", "w", for_domains=True),
+            Place("/alerts", "alerts", "Alerts", "stats:read", "w"),
+            Place("/webhooks", "webhooks", "Webhooks", "config:read", "z"),
             Place("/logs", "logs", "Log", "config:read", "j"),
+            Place("/system", "system", "System", "config:read", "y"),
             Place("/help", "help", "Help", "self", "h", for_domains=True),
         ),
     ),

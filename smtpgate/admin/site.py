@@ -105,6 +105,9 @@ class Office:
         counted.expect(self.meter)
         #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
         self.heard: Callable[[Person], Awaitable[tuple[float, bool]]] = _now_of(self.wall)
+        self._document: Answer | None = None
+        #: Who calls webhooks (`hooks`); set by whoever has the stores.
+        self.hooks: Any = None
         #: A test message is on its way.
         self.is_sending = False
 
@@ -141,8 +144,19 @@ class Office:
         """Who is here, for the metrics."""
         yield "admin_sessions_active", (), self.accounts.browsers.count
         yield "audit_write_failures_total", (), self.accounts.audit_failures
+        if self.hooks is not None:
+            for name in self.control.settings.webhooks:
+                yield "webhook_queue_depth", (name,), self.hooks.waiting.get(name, 0)
         yield "sse_clients", (), self.streams.count
         yield "sse_dropped_total", (), self.streams.dropped
+
+    async def document(self) -> Answer:
+        """The API document; it is the same until the program is another."""
+        if self._document is None:
+            from smtpgate.admin.openapi import build
+
+            self._document = await self.in_thread(lambda: as_json(build(self.routes())))
+        return self._document
 
     def routes(self) -> Iterable[Route]:
         """All routes, for the API document."""
@@ -186,13 +200,23 @@ class _Front:
                 ask = await self._admit(route, request, caller, args)
                 if not isinstance(ask, Ask):
                     return ask
-                return await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+                answer = await (self._serve_api(route, ask) if route.kind == "api" else route.serve(ask))
+                if caller.written and isinstance(answer, Answer) and answer.status >= 400:
+                    # A page has said itself what was wrong.
+                    await self._office.accounts.not_done(caller, Refused(f"the answer was {answer.status}"))
+                return answer
             except Refusal as refusal:
                 who = caller.principal
                 if refusal.status == 403 and who is not None:
                     tried = f"{caller.method} {request.path.decode('latin-1')[:200]}"
                     said = f"{refusal.slug}: {refusal.detail}"
                     await self._office.accounts.refused(who.actor, "denied", tried, said, caller, "denied")
+                await self._office.accounts.not_done(caller, refusal)
+                raise
+            except (Planned, CancelledError):
+                raise
+            except Exception as error:
+                await self._office.accounts.not_done(caller, error)
                 raise
 
         began = self._office.clock.seconds()

@@ -19,9 +19,11 @@ from smtpgate import __version__
 from smtpgate.cli import (
     access,
     audit,
+    backup,
     bench,
     commands,
     demo,
+    dns,
     doctor,
     history,
     init,
@@ -33,6 +35,7 @@ from smtpgate.cli import (
     revisions,
     search,
     signing,
+    system,
     tickets,
     traffic,
 )
@@ -54,8 +57,8 @@ _MORE = {
     "DRAINED: taken out of service by `drain`. READY: False where it lacks what the configuration asks for. "
     "LINKS: connections now. SESSIONS, FAILURES: so far. PROBED: the last look. WHY: what is wrong.",
     "drain": "While all servers of a backend are drained its recipients are deferred: clients hear 451 4.4.1 and try "
-    "again later. It holds over reloads and restarts, until `ready` or for --minutes. To drain the gateway itself, see "
-    "`stop`.",
+    "again later. It holds over reloads and restarts, until `ready` or for --minutes. Without a backend the "
+    "whole gateway takes no mail, until `undrain`; a restart ends that too.",
     "filters": "ORDER: in which they are asked. STAGES: when each is called. BUDGET_S: longest that one call may take, "
     "in seconds. ON_ERROR: what becomes of the mail when the filter fails: tempfail, reject or continue. CATEGORY: "
     "what it guards against; spam and sender are guesses, and spare postmaster. Of a running gateway those are shown "
@@ -100,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     def verb(name: str, run: Any, into: Any = verbs) -> argparse.ArgumentParser:
         words = (run.__doc__ or "").strip()
         more = (
-            {**_MORE, "demo": demo.MORE, "init": init.MORE, "doctor": doctor.MORE}.get(name, "")
+            {**_MORE, "demo": demo.MORE, "init": init.MORE, "doctor": doctor.MORE, "check-dns": dns.MORE}.get(name, "")
             if into is verbs
             else ""
         )
@@ -150,8 +153,14 @@ def parser() -> argparse.ArgumentParser:
     _traffic(verb)
     for name, run, shown_too in (("drain", commands.drain, ", and shown beside it"), ("ready", commands.ready, "")):
         one = verb(name, run)
-        one.add_argument("backend", metavar="BACKEND", help="name of the backend, as `backends` lists it")
-        one.add_argument("server", metavar="SERVER", help="its server: 192.0.2.10:25, say, or unix:/run/mail.sock")
+        few: Any = {"nargs": "?", "default": ""} if name == "drain" else {}
+        all_of_it = "; without it the whole gateway, until `undrain`" if name == "drain" else ""
+        one.add_argument(
+            "backend", metavar="BACKEND", help=f"name of the backend, as `backends` lists it{all_of_it}", **few
+        )
+        one.add_argument(
+            "server", metavar="SERVER", help="its server: 192.0.2.10:25, say, or unix:/run/mail.sock", **few
+        )
         one.add_argument("--reason", default="", metavar="TEXT", help=f"why; kept in the audit{shown_too}")
         if name == "drain":
             one.add_argument(
@@ -163,6 +172,9 @@ def parser() -> argparse.ArgumentParser:
     access.options(verbs, verb, _group, _whole)
     audit.options(verbs, verb, _group, _whole)
     register.options(verbs, verb, _group, _whole)
+    backup.add(verbs, verb)
+    system.add(verb)
+    dns.options(verb("check-dns", dns.check_dns))
     _plugin(verbs)
     signing.options(verbs)
     return top
@@ -339,7 +351,20 @@ def _whole(most: int) -> Callable[[str], int]:
 
 
 #: Commands that need no configuration, or name it otherwise.
-_WITHOUT = ("demo", "init", "check-config", "plugin", "detectors", "detect", "dkim-key")
+_WITHOUT = (
+    "demo",
+    "init",
+    "check-config",
+    "plugin",
+    "detectors",
+    "detect",
+    "dkim-key",
+    "backup",
+    "restore",
+    "version",
+    "check-dns",
+    "hash-password",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from smtpgate.cli import history
 from smtpgate.cli.gateway import Gateway, Unreachable, settings_of
 from smtpgate.cli.revisions import against_running
+from smtpgate.cli.system import drain_all
 from smtpgate.cli.terminal import EXIT_CONFIG, EXIT_USAGE, Failed, complain, say, say_json, say_list, tell_unaudited
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.problem import count
@@ -149,7 +150,14 @@ def filters(args: argparse.Namespace) -> None:
 
 
 def drain(args: argparse.Namespace) -> None:
-    """Take a server out of service: no further messages; those that are under way go on."""
+    """Take a server, or the whole gateway, out of service: no further messages; those under way go on."""
+    if not args.backend:
+        if args.minutes:
+            raise Failed("the whole gateway is drained until `undrain`: leave --minutes out", EXIT_USAGE)
+        drain_all(args)
+        return
+    if not args.server:
+        raise Failed("give the server too, as `backends` lists it", EXIT_USAGE)
     body = {"reason": args.reason, "minutes": args.minutes}
     until = f"for {args.minutes} minutes" if args.minutes else "until `smtpgate ready`"
     _change(args, _server_place(args, "drain"), body, f"{args.backend} {args.server}: drained {until}")

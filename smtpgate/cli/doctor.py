@@ -35,6 +35,8 @@ from smtpgate.config.problem import count
 LEAST_OCTETS, FEW_OCTETS = 64 * 2**20, 2**30
 #: A certificate is renewed 30 days before its end by the clients of ACME; what is left of 14 was not.
 RENEW_DAYS = 14
+#: A backup that is older was forgotten: once a day is usual, and a week is what held mail may lie.
+BACKUP_DAYS = 7
 #: Descriptors of a session, and of all else (docs/operation.md, Descriptors).
 _PER_SESSION, _BESIDE = 2, 128
 #: adjtimex(2): the clock is not held by anything.
@@ -83,6 +85,7 @@ def examine(config: Path) -> Iterator[Line]:
         clock,
         lambda: modes(config, Path(os.path.normpath(settings.state_dir))),
         lambda: disk(Path(os.path.normpath(settings.state_dir))),
+        lambda: backups(Path(os.path.normpath(settings.state_dir))),
         lambda: certificates(settings),
         lambda: pages(settings),
         *((lambda name=name, one=one: server(settings, name, one)) for name, one in servers(settings)),
@@ -205,6 +208,19 @@ def disk(state_dir: Path) -> Iterator[Line]:
         yield Line("disk", "warn", text, "make room, or shorten what is kept")
     else:
         yield Line("disk", "ok", text)
+
+
+def backups(state_dir: Path) -> Iterator[Line]:
+    """How old the last backup is, of those that `smtpgate backup create` made."""
+    from smtpgate.state.backup import last
+
+    found, fix = last(state_dir), "smtpgate --config FILE backup create FILE, once a day, kept on another machine"
+    if found is None:
+        yield Line("backup", "warn", "none was made", fix)
+        return
+    days = (datetime.now(UTC).timestamp() - found[0]) / 86400
+    text = f"the last one is {days:.1f} days old, {found[1]} octets"
+    yield Line("backup", "warn", text, fix) if days > BACKUP_DAYS else Line("backup", "ok", text)
 
 
 def certificates(settings: Settings) -> Iterator[Line]:

@@ -16,6 +16,7 @@ import attrs
 
 from smtpgate.config import build_dlp, model, schema
 from smtpgate.config.build_filters import Plugins, doubts, filter_use, with_set
+from smtpgate.config.build_hooks import alert_mail, webhooks
 from smtpgate.config.build_policy import groups, rules, tls_policies
 from smtpgate.config.build_quarantine import digests, outbox, quarantine, tls_report
 from smtpgate.config.build_signing import dkim_keys, smime_keys
@@ -49,6 +50,8 @@ def paths_in(file: schema.File, base: Path) -> Iterator[Path]:
     for group in file.groups.values():
         if group.file:
             yield base / group.file
+    for hook in file.webhooks.values():
+        yield base / hook.secret
     for key in file.dkim_keys:
         yield base / key.file
     for smime in file.smime_keys:
@@ -111,6 +114,8 @@ def settings(
         quarantine=quarantine(file.quarantine),
         digests=digests(file.digests),
         tls_reports=tls_report(file.tls_reports, backends),
+        webhooks=webhooks(file.webhooks, base, files, faults),
+        alerts=alert_mail(file.alerts),
         outbox=outbox(file.outbox, (file.hostname or hostname).removesuffix(".")),
         rules=all_rules,
         tls_policies=tls_policies(file.tls_policies),

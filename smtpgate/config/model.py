@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from smtpgate.config.model_hooks import AlertMail, Webhook
 from smtpgate.config.model_policy import Groups, Rule, TLSPolicy
 from smtpgate.config.model_quarantine import Digest, Outbox, Quarantine, TLSReport
 from smtpgate.config.model_signing import DKIMKey, SMIMEKey
@@ -363,6 +364,8 @@ class Settings:
     quarantine: Quarantine = Quarantine()
     digests: Digest = Digest()
     outbox: Outbox = Outbox()
+    webhooks: Mapping[str, Webhook] = attrs.field(factory=dict, converter=_read_only)
+    alerts: AlertMail = AlertMail()
     tls_reports: TLSReport = TLSReport()
     scale: Scale = NO_SCALE
     marks: bool = True

@@ -12,26 +12,34 @@ from smtpgate.rules.vocabulary import STEPS
 
 #: Actions that end a message.
 _ENDS: Final = frozenset({"defer", "reject", *TAKING})
+#: A condition that all mail meets.
+_ALWAYS: Final = "true unless false"
 
 
 def shadowed_by(rules: Sequence[Rule]) -> dict[str, str]:
     """For each rule that nothing reaches, or that changes nothing, the one before it that is the reason: it is about
     all that mail, is true of it at the same step or before, and ends it or the rules behind it."""
     out: dict[str, str] = {}
-    for place, rule in enumerate(rules):
-        for other in rules[:place]:
-            if other.name not in out and _covers(other, rule) and _outdoes(other, rule):
-                out[rule.name] = other.name
-                break
+    #: Those before that could be the reason, by their conditions: there may be thousands of rules.
+    before: dict[str, list[Rule]] = {}
+    for rule in rules:
+        said = _said(rule)
+        candidates = [*before.get(_ALWAYS, ()), *(before.get(said, ()) if said != _ALWAYS else ())]
+        found = next((one for one in candidates if _covers(one, rule) and _outdoes(one, rule)), None)
+        if found is not None:
+            out[rule.name] = found.name
+        elif rule.mode == "enforce" and not rule.self_service and (rule.action == "accept" or rule.action in _ENDS):
+            before.setdefault(said, []).append(rule)
     return out
 
 
+def _said(rule: Rule) -> str:
+    """A condition as it is written: blanks within may stand in a text that is compared."""
+    return f"{rule.when.strip()} unless {rule.unless.strip()}"
+
+
 def _covers(one: Rule, other: Rule) -> bool:
-    is_always = one.when.strip() == "true" and one.unless.strip() == "false"
-    is_same = " ".join(one.when.split()) == " ".join(other.when.split()) and one.unless == other.unless
-    if one.mode != "enforce" or not (is_always or is_same):
-        return False
-    if STEPS.index(one.condition.step) > STEPS.index(other.condition.step) or one.self_service:
+    if STEPS.index(one.condition.step) > STEPS.index(other.condition.step):
         return False
     if one.listener and not (other.listener and set(other.listener) <= set(one.listener)):
         return False

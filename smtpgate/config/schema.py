@@ -17,6 +17,7 @@ from pydantic import BeforeValidator
 from smtpgate.config.table import REQUIRED, Table, key
 from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_history import HistoryTable
+from smtpgate.config.tables_hooks import AlertsTable, WebhookTable
 from smtpgate.config.tables_policy import GroupTable, RuleTable, TLSPolicyTable
 from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable, TLSReportTable
 from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
@@ -514,6 +515,8 @@ class File(Table):
     digests: DigestTable = key({}, "Mail to recipients about what is held for them.")
     tls_reports: TLSReportTable = key({}, "Reports on TLS to the domains that ask for them.")
     outbox: OutboxTable = key({}, "Mail of the gateway's own.")
+    webhooks: dict[GroupName, WebhookTable] = key({}, "What is called when something happens, by name.")
+    alerts: AlertsTable = key({}, "Mail about what is wrong.")
     tls_policies: list[TLSPolicyTable] = key([], "How good TLS must be, of which mail.")
     rules: list[RuleTable] = key([], "What becomes of which mail, in the order in which it is judged.")
     groups: dict[GroupName, GroupTable] = key({}, "Addresses under a name, for rules to speak of.")

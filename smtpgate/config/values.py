@@ -121,6 +121,13 @@ def _public_url(text: str) -> str:
     return text.removesuffix("/")
 
 
+def _hook_url(text: str) -> str:
+    found = re.fullmatch(r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?(/[!-~]*)?", text)
+    if found is None or len(text) > 1000 or not 0 < int(found[3] or 1) <= 65535 or "#" in text:
+        raise BadValue(f"{quoted(text)} is no address of the Web", 'write it as "https://hooks.example.com/smtpgate"')
+    return text
+
+
 def _time_of_day(text: str) -> str:
     if re.fullmatch(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", text) is None:
         raise BadValue(f"{quoted(text)} is no time of the day", 'write it as "08:00"')
@@ -254,6 +261,7 @@ Threshold = Annotated[
     Kind("number, or `off`"),
 ]
 Reason = Annotated[str, AfterValidator(_reason), Kind("reason")]
+HookURL = Annotated[str, AfterValidator(_hook_url), Kind("URL")]
 PublicURL = Annotated[str, AfterValidator(_public_url), Kind("URL")]
 GroupName = Annotated[str, AfterValidator(_group), Kind("name")]
 DomainName = Annotated[str, AfterValidator(_domain_name), Kind("name")]

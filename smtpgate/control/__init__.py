@@ -23,10 +23,12 @@ from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
 from smtpgate.control.fleet import Fleet
+from smtpgate.control.intake import Intake
 from smtpgate.control.jobs import Jobs
 from smtpgate.control.lists import ManagedLists
 from smtpgate.control.live import Live
 from smtpgate.control.logs import Logs
+from smtpgate.control.mutes import Mutes
 from smtpgate.control.outcomes import Outcomes
 from smtpgate.control.people import People
 from smtpgate.control.policy import Policy
@@ -40,6 +42,7 @@ from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
 from smtpgate.control.top import Top
 from smtpgate.control.traffic import Traffic
+from smtpgate.control.upkeep import Upkeep
 from smtpgate.control.viewer import Viewer
 from smtpgate.control.views import (
     Actor,
@@ -120,14 +123,16 @@ class Control:
         self.cases = Cases(engine, self.current, self.bench)
         self.replays = Replays(engine, self.current, history, self.quarantine, self.bench)
         self.tls = TLSWatch(engine.wall, self.current)
+        self.upkeep = Upkeep(self)
         self.statistics = Statistics(engine.wall, engine.in_thread)
         self.top = Top(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)
         self.configuration = Configuration(self, factories, failed_plugins)
         self.rule_edits = RuleEdits(engine, self.current, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
-        self.alerts = Alerts(self)
+        self.alerts, self.mutes = Alerts(self), Mutes(engine.wall, self._did)
         self.jobs = Jobs(engine)
+        self.intake = Intake(engine, self.reception, self._did)
         self.logs = Logs(engine, self._did)
 
     def current(self) -> Revision:
@@ -182,7 +187,9 @@ class Control:
         revision = self.current()
         servers = [server for pool in revision.pools.values() for server in pool.servers]
         reasons = self.alerts.reasons()
-        state = "draining" if self.reception.is_draining else "degraded" if reasons else "accepting"
+        state = "degraded" if reasons else "accepting"
+        if self.reception.is_draining or self.reception.is_paused:
+            state = "draining" if self.reception.is_draining else "paused"
         return Overview(
             __version__,
             revision.settings.hostname,
@@ -202,9 +209,9 @@ class Control:
 
     @property
     def is_ready(self) -> bool:
-        """For /readyz: configured, listening, not draining. A backend that is down does not make us leave: the
-        sender gets an explained 451 from us and a refused connection otherwise."""
-        return self.revision is not None and not self.reception.is_draining
+        """For /readyz: configured, listening, neither draining nor paused. A backend that is down does not make us
+        leave: the sender gets an explained 451 from us and a refused connection otherwise."""
+        return self.revision is not None and not (self.reception.is_draining or self.reception.is_paused)
 
     def sessions(self, most: int | None = None) -> list[SessionView]:
         """Live sessions, the oldest first; `most` of them, so that a page costs the same however many there are."""

@@ -226,6 +226,10 @@ class Alerts:
             yield Alert("pressure", "wait", f"pressure is {level}: {admission.pressure.reason}", 0.0, "/traffic")
         if control.reception.is_draining:
             yield Alert("draining", "wait", "the gateway is draining: it takes no new sessions", 0.0, "/live")
+        pause = control.intake.pause
+        if pause is not None:
+            text = f"the intake is paused by {pause.by}: {pause.reason or 'no reason was given'}"
+            yield Alert("intake", "bad", text, pause.since, "/")
         errors = sum(problem.is_error for problem in control.problems)
         if errors:
             yield Alert("config", "wait", "the configuration file has errors and was not put to work", 0.0, "/config")

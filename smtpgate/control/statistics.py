@@ -92,6 +92,10 @@ class Statistics:
         self._wall = wall
         self._in_thread = in_thread
 
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._wall()
+
     def range(self, begin: float, end: float, step: str = "") -> Range:
         """A time in whole steps. Raises Invalid where it is none, or has too many steps.
 

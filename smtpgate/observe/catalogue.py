@@ -28,7 +28,7 @@ WOULD: Final = ("tag", "quarantine", "defer", "reject")
 #: "accepted" is counted apart: it is what was opened and not refused afterwards.
 REFUSED: Final = (
     "refused_limit", "refused_policy", "refused_capacity", "refused_pressure", "refused_banned",
-    "early_talker", "proxy_error",
+    "refused_paused", "early_talker", "proxy_error",
 )  # fmt: skip
 RECIPIENTS: Final = ("accepted", "delivered", "known", "refused", "deferred")
 STAGES: Final = (
@@ -180,6 +180,8 @@ _ROWS: Final = (
     _histogram("http_request_seconds", "How long they took", "group"),
     _counter("admin_logins_total", "Logins", "method", "result"),
     _gauge("admin_sessions_active", "People who are logged in"),
+    _counter("webhook_deliveries_total", "Calls of webhooks", "hook", "result"),
+    _gauge("webhook_queue_depth", "Calls that wait", "hook"),
     _gauge("sse_clients", "Event streams that are open"),
     _counter("sse_dropped_total", "Events that slow readers of streams missed"),
     _counter("audit_write_failures_total", "Changes that could not be written to the audit"),

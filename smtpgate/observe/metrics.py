@@ -201,6 +201,11 @@ class Metrics(Collector):
 
         self._lag_call = clock.callLater(LAG_S, look)
 
+    @property
+    def lag(self) -> Histogram:
+        """How late timers were."""
+        return self._lag
+
     def close(self) -> None:
         """Look no more."""
         if self._lag_call is not None and self._lag_call.active():

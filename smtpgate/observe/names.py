@@ -64,8 +64,8 @@ FIELDS: Final = {
     "errors": "commands answered with 5yz by the gateway",
     "bytes_in": "octets from the client",
     "bytes_out": "octets to the client",
-    "result": "refused_limit, refused_capacity, refused_pressure, refused_banned, refused_policy, early_talker or "
-    "proxy_error",
+    "result": "refused_limit, refused_capacity, refused_pressure, refused_banned, refused_paused, refused_policy, "
+    "early_talker or proxy_error",
     "detail": "more about it",
     "repeated": "how many like it were left out since the last such line",
     "verb": "the command",
@@ -264,6 +264,9 @@ _ROWS: Final = (
     LogEvent("quarantine.failed", "error", "a message or a copy of it could not be kept", ("msg_id",)),
     LogEvent("quarantine.expired", "info", "held messages were past their time, and are deleted", ("count",)),
     LogEvent("quarantine.orphans", "warning", "files that nothing names were put aside"),
+    LogEvent("webhook.failed", "error", "calls of webhooks could not be written down, and are lost"),
+    LogEvent("webhook.given_up", "warning", "a call of a webhook was tried for its time, and is given up", ("target",)),
+    LogEvent("alert.mail_failed", "warning", "no mail about what is wrong could be written; it is tried again"),
     LogEvent("digest.sent", "info", "recipients were told of what is held for them", ("count",)),
     LogEvent("digest.failed", "error", "recipients could not be told of what is held for them"),
     LogEvent("tls_report.sent", "info", "reports on TLS went to the domains that ask for them"),
@@ -368,6 +371,7 @@ _ROWS: Final = (
     LogEvent("ban.set", "warning", "a client or a network is banned", ("target", "reason", "detail", "actor")),
     LogEvent("ban.lifted", "info", "it may come in again", ("target", "actor")),
     LogEvent("drain.over", "info", "a server that was drained for a time is in service again", ("target", "reason")),
+    LogEvent("intake.resumed", "info", "a pause of the intake is over"),
     LogEvent("weight.over", "info", "a server has its configured weight again", ("target", "reason")),
     LogEvent("pressure.changed", "warning", "the level of pressure is another", ("before", "after")),
     LogEvent("counters.failing", "error", "counters of limits, reputation and bans cannot be kept"),
@@ -426,6 +430,9 @@ _ROWS: Final = (
     _admin("quarantine.ask", "a recipient asked for a held message"),
     _admin("quarantine.drop", "a recipient does not want a held message; detail: for which address"),
     _admin("quarantine.restore", "a recipient wants a held message after all; detail: for which address"),
+    _admin("webhook.test", "somebody called a webhook with a test"),
+    _admin("alert.mute", "somebody muted an alert; detail: why"),
+    _admin("alert.unmute", "somebody has an alert told of again"),
     _admin("own.put", "somebody allowed or blocked a sender for themselves; detail: which"),
     _admin("own.remove", "somebody took a sender off a list of their own"),
     _admin("own.preferences", "somebody chose when they hear of held mail"),
@@ -443,7 +450,13 @@ _ROWS: Final = (
     _admin("config.confirm", "somebody confirmed a revision that waited for it"),
     _admin("config.rollback", "somebody put an older revision to work again; detail: why"),
     LogEvent("admin.setup", "warning", "nobody can log in yet; the message has the code for the first visit"),
+    _admin("intake.pause", "somebody paused the intake: nobody new is let in; detail: why, and for how long"),
+    _admin("intake.resume", "somebody let everybody in again"),
     _admin("stop", "somebody had the gateway stopped"),
+    _admin("drain", "somebody had the gateway take no mail"),
+    _admin("undrain", "somebody had it take mail again"),
+    _admin("reopen_logs", "somebody had the log file opened anew"),
+    _admin("bundle", "somebody took a bundle for support"),
 )
 
 EVENTS: Final = {row.name: row for row in _ROWS}

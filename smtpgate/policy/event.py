@@ -36,9 +36,8 @@ class TransactionEnded:
 class ConnectionRefused:
     """A connection ended before a session began.
 
-    :ivar result: "refused_limit", "refused_capacity", "refused_pressure", "refused_banned", "refused_policy",
-    "early_talker" or
-        "proxy_error"
+    :ivar result: "refused_limit", "refused_capacity", "refused_pressure", "refused_banned", "refused_paused",
+        "refused_policy", "early_talker" or "proxy_error"
     """
 
     listener: str

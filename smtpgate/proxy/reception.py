@@ -60,6 +60,8 @@ class Reception:
         self.sessions: dict[str, Session] = {}
         self.total = 0
         self.is_draining = False
+        #: Nobody new is let in for a while.
+        self.is_paused = False
         self.on_idle: Callable[[], None] | None = None
         self._engine = engine
         self._revision = revision
@@ -76,6 +78,12 @@ class Reception:
         """Asked at the door; a Reply where the connection is not let in."""
         settings = self._revision().settings
         listener = settings.listeners[listener_name]
+        if self.is_paused:
+            self._refused(listener_name, peer, "refused_paused")
+            return status.PAUSED
+        if self.is_draining:
+            self._refused(listener_name, peer, "refused_capacity", "the gateway takes no mail now")
+            return status.SHUTTING_DOWN
         if not listener.proxy_protocol_from:
             standing = self.admission.of_client(peer, listener)
             self._judged = (peer, listener, standing)

@@ -48,7 +48,7 @@
     const { row } = one, line = make("tr", undefined, { className: row.is_live ? "" : "over" });
     line.dataset.id = row.id;
     if (table.dataset.acts) {
-      const choice = make("input", undefined, { type: "radio", name: "id", value: row.id });
+      const choice = make("input", undefined, { type: "checkbox", name: `id-${row.id}`, value: "yes" });
       choice.setAttribute("form", "act");
       choice.setAttribute("aria-label", `Choose the session of ${row.client_ip}`);
       line.append(put("Choose", choice));
@@ -97,7 +97,7 @@
   function draw(one) {
     const line = build(one), before = one.line;
     if (before) {
-      const was = before.querySelector("input[type=radio]"), choice = line.querySelector("input[type=radio]");
+      const was = before.querySelector("input[type=checkbox]"), choice = line.querySelector("input[type=checkbox]");
       const focused = before.contains(document.activeElement) ? [...before.querySelectorAll("a, input")].indexOf(document.activeElement) : -1;
       if (was?.checked) choice.checked = true;
       if (before.isConnected) before.replaceWith(line);
@@ -105,7 +105,7 @@
     }
     one.line = line;
   }
-  // The newest first; more than are wanted fall off below, but never the chosen one.
+  // The newest first; more than are wanted fall off below, but never a chosen one.
   function order() {
     const sorted = [...rows.values()].sort((a, b) => (a.row.started < b.row.started ? 1 : a.row.started > b.row.started ? -1 : a.row.id < b.row.id ? 1 : -1));
     for (const one of sorted.slice(most)) if (!one.line.querySelector("input:checked")) { one.line.remove(); rows.delete(one.row.id); }
@@ -184,8 +184,9 @@
   document.addEventListener("pause", toggle);
   by("grid-rows").addEventListener("change", (event) => event.target.form.requestSubmit());
   table.addEventListener("change", () => {
-    const one = rows.get(table.querySelector("input:checked")?.value);
-    if (one) by("chosen").replaceChildren("With the session of ", foreign(one.row.client_ip), ":");
+    const some = [...table.querySelectorAll("input:checked")].map((box) => rows.get(box.name.slice(3))).filter(Boolean);
+    if (some.length === 1) by("chosen").replaceChildren("With the session of ", foreign(some[0].row.client_ip), ":");
+    else by("chosen").replaceChildren(`With ${some.length || "the"} chosen sessions:`);
   });
   document.addEventListener("visibilitychange", read);
   setInterval(read, AGAIN_MS);
