@@ -66,6 +66,7 @@ _BASED = frozenset({"/api/v1/config/apply", "/api/v1/config/rollback"})
 _MEDIA: dict[str, tuple[str, ...]] = {
     "/api/v1/events": ("text/event-stream",),
     "/api/v1/audit/export": ("application/x-ndjson", "text/csv"),
+    "/api/v1/system/bundle": ("application/gzip",),
     "/api/v1/lists/export": ("text/csv",),
     "/api/v1/rules/export": ("application/toml",),
     "/api/v1/config/export": ("application/toml",),
