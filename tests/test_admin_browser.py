@@ -176,13 +176,15 @@ class BrowserTests(TestCase):
 
     def drains(self, page: Any) -> None:
         """Drain and ready by the form's button, and the page follows by itself."""
-        page.goto(f"{self.base}/backends")
+        page.goto(f"{self.base}/backends/mail")
         page.fill("input[name=reason] >> nth=0", "kernel update")
-        page.click("text=Drain >> nth=0")
+        page.click("button:text-is('Drain') >> nth=0")
+        page.goto(f"{self.base}/backends")
         page.wait_for_selector("text=kernel update")
         shoot(page, "drained")
-        page.click("text=Ready: sessions again")
+        page.click("button:text-is('Ready') >> nth=0")
         page.wait_for_selector("text=kernel update", state="detached")
+        page.goto(f"{self.base}/backends/mail")
         before = time.monotonic()
         server = self.desk.control.revision.pools["mail"].servers[0]  # type: ignore[union-attr]
         reactor.callFromThread(setattr, server, "banner", "220 fresh.example ESMTP")  # type: ignore[attr-defined]

@@ -111,6 +111,7 @@ class InvitationTests(ApiCase):
         caller: Any = SimpleNamespace(
             address="192.0.2.1",
             door="web",
+            written=[],
             facts={},
             principal=None,
             request=SimpleNamespace(id="r", header=lambda _: ""),

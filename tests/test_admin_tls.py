@@ -160,7 +160,8 @@ class ApiTests(ApiCase):
         control._build = bad  # type: ignore[method-assign]
         answer = self.desk.post_json(place, {}, token=self.owner)
         self.assertEqual((answer.status, control.revision is before), (409, True))
-        self.assertEqual([row["action"] for row in self.desk.users.rows], ["tls.reload", "tls.reload"])
+        self.assertEqual([row["action"] for row in self.desk.users.rows], ["tls.reload"] * 3)
+        self.assertEqual(self.desk.users.rows[2]["result"], "failed")
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         page = self.desk.ask("POST", "/tls/reload", token=self.owner, body=b"x=", headers=headers)
         self.assertEqual((page.status, HOSTILE[0] in page.text), (409, False))

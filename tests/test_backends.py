@@ -332,7 +332,8 @@ class ApiTests(ApiCase):
         self.assertEqual(answer.json()["would"]["action"], "probe")
         answer = self.desk.post_json("/api/v1/probe", body, token=self.owner)
         self.assertEqual(answer.status, 503, answer.text)
-        self.assertEqual([row["action"] for row in self.desk.users.rows], ["probe"])
+        self.assertEqual([row["action"] for row in self.desk.users.rows], ["probe", "probe"])
+        self.assertEqual(self.desk.users.rows[1]["result"], "failed")
 
     def test_pages(self) -> None:
         """Both are there, with what was said; nonsense in a form is told on the page."""
