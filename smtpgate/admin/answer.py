@@ -22,7 +22,7 @@ CSP = _CSP.format(script="'self'", types="'none'")
 _FEATURES = (
     "accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "fullscreen", "geolocation",
     "gyroscope", "magnetometer", "microphone", "midi", "payment", "picture-in-picture", "publickey-credentials-get",
-    "screen-wake-lock", "usb", "web-share", "xr-spatial-tracking",
+    "screen-wake-lock", "usb", "xr-spatial-tracking",
 )  # fmt: skip
 #: Sent with every answer.
 SAFE_HEADERS: Mapping[str, str] = {
