@@ -5,6 +5,7 @@ Managers name a ticket by the reference id of the refusal: its own id is a capab
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from smtpgate.admin.answer import Answer, redirect
@@ -13,7 +14,7 @@ from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models import Done, Nothing
 from smtpgate.admin.params import OneOf, Whole
 from smtpgate.admin.record import View
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, Route, page_route
 from smtpgate.admin.text import moment
 from smtpgate.control.views import Actor, Refused, Unknown
 from smtpgate.policy.ticket import STATES, Ticket
@@ -155,18 +156,8 @@ def _why(ask: Ask, ticket: Ticket, trouble: str, status: int = 200) -> Answer:
     return Answer(answer.body, answer.status, cookies=(cookie,) if cookie else ())
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(
-        method,
-        path,
-        permission,
-        serve,
-        "page",
-        (serve.__doc__ or "").strip(),
-        doors=frozenset({"web"}),
-        for_domains=True,
-    )
-
+#: Open to those who are limited to domains.
+_page = partial(page_route, for_domains=True)
 
 ROUTES = (
     Route(

@@ -6,7 +6,6 @@ Each reads well and does its forms without scripts; scripts refresh what is mark
 from __future__ import annotations
 
 import re
-from typing import Any
 from urllib.parse import quote
 
 from smtpgate.admin import api_do, entry, explain, insight, searching, text
@@ -15,7 +14,7 @@ from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_messages, find_session
 from smtpgate.admin.problem import PROBLEMS
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.policy.clues import reference_in
 from smtpgate.policy.query import LONGEST, QueryError
 
@@ -106,31 +105,25 @@ def _asset(ask: Ask, name: str, is_public: bool) -> Answer:
     return answer
 
 
-_WEB = frozenset({"web"})
-
-
-def _page(path: str, permission: str, serve: Any, method: Any = "GET", **more: bool) -> Route:
-    summary = (serve.__doc__ or "").strip()
-    return Route(method, path, permission, serve, "page", summary, doors=_WEB, **more)  # type: ignore[arg-type]
 
 
 ROUTES = (
-    _page("/login", "public", entry.login_page),
-    _page("/login", "public", entry.log_in, "POST"),
-    _page("/login/code", "public", entry.code_page),
-    _page("/login/code", "public", entry.give_code, "POST"),
-    _page("/welcome/<token>", "public", entry.welcome_page),
-    _page("/welcome/<token>", "public", entry.welcome, "POST"),
-    _page("/setup", "public", entry.setup_page),
-    _page("/setup", "public", entry.set_up, "POST"),
-    *(_page(f"/assets/<digest>/{name}", "public", public_asset) for name in sorted(PUBLIC)),
-    _page("/assets/<digest>/<name>", "self", asset, is_own=True),
-    _page("/logout", "self", entry.log_out, "POST", is_own=True),
-    _page("/theme", "self", entry.choose_theme, "POST", is_own=True),
-    _page("/sessions/<id>", "messages:read", session, for_domains=True),
-    _page("/sessions/<id>/kill", "runtime:write", kill, "POST"),
-    _page("/messages", "messages:read", searching.page, for_domains=True),
-    _page("/search", "messages:read", search, for_domains=True),
-    _page("/search", "messages:read", search, "POST", for_domains=True),
-    _page("/problems/<slug>", "self", problem),
+    page_route("/login", "public", entry.login_page),
+    page_route("/login", "public", entry.log_in, "POST"),
+    page_route("/login/code", "public", entry.code_page),
+    page_route("/login/code", "public", entry.give_code, "POST"),
+    page_route("/welcome/<token>", "public", entry.welcome_page),
+    page_route("/welcome/<token>", "public", entry.welcome, "POST"),
+    page_route("/setup", "public", entry.setup_page),
+    page_route("/setup", "public", entry.set_up, "POST"),
+    *(page_route(f"/assets/<digest>/{name}", "public", public_asset) for name in sorted(PUBLIC)),
+    page_route("/assets/<digest>/<name>", "self", asset, is_own=True),
+    page_route("/logout", "self", entry.log_out, "POST", is_own=True),
+    page_route("/theme", "self", entry.choose_theme, "POST", is_own=True),
+    page_route("/sessions/<id>", "messages:read", session, for_domains=True),
+    page_route("/sessions/<id>/kill", "runtime:write", kill, "POST"),
+    page_route("/messages", "messages:read", searching.page, for_domains=True),
+    page_route("/search", "messages:read", search, for_domains=True),
+    page_route("/search", "messages:read", search, "POST", for_domains=True),
+    page_route("/problems/<slug>", "self", problem),
 )

@@ -14,7 +14,7 @@ from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models_audit import audit_model
 from smtpgate.admin.permission import ROLES, SCOPES, Principal, held_by
 from smtpgate.admin.problem import refusal_of
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, Route, page_route
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.versions import tag_of
 from smtpgate.control.entries import TOKEN_DAYS, TOKEN_DAYS_DEFAULT, check_grant
@@ -212,9 +212,7 @@ async def end_session(ask: Ask) -> Answer:
 
 
 def _page(path: str, serve: Any, method: Any = "GET") -> Route:
-    words = (serve.__doc__ or "").strip()
-    is_guarded = method != "GET"
-    return Route(method, path, "access:write", serve, "page", words, doors=frozenset({"web"}), is_guarded=is_guarded)
+    return page_route(path, "access:write", serve, method, is_guarded=method != "GET")
 
 
 _USER = "/access/users/<name>"

@@ -11,7 +11,7 @@ from smtpgate.admin.api_account import person
 from smtpgate.admin.entry import own_place
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.problem import refusal_of
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, Route, page_route
 from smtpgate.admin.throttle import TooMany
 from smtpgate.control.views import Invalid
 
@@ -121,9 +121,7 @@ async def prove(ask: Ask) -> Answer:
 
 
 def _page(path: str, serve: Any, method: Any = "GET", is_guarded: bool = False) -> Route:
-    words = (serve.__doc__ or "").strip()
-    doors = frozenset({"web"})
-    return Route(method, path, "self", serve, "page", words, doors=doors, is_own=True, is_guarded=is_guarded)
+    return page_route(path, "self", serve, method, is_own=True, is_guarded=is_guarded)
 
 
 ROUTES = (

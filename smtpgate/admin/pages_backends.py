@@ -13,7 +13,7 @@ from smtpgate.admin import models_backends as b
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_do import server_verb
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.admin.text import moment, visible
 from smtpgate.control.fleet import MOST_WEIGHT
 from smtpgate.control.views import Refused, Unavailable, Unknown
@@ -209,20 +209,16 @@ async def end_form(ask: Ask) -> Answer:
     return redirect("/backends")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
-
-
 _SERVER = "/backends/<pool>/servers/<path:name>"
 
 ROUTES = (
-    _page("/backends", "stats:read", backends),
-    _page("/backends/<pool>", "stats:read", backend),
-    _page(f"{_SERVER}/drain", "runtime:write", drain_form, "POST"),
-    _page(f"{_SERVER}/maint", "runtime:write", maint_form, "POST"),
-    _page(f"{_SERVER}/ready", "runtime:write", ready_form, "POST"),
-    _page(f"{_SERVER}/weight", "runtime:write", weight_form, "POST"),
-    _page(f"{_SERVER}/probe", "runtime:write", probe_form, "POST"),
-    _page("/probe", "config:write", stranger_form, "POST"),
-    _page("/overrides/<kind>/<pool>/<path:name>/end", "runtime:write", end_form, "POST"),
+    page_route("/backends", "stats:read", backends),
+    page_route("/backends/<pool>", "stats:read", backend),
+    page_route(f"{_SERVER}/drain", "runtime:write", drain_form, "POST"),
+    page_route(f"{_SERVER}/maint", "runtime:write", maint_form, "POST"),
+    page_route(f"{_SERVER}/ready", "runtime:write", ready_form, "POST"),
+    page_route(f"{_SERVER}/weight", "runtime:write", weight_form, "POST"),
+    page_route(f"{_SERVER}/probe", "runtime:write", probe_form, "POST"),
+    page_route("/probe", "config:write", stranger_form, "POST"),
+    page_route("/overrides/<kind>/<pool>/<path:name>/end", "runtime:write", end_form, "POST"),
 )

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from smtpgate.admin import api_config, api_do
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.config.hiding import hide
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.config.texts import unified
@@ -260,19 +260,14 @@ async def reload(ask: Ask) -> Answer:
     return redirect("/config")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET", is_guarded: bool = False) -> Route:
-    words, doors = (serve.__doc__ or "").strip(), frozenset({"web"})
-    return Route(method, path, permission, serve, "page", words, doors=doors, is_guarded=is_guarded)
-
-
 ROUTES = (
-    _page("/config", "config:read", config),
-    _page("/config/<int:number>", "config:read", revision),
-    _page("/config/validate", "config:write", validate, "POST"),
-    _page("/config/reload", "config:write", reload, "POST", is_guarded=True),
-    _page("/config/draft", "config:write", draft, "POST"),
-    _page("/config/apply", "config:write", apply, "POST", is_guarded=True),
-    _page("/config/import", "config:write", import_file, "POST"),
-    _page("/config/confirm", "config:write", confirm, "POST"),
-    _page("/config/<int:number>/rollback", "config:write", rollback, "POST", is_guarded=True),
+    page_route("/config", "config:read", config),
+    page_route("/config/<int:number>", "config:read", revision),
+    page_route("/config/validate", "config:write", validate, "POST"),
+    page_route("/config/reload", "config:write", reload, "POST", is_guarded=True),
+    page_route("/config/draft", "config:write", draft, "POST"),
+    page_route("/config/apply", "config:write", apply, "POST", is_guarded=True),
+    page_route("/config/import", "config:write", import_file, "POST"),
+    page_route("/config/confirm", "config:write", confirm, "POST"),
+    page_route("/config/<int:number>/rollback", "config:write", rollback, "POST", is_guarded=True),
 )

@@ -17,7 +17,7 @@ from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models import Done, Nothing
 from smtpgate.admin.record import View
-from smtpgate.admin.routes import Ask, Order, Route
+from smtpgate.admin.routes import Ask, Order, Route, page_route
 from smtpgate.admin.text import visible
 from smtpgate.config.drafting import Unclear, enforced, point_at, with_rule
 from smtpgate.config.hiding import hide
@@ -229,10 +229,6 @@ async def rule(ask: Ask) -> Answer:
     )
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
-
-
 ROUTES = (
     Route("GET", _BASE, "stats:read", steps, summary="The first steps", answer=StepList),
     Route("POST", f"{_BASE}/dismiss", "stats:read", dismiss, summary="Put them away", body=Nothing, answer=Done),
@@ -245,8 +241,8 @@ ROUTES = (
         body=ServerOrder,
         answer=ServerSeen,
     ),
-    _page("/first/dismiss", "stats:read", dismiss_page, "POST"),
-    _page("/first/server", "config:write", server),
-    _page("/first/server", "config:write", server_look, "POST"),
-    _page("/first/rule", "config:write", rule),
+    page_route("/first/dismiss", "stats:read", dismiss_page, "POST"),
+    page_route("/first/server", "config:write", server),
+    page_route("/first/server", "config:write", server_look, "POST"),
+    page_route("/first/rule", "config:write", rule),
 )

@@ -11,7 +11,7 @@ import attrs
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.openapi import build
 from smtpgate.admin.problem import PROBLEMS
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, Route, page_route
 from smtpgate.smtp import status
 from smtpgate.smtp.reply import Reply
 
@@ -102,8 +102,7 @@ def _row(path: str, method: str, operation: dict[str, Any], schemas: dict[str, A
 
 
 def _page(path: str, serve: Any) -> Route:
-    words = (serve.__doc__ or "").strip()
-    return Route("GET", path, "self", serve, "page", words, doors=frozenset({"web"}))
+    return page_route(path, "self", serve)
 
 
 ROUTES = (_page("/help", help_page), _page("/api/docs", reference))

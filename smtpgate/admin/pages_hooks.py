@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from smtpgate.admin import api_hooks as do
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.problem import refusal_of
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.control.views import Invalid, Refused
 from smtpgate.policy.call import STATES
 
@@ -118,15 +118,11 @@ async def mute(ask: Ask) -> Answer:
     return redirect("/alerts")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
-
-
 ROUTES = (
-    _page("/webhooks", "config:read", webhooks),
-    _page("/webhooks/<name>", "config:read", webhook),
-    _page("/webhooks/<name>/test", "system:write", test, "POST"),
-    _page("/webhooks/<name>/calls/<id>", "system:write", replay, "POST"),
-    _page("/alerts", "stats:read", alerts),
-    _page("/alerts", "runtime:write", mute, "POST"),
+    page_route("/webhooks", "config:read", webhooks),
+    page_route("/webhooks/<name>", "config:read", webhook),
+    page_route("/webhooks/<name>/test", "system:write", test, "POST"),
+    page_route("/webhooks/<name>/calls/<id>", "system:write", replay, "POST"),
+    page_route("/alerts", "stats:read", alerts),
+    page_route("/alerts", "runtime:write", mute, "POST"),
 )

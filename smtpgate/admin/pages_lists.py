@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from smtpgate.admin import api_lists as do
 from smtpgate.admin.answer import Answer, redirect
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, Route, page_route
 from smtpgate.control.lists import KINDS
 from smtpgate.control.views import Refused, Unknown
 
@@ -86,8 +86,7 @@ async def take_in(ask: Ask) -> Answer:
 
 
 def _page(method: Any, path: str, permission: str, serve: Any) -> Route:
-    words = (serve.__doc__ or "").strip()
-    return Route(method, path, permission, serve, "page", words, doors=frozenset({"web"}))
+    return page_route(path, permission, serve, method)
 
 
 ROUTES = (

@@ -5,7 +5,6 @@ Without scripts it is the table as it was at that moment; with them it follows t
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 from smtpgate.admin import api_live, api_traffic, sieve
@@ -13,7 +12,7 @@ from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_session
 from smtpgate.admin.pages_traffic import LENGTHS, line
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.admin.text import visible
 from smtpgate.control.views import Refused
 
@@ -99,13 +98,9 @@ async def ban(ask: Ask) -> Answer:
     return _back(ask)
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
-
-
 ROUTES = (
-    _page("/live", "traffic:read", live),
-    _page("/sessions", "traffic:read", sessions),
-    _page("/live/kill", "runtime:write", kill, "POST"),
-    _page("/live/ban", "runtime:write", ban, "POST"),
+    page_route("/live", "traffic:read", live),
+    page_route("/sessions", "traffic:read", sessions),
+    page_route("/live/kill", "runtime:write", kill, "POST"),
+    page_route("/live/ban", "runtime:write", ban, "POST"),
 )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from smtpgate.admin import api_logs, sieve
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.control.logs import LINES, PARTS
 from smtpgate.control.views import Refused
 
@@ -78,12 +76,8 @@ async def set_level(ask: Ask) -> Answer:
     return redirect("/logs")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
-
-
 ROUTES = (
-    _page("/logs", "config:read", logs),
-    _page("/logs/download", "config:read", download),
-    _page("/logs/level", "system:write", set_level, "POST"),
+    page_route("/logs", "config:read", logs),
+    page_route("/logs/download", "config:read", download),
+    page_route("/logs/level", "system:write", set_level, "POST"),
 )

@@ -15,7 +15,7 @@ from smtpgate.admin import api_me as do
 from smtpgate.admin import models_me as mine
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.problem import refusal_of
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, Route, page_route
 from smtpgate.admin.spoken import LANGUAGES, words_of
 from smtpgate.control.views import Invalid, Refused, Unknown
 from smtpgate.policy.own import KINDS, writer_of
@@ -116,9 +116,7 @@ async def preferences(ask: Ask) -> Answer:
 
 
 def _page(path: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(
-        method, path, "self", serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}), for_domains=True
-    )
+    return page_route(path, "self", serve, method, for_domains=True)
 
 
 ROUTES = (

@@ -13,7 +13,7 @@ from smtpgate.admin.first import Step
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_messages
 from smtpgate.admin.plot import WIDTH, draw
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.config.model import Settings
 from smtpgate.control.views import Refused
 from smtpgate.policy.query import Query
@@ -130,13 +130,9 @@ async def resume_form(ask: Ask) -> Answer:
     return redirect("/")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
-
-
 ROUTES = (
-    _page("/", "stats:read", overview),
-    _page("/test/send", "test:run", test_send, "POST"),
-    _page("/intake/pause", "system:write", pause_form, "POST"),
-    _page("/intake/resume", "system:write", resume_form, "POST"),
+    page_route("/", "stats:read", overview),
+    page_route("/test/send", "test:run", test_send, "POST"),
+    page_route("/intake/pause", "system:write", pause_form, "POST"),
+    page_route("/intake/resume", "system:write", resume_form, "POST"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,7 +11,7 @@ from smtpgate.admin import api_outbox
 from smtpgate.admin import api_quarantine as do
 from smtpgate.admin import models_quarantine as q
 from smtpgate.admin.answer import Answer, redirect
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.control.views import Invalid, Refused
 from smtpgate.policy.held import STATES
 
@@ -216,18 +217,8 @@ async def cancel(ask: Ask) -> Answer:
     return redirect("/outbox")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(
-        method,
-        path,
-        permission,
-        serve,
-        "page",
-        (serve.__doc__ or "").strip(),
-        doors=frozenset({"web"}),
-        for_domains=True,
-    )
-
+#: Open to those who are limited to domains.
+_page = partial(page_route, for_domains=True)
 
 ROUTES = (
     _page("/quarantine", "quarantine:read", messages),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.models import Done, Nothing
 from smtpgate.admin.record import View
-from smtpgate.admin.routes import Ask, Order, Route
+from smtpgate.admin.routes import Ask, Order, Route, page_route
 from smtpgate.admin.text import moment
 from smtpgate.control.views import Refused
 
@@ -175,10 +175,6 @@ async def reopen_page(ask: Ask) -> Answer:
     return redirect("/system")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
-
-
 ROUTES = (
     Route(
         "GET",
@@ -203,9 +199,9 @@ ROUTES = (
     ),
     Route("POST", f"{_BASE}/reopen-logs", "system:write", reopen_logs, summary="Log anew", body=Nothing, answer=Done),
     Route("GET", f"{_BASE}/bundle", "system:write", bundle, summary="A bundle for support"),
-    _page("/system", "config:read", page),
-    _page("/system/drain", "system:write", drain_page, "POST"),
-    _page("/system/undrain", "system:write", undrain_page, "POST"),
-    _page("/system/reopen-logs", "system:write", reopen_page, "POST"),
-    _page("/system/bundle", "system:write", bundle),
+    page_route("/system", "config:read", page),
+    page_route("/system/drain", "system:write", drain_page, "POST"),
+    page_route("/system/undrain", "system:write", undrain_page, "POST"),
+    page_route("/system/reopen-logs", "system:write", reopen_page, "POST"),
+    page_route("/system/bundle", "system:write", bundle),
 )

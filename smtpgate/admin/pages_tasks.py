@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from smtpgate.admin import api_tasks
 from smtpgate.admin.answer import Answer, redirect
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.control.views import Refused, Unavailable, Unknown
 
 #: Rows on a page.
@@ -49,18 +49,8 @@ async def result(ask: Ask) -> Answer:
     return await api_tasks.result(ask)
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(
-        method,
-        path,
-        permission,
-        serve,
-        "page",
-        (serve.__doc__ or "").strip(),
-        doors=frozenset({"web"}),
-        for_domains=True,
-    )
-
+#: Open to those who are limited to domains.
+_page = partial(page_route, for_domains=True)
 
 ROUTES = (
     _page("/tasks", "messages:read", tasks),

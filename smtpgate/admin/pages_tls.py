@@ -6,7 +6,7 @@ from typing import Any
 
 from smtpgate.admin import api_tls, charts
 from smtpgate.admin.answer import Answer, redirect
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.control.views import Refused, Unavailable
 
 
@@ -58,11 +58,7 @@ async def reload(ask: Ask) -> Answer:
     return redirect("/tls")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
-
-
 ROUTES = (
-    _page("/tls", "config:read", certificates),
-    _page("/tls/reload", "config:write", reload, "POST"),
+    page_route("/tls", "config:read", certificates),
+    page_route("/tls/reload", "config:write", reload, "POST"),
 )

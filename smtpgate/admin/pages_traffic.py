@@ -7,7 +7,7 @@ from typing import Any
 from smtpgate.admin import api_traffic as do
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, page_route
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.clues import reference_in
@@ -123,17 +123,13 @@ async def forget_sender(ask: Ask) -> Answer:
     return redirect("/senders")
 
 
-def _page(path: str, permission: str, serve: Any, method: Any = "GET") -> Route:
-    return Route(method, path, permission, serve, "page", (serve.__doc__ or "").strip(), doors=frozenset({"web"}))
-
-
 ROUTES = (
-    _page("/traffic", "traffic:read", traffic),
-    _page("/limits", "traffic:read", limits),
-    _page("/limits/free", "runtime:write", free_key, "POST"),
-    _page("/limits/simulate", "test:run", simulate, "POST"),
-    _page("/bans/set", "runtime:write", set_ban, "POST"),
-    _page("/bans/lift", "runtime:write", lift_ban, "POST"),
-    _page("/senders", "traffic:read", senders),
-    _page("/senders/forget", "runtime:write", forget_sender, "POST"),
+    page_route("/traffic", "traffic:read", traffic),
+    page_route("/limits", "traffic:read", limits),
+    page_route("/limits/free", "runtime:write", free_key, "POST"),
+    page_route("/limits/simulate", "test:run", simulate, "POST"),
+    page_route("/bans/set", "runtime:write", set_ban, "POST"),
+    page_route("/bans/lift", "runtime:write", lift_ban, "POST"),
+    page_route("/senders", "traffic:read", senders),
+    page_route("/senders/forget", "runtime:write", forget_sender, "POST"),
 )

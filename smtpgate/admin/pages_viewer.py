@@ -15,7 +15,7 @@ from smtpgate.admin import api_viewer as do
 from smtpgate.admin import reading
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_quarantine import held_of
-from smtpgate.admin.routes import Ask, Route
+from smtpgate.admin.routes import Ask, Route, page_route
 from smtpgate.control.views import Refused, Unavailable, Unknown
 
 #: Letters of all texts on one page; the rest is in the API and in the file.
@@ -134,10 +134,7 @@ async def part(ask: Ask) -> Answer:
 
 
 def _page(path: str, serve: Any, method: Any = "GET", is_guarded: bool = False) -> Route:
-    words, doors = (serve.__doc__ or "").strip(), frozenset({"web"})
-    return Route(
-        method, path, "content:read", serve, "page", words, doors=doors, for_domains=True, is_guarded=is_guarded
-    )
+    return page_route(path, "content:read", serve, method, for_domains=True, is_guarded=is_guarded)
 
 
 ROUTES = (

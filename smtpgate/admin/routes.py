@@ -197,3 +197,12 @@ class Stream:
 
 
 Result = Answer | Stream
+
+
+def page_route(path: str, permission: str, serve: Serve, method: Any = "GET", **more: bool) -> Route:
+    """A page, or what its form does; it is described by what its function says of itself.
+
+    :param more: what else holds of the route (`for_domains`, `is_guarded`, `is_own`)
+    """
+    words = (serve.__doc__ or "").strip()
+    return Route(method, path, permission, serve, "page", words, doors=frozenset({"web"}), **more)  # type: ignore[arg-type]
