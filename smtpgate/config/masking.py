@@ -83,4 +83,4 @@ def masked_zone(zone: str) -> str:
 def is_path(text: str) -> bool:
     """Whether it is likely the name of a file, where one is asked for, and not the secret itself."""
     last = text.rpartition("/")[2]
-    return _PATH.fullmatch(text) is not None and not any(_is_key(part) for part in last.split("."))
+    return _PATH.fullmatch(text) is not None and not any(_is_key(part) for part in re.split("[._-]", last))
