@@ -511,9 +511,8 @@ def _run(folder: Path, given: Any, ends: contextlib.ExitStack) -> int:
     print(f"{paced[1]['rate'] / paced[2]['rate']:.3f}")
     for word, middle in (("as much as it takes", full), ("at the rate", paced)):
         print(f"{word}: CPU for a message {middle[1]['cpu'] / middle[2]['cpu']:.3f};", end=" ")
-        print(
-            f"lag p99 {middle[1]['lag'] * 1000:.1f} ms in the flood, {middle[2]['lag'] * 1000:.1f} ms without;", end=" "
-        )
+        for name, what in (("lag", "lag"), ("reply", "wait for a reply")):
+            print(f"{what} p99 {middle[1][name]:.1f} ms in the flood, {middle[2][name]:.1f} ms without;", end=" ")
         print(f"mail refused or cut: {middle[1]['refused']:.0f} in the flood, {middle[2]['refused']:.0f} without")
     return int(part < LEAST_PART or paced[1]["lag"] > MOST_LAG_MS)
 
