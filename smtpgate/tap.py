@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
@@ -56,11 +57,12 @@ from smtpgate.observe.metrics import Metrics
 from smtpgate.observe.recorder import Recorder
 from smtpgate.observe.stock import Stock
 from smtpgate.observe.talkers import Talkers
-from smtpgate.plugins import TwoOfOneName, find_factories
+from smtpgate.plugins import TwoOfOneName, find_factories, sources
 from smtpgate.policy.addresses import is_public, may_be_called
 from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.policy.found import Kept
 from smtpgate.policy.meter import Meter
+from smtpgate.policy.standing import Source
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
@@ -296,6 +298,7 @@ class Gateway(Service):
             "homes": self.control.reception.warden.homes,
             "drains": self.control.drains,
             "weights": self.control.fleet.weights,
+            "tunings": self.control.room.tunings,
             "ribbons": self.control.fleet.ribbons,
             "tls_reports": self.control.tls.reports,
             "rule_hits": self.control.policy,
@@ -305,7 +308,8 @@ class Gateway(Service):
         self.counters.restore()
         fleet = self.control.fleet
         fleet.opener = self._opener
-        for kept in (self.control.drains, fleet.weights, self.control.reception.warden):
+        self.control.room.sources = self._sources()
+        for kept in (self.control.drains, fleet.weights, self.control.room.tunings, self.control.reception.warden):
             kept.on_change = self.counters.soon
         self.provisions.lists, self.control.lists.book.on_change = self.control.lists.book, self.counters.soon
         self.control.stop = self.drain
@@ -360,6 +364,14 @@ class Gateway(Service):
             self.tell(Happened("config.fallback", "error", message, (("config_rev", ruling.id),)))
         for warning in settings.warnings:
             self.tell(Happened("config.warning", "warning", str(warning)))
+
+    def _sources(self) -> dict[str, Source]:
+        """Where plugins come from; ours have the gateway's version."""
+        found = sources(self._factories)
+        return {
+            name: attrs.evolve(one, version=one.version or (__version__ if one.is_builtin else ""))
+            for name, one in found.items()
+        }
 
     def _start_sink(self, endpoint: str) -> None:
         from smtpgate.sink import Maildir, SinkFactory
@@ -429,6 +441,7 @@ class Gateway(Service):
         ensureDeferred(self.control.mutes.load())
         self.tls_sending.open()
         ensureDeferred(self.control.configuration.watch_file())
+        ensureDeferred(self.control.room.ask_engines())
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
         self.tell(
             Happened(
@@ -488,6 +501,7 @@ class Gateway(Service):
         self.tickets.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)
         ensureDeferred(self.control.configuration.watch_file())
+        ensureDeferred(self.control.room.ask_engines())
         self.memory_store.expire()
         self.counter_store.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
@@ -620,6 +634,7 @@ class Gateway(Service):
         self.control.reception.admission.close()
         self.control.drains.close()
         self.control.fleet.weights.close()
+        self.control.room.tunings.close()
         self.control.configuration.close()
         self.control.logs.close()
         self.control.intake.close()
