@@ -72,6 +72,7 @@ from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.smtp import status
 from smtpgate.spent import counted
+from smtpgate.state.backup import last as last_backup
 from smtpgate.state.case_store import CaseStore
 from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
@@ -254,7 +255,15 @@ class Gateway(Service):
         self.history = History(self.reactor, self.history_store, self.tell)
         self.recorder = Recorder(self.metrics, self.reactor, time.time, self.series_store, self.tell)
         self.talkers = Talkers(self.reactor, time.time, self.talker_store, self.tell)
-        self.stock = Stock(self.reactor, self.vault.totals, self.in_thread, self.database.path, self._room)
+        self.stock = Stock(
+            self.reactor,
+            self.vault.totals,
+            self.in_thread,
+            self.vault.oldest_times,
+            lambda: last_backup(self.state.path),
+            self.database.path,
+            self._room,
+        )
         self.control = Control(
             self.engine,
             self._path,
@@ -691,6 +700,7 @@ class Gateway(Service):
 
         self.database = Database(self.state.path / DATABASE)
         self.database.open()
+        self.meter.times[("store_write_seconds",)] = self.database.writes
         self.ledger_store = LedgerStore(self.database)
         self.ledger_rows = self.ledger_store.load_now(time.time())
         self.history_store = HistoryStore(self.database, kept=self._history_kept)
@@ -713,7 +723,12 @@ class Gateway(Service):
         for name, pool in (("reactor", self.reactor.getThreadPool()), *self.database.pools):
             yield "threadpool_active", (name,), len(pool.working)
             # The pool says it nowhere else.
-            yield "threadpool_queue_depth", (name,), pool._team.statistics().backloggedWorkCount
+            waiting = pool._team.statistics().backloggedWorkCount
+            yield "threadpool_queue_depth", (name,), waiting
+            if name == "database":
+                yield "store_queue_depth", (), waiting
+        for cache, entries in self.provisions.caches().items():
+            yield "cache_entries", (cache,), entries
         yield "store_dropped_total", ("series",), self.recorder.dropped
         yield from self.stock.rows()
         yield from self.office.gauges()

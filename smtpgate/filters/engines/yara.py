@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import attrs
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
-from zope.interface import implementer
 
 from smtpgate.config.patterns import PatternList
 from smtpgate.config.problem import BadValue
@@ -26,9 +25,8 @@ from smtpgate.filters.base import Factory, Options
 from smtpgate.filters.engines.base import BUDGET_S, Action, MessageFilter, Oversize, shown
 from smtpgate.filters.engines.files import RuleFiles, located, read_rules, stamp_of
 from smtpgate.filters.engines.servers import BadAnswer, EngineFailed
-from smtpgate.interfaces import ChildFailed, IEngine
+from smtpgate.interfaces import ChildFailed
 from smtpgate.policy.event import Happened
-from smtpgate.policy.standing import ServerStanding
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import ACTIONS, Finding
 
@@ -140,7 +138,6 @@ class YaraOptions(Options):
         return self._paths
 
 
-@implementer(IEngine)
 class YaraFilter(MessageFilter):
     """Has each message scanned."""
 
@@ -153,14 +150,6 @@ class YaraFilter(MessageFilter):
         self._refused = ""
         self._looked = services.clock.seconds()
         self._ignore = PatternList(options.ignore)
-
-    def standing(self) -> tuple[ServerStanding, ...]:
-        """It asks no server."""
-        return ()
-
-    async def signatures(self) -> float | None:
-        """When the newest file of its rules was written."""
-        return max((written / 1e9 for _, written, _ in self._rules.stamp), default=None)
 
     def key(self, transaction: Transaction) -> tuple[Any, ...]:
         """Other rules, other answers."""
