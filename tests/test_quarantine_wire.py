@@ -53,6 +53,10 @@ class HoldTests(VaultCase):
             self.assertEqual(self.send(gateway, b"b")[:3], b"250")
             self.assertEqual(len(backend.messages), 1)
             self.assertEqual((len(gateway.held()), len(gateway.files())), (1, 1))
+            # A second one leaves the oldest where it was.
+            self.send(gateway, b"b", b"c", subject=b"secret")
+            self.assertEqual(len(gateway.held()), 2)
+            self.assertEqual(gateway.in_reactor(gateway.vault.oldest_times), {"dlp": held.at})
 
         return self.talk(HOLD, script)
 
