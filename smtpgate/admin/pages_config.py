@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from smtpgate.admin import api_config, api_do
 from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.api_tables import list_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, page_route
 from smtpgate.config.hiding import hide
@@ -79,6 +80,7 @@ async def _config(ask: Ask, status: int = 200, **more: Any) -> Answer:
         problems=control.problems,
         warnings=control.settings.warnings,
         settings=control.settings,
+        tables=await list_of(ask) if ask.who.may("config:write") and books.store is not None else None,
         restart=books.needs_restart(control.settings),
         history=[(one, books.state_of(one)) for one in history[:ROWS]],
         has_more=len(history) > ROWS,
