@@ -41,6 +41,7 @@ from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany, network_of
+from smtpgate.admin.waits import Usuals
 from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
@@ -103,6 +104,7 @@ class Office:
         self.first = FirstSteps(control, repeats)
         self.readings = Readings()
         self.reports = reports.Reports(self.wall)
+        self.usuals = Usuals(control.statistics, clock.seconds)
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
         #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
