@@ -110,8 +110,11 @@ class Provider:
         self.issuer = ""
         self._open: list[Any] = []
 
-    def listen(self, case: Any) -> str:
-        """Begin on a port of its own, until the test is over; the issuer."""
+    def listen(self, case: Any, host: str = "127.0.0.1") -> str:
+        """Begin on a port of its own, until the test is over; the issuer.
+
+        :param host: what it is called; "localhost" is another site than 127.0.0.1 for a browser
+        """
         site = Site(_Every(self))
         port: Any = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
 
@@ -122,7 +125,7 @@ class Provider:
             return maybeDeferred(port.stopListening)
 
         case.addCleanup(stop)
-        self.issuer = f"http://127.0.0.1:{port.getHost().port}/realms/staff"
+        self.issuer = f"http://{host}:{port.getHost().port}/realms/staff"
         return self.issuer
 
     def answer(self, request: Any) -> Any:

@@ -215,6 +215,8 @@ class Logins:
         self._throttle.passed(f"\0{name}", caller.address)
         await self._lock.acquire()
         try:
+            if flow.session:
+                await self._must_be(provider, flow, claims)
             user, is_changed = await self._account(caller, provider, claims)
         except Untrusted as error:
             raise await self._refused(caller, provider, str(error), flow) from None
@@ -222,16 +224,19 @@ class Logins:
             self._lock.release()
         self._keep_hint(user.name, text)
         if flow.session:
-            await self._prove(caller, provider, flow, user, who, is_changed)
+            await self._prove(caller, provider, flow, who, is_changed)
             return Entered(flow, (gone(caller),))
         cookie, is_done = await self._accounts.enter_from(caller, user, factor_of(claims, provider))
         return Entered(flow, (gone(caller), cookie), is_done)
 
+    async def _must_be(self, provider: Provider, flow: Flow, claims: Mapping[str, Any]) -> None:
+        found = await self._accounts.users.by_subject(provider.issuer, claims["sub"])
+        if found is None or found.name != flow.user:
+            raise Untrusted(f"somebody else logged in there than {flow.user}")
+
     async def _prove(
-        self, caller: Caller, provider: Provider, flow: Flow, user: User, who: Principal | None, is_changed: bool
+        self, caller: Caller, provider: Provider, flow: Flow, who: Principal | None, is_changed: bool
     ) -> None:
-        if user.name != flow.user:
-            raise await self._refused(caller, provider, f"{user.name} logged in there, and not {flow.user}", flow)
         if who is None or who.id != flow.session or is_changed:
             raise await self._refused(caller, provider, "the session of the proof is over", flow)
         await self._accounts.browsers.prove(who.id)

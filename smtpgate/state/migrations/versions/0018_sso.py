@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018-sso"
+revision = "0018sso"
 down_revision = "0017b"
 
 
