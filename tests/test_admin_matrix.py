@@ -303,6 +303,7 @@ MATRIX = {
     "POST /setup": "public",
     "GET /assets/<digest>/app.css": "public",
     "GET /assets/<digest>/logo.svg": "public",
+    "GET /assets/<digest>/onward.js": "public",
     "GET /assets/<digest>/pico.min.css": "public",
     "GET /assets/<digest>/<name>": "self",
     "POST /logout": "self",

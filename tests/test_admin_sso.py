@@ -17,6 +17,7 @@ import attrs
 from twisted.internet import reactor
 
 from smtpgate.admin.sso import AT_ONCE
+from smtpgate.cli import probes
 from smtpgate.config.loader import load
 from smtpgate.config.model_sso import Provider as Settings
 from smtpgate.net.public_http import PublicHTTPClient
@@ -793,6 +794,24 @@ class ApiTests(SsoCase):
         found = self.wire.json("POST", "/api/v1/sso/corp/test", {}, token=self.owner).json()
         self.assertIn("calls itself https://other.example", found["told"])
         self.assertEqual(self.wire.json("POST", "/api/v1/sso/other/test", {}, token=self.owner).status, 404)
+
+    @over_tcp
+    def test_the_doctor_asks_it_too(self) -> None:
+        """Without a gateway: who it is, and whether anybody comes in by it."""
+        (one,) = self.desk.office.logins.providers().values()
+
+        def line(settings: Settings = one) -> tuple[str, str]:
+            (found,) = probes.provider(settings)
+            self.assertEqual(bool(found.fix), found.state != "ok")
+            return found.state, found.text
+
+        self.assertEqual(line(), ("ok", "corp: it answers, and is who it should be"))
+        self.assertEqual(line(attrs.evolve(one, groups=()))[0], "warn")
+        self.provider.described = {"issuer": "https://other.example"}
+        self.assertEqual(line(), ("warn", "corp: it calls itself 'https://other.example'"))
+        self.provider.bodies = {"/.well-known/openid-configuration": b"[" * 100000}
+        self.assertIn("does not answer", line()[1])
+        self.assertIn("does not answer", line(attrs.evolve(one, issuer="http://127.0.0.1:1"))[1])
 
     @over_tcp
     def test_who_is_from_where(self) -> None:

@@ -79,8 +79,8 @@ class SubjectTests(UsersCase):
     def test_one_account_for_a_subject(self) -> None:
         """A name and a subject are taken once; the subject of a user who was removed is free."""
         self.done(self.users.add_subject("carla", "admin", (), "i", "u-1"))
-        self.failureResultOf(self.users.add_subject("carla", "admin", (), "i", "u-2"), Taken)
-        self.failureResultOf(self.users.add_subject("dora", "admin", (), "i", "u-1"), sa.exc.IntegrityError)
+        self.assertRaises(Taken, self.users.add_subject, "carla", "admin", (), "i", "u-2")
+        self.assertRaises(sa.exc.IntegrityError, self.users.add_subject, "dora", "admin", (), "i", "u-1")
         self.done(self.users.add_subject("dora", "admin", (), "j", "u-1"))
         self.done(self.users.remove_user("carla"))
         self.done(self.users.add_subject("eve", "admin", (), "i", "u-1"))

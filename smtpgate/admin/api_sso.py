@@ -133,5 +133,6 @@ ROUTES = (
         body=Nothing,
         answer=ProviderTest,
         is_question=True,
+        is_guarded=True,
     ),
 )

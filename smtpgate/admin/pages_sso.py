@@ -28,7 +28,7 @@ async def _failed(ask: Ask, work: Any) -> Any:
         return await work
     except Failed:
         counted.login(ask.office.meter, "oidc", "failed")
-        return _sorry(ask, "The login did not come about.", 403)
+        return _sorry(ask, "The login did not work.", 403)
     except TooMany as refusal:
         counted.login(ask.office.meter, "oidc", "throttled")
         answer = _sorry(ask, f"Too many tries. {str(refusal).capitalize()}.", 429)

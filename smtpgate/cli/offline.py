@@ -149,6 +149,7 @@ def list_users(folder: Path) -> Any:
                     "addresses": list(mine.get(one.name, ())),
                     "is_disabled": one.is_disabled,
                     "has_password": one.has_password,
+                    "issuer": one.issuer,
                     "has_codes": one.name in with_codes,
                     "invited_until": _moment(invited.get(one.name, 0.0)),
                 }
