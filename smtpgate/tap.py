@@ -38,7 +38,7 @@ from smtpgate.control.upkeep import Place
 from smtpgate.control.views import Actor, Refused
 from smtpgate.filters.replay import Replay
 from smtpgate.filters.rule_trial import Trial
-from smtpgate.gauges import Gauges, machine
+from smtpgate.gauges import Gauges, backup, machine
 from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors, selfsigned
 from smtpgate.net.allocator import keep_memory
@@ -316,6 +316,7 @@ class Gateway(Service):
         self.control.reception.admission.reputation = self.reputation
         upkeep = self.control.upkeep
         upkeep.machine = lambda: machine(self.state.path, self.database.path, self.descriptors)
+        upkeep.backup = lambda: backup(self.state.path, self.control.path)
         upkeep.lag = lambda: self.metrics.lag
         upkeep.places = lambda: tuple(Place(name, text, _place(host)) for name, text, host in self.ports.addresses())
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal

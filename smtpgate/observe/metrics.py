@@ -30,7 +30,7 @@ from smtpgate.tasks import Clock
 from twisted import __version__ as twisted_version
 
 #: How often the reactor's lag is looked at.
-LAG_S: Final = 0.5
+LAG_S: Final = 0.1
 _VERB_STAGES: Final = {
     "MAIL": "mail", "RCPT": "rcpt", "DATA": "data", "BDAT": "data", "AUTH": "auth", "STARTTLS": "tls",
     "EHLO": "ehlo", "HELO": "ehlo", "LHLO": "ehlo", "XCLIENT": "proxy", "XFORWARD": "proxy",

@@ -457,6 +457,7 @@ _ROWS: Final = (
     _admin("drain", "somebody had the gateway take no mail"),
     _admin("undrain", "somebody had it take mail again"),
     _admin("reopen_logs", "somebody had the log file opened anew"),
+    _admin("backup", "somebody had a backup written"),
     _admin("bundle", "somebody took a bundle for support"),
 )
 
