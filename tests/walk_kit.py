@@ -89,6 +89,7 @@ FILLS: Final[tuple[tuple[str, Fill], ...]] = (
     ("/rules/edit/", _RULES),
     ("/api/v1/webhooks/", _HOOKS),
     ("/webhooks/", _HOOKS),
+    ("/login/sso/", _some("/api/v1/sso", name="name")),
     ("/problems/", lambda get: [{"slug": slug} for slug in PROBLEMS]),
 )
 #: What a path cannot do without, or shows more with.
