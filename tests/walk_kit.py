@@ -55,6 +55,8 @@ _HELD: Final = _some("/api/v1/quarantine", id="id")
 _MESSAGES: Final = _some("/api/v1/messages", id="id")
 _TASKS: Final = _some("/api/v1/tasks", id="id")
 _SERVERS: Final = _some("/api/v1/backends", pool="backend", name="name")
+_FILTERS: Final = _some("/api/v1/filters", name="name")
+_PLUGINS: Final = _some("/api/v1/plugins", name="name")
 _HOOKS: Final = _some("/api/v1/webhooks", name="name")
 _USERS: Final = _some("/api/v1/users", name="name")
 _RULES: Final = _some("/api/v1/rules", name="name")
@@ -87,6 +89,10 @@ FILLS: Final[tuple[tuple[str, Fill], ...]] = (
     ("/access/users/", _USERS),
     ("/api/v1/rules/named/", _RULES),
     ("/rules/edit/", _RULES),
+    ("/api/v1/filters/", _FILTERS),
+    ("/filters/", _FILTERS),
+    ("/api/v1/plugins/", _PLUGINS),
+    ("/plugins/", _PLUGINS),
     ("/api/v1/webhooks/", _HOOKS),
     ("/webhooks/", _HOOKS),
     ("/login/sso/", _some("/api/v1/sso", name="name")),
