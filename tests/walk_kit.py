@@ -98,6 +98,7 @@ FILLS: Final[tuple[tuple[str, Fill], ...]] = (
     ("/plugins/", _PLUGINS),
     ("/api/v1/webhooks/", _HOOKS),
     ("/webhooks/", _HOOKS),
+    ("/login/sso/", _some("/api/v1/sso", name="name")),
     ("/problems/", lambda get: [{"slug": slug} for slug in PROBLEMS]),
 )
 #: What a path cannot do without, or shows more with.

@@ -29,6 +29,7 @@ from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_history import HistoryTable
 from smtpgate.config.tables_policy import GroupTable, RuleTable
 from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
+from smtpgate.config.tables_sso import ProviderGroupTable, ProviderTable
 from smtpgate.config.tables_traffic import (
     BansTable,
     ClassesTable,
@@ -47,6 +48,8 @@ TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("Before the first table", schema.File, ""),
     ("`[log]`", schema.LogTable, "log"),
     ("`[admin]`", schema.AdminTable, "admin"),
+    ("`[sso.NAME]`", ProviderTable, "sso"),
+    ("`[[sso.NAME.groups]]`", ProviderGroupTable, "sso.NAME.groups"),
     ("`[limits]`", schema.LimitsTable, "limits"),
     ("`[timeouts]`", schema.TimeoutsTable, "timeouts"),
     ("`[listeners.NAME]`", schema.ListenerTable, "listeners"),
