@@ -116,6 +116,7 @@ class Gauges:
         yield "ledger_rows", (), len(self._engine.ledger)
         yield from self._traffic()
         yield from self._backends()
+        yield from self._filters()
         yield from self.more()
 
     def _backends(self) -> Iterator[Number]:
@@ -146,6 +147,18 @@ class Gauges:
                 yield "backend_busy", (backend.name, name), used
             for name, waiting in backend.waiting.items():
                 yield "backend_queue_depth", (backend.name, name), waiting
+
+    def _filters(self) -> Iterator[Number]:
+        room = self._control.room
+        for name, one in room.standings().items():
+            yield "filter_up", (name,), float(one.is_up)
+            if one.signatures_at:
+                yield "filter_signature_timestamp_seconds", (name,), one.signatures_at
+        for view in room.filters():
+            if view.is_tunable:
+                source = room.sources.get(view.use)
+                yield "plugin_info", (view.name, source.version if source is not None else ""), 1
+                yield "plugin_disabled", (view.name,), float(view.mode == "off")
 
     def _traffic(self) -> Iterator[Number]:
         reception, reputation = self._control.reception, self._reputation

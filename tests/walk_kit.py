@@ -42,14 +42,21 @@ def _parts(get: Get) -> list[dict[str, str]]:
     return [{**one, "number": "1"} for one in _HELD(get)]
 
 
+def _message_parts(get: Get) -> list[dict[str, str]]:
+    return [{"id": one["id"], "number": "1"} for one in _MESSAGES(get)]
+
+
 def _frames(get: Get) -> list[dict[str, str]]:
     """The pieces of content that the viewer shows."""
     return [{**one, "number": str(number)} for one in _HELD(get) for number in (0, 1, 2)]
 
 
 _HELD: Final = _some("/api/v1/quarantine", id="id")
+_MESSAGES: Final = _some("/api/v1/messages", id="id")
 _TASKS: Final = _some("/api/v1/tasks", id="id")
 _SERVERS: Final = _some("/api/v1/backends", pool="backend", name="name")
+_FILTERS: Final = _some("/api/v1/filters", name="name")
+_PLUGINS: Final = _some("/api/v1/plugins", name="name")
 _HOOKS: Final = _some("/api/v1/webhooks", name="name")
 _USERS: Final = _some("/api/v1/users", name="name")
 _RULES: Final = _some("/api/v1/rules", name="name")
@@ -67,7 +74,8 @@ FILLS: Final[tuple[tuple[str, Fill], ...]] = (
     ("/api/v1/test/cases/named/", _some("/api/v1/test/cases", id="id")),
     ("/api/v1/sessions/", _ENDED),
     ("/sessions/", _ENDED),
-    ("/api/v1/messages/", _some("/api/v1/messages", id="id")),
+    ("/api/v1/messages/<id>/parts/", _message_parts),
+    ("/api/v1/messages/", _MESSAGES),
     ("/api/v1/searches/", _some("/api/v1/searches", id="id")),
     ("/api/v1/config/revisions/", _some("/api/v1/config/revisions", number="number")),
     ("/config/", _some("/api/v1/config/revisions", number="number")),
@@ -81,6 +89,10 @@ FILLS: Final[tuple[tuple[str, Fill], ...]] = (
     ("/access/users/", _USERS),
     ("/api/v1/rules/named/", _RULES),
     ("/rules/edit/", _RULES),
+    ("/api/v1/filters/", _FILTERS),
+    ("/filters/", _FILTERS),
+    ("/api/v1/plugins/", _PLUGINS),
+    ("/plugins/", _PLUGINS),
     ("/api/v1/webhooks/", _HOOKS),
     ("/webhooks/", _HOOKS),
     ("/problems/", lambda get: [{"slug": slug} for slug in PROBLEMS]),

@@ -179,8 +179,8 @@ class Live:
         """Have the chains tell, or be silent: whenever a revision was put to work."""
         seen = self._ran if self.is_watched else None
         for revision in self._revisions():
-            for door in revision.doors.values():
-                door.chain.seen = seen
+            for chain in revision.chains():
+                chain.seen = seen
 
     def hear(self, event: Any) -> None:
         """An event of the core, while somebody looks."""

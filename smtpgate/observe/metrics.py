@@ -263,6 +263,7 @@ class Metrics(Collector):
             self._counts["encryption_total", "sign", result] += 0
         for way in ("in", "out"):
             self._counts["bytes_total", "client", way] += 0
+        self.meter.begin()
         for filter in filters:
             self.meter.work(filter)
             self._counts["filter_fail_open_total", tally.filters.of(filter)] += 0
