@@ -93,7 +93,7 @@ class Evil:
             with client:
                 client.settimeout(5)
                 try:
-                    self.asked.append(client.recv(4096).split(b"\r\n")[0].decode("latin-1") or "connection")
+                    self.asked.append(client.recv(4096)[:300].decode("latin-1") or "connection")
                     client.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 except OSError:
                     self.asked.append("connection")
@@ -109,13 +109,19 @@ class DeadThingTests(ViewerCase, TestCase):
         super().setUp()
         self.desk.users.add_user("ann", "owner", PASSWORD)
         self.base = listen(self, self.desk)
-        self.evil = Evil()
-        self.addCleanup(self.evil.sock.close)
+        # One for each, so that it is known whose a connection is that says nothing.
+        self.evil = {name: Evil() for name in DEAD}
+        for one in self.evil.values():
+            self.addCleanup(one.sock.close)
 
     def markup(self, name: str) -> str:
         """What one tries."""
-        text = DEAD[name].replace("EVIL", f"{self.evil.place}/{name}").replace("BASE", self.evil.place + "/")
-        return text.replace("NAME", name)
+        place = self.evil[name].place
+        return DEAD[name].replace("EVIL", f"{place}/{name}").replace("BASE", f"{place}/").replace("NAME", name)
+
+    def asked(self) -> dict[str, list[str]]:
+        """What was asked for, and by what."""
+        return {name: one.asked for name, one in self.evil.items() if one.asked}
 
     def mails(self) -> list[tuple[str, list[str]]]:
         """Held messages, and what is in each."""
@@ -166,8 +172,13 @@ class DeadThingTests(ViewerCase, TestCase):
                 page.wait_for_timeout(300)
                 self.assertIsNone(page.evaluate("window.hurt ?? null"))
                 self.assertTrue(page.url.startswith(f"{self.base}/quarantine/"), page.url)
-                self.assertEqual(self.evil.asked, [], names)
                 page.unroute_all()
+        # No policy holds Chromium from a connection beforehand, as for a frame that it then does not load: that is the
+        # sanitiser's alone.
+        asked = {
+            name: [one for one in said if one != "connection" or not is_raw] for name, said in self.asked().items()
+        }
+        self.assertEqual({name: said for name, said in asked.items() if said}, {})
         self.assertEqual(trouble, [])
         self.assertEqual(shown, len(DEAD))
 
@@ -175,6 +186,5 @@ class DeadThingTests(ViewerCase, TestCase):
         """The answer as it is, with what the message had in place of what was made of it."""
         answer = route.fetch()
         number = int(route.request.url.rpartition("/")[2]) - 1
-        # No policy holds Chromium from a connection beforehand: that is the sanitiser's alone.
-        name = names[number % len(names)].replace("preconnect", "prefetch")
+        name = names[number % len(names)]
         route.fulfill(response=answer, body=f"<!doctype html><p>part {name}</p>{self.markup(name)}")
