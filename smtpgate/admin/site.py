@@ -43,7 +43,7 @@ from smtpgate.admin.sso import Logins
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany, network_of
 from smtpgate.admin.waits import Usuals
-from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
+from smtpgate.admin.wire import WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.meter import Meter
@@ -327,7 +327,9 @@ class _Front:
                     return redirect("/account")
                 raise Refusal("totp-required", 403, f"the role {principal.role} must set up one-time codes first")
         # What is large is read where nobody waits for it.
-        apart = self._office.in_thread if len(request.body) > BODY_OCTETS else maybeDeferred
+        is_apart = route.body is not None and orders.is_apart(request.body)
+        is_apart = is_apart or len(request.body) > orders.APART_OCTETS
+        apart = self._office.in_thread if is_apart else maybeDeferred
         form, files = (await apart(caller.form, route.is_large)) if route.is_form else (None, {})
         if principal is not None and route.permission != "public":
             caller.check_csrf(principal, form)
