@@ -61,8 +61,6 @@ _TABLES: Final = _some("/api/v1/config/tables", kind="kind", name="name")
 _HOOKS: Final = _some("/api/v1/webhooks", name="name")
 _USERS: Final = _some("/api/v1/users", name="name")
 _RULES: Final = _some("/api/v1/rules", name="name")
-_FILTERS: Final = _some("/api/v1/filters", name="name")
-_TABLES: Final = _some("/api/v1/config/tables", kind="kind", name="name")
 _ENDED: Final = _some("/api/v1/sessions/ended", id="id")
 #: By the beginning of a path; the first that fits.
 FILLS: Final[tuple[tuple[str, Fill], ...]] = (
@@ -98,14 +96,6 @@ FILLS: Final[tuple[tuple[str, Fill], ...]] = (
     ("/filters/", _FILTERS),
     ("/api/v1/plugins/", _PLUGINS),
     ("/plugins/", _PLUGINS),
-    ("/api/v1/filters/", _FILTERS),
-    ("/filters/", _FILTERS),
-    ("/api/v1/plugins/", _FILTERS),
-    ("/plugins/", _FILTERS),
-    ("/api/v1/config/tables/", _TABLES),
-    ("/config/tables/", _TABLES),
-    ("/config/", _some("/api/v1/config/revisions", number="number")),
-    ("/login/sso/", _these("name", "idp")),
     ("/api/v1/webhooks/", _HOOKS),
     ("/webhooks/", _HOOKS),
     ("/login/sso/", _some("/api/v1/sso", name="name")),
