@@ -11,12 +11,14 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
+from sqlalchemy.exc import SQLAlchemyError
 
 from smtpgate.admin.answer import Answer, as_json
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import WebRequest
 from smtpgate.control.views import Invalid, Refused, Unavailable, Unknown
+from smtpgate.interfaces import StoreFailed
 
 
 @attrs.frozen
@@ -184,6 +186,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal("unavailable", 503, str(error))
     if isinstance(error, Refused):
         return Refusal("conflict", 409, str(error))
+    if isinstance(error, StoreFailed | SQLAlchemyError):
+        return Refusal("unavailable", 503, "what is kept cannot be read or written now; the log has more")
     return Refusal("internal", 500, "something went wrong here; the log has it under the request id")
 
 
