@@ -1,4 +1,4 @@
-"""Reading with a second person in a real browser: one asks, another one approves. Skipped as `test_admin_browser` is."""
+"""Reading with a second person in a real browser. Skipped as `test_admin_browser` is."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SecondsInBrowser(SecondCase, TestCase):
             shoot(ann, "second-asks")
             self.narrow(ann)
             ann.fill("#reason", "the auditors want it")
-            ann.click("text=Ask")
+            ann.click("main button:has-text('Ask')")
             ann.wait_for_selector("text=You have asked")
             bea.goto(f"{self.base}/quarantine")
             shoot(bea, "second-quarantine")
