@@ -43,6 +43,7 @@ from smtpgate.admin.seconds import Seconds
 from smtpgate.admin.sso import Logins
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany, network_of
+from smtpgate.admin.waits import Usuals
 from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
@@ -107,6 +108,7 @@ class Office:
         self.readings = Readings()
         self.seconds = Seconds(clock.seconds)
         self.reports = reports.Reports(self.wall)
+        self.usuals = Usuals(control.statistics, clock.seconds)
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
         #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.
