@@ -35,6 +35,7 @@ from smtpgate.admin import (
     api_rules_edit,
     api_scores,
     api_searches,
+    api_seconds,
     api_sso,
     api_stats,
     api_tables,
@@ -84,6 +85,7 @@ from smtpgate.admin.routes import Route
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *listing.ROUTES,
+    *api_seconds.ROUTES,
     *pages_sso.ROUTES,
     *api_sso.ROUTES,
     *api_engine.ROUTES,
