@@ -76,7 +76,7 @@ class ApiLoginTests(EntryCase):
     def test_in_two_steps(self) -> None:
         """The cookie of the first is no session; the code makes one, once."""
         now = int(self.desk.office.wall() // 30)
-        self.assertEqual(self.call("POST", "/auth/login/code", {"code": "123456"}).status, 409)
+        self.assertEqual(self.call("POST", "/auth/login/code", {"code": "123456"}).status, 401)
         self.desk.users.factors.set("ann", SECRET, -1, (), 0.0)
         answer = self.call("POST", "/auth/login", {"name": "ann", "password": PASSWORD})
         self.assertEqual(answer.json(), {"wants_code": True})

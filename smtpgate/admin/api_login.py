@@ -61,6 +61,9 @@ async def give_login_code(ask: Ask) -> Answer:
         cookies = await ask.office.accounts.second(ask.caller, ask.body.code)
     except (Refusal, TooMany) as refusal:
         counted.login(meter, "code", "throttled" if isinstance(refusal, TooMany) else "failed")
+        if isinstance(refusal, Refusal) and refusal.slug == "conflict":
+            # Whoever has no first step is nobody.
+            raise Refusal("unauthenticated", 401, refusal.detail) from None
         raise
     counted.login(meter, "code", "ok")
     return _with(LoginStep(wants_code=False), *cookies)
