@@ -648,6 +648,7 @@ class Gateway(Service):
         self.control.configuration.close()
         self.control.logs.close()
         self.control.intake.close()
+        self.control.attend.close()
         await self.control.jobs.close()
         self.office.close()
         self.digests.close()

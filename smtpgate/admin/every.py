@@ -6,6 +6,7 @@ from smtpgate.admin import (
     api,
     api_access,
     api_account,
+    api_attend,
     api_audit,
     api_backends,
     api_cases,
@@ -79,6 +80,7 @@ from smtpgate.admin.routes import Route
 ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *listing.ROUTES,
+    *api_attend.ROUTES,
     *api_engine.ROUTES,
     *api_erase.ROUTES,
     *api_ended.ROUTES,

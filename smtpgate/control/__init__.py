@@ -17,6 +17,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.alerts import Alerts
+from smtpgate.control.attend import Attend
 from smtpgate.control.bench import Bench
 from smtpgate.control.cases import Cases
 from smtpgate.control.certificates import Certificates
@@ -136,6 +137,7 @@ class Control:
         self.alerts, self.mutes = Alerts(self), Mutes(engine.wall, self._did)
         self.jobs = Jobs(engine)
         self.intake = Intake(engine, self.reception, self._did)
+        self.attend = Attend(engine, self.reception, self._did)
         self.logs = Logs(engine, self._did)
 
     def current(self) -> Revision:

@@ -377,6 +377,7 @@ _ROWS: Final = (
         "filter.tuning_over", "info", "a filter runs as configured again: its time was over", ("target", "reason")
     ),
     LogEvent("filter.tuning_failed", "error", "a filter could not run as somebody said; it runs as configured"),
+    LogEvent("trace.over", "info", "an address is not traced any more: its time was over", ("target", "count")),
     LogEvent("pressure.changed", "warning", "the level of pressure is another", ("before", "after")),
     LogEvent("counters.failing", "error", "counters of limits, reputation and bans cannot be kept"),
     LogEvent("counters.works", "info", "these counters are kept again"),
@@ -415,6 +416,9 @@ _ROWS: Final = (
     LogEvent("gateway.stopped", "info", "the end"),
     _admin("server.drain", "somebody took a backend server out of service"),
     _admin("server.maint", "somebody put a backend server into maintenance"),
+    _admin("session.tarpit", "somebody slowed a session down; detail: how much and for how long"),
+    _admin("trace.begin", "somebody has the commands of an address written down for a while, without content"),
+    _admin("trace.end", "somebody ended that, and what was written down is gone"),
     _admin("filter.tune", "somebody let a filter run otherwise for a while, or as configured again"),
     _admin("server.weight", "somebody gave a backend server another weight, or its configured one"),
     _admin("server.ready", "somebody put a backend server into service"),
