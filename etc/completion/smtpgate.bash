@@ -20,14 +20,14 @@ _smtpgate()
             "/status") at="status" ;;
             "/sessions") at="sessions" ;;
             "/tail") at="tail" ;;
-            "/trace") at="trace" ;;
-            "/transcript") at="transcript" ;;
-            "/tarpit") at="tarpit" ;;
             "/backends") at="backends" ;;
             "/top") at="top" ;;
             "/filters") at="filters" ;;
             "/filter") at="filter" ;;
             "/plugins") at="plugins" ;;
+            "/trace") at="trace" ;;
+            "/transcript") at="transcript" ;;
+            "/tarpit") at="tarpit" ;;
             "/rules") at="rules" ;;
             "/try-rules") at="try-rules" ;;
             "/test-message") at="test-message" ;;
@@ -212,7 +212,7 @@ _smtpgate()
         */-m) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     esac
     case "$at" in
-        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain messages erase send-test status sessions tail trace transcript tarpit backends top filters filter plugins rules try-rules test-message test-session replay test-cases quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
+        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain messages erase send-test status sessions tail backends top filters filter plugins trace transcript tarpit rules try-rules test-message test-session replay test-cases quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
         "demo") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --port --admin-port" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "init") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --hostname --domains --backend --listen --state-dir --unit --from-running" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "doctor") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
@@ -233,14 +233,14 @@ _smtpgate()
         "status") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "sessions") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --limit" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "tail") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --lines --level --once" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
-        "trace") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --minutes --reason --end" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
-        "transcript") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
-        "tarpit") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --seconds --minutes" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "backends") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "top") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --once --every --rows" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "filters") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "filter") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --mode --timeout --minutes --reason --as-configured" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "plugins") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "trace") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --minutes --reason --end" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "transcript") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "tarpit") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --seconds --minutes" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "rules") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "try-rules") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --held --last --rules --from --to --ip --helo --user --listener" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "test-message") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --draft --json --sample --held --stored --reason --from --to --ip --helo --user --tls --listener --time" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;

@@ -18,7 +18,6 @@ from typing import Any
 from smtpgate import __version__
 from smtpgate.cli import (
     access,
-    attend,
     audit,
     backup,
     bench,
@@ -138,7 +137,6 @@ def parser() -> argparse.ArgumentParser:
         "--limit", type=_whole(500), default=50, metavar="N", help="how many to list, at most 500; without it 50"
     )
     _tail(verb("tail", log.tail))
-    attend.add(verb, _whole)
     verb("backends", commands.backends)
     one = verb("top", live.top)
     one.add_argument("--once", action="store_true", help="print it once, as where the output is no terminal")
