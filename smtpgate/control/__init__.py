@@ -134,6 +134,7 @@ class Control:
         self.configuration = Configuration(self, factories, failed_plugins)
         self.rule_edits = RuleEdits(engine, self.current, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
+        self.certificates.did = self._did
         self.alerts, self.mutes = Alerts(self), Mutes(engine.wall, self._did)
         self.jobs = Jobs(engine)
         self.intake = Intake(engine, self.reception, self._did)

@@ -93,9 +93,9 @@ class Attend:
     def trace(self, address: str) -> Trace:
         """One of them; raises Unknown."""
         self._forget()
-        found = self._traces.get(_plain(address))
+        found = self._traces.get(_plain_or_none(address))
         if found is None:
-            raise Unknown(f"{address} is not traced")
+            raise Unknown(f"{address[:80]} is not traced")
         return found
 
     def check(self, address: str, minutes: int) -> str:

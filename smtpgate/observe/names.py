@@ -459,6 +459,7 @@ _ROWS: Final = (
     _admin("config.confirm", "somebody confirmed a revision that waited for it"),
     _admin("config.rollback", "somebody put an older revision to work again; detail: why"),
     LogEvent("admin.setup", "warning", "nobody can log in yet; the message has the code for the first visit"),
+    _admin("tls.upload", "somebody gave a listener another certificate; detail: its names, end and fingerprint"),
     _admin("tls.reload", "somebody had the certificates of listeners read again"),
     _admin("intake.pause", "somebody paused the intake: nobody new is let in; detail: why, and for how long"),
     _admin("intake.resume", "somebody let everybody in again"),
