@@ -334,6 +334,9 @@ class Gateway(Service):
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs
         self.control.certificates.own = self.state.path / selfsigned.NAME
+        promises = self.control.promises
+        promises.lookup, promises.http = self.lookup, PublicHTTPClient(self.reactor, self, is_public)
+        promises.own = lambda: self.control.certificates.own
         warden = self.control.reception.warden
         self._witnesses = (
             self.metrics,

@@ -113,13 +113,13 @@ class LookTests(FilesCase):
         server = ServerTLS((path,))
         for context in server.contexts:
             context.set_min_proto_version(certificate_files.VERSIONS["TLSv1.3"])
-        self.assertIn("version", shake("mx.example.net", "TLSv1.2").problem)
+        self.assertIn("protocol", shake("mx.example.net", "TLSv1.2").problem)
 
 
 class UploadTests(ApiCase):
     """Over HTTP, and by the form."""
 
-    PLACE = "/api/v1/tls/certificates/mx"
+    PLACE = "/api/v1/tls/certificates/of/mx"
 
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="smtpgate-tls-"))
@@ -164,7 +164,7 @@ class UploadTests(ApiCase):
         self.assertEqual((answer.status, answer.json()["names"]), (200, ["new.example.net"]))
         self.assertIn("signed by itself", answer.json()["doubt"])
         self.assertEqual((len(self.applied), self.path.stat().st_mode & 0o777), (1, 0o600))
-        self.assertEqual(self.get("/tls/certificates/mx")["names"], ["new.example.net"])
+        self.assertEqual(self.get("/tls/certificates/of/mx")["names"], ["new.example.net"])
         self.assertEqual(self.upload(self.pem("late.example.net"), tag).status, 412)
         told = f"{answer.text} {self.desk.users.rows} {self.desk.control.events}"  # type: ignore[attr-defined]
         secret = self.path.read_text().splitlines()[1]

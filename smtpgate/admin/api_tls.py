@@ -209,6 +209,43 @@ async def shaken(ask: Ask, listener: str, name: str, version: str) -> ShakenMode
     )
 
 
+class DomainOrder(Order):
+    """One of `local_domains` that is written out."""
+
+    domain: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x20\x7f]+$")]
+
+
+class PromiseModel(View):
+    """One finding; `state` is ok, warn or fail, `fix` what would be right."""
+
+    check: str
+    state: str
+    text: str
+    fix: str
+
+
+class PromiseList(View):
+    """All of them: mx, mta-sts, tls-rpt, dane."""
+
+    domain: str
+    items: list[PromiseModel]
+
+
+async def check_promises(ask: Ask) -> Answer:
+    """MX, MTA-STS, DANE and reports of a domain of ours, held against the certificates of the listeners."""
+    return answer_of(await promises_of(ask, ask.body.domain))
+
+
+async def promises_of(ask: Ask, domain: str) -> PromiseList:
+    """The same for a page. Raises Refused."""
+    found = await ask.office.control.promises.check(domain)
+    items = [
+        PromiseModel(check=one.check, state=one.state, text=visible(one.text, 500), fix=visible(one.fix, 500))
+        for one in found
+    ]
+    return PromiseList(domain=visible(domain, 255), items=items)
+
+
 ROUTES = (
     Route(
         "GET",
@@ -240,7 +277,7 @@ ROUTES = (
     ),
     Route(
         "GET",
-        f"{_BASE}/<listener>",
+        f"{_BASE}/of/<listener>",
         "config:read",
         certificate,
         summary="The certificate of one listener",
@@ -249,12 +286,22 @@ ROUTES = (
     ),
     Route(
         "PUT",
-        f"{_BASE}/<listener>",
+        f"{_BASE}/of/<listener>",
         "config:write",
         upload_certificate,
         summary="Give a listener another certificate",
         body=CertificateOrder,
         answer=GivenModel,
         is_guarded=True,
+    ),
+    Route(
+        "POST",
+        "/api/v1/tls/promises",
+        "test:run",
+        check_promises,
+        summary="What the world is told of TLS for a domain",
+        body=DomainOrder,
+        answer=PromiseList,
+        is_question=True,
     ),
 )

@@ -17,7 +17,9 @@ async def certificates(ask: Ask) -> Answer:
     return await _certificates(ask)
 
 
-async def _certificates(ask: Ask, status: int = 200, said: str = "", shaken: Any = None) -> Answer:
+async def _certificates(
+    ask: Ask, status: int = 200, said: str = "", shaken: Any = None, promises: Any = None
+) -> Answer:
     control = ask.office.control
     try:
         legs, trouble = [await _leg(ask, side) for side in ("client", "backend")], ""
@@ -37,6 +39,8 @@ async def _certificates(ask: Ask, status: int = 200, said: str = "", shaken: Any
         backends={name: one.tls for name, one in settings.backends.items()},
         said=said,
         shaken=shaken,
+        promises=promises,
+        domains=control.promises.domains(),
         asked=ask.form,
         with_tls=[name for name, one in settings.listeners.items() if one.tls != "off"],
         versions=("", *VERSIONS),
@@ -78,6 +82,15 @@ async def test_form(ask: Ask) -> Answer:
     return await _certificates(ask, shaken=found)
 
 
+async def promises_form(ask: Ask) -> Answer:
+    """What the world is told of TLS for a domain."""
+    try:
+        found = await api_tls.promises_of(ask, ask.form.get("domain", ""))
+    except Refused as refused:
+        return await _certificates(ask, 409, f"{refused}.")
+    return await _certificates(ask, promises=found)
+
+
 async def upload_form(ask: Ask) -> Answer:
     """Give a listener another certificate."""
     octets = ask.files.get("file", b"") or ask.form.get("pem", "").encode("utf-8", "replace")
@@ -95,6 +108,7 @@ async def upload_form(ask: Ask) -> Answer:
 ROUTES = (
     page_route("/tls", "config:read", certificates),
     page_route("/tls/test", "config:read", test_form, "POST"),
+    page_route("/tls/promises", "test:run", promises_form, "POST"),
     page_route("/tls/upload", "config:write", upload_form, "POST", is_guarded=True),
     page_route("/tls/reload", "config:write", reload, "POST"),
 )
