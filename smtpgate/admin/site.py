@@ -39,6 +39,7 @@ from smtpgate.admin.problem import as_problem
 from smtpgate.admin.reading import Readings
 from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
+from smtpgate.admin.sso import Logins
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany, network_of
 from smtpgate.admin.waits import Usuals
@@ -92,6 +93,7 @@ class Office:
         self.wall: Callable[[], float] = control.engine.wall
         self.accounts = Accounts(users, self.wall, say, lambda: control.settings, control.people)
         self.users = users
+        self.logins = Logins(self.accounts, lambda: control.settings, self.wall, in_thread)
         self.form_keys = FormKeys()
         self.streams = Streams(control, self.accounts, clock, self.pace)
         self.numbers = Numbers(control, metrics)
