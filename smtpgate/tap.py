@@ -31,16 +31,12 @@ from smtpgate.assembly import Assembly, client_tls
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.config.model import Backend, Settings
-from smtpgate.config.model_hooks import Webhook
-from smtpgate.config.model_sso import Provider
-from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
 from smtpgate.control.upkeep import Place
 from smtpgate.control.views import Actor, Refused
 from smtpgate.filters.replay import Replay
 from smtpgate.filters.rule_trial import Trial
 from smtpgate.gauges import Gauges, backup, machine
-from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors, selfsigned
 from smtpgate.net.allocator import keep_memory
 from smtpgate.net.back import Connector
@@ -48,7 +44,6 @@ from smtpgate.net.front import Acceptor, FrontEdge
 from smtpgate.net.notify import Notifier
 from smtpgate.net.poller import make_poller
 from smtpgate.net.ports import BindFailed, Ports
-from smtpgate.net.public_http import PublicHTTPClient
 from smtpgate.net.selfsigned import ensure
 from smtpgate.net.tls import TLSConfigError
 from smtpgate.observe.exposition import Number
@@ -59,7 +54,6 @@ from smtpgate.observe.recorder import Recorder
 from smtpgate.observe.stock import Stock
 from smtpgate.observe.talkers import Talkers
 from smtpgate.plugins import TwoOfOneName, find_factories, sources
-from smtpgate.policy.addresses import is_public, may_be_called
 from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.policy.found import Kept
 from smtpgate.policy.meter import Meter
@@ -75,10 +69,7 @@ from smtpgate.smtp import status
 from smtpgate.spent import counted
 from smtpgate.state.backup import last as last_backup
 from smtpgate.state.case_store import CaseStore
-from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
-from smtpgate.state.job_store import JobStore
-from smtpgate.state.revision_store import RevisionStore
 from smtpgate.tasks import Timekeeper
 from smtpgate.wiring import Provisions, Roads
 
@@ -211,9 +202,9 @@ class Gateway(Service):
 
     def privilegedStartService(self) -> None:
         """State folder and sockets: what can fail, fails here, before the reactor runs."""
+        from smtpgate.management import Management
         from smtpgate.state.folder import StateFolder
-        from smtpgate.state.register_store import REGISTERED, RegisterStore
-        from smtpgate.state.ticket_store import TicketStore
+        from smtpgate.stores import Stores
 
         super().privilegedStartService()
         settings = self._first
@@ -221,48 +212,46 @@ class Gateway(Service):
         try:
             self.state = StateFolder(Path(os.path.normpath(settings.state_dir)))
             self.state.lock()
-            self._open_stores()
+            stores = self.stores = Stores(
+                self.state, self.reactor, self.in_thread, self.tell, self._tell_later, self._history_kept
+            )
             secret = self.state.secret("ledger")
-            self.register = RegisterStore(self.state.path, self.state.secret(REGISTERED))
-            self.tickets = TicketStore(self.database, self.state.secret("links"))
-            self.revisions = RevisionStore(self.database)
-            jobs = JobStore(self.database)
-            jobs.begin(time.time())
-            ruling, pointer, told = boot.take(self.revisions, self._start, time.time())
+            ruling, pointer, told = boot.take(stores.revisions, self._start, time.time())
         except (StateError, SQLAlchemyError, OSError) as error:
             self._die(EXIT_STATE, str(error))
+        self.meter.times[("store_write_seconds",)] = stores.database.writes
         self.poller = make_poller(self.reactor)
         self.keeper = Timekeeper(self.reactor)
         self.reputation = Reputation(time.time, lambda: self.control.settings)
-        table = self.memory_store.table
+        table = stores.memory.table
         self.provisions = Provisions(
-            self.reactor, self.tell, self.in_thread, table, self.reputation, self.register, self.tickets, self.meter
+            self.reactor, self.tell, self.in_thread, table, self.reputation, stores.register, stores.tickets, self.meter
         )
         self.connector = Connector(self.poller, self.reactor)
-        ledger = Ledger(secret, time.time, self.ledger_store)
-        ledger.load(Row(**row) for row in self.ledger_rows)
+        ledger = Ledger(secret, time.time, stores.ledger)
+        ledger.load(Row(**row) for row in stores.ledger_rows)
         self.engine = Engine(
             self.reactor,
             self.keeper,
             time.time,
             self.tell,
             ledger,
-            self.spool_store.open,
+            stores.spool.open,
             self.in_thread,
             ensureDeferred,
             meter=self.meter,
         )
         self.limiter = Limiter(self.reactor)
-        self.history = History(self.reactor, self.history_store, self.tell)
-        self.recorder = Recorder(self.metrics, self.reactor, time.time, self.series_store, self.tell)
-        self.talkers = Talkers(self.reactor, time.time, self.talker_store, self.tell)
+        self.history = History(self.reactor, stores.history, self.tell)
+        self.recorder = Recorder(self.metrics, self.reactor, time.time, stores.series, self.tell)
+        self.talkers = Talkers(self.reactor, time.time, stores.talkers, self.tell)
         self.stock = Stock(
             self.reactor,
-            self.vault.totals,
+            stores.vault.totals,
             self.in_thread,
-            self.vault.oldest_times,
+            stores.vault.oldest_times,
             lambda: last_backup(self.state.path),
-            self.database.path,
+            stores.database.path,
             self._room,
         )
         self.control = Control(
@@ -275,15 +264,15 @@ class Gateway(Service):
             self.history,
             self.metrics,
         )
-        self.engine.vault = self.vault
-        self.control.tickets.store, self.control.people.store = self.tickets, self.users.persons
+        self.engine.vault = stores.vault
+        self.control.tickets.store, self.control.people.store = stores.tickets, stores.users.persons
         self.control.people.begin()
-        self.control.statistics.store, self.control.statistics.recorder = self.series_store, self.recorder
-        self.control.top.store, self.control.top.talkers = self.talker_store, self.talkers
+        self.control.statistics.store, self.control.statistics.recorder = stores.series, self.recorder
+        self.control.top.store, self.control.top.talkers = stores.talkers, self.talkers
         configuration = self.control.configuration
-        configuration.store, configuration.active, configuration.pointer = self.revisions, ruling, pointer
+        configuration.store, configuration.active, configuration.pointer = stores.revisions, ruling, pointer
         configuration.fallback = self._start.fallback
-        self.outbox = self.engine.outbox = Outbox(self.engine, self.vault, self.control.current)
+        self.outbox = self.engine.outbox = Outbox(self.engine, stores.vault, self.control.current)
         self.roads = Roads(self.control.tls.reports, time.time, self.reactor)
         self.assembly = Assembly(
             self.reactor,
@@ -314,7 +303,7 @@ class Gateway(Service):
             "rule_hits": self.control.policy,
             "lists": self.control.lists.book,
         }
-        self.counters = Counters(self.reactor, time.time, self.counter_store, counted, self.tell)
+        self.counters = Counters(self.reactor, time.time, stores.counters, counted, self.tell)
         self.counters.restore()
         fleet = self.control.fleet
         fleet.opener = self._opener
@@ -323,21 +312,19 @@ class Gateway(Service):
             kept.on_change = self.counters.soon
         self.provisions.lists, self.control.lists.book.on_change = self.control.lists.book, self.counters.soon
         self.control.stop = self.drain
-        self.control.policy.register, self.control.policy.in_thread = self.register, self.in_thread
+        self.control.policy.register, self.control.policy.in_thread = stores.register, self.in_thread
         self.control.rule_trials.trial, self.control.bench.build = Trial, self.assembly.apart
-        self.control.replays.make, self.control.cases.store = Replay, CaseStore(self.database)
+        self.control.replays.make, self.control.cases.store = Replay, CaseStore(stores.database)
         self.control.reception.admission.reputation = self.reputation
         upkeep = self.control.upkeep
-        upkeep.machine = lambda: machine(self.state.path, self.database.path, self.descriptors)
+        upkeep.machine = lambda: machine(self.state.path, stores.database.path, self.descriptors)
         upkeep.backup = lambda: backup(self.state.path, self.control.path)
         upkeep.lag = lambda: self.metrics.lag
         upkeep.places = lambda: tuple(Place(name, text, _place(host)) for name, text, host in self.ports.addresses())
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
-        self.control.jobs.store = jobs
+        self.control.jobs.store = stores.jobs
         self.control.certificates.own = self.state.path / selfsigned.NAME
-        promises = self.control.promises
-        promises.lookup, promises.http = self.lookup, PublicHTTPClient(self.reactor, self, is_public)
-        promises.own = lambda: self.control.certificates.own
+        self.control.promises.own = lambda: self.control.certificates.own
         warden = self.control.reception.warden
         self._witnesses = (
             self.metrics,
@@ -365,7 +352,12 @@ class Gateway(Service):
                 self._die(EXIT_CONFIG, failure[0].getErrorMessage())
             failure[0].raiseException()
         try:
-            self._open_office(settings)
+            self.management = Management(
+                self.control, stores, self.metrics, self.reactor, self.in_thread, self, self.state.secret("links")
+            )
+            if self._sink is not None:
+                self.management.office.first.sink(self._sink)
+            self.management.listen(settings, self._listen, self.state.path)
         except CannotListenError as error:
             self._die(EXIT_BIND, str(error))
         for name in self.ports.given.unused(map(parse_listen, _listens(settings))):
@@ -439,21 +431,14 @@ class Gateway(Service):
         # Up to here each line was written at once, so that no failure to start can be silent.
         self.journal.gather(lambda call: self.reactor.callLater(0, call))
         self.metrics.watch(self.reactor)
-        self.database.start(self.reactor)
+        self.stores.start(self.reactor)
         self.counters.start()
         self.recorder.start()
         self.stock.start()
         self.talkers.start()
         ensureDeferred(self.outbox.start())
         self.control.reception.admission.start(self._gauges.reading)
-        self.watch.start()
-        if self._first.admin.listen is not None:
-            self.office.open()
-        self.digests.open()
-        self.alert_mails.open()
-        self.office.hooks.open()
-        ensureDeferred(self.control.mutes.load())
-        self.tls_sending.open()
+        self.management.open(self._first)
         ensureDeferred(self.control.configuration.watch_file())
         ensureDeferred(self.control.room.ask_engines())
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
@@ -506,18 +491,10 @@ class Gateway(Service):
         for shares in (self.control.reception.shares, self.engine.memory.shares):
             shares.fade()
         self.engine.ledger.expire()
-        self.ledger_store.expire(time.time())
-        self.history_store.expire(time.time())
-        ensureDeferred(self.history_store.coarsen(time.time())).addErrback(
-            lambda failure: failure.trap(DatabaseClosed) and None
-        )
-        ensureDeferred(self.history_store.catch_up()).addErrback(lambda failure: failure.trap(DatabaseClosed) and None)
-        self.tickets.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
+        self.stores.keep_house(time.time())
         ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)
         ensureDeferred(self.control.configuration.watch_file())
         ensureDeferred(self.control.room.ask_engines())
-        self.memory_store.expire()
-        self.counter_store.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
 
     # Signals: handlers only leave word for the reactor.
@@ -654,21 +631,17 @@ class Gateway(Service):
         self.control.intake.close()
         self.control.attend.close()
         await self.control.jobs.close()
-        self.office.close()
-        self.digests.close()
-        self.alert_mails.close()
-        self.office.hooks.close()
-        self.tls_sending.close()
+        self.management.close()
         self.metrics.close()
         self.stock.close()
-        self.watch.stop()
+        self.stores.watch.stop()
         self.provisions.close()
         await self.history.close()
-        await self.memory_store.close()
+        await self.stores.memory.close()
         await self.counters.close()
         await self.recorder.close()
         await self.talkers.close()
-        self.database.close()
+        self.stores.database.close()
         self.state.unlock()
         self.notifier.close()
         self.journal.close()
@@ -687,38 +660,6 @@ class Gateway(Service):
         super().stopService()
         return ensureDeferred(self._close())
 
-    # Stores
-
-    def _open_stores(self) -> None:
-        from smtpgate.state.bodies import Bodies
-        from smtpgate.state.counter_store import CounterStore
-        from smtpgate.state.database import Database
-        from smtpgate.state.history_store import HistoryStore
-        from smtpgate.state.ledger_store import LedgerStore
-        from smtpgate.state.memory_store import MemoryStore
-        from smtpgate.state.offline import DATABASE
-        from smtpgate.state.series_store import SeriesStore
-        from smtpgate.state.spool_store import SpoolStore
-        from smtpgate.state.talker_store import TalkerStore
-        from smtpgate.state.users import Users
-        from smtpgate.state.vault import Vault
-        from smtpgate.state.watch import Watch
-
-        self.database = Database(self.state.path / DATABASE)
-        self.database.open()
-        self.meter.times[("store_write_seconds",)] = self.database.writes
-        self.ledger_store = LedgerStore(self.database)
-        self.ledger_rows = self.ledger_store.load_now(time.time())
-        self.history_store = HistoryStore(self.database, kept=self._history_kept)
-        self.counter_store = CounterStore(self.database)
-        self.series_store = SeriesStore(self.database)
-        self.talker_store = TalkerStore(self.database)
-        self.memory_store = MemoryStore(self.database, self.reactor, time.time, self.tell)
-        self.spool_store = SpoolStore(self.state.path, tell=self._tell_later)
-        self.vault = Vault(self.database, Bodies(self.state.path), self.in_thread, tell=self._tell_later)
-        self.watch = Watch(self.reactor, self.database, self.spool_store, self.in_thread, self.tell)
-        self.users = Users(self.database, self.in_thread)
-
     def _room(self) -> tuple[int, tuple[str, ...]]:
         """Octets that held messages may have, and their classes."""
         quarantine = self.control.settings.quarantine
@@ -726,7 +667,7 @@ class Gateway(Service):
 
     def _inner_gauges(self) -> Iterator[Number]:
         """Threads, stores and the office."""
-        for name, pool in (("reactor", self.reactor.getThreadPool()), *self.database.pools):
+        for name, pool in (("reactor", self.reactor.getThreadPool()), *self.stores.database.pools):
             yield "threadpool_active", (name,), len(pool.working)
             # The pool says it nowhere else.
             waiting = pool._team.statistics().backloggedWorkCount
@@ -737,80 +678,13 @@ class Gateway(Service):
             yield "cache_entries", (cache,), entries
         yield "store_dropped_total", ("series",), self.recorder.dropped
         yield from self.stock.rows()
-        yield from self.office.gauges()
+        yield from self.management.gauges()
 
-    # Office
-
-    def _open_office(self, settings: Settings) -> None:
-        """The admin pages, the API, and the door of the command line."""
-        from smtpgate.admin.alert_mail import AlertMails
-        from smtpgate.admin.digest import Digests
-        from smtpgate.admin.hooks import Webhooks
-        from smtpgate.admin.site import Office
-        from smtpgate.control.tls_sending import TLSSending
-        from smtpgate.state.hook_store import HookStore
-
-        secret = self.state.secret("links")
-        self.office = Office(
-            self.control,
-            self.users,
-            self.metrics,
-            self.reactor,
-            self.in_thread,
-            self._say_code,
-            self.memory_store.table("repeats"),
-            secret,
-        )
-        table = self.memory_store.table("digest")
-        if self._sink is not None:
-            self.office.first.sink(self._sink)
-        self.digests = Digests(
-            self.control, self.office.templates.mail, self.office.links, self.reactor, table, ensureDeferred
-        )
-        self.office.heard = self.digests.heard
-        self.tls_sending = TLSSending(
-            self.control,
-            lambda resolver: PublicHTTPClient(self.reactor, resolver, is_public),
-            self.reactor,
-            self.memory_store.table("tls-reports"),
-            ensureDeferred,
-        )
-        self.control.mutes.table = self.memory_store.table("mutes")
-        self.alert_mails = AlertMails(self.control, self.reactor, self.memory_store.table("alert-mail"), ensureDeferred)
-        self.office.hooks = Webhooks(self.control, HookStore(self.database), self._caller, self.reactor)
-        self.office.logins.client = self._provider_client
-        for endpoint, door in ((settings.admin.listen, "web"), (settings.admin.health_listen, "health")):
-            if endpoint is not None:
-                self._listen(endpoint, self.office.site(door), "admin")
-        # We hold the folder's lock, so a socket that lies there is nobody's.
-        path = control_socket(self.state.path)
-        Path(path).unlink(missing_ok=True)
-        self.reactor.listenUNIX(path, self.office.site("local"), mode=0o600)
-
-    def _caller(self, hook: Webhook) -> PublicHTTPClient:
-        """A client that goes where a webhook may be, and nowhere else."""
-        return PublicHTTPClient(
-            self.reactor, self, lambda ip: may_be_called(ip, hook.networks.contains), None, 0, in_clear=True
-        )
-
-    def _provider_client(self, provider: Provider) -> PublicHTTPClient:
-        """A client that goes where a provider of identities may be, and nowhere else."""
-        return PublicHTTPClient(
-            self.reactor, self, lambda ip: may_be_called(ip, provider.networks.contains), None, 0, in_clear=True
-        )
+    # Services
 
     def lookup(self, name: str, kind: str) -> Deferred[Any]:
         """Ask the DNS as the settings at work say (`interfaces.IResolver`)."""
         return ensureDeferred(self.provisions.lookup(self.control.settings, name, kind))
-
-    def _say_code(self, code: str) -> None:
-        self.tell(
-            Happened(
-                "admin.setup",
-                "warning",
-                f"nobody can log in yet: give this code on the admin pages within 30 minutes: {code}",
-            )
-        )
 
 
 def _listens(settings: Settings) -> Iterator[str]:

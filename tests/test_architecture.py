@@ -63,6 +63,8 @@ MAY = {
     "wiring": None,
     "assembly": None,
     "gauges": None,
+    "management": None,
+    "stores": None,
     "boot": None,
     "tap": None,
     "__init__": set(),
