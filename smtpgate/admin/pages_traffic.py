@@ -22,8 +22,6 @@ from smtpgate.policy.clues import reference_in
 ROWS = 100
 #: Lengths of a ban that a form offers, minutes.
 LENGTHS = ((60, "an hour"), (24 * 60, "a day"), (7 * 24 * 60, "a week"), (90 * 24 * 60, "90 days"))
-#: What a limit may decide, from the ground up.
-_DECISIONS = ("refused", "paced", "shadow")
 #: What a form may say in one line, and of a limit.
 LINE, TEXT = 500, 20_000
 
@@ -51,9 +49,7 @@ async def _limits(ask: Ask, status: int = 200, **more: Any) -> Answer:
         decided = await statistics.series("limits", "decision", statistics.range(0, 0))
         by_limit = await statistics.series("limits", "limit", statistics.range(0, 0))
         picture = with_changes(
-            charts.stacked(
-                decided, f"Limits that were met in the last 24 hours: {sum(decided.totals)} times.", _DECISIONS
-            ),
+            charts.stacked(decided, f"Limits that were met in the last 24 hours: {sum(decided.totals)} times."),
             ask.office.control.configuration.applied,
         )
         met = list(zip(by_limit.groups, by_limit.totals))
