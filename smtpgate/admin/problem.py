@@ -63,6 +63,12 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
             "The class of this held mail is read for a reason only, which is written into the audit.",
             "Send it as the parameter `reason`; the page asks for it.",
         ),
+        "second-person-required": Problem(
+            403,
+            "Somebody else has to approve",
+            "The class of this held mail is read with the approval of a second person only.",
+            "Ask by POST .../reading with a reason, or on the page; somebody else who may read it approves.",
+        ),
         "reauth-required": Problem(
             401,
             "Password wanted again",

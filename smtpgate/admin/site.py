@@ -39,6 +39,7 @@ from smtpgate.admin.problem import as_problem
 from smtpgate.admin.reading import Readings
 from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
+from smtpgate.admin.seconds import Seconds
 from smtpgate.admin.sso import Logins
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany, network_of
@@ -105,6 +106,7 @@ class Office:
         self.repeats = Repeats(repeats)
         self.first = FirstSteps(control, repeats)
         self.readings = Readings()
+        self.seconds = Seconds(clock.seconds)
         self.reports = reports.Reports(self.wall)
         self.usuals = Usuals(control.statistics, clock.seconds)
         self.meter: Meter = control.engine.meter
