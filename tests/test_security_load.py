@@ -1,6 +1,7 @@
 """The security checklist, load: what costs much is told from what is long, and mail goes on beside it.
 
 9, hashing is in other threads: the reactor turns, and mail goes on -> `test_S_09_mail_goes_on_while_logins_wait`
+20, patterns of searches: stars at the ends only, whatever is asked -> `PatternTests`; others -> test_examine_patterns
 17, bodies: parts are counted as octets are -> `BodyTests`
 """
 
@@ -11,6 +12,7 @@ import re
 import socket
 import threading
 from typing import Any
+from urllib.parse import quote
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +21,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.admin import orders
+from smtpgate.admin import orders, sieve
 from smtpgate.admin.throttle import HASHES_AT_ONCE, HASHES_WAITING
-from tests.admin_kit import PASSWORD, ApiCase
+from tests.admin_kit import PASSWORD, ApiCase, make_session
 from tests.web_kit import OfficeOnPort, over_tcp
 
 #: Bodies that are short and have many parts, by what would be done with each.
@@ -80,6 +82,26 @@ class BodyTests(ApiCase):
         for text in ("[" * 50_000, '"' * 50_000, "\\" * 50_001, '\\",{' * 20_000):
             body = json.dumps({"message": text}).encode()
             self.assertEqual(orders.parts_of(body, orders.PARTS), 4, text[:10])
+
+
+class PatternTests(ApiCase):
+    """What is looked for."""
+
+    def test_S_20_a_search_has_no_pattern_that_could_take_long(self) -> None:
+        """Stars inside are refused in each field, and what is a pattern elsewhere is a plain text: in searches, saved
+        ones, exports and streams."""
+        self.desk.history.keep(make_session(subject="a" * 900, helo="a" * 200 + ".org"))
+        stars = "*a" * 30 + "*b"
+        for field in ("", "subject:", "from:", "to:", "helo:"):
+            for path in ("/api/v1/messages?q=", "/api/v1/messages/summary?q=", "/api/v1/messages/export?q="):
+                answer = self.desk.ask("GET", path + quote(field + stars), token=self.owner)
+                self.assertEqual(answer.status, 400, field + path)
+        # Words of a stream's filter are words, stars and all.
+        self.assertFalse(sieve.read(stars).passes({"q": "a" * 900}))
+        self.assertTrue(sieve.read("a*a").passes({"q": "xa*ax"}))
+        for pattern in ("(a+)+$", "^(a|a)*$", "[a-z]*", "%a%a%a%b", "a?" * 30):
+            answer = self.desk.ask("GET", "/api/v1/messages?q=" + quote(f'subject:"{pattern}"'), token=self.owner)
+            self.assertEqual((answer.status, answer.json()["items"]), (200, []), pattern)
 
 
 class PartsTests(SynchronousTestCase):
