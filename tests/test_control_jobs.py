@@ -306,6 +306,11 @@ class ApiTests(JobCase):
         self.assertEqual(self.desk.ask("GET", f"{own}/result", token=limited).status, 200)
         for path in (other, f"{other}/result"):
             self.assertEqual(self.desk.ask("GET", path, token=limited).status, 404)
+        # Another token may have the same name.
+        made = self.desk.users.add_token("limited", "quarantine-manager", 0.0, domains=("example.com",))
+        for path in (own, f"{own}/result"):
+            self.assertEqual(self.desk.ask("GET", path, token=self.successResultOf(made)).status, 404)
+            made = self.desk.users.add_token("limited", "quarantine-manager", 0.0, domains=("example.com",))
         listed = self.desk.ask("GET", "/api/v1/tasks", token=limited).json()["items"]
         self.assertEqual([f"/api/v1/tasks/{one['id']}" for one in listed], [own])
 

@@ -156,14 +156,14 @@ OUTSIDE = "8.8.8.8 1.1.1.1 ::ffff:8.8.8.8 2606:4700::1111 2a00:1450::1 2002:808:
 class AddressTests(SynchronousTestCase):
     """`policy.addresses`, address by address."""
 
-    def test_each(self) -> None:
+    def test_S_27_each(self) -> None:
         """Those of the Internet, and no other."""
         for text in INSIDE:
             self.assertFalse(is_public(text), text)
         for text in OUTSIDE:
             self.assertTrue(is_public(text), text)
 
-    def test_listed(self) -> None:
+    def test_S_27_listed(self) -> None:
         """One inside that somebody has listed, however it is written; and no other."""
         contains = NetworkList(["10.0.0.0/8", "fd00::/8"]).contains
         for text in ("10.9.8.7", "::ffff:10.9.8.7", "fd00::1", "8.8.8.8"):

@@ -310,6 +310,27 @@ class AuditTests(UsersCase):
             self.assertEqual(self.verified(), said, statement)
             restored()
 
+    def test_S_34_another_beginning_and_another_end_show(self) -> None:
+        """A first row with a good hash of its own, the last rows cut off with a chain that is good up to there, and a
+        chain that is good by itself in the place of ours, while its end is noted apart."""
+        self.without_triggers()
+        self.write("a", "b", "c")
+        columns = "seq, time, actor_kind, actor, action, target, detail, hash, form, result, source, request_id, more"
+        rows = self.database.now(lambda c: [tuple(row) for row in c.execute(sa.text(f"SELECT {columns} FROM audit"))])
+        said = ["", 1, 5.0, "user", "eve", "x", "y", ""]
+        genesis = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        values = (*said[1:], genesis, 1, "ok", "", "", "")
+        self.execute("DELETE FROM audit WHERE seq = 1")
+        self.execute(f"INSERT INTO audit ({columns}) VALUES ({', '.join('?' * 13)})", *values)
+        self.assertEqual(self.verified(), "row 2 was changed")
+        self.execute("DELETE FROM audit WHERE seq > 1")
+        self.assertNotEqual(self.verified(), "")
+        self.execute("DELETE FROM audit")
+        self.execute(f"INSERT INTO audit ({columns}) VALUES ({', '.join('?' * 13)})", *rows[0])
+        self.assertNotEqual(self.verified(), "")
+        self.execute(f"INSERT INTO audit ({columns}) VALUES ({', '.join('?' * 13)})", *rows[1])
+        self.assertEqual(self.verified(), "row 3 is missing")
+
     def test_S_34_rows_that_were_put_on_top_show(self) -> None:
         """The end of the chain is noted apart."""
         self.write("a")

@@ -295,9 +295,14 @@ class Accounts:
             self._has_owner = await self.users.has_owner()
         return not self._has_owner
 
+    @property
+    def _is_code_fresh(self) -> bool:
+        # One that would last longer than any is one of before the clock was set back.
+        return 0.0 < self._code_until - self._wall() <= CODE_S
+
     async def offer_setup(self) -> None:
         """Where nobody can log in yet, say a code that lets one person become the owner."""
-        if await self.needs_setup() and self._wall() >= self._code_until:
+        if await self.needs_setup() and not self._is_code_fresh:
             self._code = secrets.token_urlsafe(CODE_OCTETS)
             self._code_until = self._wall() + CODE_S
             self._say(self._code)
@@ -308,7 +313,7 @@ class Accounts:
             raise Refusal("not-found", 404, "there is nothing here")
         self._throttle.check("\0setup", caller.address)
         is_right = hmac.compare_digest(code.strip().encode("utf-8", "replace"), self._code.encode())
-        if not self._code or not is_right or self._wall() >= self._code_until:
+        if not self._code or not is_right or not self._is_code_fresh:
             self._throttle.failed("\0setup", caller.address)
             await self.offer_setup()
             raise Refusal("unauthenticated", 401, "the code is wrong or too old; the newest one stands in the log")

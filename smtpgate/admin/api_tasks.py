@@ -85,7 +85,7 @@ async def begin(ask: Ask, route: Route) -> Answer:
             raise Refused(str(error)) from error
         return str(answer.body, "utf-8")
 
-    job = await ask.office.control.jobs.start(route.summary, ask.who.actor, route.permission, work)
+    job = await ask.office.control.jobs.start(route.summary, ask.who.orderer, route.permission, work)
     answer = answer_of(task_model(job), 202)
     return attrs.evolve(answer, headers={"Location": f"{_BASE}/tasks/{job.id}", "Preference-Applied": "respond-async"})
 
@@ -109,7 +109,7 @@ async def _seen(ask: Ask) -> Job:
 
 
 def _is_seen(ask: Ask, job: Job) -> bool:
-    return not ask.who.domains or job.who == f"{ask.who.actor.kind} {ask.who.actor.name}"
+    return not ask.who.domains or job.who == f"{ask.who.orderer.kind} {ask.who.orderer.name}"
 
 
 async def task(ask: Ask) -> Answer:

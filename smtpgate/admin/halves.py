@@ -31,6 +31,11 @@ class Half:
     is_over: bool = False
 
 
+def _is_fresh(one: Half, now: float) -> bool:
+    # One that would last longer than any is one of before the clock was set back.
+    return 0.0 < one.until - now <= HALF_S
+
+
 class Halves:
     """All of them."""
 
@@ -41,7 +46,7 @@ class Halves:
     def begin(self, caller: Caller, user: str) -> str:
         """The password was right; the Set-Cookie line."""
         now = self._wall()
-        self._all = {digest: one for digest, one in self._all.items() if one.until > now}
+        self._all = {digest: one for digest, one in self._all.items() if _is_fresh(one, now)}
         while len(self._all) >= _MOST:
             del self._all[next(iter(self._all))]
         secret = secrets.token_urlsafe(32)
@@ -51,7 +56,7 @@ class Halves:
     def find(self, caller: Caller) -> Half | None:
         """That of a request's cookie."""
         found = self._all.get(digest_of(caller.sent_cookie(COOKIE)))
-        return found if found is not None and found.until > self._wall() and found.tries < TRIES else None
+        return found if found is not None and _is_fresh(found, self._wall()) and found.tries < TRIES else None
 
     def end(self, caller: Caller) -> str:
         """It is over; the Set-Cookie line that takes its cookie away."""

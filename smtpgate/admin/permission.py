@@ -49,6 +49,11 @@ class Principal:
         return Actor(self.kind, self.name)
 
     @property
+    def orderer(self) -> Actor:
+        """By what an order of theirs is theirs alone: several tokens may have one name."""
+        return Actor(self.kind, f"{self.name} {self.id}" if self.kind == "token" and self.id else self.name)
+
+    @property
     def reach(self) -> Reach:
         """Which mail it may see."""
         return Reach(self.domains)

@@ -77,7 +77,12 @@ class Throttle:
         if failures < free:
             return 0.0
         delay = min(2.0 ** min(failures - free, 12), LONGEST_DELAY_S)
-        return float(last + delay - self._seconds())
+        now = self._seconds()
+        if last > now:
+            # The clock was set back: nobody waits until it is what it was.
+            last = now
+            self._failures[key] = failures, now
+        return float(last + delay - now)
 
     def failed(self, account: str, address: str) -> None:
         """A login failed."""
