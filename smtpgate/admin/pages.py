@@ -105,8 +105,6 @@ def _asset(ask: Ask, name: str, is_public: bool) -> Answer:
     return answer
 
 
-
-
 ROUTES = (
     page_route("/login", "public", entry.login_page),
     page_route("/login", "public", entry.log_in, "POST"),
