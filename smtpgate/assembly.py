@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from smtpgate.proxy.pipeline import Chain
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Door, Revision, wire_rules
 from smtpgate.proxy.router import Router
+from smtpgate.proxy.tuning import Tuner
 from smtpgate.proxy.use import HEAVY_SLOTS, STREAM_S, Use
 from smtpgate.tasks import Timekeeper
 from smtpgate.wiring import Provisions, Roads, rules_of
@@ -87,20 +88,29 @@ class Assembly:
             if any(use.needs_content for use in uses):
                 # Not before: whoever is root until then has no child that stays root.
                 self.reactor.callWhenRunning(services.prepare)
-            revision = self._revision(settings, uses, give_back, services)
+            tuner = self._tuner(settings, uses, services, shadow)
+            revision = self._revision(settings, tuner, give_back, services)
             revision.services = shadow
             return revision
         except BaseException:
             give_back()
             raise
 
-    def _revision(self, settings: Settings, uses: list[Use], give_back: Callable[[], None], services: Any) -> Revision:
-        chains = {
-            role: Chain(
-                uses, role, self.reactor, self.tell, settings.scale, settings.marks and role == "mx", self.meter
-            )
-            for role in ("mx", "submission")
-        }
+    def _tuner(self, settings: Settings, uses: list[Use], services: Any, shadow: Any) -> Tuner:
+        configured = {use.name: use for use in settings.filters}
+
+        def make(name: str, is_shadow: bool) -> Any:
+            use = configured[name]
+            return self.factories[use.use].build(use.options, shadow if is_shadow else services)
+
+        def chain(uses: list[Use], role: str) -> Chain:
+            marks = settings.marks and role == "mx"
+            return Chain(uses, role, self.reactor, self.tell, settings.scale, marks, self.meter)
+
+        return Tuner(uses, configured, make, chain)
+
+    def _revision(self, settings: Settings, tuner: Tuner, give_back: Callable[[], None], services: Any) -> Revision:
+        chains = {role: tuner.chain({}, role) for role in ("mx", "submission")}
         doors = {}
         for name, listener in settings.listeners.items():
             doors[name] = Door(
@@ -136,14 +146,22 @@ class Assembly:
         http = PublicHTTPClient(self.reactor, services.resolver, is_public)
         destinations = self.roads.destinations(settings, services.resolver, http, services.table("mta-sts"), pool)
         if self.metrics is not None:
-            self._expect(self.metrics, settings, pools, uses)
+            self._expect(self.metrics, settings, pools, tuner.uses)
         limits = self.limiter.limits(settings)
         revision = settings.digest[:12]
         return Revision(
-            revision, settings, Router(settings), pools, doors, limits, destinations=destinations, at_close=give_back
+            revision,
+            settings,
+            Router(settings),
+            pools,
+            doors,
+            limits,
+            destinations=destinations,
+            at_close=give_back,
+            tuner=tuner,
         )
 
-    def _expect(self, metrics: Metrics, settings: Settings, pools: Mapping[str, Pool], uses: list[Use]) -> None:
+    def _expect(self, metrics: Metrics, settings: Settings, pools: Mapping[str, Pool], uses: Iterable[Use]) -> None:
         metrics.know(settings.local_domains.matches)
         metrics.expect(
             {name: listener.role for name, listener in settings.listeners.items()},

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from smtpgate import __version__
 from smtpgate.control import Control
 from smtpgate.control.upkeep import Machine
+from smtpgate.control.views import Refused
 from smtpgate.net.allocator import resident_octets
 from smtpgate.observe.catalogue import SERVER_STATES
 from smtpgate.observe.exposition import Number
@@ -20,7 +22,8 @@ from smtpgate.observe.journal import Journal
 from smtpgate.proxy.limit_memory import Limiter
 from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine
-from smtpgate.state.backup import last
+from smtpgate.state.backup import keep, last
+from smtpgate.state.folder import StateError
 from smtpgate.traffic.pressure import Reading
 
 
@@ -44,6 +47,15 @@ def machine(folder: Path, database: Path, most: int) -> Machine:
         shutil.disk_usage(folder).free,
         *backup,
     )
+
+
+def backup(folder: Path, config: Path) -> tuple[str, int]:
+    """Write one beside the state: its file and octets. Blocks; raises Refused."""
+    try:
+        made = keep(folder, config, __version__)
+        return str(made), made.stat().st_size
+    except (StateError, OSError) as error:
+        raise Refused(str(error)) from None
 
 
 class Gauges:
@@ -104,6 +116,7 @@ class Gauges:
         yield "ledger_rows", (), len(self._engine.ledger)
         yield from self._traffic()
         yield from self._backends()
+        yield from self._filters()
         yield from self.more()
 
     def _backends(self) -> Iterator[Number]:
@@ -134,6 +147,18 @@ class Gauges:
                 yield "backend_busy", (backend.name, name), used
             for name, waiting in backend.waiting.items():
                 yield "backend_queue_depth", (backend.name, name), waiting
+
+    def _filters(self) -> Iterator[Number]:
+        room = self._control.room
+        for name, one in room.standings().items():
+            yield "filter_up", (name,), float(one.is_up)
+            if one.signatures_at:
+                yield "filter_signature_timestamp_seconds", (name,), one.signatures_at
+        for view in room.filters():
+            if view.is_tunable:
+                source = room.sources.get(view.use)
+                yield "plugin_info", (view.name, source.version if source is not None else ""), 1
+                yield "plugin_disabled", (view.name,), float(view.mode == "off")
 
     def _traffic(self) -> Iterator[Number]:
         reception, reputation = self._control.reception, self._reputation

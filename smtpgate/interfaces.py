@@ -112,6 +112,19 @@ class IFilter(Interface):
         """The revision has no session left."""
 
 
+class IEngine(Interface):
+    """What a filter that asks servers may provide beside `IFilter`: how these stand, for those who manage them."""
+
+    def standing():
+        """A tuple of `policy.standing.ServerStanding`, at once; () where it asks none."""
+
+    def signatures():
+        """When what its engine looks for was made, seconds since the epoch; None where the engine does not say.
+
+        :return: an awaitable. Raises ServiceFailed
+        """
+
+
 class ISenders(Interface):
     """What is known of senders from their mail before. Answered at once, from memory."""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
@@ -37,7 +38,7 @@ from smtpgate.control.upkeep import Place
 from smtpgate.control.views import Actor, Refused
 from smtpgate.filters.replay import Replay
 from smtpgate.filters.rule_trial import Trial
-from smtpgate.gauges import Gauges, machine
+from smtpgate.gauges import Gauges, backup, machine
 from smtpgate.interfaces import StoreFailed
 from smtpgate.net import descriptors, selfsigned
 from smtpgate.net.allocator import keep_memory
@@ -56,11 +57,12 @@ from smtpgate.observe.metrics import Metrics
 from smtpgate.observe.recorder import Recorder
 from smtpgate.observe.stock import Stock
 from smtpgate.observe.talkers import Talkers
-from smtpgate.plugins import TwoOfOneName, find_factories
+from smtpgate.plugins import TwoOfOneName, find_factories, sources
 from smtpgate.policy.addresses import is_public, may_be_called
 from smtpgate.policy.event import ConnectionRefused, Happened
 from smtpgate.policy.found import Kept
 from smtpgate.policy.meter import Meter
+from smtpgate.policy.standing import Source
 from smtpgate.proxy.counters import Counted, Counters
 from smtpgate.proxy.ledger import Ledger, Row
 from smtpgate.proxy.limit_memory import Limiter
@@ -70,6 +72,7 @@ from smtpgate.proxy.reputation import Reputation
 from smtpgate.proxy.revision import Engine, Revision
 from smtpgate.smtp import status
 from smtpgate.spent import counted
+from smtpgate.state.backup import last as last_backup
 from smtpgate.state.case_store import CaseStore
 from smtpgate.state.database import DatabaseClosed
 from smtpgate.state.folder import StateError
@@ -252,7 +255,15 @@ class Gateway(Service):
         self.history = History(self.reactor, self.history_store, self.tell)
         self.recorder = Recorder(self.metrics, self.reactor, time.time, self.series_store, self.tell)
         self.talkers = Talkers(self.reactor, time.time, self.talker_store, self.tell)
-        self.stock = Stock(self.reactor, self.vault.totals, self.in_thread, self.database.path, self._room)
+        self.stock = Stock(
+            self.reactor,
+            self.vault.totals,
+            self.in_thread,
+            self.vault.oldest_times,
+            lambda: last_backup(self.state.path),
+            self.database.path,
+            self._room,
+        )
         self.control = Control(
             self.engine,
             self._path,
@@ -296,6 +307,7 @@ class Gateway(Service):
             "homes": self.control.reception.warden.homes,
             "drains": self.control.drains,
             "weights": self.control.fleet.weights,
+            "tunings": self.control.room.tunings,
             "ribbons": self.control.fleet.ribbons,
             "tls_reports": self.control.tls.reports,
             "rule_hits": self.control.policy,
@@ -305,7 +317,8 @@ class Gateway(Service):
         self.counters.restore()
         fleet = self.control.fleet
         fleet.opener = self._opener
-        for kept in (self.control.drains, fleet.weights, self.control.reception.warden):
+        self.control.room.sources = self._sources()
+        for kept in (self.control.drains, fleet.weights, self.control.room.tunings, self.control.reception.warden):
             kept.on_change = self.counters.soon
         self.provisions.lists, self.control.lists.book.on_change = self.control.lists.book, self.counters.soon
         self.control.stop = self.drain
@@ -315,6 +328,7 @@ class Gateway(Service):
         self.control.reception.admission.reputation = self.reputation
         upkeep = self.control.upkeep
         upkeep.machine = lambda: machine(self.state.path, self.database.path, self.descriptors)
+        upkeep.backup = lambda: backup(self.state.path, self.control.path)
         upkeep.lag = lambda: self.metrics.lag
         upkeep.places = lambda: tuple(Place(name, text, _place(host)) for name, text, host in self.ports.addresses())
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
@@ -360,6 +374,14 @@ class Gateway(Service):
             self.tell(Happened("config.fallback", "error", message, (("config_rev", ruling.id),)))
         for warning in settings.warnings:
             self.tell(Happened("config.warning", "warning", str(warning)))
+
+    def _sources(self) -> dict[str, Source]:
+        """Where plugins come from; ours have the gateway's version."""
+        found = sources(self._factories)
+        return {
+            name: attrs.evolve(one, version=one.version or (__version__ if one.is_builtin else ""))
+            for name, one in found.items()
+        }
 
     def _start_sink(self, endpoint: str) -> None:
         from smtpgate.sink import Maildir, SinkFactory
@@ -429,6 +451,7 @@ class Gateway(Service):
         ensureDeferred(self.control.mutes.load())
         self.tls_sending.open()
         ensureDeferred(self.control.configuration.watch_file())
+        ensureDeferred(self.control.room.ask_engines())
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
         self.tell(
             Happened(
@@ -488,6 +511,7 @@ class Gateway(Service):
         self.tickets.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         ensureDeferred(self.control.quarantine.expire()).addErrback(lambda failure: failure.trap(Refused) and None)
         ensureDeferred(self.control.configuration.watch_file())
+        ensureDeferred(self.control.room.ask_engines())
         self.memory_store.expire()
         self.counter_store.expire(time.time()).addErrback(lambda failure: failure.trap(StoreFailed) and None)
         self.reactor.callLater(_HOUSEKEEPING_S, self._keep_house)
@@ -620,6 +644,7 @@ class Gateway(Service):
         self.control.reception.admission.close()
         self.control.drains.close()
         self.control.fleet.weights.close()
+        self.control.room.tunings.close()
         self.control.configuration.close()
         self.control.logs.close()
         self.control.intake.close()
@@ -676,6 +701,7 @@ class Gateway(Service):
 
         self.database = Database(self.state.path / DATABASE)
         self.database.open()
+        self.meter.times[("store_write_seconds",)] = self.database.writes
         self.ledger_store = LedgerStore(self.database)
         self.ledger_rows = self.ledger_store.load_now(time.time())
         self.history_store = HistoryStore(self.database, kept=self._history_kept)
@@ -698,7 +724,12 @@ class Gateway(Service):
         for name, pool in (("reactor", self.reactor.getThreadPool()), *self.database.pools):
             yield "threadpool_active", (name,), len(pool.working)
             # The pool says it nowhere else.
-            yield "threadpool_queue_depth", (name,), pool._team.statistics().backloggedWorkCount
+            waiting = pool._team.statistics().backloggedWorkCount
+            yield "threadpool_queue_depth", (name,), waiting
+            if name == "database":
+                yield "store_queue_depth", (), waiting
+        for cache, entries in self.provisions.caches().items():
+            yield "cache_entries", (cache,), entries
         yield "store_dropped_total", ("series",), self.recorder.dropped
         yield from self.stock.rows()
         yield from self.office.gauges()

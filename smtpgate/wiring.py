@@ -74,7 +74,7 @@ class Provisions:
         #: The `proxy.lists.Lists`; `tap` gives them.
         self.lists: Any = None
         self._meter = meter if meter is not None else Meter()
-        self._memory = Memory(reactor)
+        self._memory = Memory(reactor, meter=self._meter)
         self._http = HTTPClient(reactor)
         self._lent: dict[Hashable, _Lent] = {}
 
@@ -129,6 +129,11 @@ class Provisions:
             Services(ports, known, examination, is_shadow=True),
             give_back,
         )
+
+    def caches(self) -> dict[str, int]:
+        """Entries of what is remembered: answers of the DNS, and what filters need of more than one message."""
+        dns = sum(len(one.thing.cache) for one in self._lent.values() if isinstance(one.thing, Resolver))
+        return {"dns": dns, "filters": len(self._memory)}
 
     async def lookup(self, settings: Settings, name: str, kind: str) -> Answer:
         """Ask the DNS as settings say, for what is of no revision."""

@@ -453,7 +453,7 @@ class Desk:
             maybeDeferred,
             self.said.append,
             Table(self.clock.seconds),
-            pace=Pace(self.clock, lambda: 0.0, (0.0, 0.0)),
+            pace=Pace(self.clock, lambda: 0.0, (0.0, 0.0), lambda: 0.0),
         )
 
     def token(self, role: str) -> str:

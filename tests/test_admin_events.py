@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from smtpgate.admin.events import PIECE, STREAMS_PER_PRINCIPAL
-from smtpgate.admin.hub import GATHERED, LINGER_S, RING
+from smtpgate.admin.hub import GATHER_S, GATHERED, LINGER_S, RING, SLICE
 from smtpgate.policy import event as told
 from smtpgate.policy.verdict import Finding
 from tests.admin_kit import ApiCase, make_session
@@ -187,6 +187,24 @@ class EventTests(EventStream):
         found: list[str] = []
         self.desk.users.add_token(f"r{number}", "auditor", 0.0).addCallback(found.append)
         return found[0]
+
+    def test_much_at_once_is_written_in_slices(self) -> None:
+        """Between two of them the reactor has others served; nothing is lost, and the order is kept."""
+        _, transport = self.stream("?topics=backend")
+        clock, hub = self.desk.clock, self.desk.office.streams.hub
+        first, seen = hub.last, []
+
+        def look() -> None:
+            if hub.last < first + 3 * SLICE:
+                seen.append(hub.last - first)
+                clock.callLater(0, look)
+
+        self.tell(3 * SLICE)
+        clock.callLater(GATHER_S, look)
+        clock.advance(GATHER_S)
+        self.assertEqual([seen.count(count) > 0 for count in (SLICE, 2 * SLICE)], [True, True])
+        ids = [int(id) for id in re.findall(rb"^id: (\d+)$", transport.value(), re.MULTILINE)][1:]
+        self.assertEqual(ids, list(range(ids[0], ids[0] + 3 * SLICE)))
 
     def test_S_08_a_revoked_principal_is_cut_off(self) -> None:
         """At once by our own hand, within seconds otherwise."""

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.admin import pace
-from smtpgate.admin.pace import Pace, Place
+from smtpgate.admin.pace import Delay, Pace, Place
 from smtpgate.spent import counted
 from tests.admin_kit import Desk
 
@@ -20,6 +20,7 @@ class Port:
     def __init__(self) -> None:
         self.is_reading = True
         self.connected = True
+        self.numberAccepts = 100
 
     def stopReading(self) -> None:
         self.is_reading = False
@@ -33,8 +34,8 @@ class Rig:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.cpu = 0.0
-        self.pace = Pace(self.clock, lambda: self.cpu, (0.001, 0.001))
+        self.cpu = self.stood = 0.0
+        self.pace = Pace(self.clock, lambda: self.cpu, (0.001, 0.001), lambda: self.stood)
         self.done: list[str] = []
         self.refused: list[str] = []
 
@@ -115,6 +116,32 @@ class BudgetTests(SynchronousTestCase):
             rig.clock.advance(pace.TICK_S + pace.LATE_S * 2)
             rig.pace.charge(0.05)
         self.assertTrue(rig.pace.is_strained)
+
+    def test_a_thread_that_stands_in_line_for_a_processor_is_busy(self) -> None:
+        """On a machine that others fill, mail computes for little of the time and has none to spare."""
+        rig = Rig()
+        for _ in range(30):
+            rig.ask("192.0.2.1", 0.02)
+            rig.cpu += 0.03
+            rig.stood += 0.06
+            rig.clock.advance(pace.TICK_S)
+        self.assertTrue(rig.pace.is_strained)
+
+    def test_the_kernel_says_how_long_a_thread_stood_in_line(self) -> None:
+        """It only grows; where nobody counts, and once closed, it is nothing."""
+        delay = Delay()
+        first = delay.seconds()
+        self.assertGreaterEqual(delay.seconds(), first)
+        self.assertGreaterEqual(first, 0.0)
+        delay.close()
+        self.assertEqual(delay.seconds(), 0.0)
+
+    def test_few_connections_are_taken_in_one_turn(self) -> None:
+        """tcp.Port would take hundreds at once when it has seen many."""
+        rig, port = Rig(), Port()
+        port.numberAccepts = 300
+        rig.pace.connected(port)
+        self.assertEqual(port.numberAccepts, pace.ACCEPTS)
 
     def test_one_turn_of_the_reactor_does_little(self) -> None:
         """Ten requests that came together are not done together, and all are done."""
@@ -238,7 +265,7 @@ class DoorTests(SynchronousTestCase):
         self.desk = Desk()
         self.token = self.desk.token("owner")
         self.cpu = 0.0
-        self.desk.office.pace = self.pace = Pace(self.desk.clock, lambda: self.cpu, (0.0, 0.0))
+        self.desk.office.pace = self.pace = Pace(self.desk.clock, lambda: self.cpu, (0.0, 0.0), lambda: 0.0)
         self.pace.rate = pace.FLOOR
         self.pace.charge(10.0)
 
@@ -274,7 +301,7 @@ class DoorTests(SynchronousTestCase):
 
     def test_a_stream_keeps_no_place(self) -> None:
         """It may last for days."""
-        self.desk.office.pace = self.pace = Pace(self.desk.clock, lambda: self.cpu, (0.0, 0.0))
+        self.desk.office.pace = self.pace = Pace(self.desk.clock, lambda: self.cpu, (0.0, 0.0), lambda: 0.0)
         self.desk.sites.clear()
         for _ in range(6):
             self.assertIn(b"event-stream", self.open("/api/v1/events").value())

@@ -8,12 +8,15 @@ from types import SimpleNamespace
 from urllib.parse import urlencode
 
 from smtpgate.control.upkeep import Machine, Place, percentile
+from smtpgate.control.views import Refused
 from smtpgate.policy.meter import Histogram
 from smtpgate.smtp import status
 from tests.admin_kit import CONFIG, PASSWORD, ApiCase, Desk
 
 #: As it might stand in the options of a filter, and in the log.
 SECRET, CODE = "planted-secret-of-a-filter", "planted-code-of-the-first-visit"
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class SystemTests(ApiCase):
@@ -50,10 +53,9 @@ class SystemTests(ApiCase):
 
     def test_by_the_page_it_is_typed(self) -> None:
         """Nothing happens without the words."""
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
         for sure, code, is_draining in (("", 422, False), ("yes", 422, False), ("stop taking mail", 303, True)):
             body = urlencode({"sure": sure}).encode()
-            answer = self.desk.ask("POST", "/system/drain", token=self.owner, body=body, headers=headers)
+            answer = self.desk.ask("POST", "/system/drain", token=self.owner, body=body, headers=FORM)
             self.assertEqual((answer.status, self.desk.control.reception.is_draining), (code, is_draining), sure)
 
     def test_logs_anew(self) -> None:
@@ -86,6 +88,28 @@ class SystemTests(ApiCase):
         self.assertIn('api_key = "***"', parts["smtpgate-bundle/smtpgate.toml"])
         for secret in (SECRET, CODE, token, PASSWORD):
             self.assertNotIn(secret, whole)
+
+    def test_a_backup(self) -> None:
+        """As a task, whose result says where it lies; what cannot be done is said before there is one."""
+        upkeep = self.desk.control.upkeep
+        self.post("/system/backup", {}, 409)
+        made: list[str] = []
+
+        def write() -> tuple[str, int]:
+            made.append("one")
+            if len(made) > 1:
+                raise Refused("no space left")
+            return "/state/backups/one", 4711
+
+        upkeep.backup = write
+        self.assertEqual(self.post("/system/backup?dry_run=1", {})["would"]["action"], "system.backup")
+        self.assertEqual(made, [])
+        task = self.post("/system/backup", {}, 202)
+        self.assertEqual(self.get(f"/tasks/{task['id']}/result"), {"file": "/state/backups/one", "octets": 4711})
+        answer = self.desk.ask("POST", "/system/backup", token=self.owner, body=b"", headers=FORM)
+        self.assertEqual(answer.status, 303)
+        failed = self.get(answer.header("location").replace("/tasks/", "/tasks/"))
+        self.assertEqual((failed["state"], failed["detail"]), ("failed", "no space left"))
 
     def test_a_percentile(self) -> None:
         """The bound of its bucket."""

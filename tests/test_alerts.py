@@ -105,6 +105,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
         counter("smtpgate_filter_fail_open_total", 0, ',filter="spf"'),
         60,
     ),
+    "SmtpgateSignaturesOld": (
+        gauge("smtpgate_filter_signature_timestamp_seconds", -4 * 86400, ',filter="clamd"'),
+        gauge("smtpgate_filter_signature_timestamp_seconds", -2 * 86400, ',filter="clamd"'),
+        90,
+    ),
     "SmtpgateCertExpiry14d": (
         gauge("smtpgate_tls_certificate_not_after_timestamp_seconds", 10 * 86400, ',side="client",name="mx"'),
         gauge("smtpgate_tls_certificate_not_after_timestamp_seconds", 20 * 86400, ',side="client",name="mx"'),

@@ -27,7 +27,7 @@ MAY = {
     "proxy": {"smtp", "message", "policy", "config", "examine", "interfaces", "tasks", "traffic", "signing"},
     "net": {"smtp", "policy", "config", "interfaces", "tasks"},
     "filters": {"smtp", "message", "policy", "examine", "interfaces", "config", "rules", "edits", "signing"},
-    "plugins": {"filters", "interfaces"},
+    "plugins": {"filters", "interfaces", "policy"},
     "observe": {"policy", "smtp", "message", "interfaces", "tasks"},
     "state": {"policy", "smtp", "message", "interfaces", "spent"},
     "control": {"proxy", "observe", "config", "policy", "smtp", "interfaces", "tasks", "traffic", "__init__"},

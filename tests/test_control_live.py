@@ -77,13 +77,13 @@ class RowTests(SynchronousTestCase):
         self.live.begin()
         facts = self.open(1)
         self.assertEqual([row.id for row in self.live.changed()], [facts.id])
-        self.assertEqual(self.live.changed(), [])
+        self.assertEqual(list(self.live.changed()), [])
         facts.note(101.0, "client", "RSET")
-        self.assertEqual(len(self.live.changed()), 1)
+        self.assertEqual(len(list(self.live.changed())), 1)
         self.live._ran(facts.id, "names", "mail", "running", 0.0, False)
-        self.assertEqual(self.live.changed()[0].cells["names"].word, "running")
+        self.assertEqual(next(self.live.changed()).cells["names"].word, "running")
         self.live._ran("01J9UK7Q000000000000009999", "names", "mail", "pass", 0.0, False)
-        self.assertEqual(self.live.changed(), [])
+        self.assertEqual(list(self.live.changed()), [])
 
     def test_the_worst_stays_and_a_shadow_decides_nothing(self) -> None:
         """What a filter in shadow would have said is in its own cell only."""

@@ -8,9 +8,19 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.filters.engines.clamd import HELD_OCTETS, STALL_S, UPLOAD_FROM_OCTETS, Answer, factory, parse_answer
+from smtpgate.filters.engines.clamd import (
+    HELD_OCTETS,
+    STALL_S,
+    UPLOAD_FROM_OCTETS,
+    VERSION_S,
+    Answer,
+    factory,
+    parse_answer,
+    parse_version,
+)
 from smtpgate.filters.engines.servers import BadAnswer, EngineFailed
 from smtpgate.testing import PLAIN, Gateway, complaints, use
 from tests.engine_kit import Network, Peer
@@ -74,6 +84,24 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(parse_answer(b"stream: OK FOUND"), Answer("OK"))
         self.assertTrue(parse_answer(b"INSTREAM size limit exceeded. ERROR").is_too_large)
 
+    def test_how_old_signatures_are(self) -> None:
+        """As clamd writes it, with a day of one or two figures; without signatures there is no time."""
+        for line, moment in (
+            (b"ClamAV 1.4.3/27821/Sat Nov 15 09:49:36 2025", 1763200176.0),
+            (b"ClamAV 0.103.12/26912/Wed May  3 07:22:54 2023", 1683098574.0),
+            (b"ClamAV 1.0.9+dfsg-1~deb12u1/27800/Sun Feb 29 00:00:00 2032", 1961625600.0),
+            (b"ClamAV 1.4.3", None),
+        ):
+            self.assertEqual(parse_version(line), moment, line)
+        for wrong in (
+            b"", b"ClamAV", b"ClamAV ", b"UNKNOWN COMMAND", b"ClamAV 1.4.3/27821",
+            b"ClamAV 1.4.3/x/Sat Nov 15 09:49:36 2025",
+            b"ClamAV 1.4.3/1/Sat Nob 15 09:49:36 2025", b"ClamAV 1.4.3/1/Sun Feb 30 09:49:36 2025",
+            b"ClamAV 1.4.3/1/Sat Nov 15 24:49:36 2025", b"ClamAV 1.4.3/1/Sat Nov 15 09:49:36 0000",
+            b"ClamAV 1.4.3/1/Sat Nov 15 09:49:36 2025\n",
+        ):  # fmt: skip
+            self.assertRaises(BadAnswer, parse_version, wrong)
+
     def test_all_else_is_a_failure(self) -> None:
         """Whatever is near to a clean answer, too."""
         for line in (
@@ -114,6 +142,53 @@ class FilterTests(SynchronousTestCase):
             self.gate.advance(wait)
             reply = reply or self.client.read()
         return reply
+
+    def test_it_is_asked_for_its_signatures(self) -> None:
+        """Each server; the oldest counts, silence and strange words are its failure, and nothing stays open."""
+        other = "192.0.2.32:3310"
+
+        class Told(Peer):
+            def __init__(self, line: bytes) -> None:
+                super().__init__()
+                self.line = line
+
+            def heard(self, octets: bytes) -> None:
+                if bytes(self.octets) == b"zVERSION\0":
+                    self.say(self.line)
+
+        new = b"ClamAV 1.4.3/27821/Sat Nov 15 09:49:36 2025\0"
+        old = b"ClamAV 1.4.3/27820/Fri Nov 14 09:49:36 2025\0"
+        self.gate = Gateway(use(factory, f'servers = ["{PLACE}", "{other}"]'))
+        self.addCleanup(self.gate.close)
+        network = Network(self.gate)
+        made = self.gate._uses[0].filter._filter
+
+        def ask(line: bytes, wait: float = 0.0) -> Deferred[Any]:
+            network.places = {PLACE: lambda: Told(new), other: lambda: Told(line)}
+            asking = ensureDeferred(made.signatures())
+            self.gate.advance(wait)
+            return asking
+
+        self.assertEqual(self.successResultOf(ask(old)), 1763200176.0 - 86400)
+        self.assertEqual(self.successResultOf(ask(b"ClamAV 1.4.3\0")), 1763200176.0)
+        self.assertIn("not a version", str(self.failureResultOf(ask(b"no\0"), EngineFailed).value))
+        self.assertIn(f"{other}: no answer", str(self.failureResultOf(ask(b"", VERSION_S + 1), EngineFailed).value))
+        self.gate.advance(0)
+        self.assertEqual([peer.wire.is_open for peer in network.met], [False] * 8)
+
+    def test_how_its_servers_stand(self) -> None:
+        """Left alone after some failures in a row, then to be tried again, then up."""
+        self.gateway("failures = 2", peers={})
+        made = self.gate._uses[0].filter._filter
+        for _ in range(2):
+            self.send()
+        (down,) = made.standing()
+        self.assertEqual((down.endpoint, down.state, down.failures), (PLACE, "down", 2))
+        self.gate.advance(down.retry_s)
+        self.assertEqual(made.standing()[0].state, "due")
+        self.network.places = {PLACE: Clamd}
+        self.send()
+        self.assertEqual((made.standing()[0].state, made.standing()[0].failures), ("up", 0))
 
     def test_a_clean_message_passes(self) -> None:
         """It was shown to clamd octet for octet, and no connection is left open."""

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.config.masking import shown_zone
 from smtpgate.filters.sender.dnsbl import TIME_S, Counts, DnsblFilter, factory
 from smtpgate.filters.sender.dnsbl_health import RETRY_S, SILENCES, TRIAL_S
-from smtpgate.filters.sender.dnsbl_list import DnsList, ListOptions, parse_code, shown_zone
+from smtpgate.filters.sender.dnsbl_list import DnsList, ListOptions, parse_code
 from smtpgate.policy.event import Happened
 from smtpgate.testing import Client, Gateway, complaints
 from tests.sender_kit import CLIENT, RELAY, deliver, gateway, only, reasons, relayed

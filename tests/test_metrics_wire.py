@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate import __version__
 from smtpgate.observe import catalogue
 from smtpgate.observe.metrics import Metrics
 from smtpgate.policy import event as told
@@ -18,6 +19,7 @@ from smtpgate.policy.meter import Meter
 from tests.observe_kit import finding, session, transaction
 from tests.real_kit import RealCase, free_port, until
 from tests.script_kit import Client
+from tests.test_metrics_table import LATER
 from tests.test_real_process import ADMIN, BODY, config
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -70,6 +72,12 @@ class ScrapeTests(RealCase):
             ("replies_total", {"code": "550"}, 1),
             ("rejections_total", {"stage": "rcpt", "class": "5xx"}, 1),
             ("filter_runs_total", {"filter": "helo", "result": "error"}, 0),
+            ("filter_up", {"filter": "helo"}, 1),
+            ("plugin_info", {"plugin": "helo", "version": __version__}, 1),
+            ("plugin_disabled", {"plugin": "helo"}, 0),
+            ("tls_handshake_seconds_count", {"side": "client"}, 0),
+            ("cache_requests_total", {"cache": "filters"}, 0),
+            ("store_queue_depth", {}, 0),
             ("backend_replies_total", {"pool": "mail", "server": server, "class": "2xx"}, 1),
             ("backend_up", {"server": server}, 1),
             ("backend_state", {"server": server, "state": "up"}, 1),
@@ -85,10 +93,14 @@ class ScrapeTests(RealCase):
             self.assertEqual(of(found, name, **labels), value, (name, labels))
         self.assertGreater(of(found, "http_requests_total", group="metrics", **{"class": "2xx"}), 0)
         for name in ("build_info", "config_revision_info", "sessions_limit", "backend_weight", "backend_slots",
-                     "store_bytes", "quarantine_limit_bytes"):  # fmt: skip
+                     "store_bytes", "quarantine_limit_bytes", "store_write_seconds_count"):  # fmt: skip
             self.assertGreater(of(found, name), 0, name)
         pools = {dict(labels)["pool"] for name, labels in found if name == "smtpgate_threadpool_active"}
         self.assertEqual(pools, {"reactor", "database", "database reader"})
+        # A counter is named without its end in the text of its family.
+        shown_names = {name.removeprefix("smtpgate_").removesuffix(end) for name, _ in found for end in ("", "_count")}
+        later = {name for names in LATER.values() for name in names}
+        self.assertEqual(set(catalogue.METRICS) - shown_names - later, set())
         text = scrape("application/openmetrics-text; version=1.0.0")
         shown = [sample.exemplar for family in read_openmetrics(text) for sample in family.samples if sample.exemplar]
         sessions = {row["session_id"] for row in gateway.events("session.done")}

@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate import plugins
-from smtpgate.plugins import TwoOfOneName, builtin, find_factories
+from smtpgate.plugins import TwoOfOneName, builtin, find_factories, sources
 
 #: A plugin of one filter.
 GOOD = """
@@ -55,6 +55,17 @@ class FindTests(SynchronousTestCase):
         found, failed = find_factories()
         self.assertEqual(set(found) - OURS, {"one", "two"})
         self.assertEqual(failed, {})
+
+    def test_where_they_come_from(self) -> None:
+        """Ours have the gateway's version; another's is what its module says, and none where it says nothing."""
+        self.write("told", '__version__ = "2.5"\n' + GOOD.format(name="told"))
+        self.write("silent", GOOD.format(name="silent"))
+        factories, _ = find_factories()
+        found = sources(factories)
+        self.assertEqual(set(found), set(factories))
+        self.assertEqual((found["told"].version, found["silent"].version), ("2.5", ""))
+        self.assertEqual(found["told"].file, str(self.folder / "told.py"))
+        self.assertEqual({name for name, one in found.items() if one.is_builtin}, OURS)
 
     def test_classes_and_other_things_are_no_factories(self) -> None:
         """A plugin may import what it likes."""

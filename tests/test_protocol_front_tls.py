@@ -90,6 +90,20 @@ class FrontTLSTests(GatewayCase):
 
         return self.talk(script)
 
+    def test_how_long_a_handshake_took(self) -> Deferred[Any]:
+        """Is counted, once."""
+
+        def run(gateway: TestGateway, backend: Backend) -> None:
+            with Client(gateway.port()) as client:
+                self.upgrade(client)
+                client.hello()
+            self.assertTrue(gateway.idle())
+            counted = gateway.engine.meter.times["tls_handshake_seconds", "client"]
+            self.assertEqual(sum(counted.counts), 1)
+            self.assertGreater(counted.total, 0)
+
+        return self.secure(run)
+
     def test_P_138_no_certificate(self) -> Deferred[Any]:
         """Without a usable certificate it is not offered."""
 

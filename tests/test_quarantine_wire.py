@@ -53,6 +53,14 @@ class HoldTests(VaultCase):
             self.assertEqual(self.send(gateway, b"b")[:3], b"250")
             self.assertEqual(len(backend.messages), 1)
             self.assertEqual((len(gateway.held()), len(gateway.files())), (1, 1))
+            # A second one leaves the oldest where it was; what does not wait any more is not it.
+            with Client(gateway.port()) as client:
+                client.hello()
+                self.assertEqual(client.message(MAIL.replace(b"<1@", b"<2@") % b"secret")[:3], b"250")
+            newer, older = gateway.held()
+            self.assertEqual(gateway.in_reactor(gateway.vault.oldest_times), {"dlp": older.at})
+            gateway.in_reactor(gateway.vault.withdraw, [older.id])
+            self.assertEqual(gateway.in_reactor(gateway.vault.oldest_times), {"dlp": newer.at})
 
         return self.talk(HOLD, script)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.cli import main
-from smtpgate.state.backup import MANIFEST, BadBackup, create, last, restore, verify
+from smtpgate.state.backup import KEPT, MANIFEST, BadBackup, create, keep, last, restore, verify
 from smtpgate.state.database import Database
 from smtpgate.state.folder import StateError, StateFolder
 from smtpgate.state.offline import DATABASE
@@ -65,6 +65,20 @@ class BackupTests(SynchronousTestCase):
         database = Database(into / "state" / DATABASE)
         database.open()
         database.close()
+
+    def test_those_beside_the_state(self) -> None:
+        """Private, the newest few are kept, and none of them is in the next one."""
+        place = self.folder / "backups"
+        place.mkdir()
+        for year in range(2000, 2000 + KEPT):
+            (place / f"smtpgate-{year}0101T000000Z.tar.gz").write_bytes(b"old")
+        made = keep(self.folder, self.config, "1.0")
+        self.assertEqual(stat.S_IMODE(made.stat().st_mode), 0o600)
+        names = sorted(path.name for path in place.iterdir())
+        self.assertEqual(len(names), KEPT)
+        self.assertEqual((names[0][9:13], names[-1]), ("2001", made.name))
+        restore(made, self.root / "again")
+        self.assertFalse((self.root / "again/state/backups").exists())
 
     def test_while_it_is_written_to(self) -> None:
         """The copy is the state of one moment: two tables that are changed together are never apart."""

@@ -5,7 +5,7 @@ _smtpgate()
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --action|--actor|--address|--admin-port|--backend|--base|--class|--client|--columns|--config|--confirm|--date|--days|--delimiter|--domain|--domains|--draft|--every|--file|--folder|--format|--from|--held|--helo|--hostname|--hours|--into|--ip|--kind|--last|--least|--level|--limit|--lines|--listen|--listener|--message|--minutes|--name|--network|--password-file|--port|--reason|--recipient|--result|--revision|--role|--rows|--rules|--sample|--scope|--selector|--sender|--sni|--source|--state|--state-dir|--stored|--subject|--target|--text|--time|--tls|--to|--unit|--user|--window|--without|-c|-m) ((i += 1)); continue ;;
+            --action|--actor|--address|--admin-port|--backend|--base|--class|--client|--columns|--config|--confirm|--date|--days|--delimiter|--domain|--domains|--draft|--every|--file|--folder|--format|--from|--held|--helo|--hostname|--hours|--into|--ip|--kind|--last|--least|--level|--limit|--lines|--listen|--listener|--message|--minutes|--mode|--name|--network|--password-file|--port|--reason|--recipient|--result|--revision|--role|--rows|--rules|--sample|--scope|--selector|--sender|--sni|--source|--state|--state-dir|--stored|--subject|--target|--text|--time|--timeout|--tls|--to|--unit|--user|--window|--without|-c|-m) ((i += 1)); continue ;;
         esac
         case "$at/${COMP_WORDS[i]}" in
             "/demo") at="demo" ;;
@@ -23,6 +23,8 @@ _smtpgate()
             "/backends") at="backends" ;;
             "/top") at="top" ;;
             "/filters") at="filters" ;;
+            "/filter") at="filter" ;;
+            "/plugins") at="plugins" ;;
             "/rules") at="rules" ;;
             "/try-rules") at="try-rules" ;;
             "/test-message") at="test-message" ;;
@@ -117,6 +119,7 @@ _smtpgate()
     done
     case "$at/$prev" in
         "tail/--level") COMPREPLY=($(compgen -W "debug info warning error" -- "$cur")); return ;;
+        "filter/--mode") COMPREPLY=($(compgen -W "enforce shadow off" -- "$cur")); return ;;
         "test-message/--tls") COMPREPLY=($(compgen -W "off TLSv1.2 TLSv1.3" -- "$cur")); return ;;
         "test-session/--tls") COMPREPLY=($(compgen -W "off TLSv1.2 TLSv1.3" -- "$cur")); return ;;
         "quarantine list/--state") COMPREPLY=($(compgen -W "held sending released refused unknown dropped" -- "$cur")); return ;;
@@ -169,6 +172,7 @@ _smtpgate()
         */--listener) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--message) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--minutes) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        */--mode) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--name) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--network) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--password-file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -193,6 +197,7 @@ _smtpgate()
         */--target) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--text) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--time) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        */--timeout) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--tls) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--to) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--unit) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -203,7 +208,7 @@ _smtpgate()
         */-m) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     esac
     case "$at" in
-        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain messages erase send-test status sessions tail backends top filters rules try-rules test-message test-session replay test-cases quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
+        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain messages erase send-test status sessions tail backends top filters filter plugins rules try-rules test-message test-session replay test-cases quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
         "demo") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --port --admin-port" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "init") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --hostname --domains --backend --listen --state-dir --unit --from-running" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "doctor") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
@@ -227,6 +232,8 @@ _smtpgate()
         "backends") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "top") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --once --every --rows" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "filters") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "filter") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --mode --timeout --minutes --reason --as-configured" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "plugins") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "rules") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "try-rules") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --held --last --rules --from --to --ip --helo --user --listener" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "test-message") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --draft --json --sample --held --stored --reason --from --to --ip --helo --user --tls --listener --time" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;

@@ -234,7 +234,7 @@ async def of_store(ask: Ask, body: MessageTrial) -> tuple[bytes, Arrival, str]:
     id = body.held
     if body.stored:
         _, message = await find_message(ask.office, ask.who.reach, body.stored)
-        id = next((note.partition(":")[2] for note in message.notes if note.startswith("held")), "")
+        id = message.held_id
         if not id:
             raise Refusal("conflict", 409, "its content is not kept: only of held mail it is; give it as a file")
     held = await held_of(ask, id)

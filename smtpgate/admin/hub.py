@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ TOPICS: Final = ("session", "message", "backend", "alert", "config", "log", "tas
 RING: Final = 5000
 #: Events are gathered so long before they are written: five times a second.
 GATHER_S: Final = 0.2
+#: So many events are written, or readers woken, in one turn of the reactor.
+SLICE: Final = 20
 #: The same while mail leaves the pages little time.
 SELDOM_S: Final = 1.0
 #: What is wrong now is looked at again after so many times.
@@ -96,6 +98,7 @@ class Hub:
         self._until_alerts = 0
         self._is_following = False
         self._tick: Any = None
+        self._steps: Iterator[None] = iter(())
         self._leave: Any = None
         #: What the readers of one kind get for one place in the ring, of this tick.
         self._made: dict[tuple[int, frozenset[str], Sieve, Reach], tuple[bytes, int]] = {}
@@ -145,6 +148,7 @@ class Hub:
             if call is not None and call.active():
                 call.cancel()
         self._leave = self._tick = None
+        self._steps = iter(())
         if self._is_following:
             self._is_following = False
             self._control.unwatch(self._hear)
@@ -180,11 +184,19 @@ class Hub:
 
     def _write(self) -> None:
         """What was gathered goes into the ring, and the readers are woken; seldom where the reactor has no time."""
-        self._tick = self._clock.callLater(SELDOM_S if self._pace.is_strained else GATHER_S, self._write)
-        with self._pace.paid():
-            self._write_now()
+        self._steps = self._write_now()
+        self._go_on()
 
-    def _write_now(self) -> None:
+    def _go_on(self) -> None:
+        """A slice of that: mail has its turn before the next."""
+        with self._pace.paid():
+            done = sum(1 for _ in islice(self._steps, SLICE))
+        if done == SLICE:
+            self._tick = self._clock.callLater(0, self._go_on)
+        else:
+            self._tick = self._clock.callLater(SELDOM_S if self._pace.is_strained else GATHER_S, self._write)
+
+    def _write_now(self) -> Iterator[None]:
         wall = self._control.engine.wall()
         at = moment(wall)
         newest = self._next
@@ -195,13 +207,16 @@ class Hub:
         for row in live.changed():
             name = "session.changed" if row.is_live else "session.ended"
             self._put("session", name, {"time": at, **row_of(row)}, facts_of_row(row))
+            yield
         for transaction, before in messages.values():
             content = message_of(transaction)
             told_now = {"time": at, "left_out": before, **content}
             self._put("message", "message.done", told_now, _facts_of(content), envelope_of(transaction))
+            yield
         for topic, name, content in others:
             facts = {"q": content.get("message", "").casefold()} if topic == "log" else None
             self._put(topic, name, {"time": at, **content}, facts)
+            yield
         if live.sampler.one_in != self._one_in:
             self._one_in = live.sampler.one_in
             self._put("session", "sampled", {"time": at, "one_in": self._one_in, "rate": live.sampler.rate}, None)
@@ -210,8 +225,10 @@ class Hub:
             self._put("log", "dropped", {"count": missed}, None)
         if self._next != newest:
             self._made.clear()
-            for wake in list(self._readers.values()):
-                wake()
+            for reader, wake in list(self._readers.items()):
+                if reader in self._readers:
+                    wake()
+                    yield
 
     def _hear_job(self, job: Any) -> None:
         content = {"id": job.id, "kind": job.kind, "state": job.state, "done": job.done, "total": job.total}

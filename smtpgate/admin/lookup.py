@@ -15,6 +15,8 @@ from smtpgate.policy.found import Found, Row
 from smtpgate.policy.query import ANY, OWNER, Clause, Query, Value
 from smtpgate.policy.reach import Reach
 
+#: Rows of a list that are written out in the reactor's thread; more are written elsewhere.
+AT_ONCE = 25
 #: Sessions looked through for those who see only some.
 _LIMITED = 500
 
@@ -161,8 +163,12 @@ async def find_messages(office: Any, reach: Reach, query: Query, limit: int, cur
     found: Found = await office.control.history.search(asked, limit, place)
     listeners = office.control.settings.listeners
     ours = {name for name, one in listeners.items() if one.role == "submission"}
+
+    def made() -> list[MessageRow]:
+        return [message_row(row, reach, row.listener in ours) for row in found.rows]
+
     return MessageList(
-        items=[message_row(row, reach, row.listener in ours) for row in found.rows],
+        items=await office.in_thread(made) if len(found.rows) > AT_ONCE else made(),
         next_cursor=office.cursors.seal(of, found.place) if found.place else None,
         has_more=found.place != 0,
         is_partial=found.is_partial,

@@ -11,6 +11,7 @@ from smtpgate.admin.models import Line
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Order
 from smtpgate.admin.text import moment
+from smtpgate.config.masking import masked_urls
 from smtpgate.config.model_hooks import Webhook
 from smtpgate.control.mutes import DAYS, Mute
 from smtpgate.policy.call import DONE, FAILED, WAITING, Call
@@ -93,10 +94,9 @@ class MuteList(View):
 
 def hook_model(one: Webhook, counts: dict[tuple[str, str], int]) -> HookModel:
     """A hook as the API tells it; its address without what may be a secret in it."""
-    place, question, _ = one.url.partition("?")
     return HookModel(
         name=one.name,
-        url=f"{place}?***" if question else place,
+        url=masked_urls(one.url),
         events=list(one.events),
         outcomes=sorted(one.outcomes),
         waiting=counts.get((one.name, WAITING), 0),

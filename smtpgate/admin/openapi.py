@@ -73,6 +73,8 @@ _MEDIA: dict[str, tuple[str, ...]] = {
     "/api/v1/tasks/<id>/result": ("application/json", "application/jsonl", "text/csv"),
     "/api/v1/quarantine/<id>/content": ("message/rfc822", "application/octet-stream", "application/zip"),
     "/api/v1/quarantine/<id>/parts/<number>": ("application/octet-stream", "application/zip"),
+    "/api/v1/messages/<id>/raw": ("message/rfc822", "application/octet-stream", "application/zip"),
+    "/api/v1/messages/<id>/parts/<number>": ("application/octet-stream", "application/zip"),
     "/api/v1/stats/top": ("application/json", "text/csv"),
     "/api/v1/stats/series": ("application/json", "text/csv"),
     "/api/v1/stats/distributions": ("application/json", "text/csv"),

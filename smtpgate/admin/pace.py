@@ -12,6 +12,7 @@ decrease. The local socket and the health paths never wait.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import types
 from collections import OrderedDict, deque
@@ -33,7 +34,8 @@ BURST_S: Final = 0.25
 DEBT_S: Final = 0.15
 #: How often it is looked how busy the reactor is.
 TICK_S: Final = 0.1
-#: It is busy when it computes for this part of the time, or when the look itself comes so late.
+#: It is busy when it computes, or waits for a processor, for this part of the time, or when the look itself comes so
+#: late.
 BUSY: Final = 0.85
 LATE_S: Final = 0.02
 #: One turn of the reactor does no more admin work than this, but for one request.
@@ -44,6 +46,8 @@ ADVANCE_S: Final = 0.004
 #: What twisted.web takes for a request and for a connection besides what is measured here.
 REQUEST_S: Final = 0.0005
 CONNECTION_S: Final = 0.0002
+#: Connections that are taken in one turn of the reactor, and those twenty more that tcp.Port adds.
+ACCEPTS: Final = 1
 #: Longest time in line.
 WAIT_S: Final = 10.0
 #: Addresses from which somebody logged in that are remembered, and for how long.
@@ -51,6 +55,32 @@ KNOWN: Final = 1000
 KNOWN_S: Final = 1800.0
 #: Of so many turns one is a stranger's.
 STRANGERS: Final = 4
+
+
+class Delay:
+    """How long the reactor's thread stood in the kernel's run queue: on a machine with more work than processors it
+    computes little and is busy all the same (sched-stats(5), proc/PID/schedstat).
+    """
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def seconds(self) -> float:
+        """Since the thread began; 0 where the kernel does not count it. To be asked in that thread alone."""
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                self._descriptor = -1
+        if self._descriptor < 0:
+            return 0.0
+        return int(os.pread(self._descriptor, 100, 0).split()[1]) / 1e9
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._descriptor is not None and self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
 
 
 @attrs.define(eq=False)
@@ -114,15 +144,22 @@ class Pace:
     """The budget, and the lines before it."""
 
     def __init__(
-        self, clock: Any, cpu: Callable[[], float] = time.thread_time, fixed: tuple[float, float] | None = None
+        self,
+        clock: Any,
+        cpu: Callable[[], float] = time.thread_time,
+        fixed: tuple[float, float] | None = None,
+        waited: Callable[[], float] | None = None,
     ) -> None:
         """
         :param clock: IReactorTime
         :param cpu: CPU seconds of the reactor's thread
+        :param waited: seconds in which it could have computed and other processes did; None: as the kernel counts
         :param fixed: what each request and each connection costs besides; None: as measured
         """
         self._clock = clock
         self._cpu = cpu
+        self._delay = Delay()
+        self._waited = self._delay.seconds if waited is None else waited
         self._request_s, self._connection_s = (REQUEST_S, CONNECTION_S) if fixed is None else fixed
         self._advance_s = ADVANCE_S if fixed is None else 0.0
         self.rate = BEGIN
@@ -136,7 +173,7 @@ class Pace:
         self._turn_s = 0.0
         self._tick_call: Any = None
         self._turn_call: Any = None
-        self._looked = self._cpu_then = 0.0
+        self._looked = self._busy_then = 0.0
         self._ports: set[Any] = set()
         #: Requests that were told to come back.
         self.shed = 0
@@ -267,6 +304,9 @@ class Pace:
     def connected(self, port: Any) -> None:
         """A connection came over a port (IReadDescriptor); where too much is spent the next ones wait in the kernel."""
         self.charge(self._connection_s)
+        if port is not None:
+            # tcp.Port takes so many at once and 20 more each time there were more; not in one turn of ours.
+            port.numberAccepts = ACCEPTS
         if self._level <= 0 and port is not None and port not in self._ports:
             self._ports.add(port)
             port.stopReading()
@@ -281,16 +321,20 @@ class Pace:
 
     def _look_later(self) -> None:
         if self._tick_call is None:
-            self._looked, self._cpu_then = self._clock.seconds(), self._cpu()
+            self._looked, self._busy_then = self._clock.seconds(), self._busy()
             self._tick_call = self._clock.callLater(TICK_S, self._look)
+
+    def _busy(self) -> float:
+        """Seconds in which the reactor's thread had something to do."""
+        return self._cpu() + self._waited()
 
     def _look(self) -> None:
         self._tick_call = None
-        now, cpu = self._clock.seconds(), self._cpu()
+        now, busy = self._clock.seconds(), self._busy()
         passed = max(now - self._looked, 1e-6)
         while self._elsewhere:
             self._level = max(self._level - self._elsewhere.popleft(), -DEBT_S)
-        if (cpu - self._cpu_then) / passed > BUSY or passed - TICK_S > LATE_S:
+        if (busy - self._busy_then) / passed > BUSY or passed - TICK_S > LATE_S:
             self.rate = max(self.rate * LOSS, FLOOR)
         else:
             self.rate = min(self.rate + GAIN, MOST)
@@ -313,3 +357,4 @@ class Pace:
                 call.cancel()
         self._tick_call = self._turn_call = None
         self._ports.clear()
+        self._delay.close()

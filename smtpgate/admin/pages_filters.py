@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-from smtpgate.admin import api_filters
+from smtpgate.admin import api_engine, api_filters
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.control.views import Unavailable
+
+#: Filters with a colour of their own in the bar of all.
+COLOURS: Final = 7
+
+
+@attrs.frozen
+class Slice:
+    """One filter's part of the bar of all, in hundredths from the left."""
+
+    name: str
+    kind: str
+    x: float
+    width: float
+    words: str
+
+
+def slices(found: list[api_filters.FilterFiguresModel]) -> list[Slice]:
+    """The time of all filters in one bar, in the order of the chain; the least of more than `COLOURS` are one."""
+    ranked = sorted((one for one in found if one.share > 0), key=lambda one: -one.share)
+    own = {one.name for one in ranked[: COLOURS if len(ranked) <= COLOURS else COLOURS - 1]}
+    out: list[Slice] = []
+    x = rest = 0.0
+    for one in found:
+        if one.name in own:
+            part = one.share * 100
+            words = f"{one.name}: {part:.1f} % of the time of all, {one.mean_ms or 0.0:.3g} ms for a call"
+            out.append(Slice(one.name, f"c{len(out)}", round(x, 2), round(part, 2), words))
+            x += part
+        else:
+            rest += one.share * 100
+    if rest > 0:
+        out.append(Slice("others", "rest", round(x, 2), round(rest, 2), f"others: {rest:.1f} % of the time of all"))
+    return out
 
 
 @attrs.frozen
@@ -54,8 +87,10 @@ async def filters(ask: Ask) -> Answer:
         "filters.html",
         status,
         here="filters",
-        filters=[(view, by_name.get(view.name)) for view in ask.office.control.filters()],
+        filters=[(view, by_name.get(view.name)) for view in api_engine.details(ask)],
+        overrides=api_engine.tunings_of(ask),
         budgets=budgets(figures),
+        slices=slices(figures),
         trouble=trouble,
     )
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Final
 
+import attrs
 from pydantic import Field
 
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_look import answer_of
+from smtpgate.admin.api_tasks import TaskModel, task_model
 from smtpgate.admin.models import Done, Nothing
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Order, Route, page_route
 from smtpgate.admin.text import moment
+from smtpgate.control.jobs import Run
 from smtpgate.control.views import Refused
+from smtpgate.policy.job import Job
 
 _BASE: Final = "/api/v1/system"
 _SURE: Final = "stop taking mail"
@@ -135,6 +140,24 @@ async def bundle(ask: Ask) -> Answer:
     return Answer(octets, 200, "application/gzip", headers)
 
 
+async def back_up(ask: Ask) -> Answer:
+    """Write a backup into the state folder, while mail flows: 202 and a task."""
+    job = await _back_up(ask)
+    return attrs.evolve(answer_of(task_model(job), 202), headers={"Location": f"/api/v1/tasks/{job.id}"})
+
+
+async def _back_up(ask: Ask) -> Job:
+    upkeep, actor = ask.office.control.upkeep, ask.who.actor
+    upkeep.check_backup()
+    await ask.guarded_change("system.backup", "gateway")
+
+    async def work(run: Run) -> str:
+        file, octets = await upkeep.back_up(actor)
+        return json.dumps({"file": file, "octets": octets})
+
+    return await ask.office.control.jobs.start("Write a backup", actor, "system:write", work)
+
+
 # Pages
 
 
@@ -169,6 +192,15 @@ async def undrain_page(ask: Ask) -> Answer:
     return redirect("/system")
 
 
+async def back_up_page(ask: Ask) -> Answer:
+    """Write a backup; the task says how far it is, and where it lies."""
+    try:
+        job = await _back_up(ask)
+    except Refused as refused:
+        return await _page_of(ask, 409, str(refused))
+    return redirect(f"/tasks/{job.id}")
+
+
 async def reopen_page(ask: Ask) -> Answer:
     """Open the log file anew."""
     await reopen_logs(ask)
@@ -198,10 +230,21 @@ ROUTES = (
         answer=Done,
     ),
     Route("POST", f"{_BASE}/reopen-logs", "system:write", reopen_logs, summary="Log anew", body=Nothing, answer=Done),
+    Route(
+        "POST",
+        f"{_BASE}/backup",
+        "system:write",
+        back_up,
+        status=202,
+        summary="Write a backup",
+        body=Nothing,
+        answer=TaskModel,
+    ),
     Route("GET", f"{_BASE}/bundle", "system:write", bundle, summary="A bundle for support"),
     page_route("/system", "config:read", page),
     page_route("/system/drain", "system:write", drain_page, "POST"),
     page_route("/system/undrain", "system:write", undrain_page, "POST"),
     page_route("/system/reopen-logs", "system:write", reopen_page, "POST"),
+    page_route("/system/backup", "system:write", back_up_page, "POST"),
     page_route("/system/bundle", "system:write", bundle),
 )

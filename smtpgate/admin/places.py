@@ -53,6 +53,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         "Policy",
         (
             Place("/filters", "filters", "Filters", "config:read", "f"),
+            Place("/plugins", "plugins", "Plugins", "config:read"),
             Place("/rules", "rules", "Rules", "config:read", "r"),
             Place("/lists", "lists", "Lists", "config:read", "p"),
             Place("/dlp", "dlp", "Data loss", "config:read", "d"),

@@ -91,6 +91,12 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
             "The path does not take this method; nothing is changed by GET.",
             "Use one of those that the Allow header names.",
         ),
+        "gone": Problem(
+            410,
+            "Not kept any more",
+            "It was here, and its time is over or somebody deleted it.",
+            "What is kept for how long is in the configuration (history, quarantine).",
+        ),
         "conflict": Problem(
             409,
             "Conflict",

@@ -123,6 +123,11 @@ class MessageView(View):
     changes: tuple[ChangeView, ...] = ()
 
     @property
+    def held_id(self) -> str:
+        """The held mail that has its content; "" where it is kept nowhere."""
+        return next((note.partition(":")[2] for note in self.notes if note.startswith("held")), "")
+
+    @property
     def backends(self) -> tuple[str, ...]:
         """Those that its accepted recipients were given to, in their order; of an old record the one it kept."""
         named = dict.fromkeys(one.backend for one in self.recipients if one.backend)

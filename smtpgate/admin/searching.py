@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from smtpgate.admin import models as m
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Refusal
-from smtpgate.admin.lookup import find_messages
+from smtpgate.admin.lookup import AT_ONCE, find_messages
 from smtpgate.admin.params import Free, Param, Several, Whole
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.summary import Said, look, said
@@ -128,7 +128,12 @@ async def messages(ask: Ask) -> Answer:
     query = given(ask.params, office.wall())
     found = await find_messages(office, ask.who.reach, query, ask.params["limit"], ask.params["cursor"])
     headers = {"Link": f'<{_next(ask, found.next_cursor)}>; rel="next"'} if found.next_cursor else {}
-    return Answer(found.model_dump_json().encode("utf-8", "replace"), 200, "application/json", headers=headers)
+
+    def made() -> bytes:
+        return found.model_dump_json().encode("utf-8", "replace")
+
+    octets = await office.in_thread(made) if len(found.items) > AT_ONCE else made()
+    return Answer(octets, 200, "application/json", headers=headers)
 
 
 def _next(ask: Ask, cursor: str) -> str:

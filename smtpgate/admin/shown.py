@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from smtpgate.config.hiding import HIDDEN, SECRET_WORDS
+from smtpgate.config.masking import HIDDEN, is_secret_name, masked, masked_urls
 from smtpgate.config.model import Secret, Settings
 
 
@@ -23,8 +23,10 @@ def settings(tree: Settings) -> dict[str, Any]:
 
 def plain(value: object) -> Any:
     """Any value of the tree as JSON has it."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float):
         return value
+    if isinstance(value, str):
+        return masked_urls(value)
     if isinstance(value, Secret | SecretStr | SecretBytes):
         return HIDDEN
     if isinstance(value, bytes):
@@ -46,7 +48,10 @@ def plain(value: object) -> Any:
 
 
 def _mapping(values: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        str(name): HIDDEN if str(name).lower().endswith(SECRET_WORDS) and value else plain(value)
-        for name, value in values.items()
-    }
+    return {str(name): _of_key(str(name), value) for name, value in values.items()}
+
+
+def _of_key(name: str, value: Any) -> Any:
+    if is_secret_name(name) and value:
+        return HIDDEN
+    return masked(name, value) if isinstance(value, str) else plain(value)

@@ -49,6 +49,8 @@ from smtpgate.policy.person import Person
 
 #: What shows a thing that a call of the same path changes.
 _LOOKS = {route.path: route for route in ROUTES if route.method == "GET" and route.kind == "api"}
+#: The tag of a longer answer is made in a thread.
+AT_ONCE_OCTETS = 65536
 _VERSIONED = frozenset({"PUT", "PATCH", "DELETE"})
 #: Methods and paths of those that take messages; none has a variable in its path.
 _LARGE = frozenset((route.method.encode(), route.path.encode()) for route in ROUTES if route.is_large)
@@ -232,7 +234,10 @@ class _Front:
             answer = await route.serve(ask)
             if not isinstance(answer, Answer) or answer.status != 200:
                 return answer
-            tag = versions.tag_of(answer, route.unversioned)
+            if len(answer.body) > AT_ONCE_OCTETS:
+                tag = await ask.office.in_thread(versions.tag_of, answer, route.unversioned)
+            else:
+                tag = versions.tag_of(answer, route.unversioned)
             if header("if-none-match") and versions.is_named(tag, header("if-none-match")):
                 return Answer(b"", 304, headers={**answer.headers, "ETag": tag})
             return attrs.evolve(answer, headers={**answer.headers, "ETag": tag})

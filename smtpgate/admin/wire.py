@@ -230,6 +230,8 @@ class WebChannel(HTTPChannel):
     requestFactory = WebRequest
     maxHeaders = HEADERS
     totalHeadersSize = HEADER_OCTETS
+    # Requests that come before the one at work is answered stay in the kernel; reading them costs time that is mail's.
+    _optimisticEagerReadSize = 0
     site: Any = None
     _is_refused = False
     _arriving: Any = None

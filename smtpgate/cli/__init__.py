@@ -25,6 +25,7 @@ from smtpgate.cli import (
     demo,
     dns,
     doctor,
+    engine,
     history,
     init,
     log,
@@ -61,8 +62,7 @@ _MORE = {
     "whole gateway takes no mail, until `undrain`; a restart ends that too.",
     "filters": "ORDER: in which they are asked. STAGES: when each is called. BUDGET_S: longest that one call may take, "
     "in seconds. ON_ERROR: what becomes of the mail when the filter fails: tempfail, reject or continue. CATEGORY: "
-    "what it guards against; spam and sender are guesses, and spare postmaster. Of a running gateway those are shown "
-    "whose mode is not off.",
+    "what it guards against; spam and sender are guesses, and spare postmaster. `filter` shows one of them.",
     "traffic": "OF: what is shared out. IN_USE: of how much. Under each class: in use, of what is always there for it, "
     "and + how many wait.",
     "limits": "Per cent: of the limit in use. A concurrency limit shows what is at work.",
@@ -143,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--every", type=_whole(3600), default=2, metavar="S", help="seconds between; without it 2")
     one.add_argument("--rows", type=_whole(50), default=8, metavar="N", help="names of each list; without it 8")
     verb("filters", commands.filters)
+    engine.add(verb, _whole)
     verb("rules", policy.rules)
     _try_rules(verb("try-rules", policy.try_rules))
     bench.add(verbs, _as)

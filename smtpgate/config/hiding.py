@@ -1,49 +1,62 @@
 """Secrets in a configuration text: shown as ***, and kept where *** is written back.
 
 The gateway's own secrets are in files that the configuration names. What may stand in the text itself is in the options
-of filters: a value whose key ends with one of the words below. A text that is no TOML yet is searched for such keys
-line by line.
+of filters, or where somebody wrote it by mistake: the value of a key that `masking` knows for one, wherever it stands,
+also in a comment. A text that is no TOML yet is searched for such keys line by line; there more is hidden than must be.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from smtpgate.config.position import BadSyntax, Document, read
-from smtpgate.config.problem import Problem, Where, dotted
+import attrs
 
-HIDDEN: Final = "***"
-#: Keys of a plugin's own table whose values are not shown, wherever the name ends so.
-SECRET_WORDS: Final = (
-    "password",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "credential",
-    "credentials",
-    "passphrase",
-)
+from smtpgate.config.masking import HIDDEN, SECRET_WORDS, is_path, is_secret_name, masked, masked_urls
+from smtpgate.config.position import BadSyntax, Document, read
+from smtpgate.config.problem import Problem, Where, dotted, quoted
+
 _STRING = re.compile(r'''"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|'[^'\n]*\'''', re.S)
-_LOOSE = re.compile(
-    rf"""((?:{"|".join(SECRET_WORDS)})["']?[ \t]*=[ \t]*)"""
-    r"""(\"\"\"(?:[^\\]|\\.)*?(?:\"\"\"|\Z)|"[^"\n]*"?|'[^'\n]*'?)""",
+_WORDS: Final = "|".join(word.replace("_", "[-_]?") for word in (*SECRET_WORDS, r"\bpass", r"_pass", "pwd"))
+_LOOSE: Final = re.compile(
+    # The key, and what stands between it and its value, as far as that can be told.
+    rf"""((?:{_WORDS})["']?[ \t]*(?:[=:]|(?=["'.])))"""
+    # All of a long string; else the rest of the line, and lines that begin nothing new.
+    r"""(?:[ \t]*(?:\"\"\".*?(?:\"\"\"|\Z)|\'\'\'.*?(?:\'\'\'|\Z)))?"""
+    r"""[^\n]*(?:\n(?![ \t]*(?:\[|\#|\r?\n|[\w."'-]+[ \t]*=[ \t]*[\w"'\[{+-]|\Z))[^\n]*)*""",
     re.IGNORECASE | re.DOTALL,
+)
+_PEM: Final = re.compile(r"-----BEGIN [^\n-]*PRIVATE KEY-----.*?(?:-----END[^\n]*|\Z)", re.DOTALL)
+_MAY: Final = re.compile(
+    rf"""{_WORDS}|PRIVATE\ KEY|zone["']?\s*=\s*["'][a-z0-9]{{20}}|://(?:[^\s"']*[@?\#]|[^\s"']*[a-z0-9_-]{{20}})""",
+    re.IGNORECASE,
+)
+_REMARKS: Final = re.compile(
+    r"""(?:\"\"\"(?:[^\\]|\\.)*?\"\"\"|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')|(\#[^\n]*)""", re.S
 )
 
 
 def hide(text: str) -> str:
     """The text with every secret as ***."""
     # A key may be written with escapes; without any, one that is a secret's has its word in the text as it stands.
-    if "\\" not in text and not any(word in text.lower() for word in SECRET_WORDS):
+    if "\\" not in text and not _MAY.search(text):
         return text
     try:
         document = read(text)
     except BadSyntax:
-        return _LOOSE.sub(rf'\1"{HIDDEN}"', text)
-    return _replaced(text, document, {where: f'"{HIDDEN}"' for where, _ in _secrets(document.tree)})
+        return _LOOSE.sub(rf'\1 "{HIDDEN}"', masked_urls(_PEM.sub(HIDDEN, text)))
+    fresh = {where: _in_quotes(shown) for where, _, shown in _secrets(document.tree)}
+    return _REMARKS.sub(_hide_remark, _replaced(text, document, fresh))
+
+
+def _hide_remark(found: re.Match[str]) -> str:
+    return _LOOSE.sub(rf'\1 "{HIDDEN}"', masked_urls(found[0])) if found[1] else found[0]
+
+
+def _in_quotes(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def restore(text: str, base: str) -> str:
@@ -52,12 +65,12 @@ def restore(text: str, base: str) -> str:
         document, old = read(text), read(base)
     except BadSyntax:
         return text
-    known = {_name(old.tree, where): _written(base, old, where) for where, _ in _secrets(old.tree)}
-    fresh = {
-        where: known[name]
-        for where, value in _secrets(document.tree)
-        if value == HIDDEN and (name := _name(document.tree, where)) in known and known[name]
-    }
+    known = {_name(old.tree, where): (shown, _written(base, old, where)) for where, _, shown in _secrets(old.tree)}
+    fresh = {}
+    for where, value, _ in _secrets(document.tree):
+        shown, written = known.get(_name(document.tree, where), ("", ""))
+        if HIDDEN in value and value == shown and written:
+            fresh[where] = written
     return _replaced(text, document, fresh)
 
 
@@ -69,34 +82,56 @@ def left(text: str, path: str) -> list[Problem]:
         return []
     return [
         Problem(path, *document.place(where), dotted(where), "*** stands for no secret", "write the value itself")
-        for where, value in _secrets(document.tree)
-        if value == HIDDEN
+        for where, value, shown in _secrets(document.tree)
+        if HIDDEN in value and value == shown
     ]
 
 
-def _secrets(tree: dict[str, Any]) -> Iterator[tuple[Where, str]]:
-    filters = tree.get("filters")
-    for number, one in enumerate(filters if isinstance(filters, list) else ()):
-        if isinstance(one, dict):
-            yield from _below(one.get("options"), ("filters", number, "options"), False)
+def without(problem: Problem, tree: dict[str, Any]) -> Problem:
+    """A problem that repeats no secret of the tree that it was found in."""
+    message, hint = problem.message, problem.hint
+    for _, value, shown in _secrets(tree):
+        for one in (value, quoted(value)[1:-1], quoted(value).removesuffix('..."')[1:]):
+            if len(one) >= _LEAST and one != shown:
+                message, hint = message.replace(one, shown), hint.replace(one, shown)
+    return attrs.evolve(problem, message=message, hint=hint)
 
 
-def _below(value: Any, where: Where, is_secret: bool) -> Iterator[tuple[Where, str]]:
+#: What is shorter says nothing, and stands in too many words.
+_LEAST: Final = 4
+
+
+def _secrets(tree: dict[str, Any]) -> Iterator[tuple[Where, str, str]]:
+    """Where each is, what it is, and what is shown of it."""
+    yield from _below(tree, (), "", False)
+
+
+def _below(value: Any, where: Where, name: str, is_secret: bool) -> Iterator[tuple[Where, str, str]]:
     if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _below(inner, (*where, name), is_secret or name.lower().endswith(SECRET_WORDS))
+        for inner, held in value.items():
+            yield from _below(held, (*where, inner), inner, is_secret or is_secret_name(inner))
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _below(inner, (*where, number), is_secret)
-    elif is_secret and isinstance(value, str) and value:
-        yield where, value
+            yield from _below(inner, (*where, number), name, is_secret)
+    elif isinstance(value, str) and value:
+        # Our own tables name files: those names are no secrets, unless somebody wrote the secret itself.
+        is_hidden = is_secret and (_is_options(where) or not is_path(value))
+        shown = HIDDEN if is_hidden else masked("zone" if name == "zone" else "", value)
+        if HIDDEN in shown:
+            yield where, value, shown
+
+
+def _is_options(where: Where) -> bool:
+    return where[:1] == ("filters",) and where[2:3] == ("options",)
 
 
 def _name(tree: dict[str, Any], where: Where) -> tuple[Any, ...]:
     """What a secret is known by in another text: filters may have changed their places."""
-    filters, number = tree["filters"], where[1]
+    filters = tree.get("filters")
+    number = where[1] if where[:1] == ("filters",) and len(where) > 1 else None
+    if not isinstance(filters, list) or not isinstance(number, int):
+        return where
     names = [(one.get("use"), one.get("name")) if isinstance(one, dict) else None for one in filters]
-    assert isinstance(number, int)
     return names[number], names[:number].count(names[number]), *where[2:]
 
 

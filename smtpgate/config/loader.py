@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 import attrs
 
-from smtpgate.config import build, checks
+from smtpgate.config import build, checks, hiding
 from smtpgate.config.build_filters import FilterFactory, Plugins
 from smtpgate.config.model import Settings
 from smtpgate.config.position import BadSyntax, Document, read
@@ -83,7 +83,7 @@ def loads(
         raise ConfigErrors([Problem(shown, error.line, error.column, "", error.reason, error.hint)]) from None
     place = Path(path).absolute() if path is not None else None
     settings, faults = _judge(document, place, Plugins(factories, failed_plugins), beside)
-    problems = in_order(_problem(fault, document, shown) for fault in faults)
+    problems = in_order(hiding.without(_problem(fault, document, shown), document.tree) for fault in faults)
     if settings is None or any(problem.is_error for problem in problems):
         raise ConfigErrors(problems)
     return attrs.evolve(

@@ -22,6 +22,7 @@ from smtpgate.control.cases import Cases
 from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
 from smtpgate.control.dryrun import Trials
+from smtpgate.control.engine_room import EngineRoom
 from smtpgate.control.fleet import Fleet
 from smtpgate.control.intake import Intake
 from smtpgate.control.jobs import Jobs
@@ -127,6 +128,8 @@ class Control:
         self.statistics = Statistics(engine.wall, engine.in_thread)
         self.top = Top(engine.wall, engine.in_thread)
         self.live = Live(engine, self.reception, self.current, self._revisions)
+        count = metrics.kept if metrics is not None else lambda names: {}
+        self.room = EngineRoom(engine, self.current, factories, failed_plugins, self._did, self.live.attach, count)
         self.configuration = Configuration(self, factories, failed_plugins)
         self.rule_edits = RuleEdits(engine, self.current, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
@@ -226,12 +229,7 @@ class Control:
 
     def filters(self) -> list[FilterView]:
         """All filters in their order, as they are used."""
-        revision = self.current()
-        uses = {use.name: use for door in revision.doors.values() for use in door.chain.uses}
-        order = dict.fromkeys([*uses, *(use.name for use in revision.settings.filters)])
-        for use in revision.settings.filters:
-            order[use.name] = order.pop(use.name)
-        return [views.filter_view(uses[name]) for name in order if name in uses]
+        return self.room.filters()
 
     def servers(self) -> list[ServerView]:
         """All servers of all backends."""
@@ -314,7 +312,7 @@ class Control:
             self._close(fresh)
             raise
         self.revision = fresh
-        self.live.attach()
+        self.room.tunings.apply()
         fresh.limits.begin()
         self._share_out(settings)
         self.revision_at = self.engine.wall()
@@ -344,12 +342,11 @@ class Control:
         revision.close_pools()
         for pool in revision.pools.values():
             pool.gone()
-        uses = {id(use.filter): use for door in revision.doors.values() for use in door.chain.uses}
-        for use in uses.values():
+        for name, made in revision.filters():
             try:
-                use.filter.close()
+                made.close()
             except BaseException as error:
-                self.engine.tell(told.FilterFailed(use.name, "close", "raised", repr(error)[:500], "none", ""))
+                self.engine.tell(told.FilterFailed(name, "close", "raised", repr(error)[:500], "none", ""))
         if revision.at_close is not None:
             revision.at_close()
 

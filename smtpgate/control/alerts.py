@@ -230,6 +230,11 @@ class Alerts:
         if pause is not None:
             text = f"the intake is paused by {pause.by}: {pause.reason or 'no reason was given'}"
             yield Alert("intake", "bad", text, pause.since, "/")
+        for view in control.filters():
+            one = view.tuning
+            if one is not None and one.mode in ("shadow", "off") and view.own_mode == "enforce":
+                text = f"filter {view.name} is {'off' if one.mode == 'off' else 'in shadow'} for a while: {one.reason}"
+                yield Alert(f"filter.tuned:{view.name}", "wait", text, one.since, "/filters")
         errors = sum(problem.is_error for problem in control.problems)
         if errors:
             yield Alert("config", "wait", "the configuration file has errors and was not put to work", 0.0, "/config")

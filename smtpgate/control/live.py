@@ -9,7 +9,7 @@ the number is part of what is told.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 from zlib import crc32
 
@@ -179,8 +179,8 @@ class Live:
         """Have the chains tell, or be silent: whenever a revision was put to work."""
         seen = self._ran if self.is_watched else None
         for revision in self._revisions():
-            for door in revision.doors.values():
-                door.chain.seen = seen
+            for chain in revision.chains():
+                chain.seen = seen
 
     def hear(self, event: Any) -> None:
         """An event of the core, while somebody looks."""
@@ -218,8 +218,8 @@ class Live:
         """Whether this session is among those that are shown."""
         return self.sampler.takes(session_id)
 
-    def changed(self) -> list[LiveRow]:
-        """The rows that are other than at the last call."""
+    def changed(self) -> Iterator[LiveRow]:
+        """The rows that are other than at the last call; each is made when it is taken."""
         now = self._engine.clock.seconds()
         for id, one in self._seen.items():
             facts = one.facts
@@ -230,7 +230,7 @@ class Live:
                 self._changed[id] = None
         changed, self._changed = self._changed, {}
         found = [self._seen[id] for id in changed if id in self._seen]
-        return [_row(one.facts, one.cells, now) for one in found]
+        return (_row(one.facts, one.cells, now) for one in found)
 
     def grid(self, most: int = ROWS) -> Grid:
         """All of it now; where nobody has looked, of the newest live sessions and with what filters found."""

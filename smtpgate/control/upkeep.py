@@ -81,6 +81,7 @@ class Upkeep:
 
     :ivar machine: looks at process and folder; blocks, so it runs in a thread
     :ivar places: where the listeners listen
+    :ivar backup: writes a backup and gives its file and octets; blocks. None where there is no folder
     """
 
     def __init__(self, control: Control) -> None:
@@ -88,6 +89,7 @@ class Upkeep:
         self.machine: Callable[[], Machine] = Machine
         self.places: Callable[[], tuple[Place, ...]] = tuple
         self.lag: Callable[[], Any] = lambda: None
+        self.backup: Callable[[], tuple[str, int]] | None = None
 
     async def look(self) -> SystemView:
         """All of it."""
@@ -134,6 +136,19 @@ class Upkeep:
         self._control._did(actor, "reopen_logs", "log")
         if self._control.reopen_logs is not None:
             self._control.reopen_logs()
+
+    def check_backup(self) -> None:
+        """Raises Refused where nothing can be backed up."""
+        if self.backup is None:
+            raise Refused("there is no state folder to back up")
+
+    async def back_up(self, actor: Actor) -> tuple[str, int]:
+        """Write a backup beside what it is of, while mail flows; its file and its octets. Raises Refused."""
+        self.check_backup()
+        assert self.backup is not None
+        self._control._did(actor, "backup", "gateway")
+        made: tuple[str, int] = await self._control.engine.in_thread(self.backup)
+        return made
 
     def _log(self) -> str:
         journal = self._control.logs.journal

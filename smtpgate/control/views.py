@@ -14,6 +14,7 @@ from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.revision import Engine
 from smtpgate.proxy.router import Step
 from smtpgate.proxy.server import ServerState
+from smtpgate.proxy.tuning import Tuning
 from smtpgate.proxy.use import Use
 
 
@@ -116,7 +117,13 @@ class SessionView:
 
 @attrs.frozen
 class FilterView:
-    """One filter of the chain: when it runs, for how long, and what becomes of the mail when it fails."""
+    """One filter of the chain: when it runs, for how long, and what becomes of the mail when it fails.
+
+    :ivar use: name of its factory
+    :ivar tuning: what was said of it for a while; None: it is as configured
+    :ivar is_tunable: something can be said of it
+    :ivar own_mode, own_budget_s: as configured
+    """
 
     name: str
     roles: tuple[str, ...]
@@ -126,6 +133,11 @@ class FilterView:
     on_error: str
     needs_message: bool
     category: str
+    use: str = ""
+    tuning: Tuning | None = None
+    is_tunable: bool = False
+    own_mode: str = ""
+    own_budget_s: float = 0.0
 
 
 @attrs.frozen

@@ -10,6 +10,8 @@ Where the platform has no epoll, `ReactorPoller` does the same work with the rea
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor, IReadWriteDescriptor
@@ -21,10 +23,11 @@ WRITE = 4
 #: Error or hang-up: always watched.
 BROKEN = 8 | 16
 
-#: Sockets served in one go, and so often before the reactor and its other readers get their turn: a turn of the
-#: reactor costs as much as an event.
-_BATCH = 64
-_ROUNDS = 8
+#: Sockets served in one go, and how long so before the reactor's timers and its other readers get their turn: a turn
+#: of the reactor costs as much as an event. What was not served is ready still, and the kernel gives those first that
+#: it has not named (epoll(7)).
+_BATCH = 32
+TURN_S = 0.004
 
 
 class Descriptor(Protocol):
@@ -55,8 +58,9 @@ class EpollPoller:
 
     _log = Logger(namespace="smtpgate.net.poller")
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, seconds: Callable[[], float] = monotonic) -> None:
         self._reactor = reactor
+        self._seconds = seconds
         self._epoll = select.epoll()
         self._descriptors: dict[int, Descriptor] = {}
         self.late: list[Sender] | None = None
@@ -75,10 +79,11 @@ class EpollPoller:
 
     def doRead(self) -> None:
         """Serve what is ready, and while there is much of it what has become so meanwhile."""
-        for _ in range(_ROUNDS):
+        until = self._seconds() + TURN_S
+        while True:
             batch = self._epoll.poll(0, _BATCH)
             self._serve(batch)
-            if len(batch) < 2:
+            if len(batch) < 2 or self._seconds() > until:
                 return
 
     def _serve(self, batch: list[tuple[int, int]]) -> None:

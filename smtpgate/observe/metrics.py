@@ -30,7 +30,7 @@ from smtpgate.tasks import Clock
 from twisted import __version__ as twisted_version
 
 #: How often the reactor's lag is looked at.
-LAG_S: Final = 0.5
+LAG_S: Final = 0.1
 _VERB_STAGES: Final = {
     "MAIL": "mail", "RCPT": "rcpt", "DATA": "data", "BDAT": "data", "AUTH": "auth", "STARTTLS": "tls",
     "EHLO": "ehlo", "HELO": "ehlo", "LHLO": "ehlo", "XCLIENT": "proxy", "XFORWARD": "proxy",
@@ -263,6 +263,7 @@ class Metrics(Collector):
             self._counts["encryption_total", "sign", result] += 0
         for way in ("in", "out"):
             self._counts["bytes_total", "client", way] += 0
+        self.meter.begin()
         for filter in filters:
             self.meter.work(filter)
             self._counts["filter_fail_open_total", tally.filters.of(filter)] += 0

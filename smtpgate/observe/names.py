@@ -373,6 +373,10 @@ _ROWS: Final = (
     LogEvent("drain.over", "info", "a server that was drained for a time is in service again", ("target", "reason")),
     LogEvent("intake.resumed", "info", "a pause of the intake is over"),
     LogEvent("weight.over", "info", "a server has its configured weight again", ("target", "reason")),
+    LogEvent(
+        "filter.tuning_over", "info", "a filter runs as configured again: its time was over", ("target", "reason")
+    ),
+    LogEvent("filter.tuning_failed", "error", "a filter could not run as somebody said; it runs as configured"),
     LogEvent("pressure.changed", "warning", "the level of pressure is another", ("before", "after")),
     LogEvent("counters.failing", "error", "counters of limits, reputation and bans cannot be kept"),
     LogEvent("counters.works", "info", "these counters are kept again"),
@@ -411,6 +415,7 @@ _ROWS: Final = (
     LogEvent("gateway.stopped", "info", "the end"),
     _admin("server.drain", "somebody took a backend server out of service"),
     _admin("server.maint", "somebody put a backend server into maintenance"),
+    _admin("filter.tune", "somebody let a filter run otherwise for a while, or as configured again"),
     _admin("server.weight", "somebody gave a backend server another weight, or its configured one"),
     _admin("server.ready", "somebody put a backend server into service"),
     _admin("server.probe", "somebody had a backend server looked at"),
@@ -457,6 +462,7 @@ _ROWS: Final = (
     _admin("drain", "somebody had the gateway take no mail"),
     _admin("undrain", "somebody had it take mail again"),
     _admin("reopen_logs", "somebody had the log file opened anew"),
+    _admin("backup", "somebody had a backup written"),
     _admin("bundle", "somebody took a bundle for support"),
 )
 

@@ -17,23 +17,29 @@ LOOK_S: Final = 60.0
 
 
 class Stock:
-    """Held messages and the size of the database, as they were at the last look."""
+    """Held messages, the size of the database and the last backup, as they were at the last look."""
 
     def __init__(
         self,
         clock: Clock,
         totals: Callable[[], Deferred[list[dict[str, Any]]]],
         in_thread: Callable[..., Deferred[Any]],
+        oldest: Callable[[], Deferred[dict[str, float]]],
+        backup: Callable[[], tuple[float, int] | None],
         database: Path,
         room: Callable[[], tuple[int, tuple[str, ...]]],
     ) -> None:
         """
         :param totals: held messages by class and state: `held_as`, `count`, `octets`
+        :param oldest: by class when the oldest was held that waits still
+        :param backup: when the last backup was made, and its octets; reads a file
         :param room: octets that there is room for, and the classes
         """
         self._clock = clock
         self._totals = totals
         self._in_thread = in_thread
+        self._oldest = oldest
+        self._backup = backup
         self._database = database
         self._room = room
         self._numbers: list[Number] = []
@@ -52,7 +58,9 @@ class Stock:
     async def _look(self) -> None:
         try:
             found = await self._totals()
+            oldest = await self._oldest()
             size = await self._in_thread(_size, self._database)
+            backup = await self._in_thread(self._backup)
         except (StoreFailed, OSError):
             # What is wrong with the store is told by whoever needs it; a number of an hour ago would be a lie.
             self._numbers = []
@@ -65,6 +73,9 @@ class Stock:
         for kind in count:
             numbers.append(("quarantine_messages", (kind,), count[kind]))
             numbers.append(("quarantine_bytes", (kind,), octets[kind]))
+        numbers += [("quarantine_oldest_timestamp_seconds", (kind,), at) for kind, at in oldest.items()]
+        if backup is not None:
+            numbers.append(("backup_last_timestamp_seconds", (), backup[0]))
         self._numbers = numbers
 
     def rows(self) -> Iterator[Number]:

@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from twisted.plugin import pluginPackagePaths
 
 from smtpgate.filters.base import faults
 from smtpgate.interfaces import IFilterFactory
+from smtpgate.policy.standing import Source
 
 __path__.extend(pluginPackagePaths(__name__))
-__all__ = ["TwoOfOneName", "find_factories"]
+__all__ = ["TwoOfOneName", "find_factories", "sources"]
 
 
 class TwoOfOneName(Exception):
@@ -50,3 +55,30 @@ def find_factories() -> tuple[dict[str, Any], dict[str, str]]:
             found[thing.name] = thing
             places[thing.name] = place
     return found, failed
+
+
+def sources(factories: Mapping[str, Any]) -> dict[str, Source]:
+    """Where factories that were found come from. Reads what is installed of packages; for the start."""
+    out = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = sys.modules.get(f"{__name__}.{info.name}")
+        for thing in vars(module).values() if module is not None else ():
+            name = getattr(thing, "name", None)
+            if isinstance(name, str) and factories.get(name) is thing:
+                is_ours = info.name == "builtin"
+                version = "" if is_ours else _version(module, thing)
+                out[name] = Source(module.__name__, str(module.__file__ or ""), version, is_ours)  # type: ignore[union-attr]
+    return out
+
+
+def _version(module: Any, factory: Any) -> str:
+    """What the factory, its module or the package that has its file says; "" where none does."""
+    for said in (getattr(factory, "version", None), getattr(module, "__version__", None)):
+        if isinstance(said, str) and said:
+            return said[:100]
+    file = Path(module.__file__ or "")
+    for package in metadata.distributions():
+        for one in package.files or ():
+            if one.name == file.name and Path(str(package.locate_file(one))) == file:
+                return package.version
+    return ""

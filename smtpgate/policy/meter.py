@@ -106,6 +106,14 @@ class Meter:
         """Show a zero for what was not counted yet."""
         self.counts[(name, *labels)] += 0
 
+    def begin(self) -> None:
+        """Show zeros for what is counted whatever is configured."""
+        for side in ("client", "backend"):
+            self.histogram("tls_handshake_seconds", side)
+        for cache in ("dns", "filters"):
+            for result in ("hit", "miss"):
+                self.expect("cache_requests_total", cache, result)
+
     def work(self, name: str) -> Work:
         """The calls of a filter, the same object whatever the revision."""
         return self.works.setdefault(name, Work())

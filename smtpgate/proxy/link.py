@@ -94,6 +94,7 @@ class Link:
     :ivar ehlo_name: our name there
     :ivar is_trial: it was opened to see whether the server works again
     :ivar begun: when it got its slot
+    :ivar tls_s: how long its handshake took; 0.0 without one
     :ivar need: what was asked of it when it was opened
     :ivar traffic_class: the class whose slot it has; "" while it has no transaction and no slot
     """
@@ -122,6 +123,7 @@ class Link:
         "traffic_class",
         "begun",
         "opened",
+        "tls_s",
         "on_over",
         "need",
         "_unmet",
@@ -144,6 +146,7 @@ class Link:
         self.traffic_class = ""
         self.begun = 0.0
         self.opened = 0.0
+        self.tls_s = 0.0
         self._clock = clock
         self._wire = ClientConnection()
         self._edge: Any = None
@@ -500,9 +503,11 @@ class Link:
 
     async def _start_tls(self, tls: Any, deadline: float) -> None:
         self._stage = "starttls"
+        began = self._clock.seconds()
         self._edge.start_tls(tls)
         if self.tls is None:
             await self._event(deadline, "starttls")
+        self.tls_s = self._clock.seconds() - began
 
     def _proxy_header(self, session: Session | None, info: str) -> bytes:
         remote = self._edge.remote()

@@ -33,7 +33,9 @@ async def run(session: Any) -> None:
     if listener.tls == "implicit":
         if door.tls is None:
             raise SessionClosing("server", status.TLS_UNAVAILABLE)
-        facts.tls = await front.start_tls(door.tls, session.engine.clock.seconds() + timeouts.tls_s)
+        began = session.engine.clock.seconds()
+        facts.tls = await front.start_tls(door.tls, began + timeouts.tls_s)
+        session.engine.meter.took(session.engine.clock.seconds() - began, "tls_handshake_seconds", "client")
         facts.sni = facts.tls.sni
     facts.is_trusted = bool(listener.relay_from and listener.relay_from.contains(facts.client_ip))
     session.engine.tell(told.SessionOpened(facts))

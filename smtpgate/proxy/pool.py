@@ -373,7 +373,7 @@ class Pool:
                     self._unreachable(server, error, self._clock.seconds() - now)
             self.slots.leave(server, name)
             raise
-        self._counts.connected(server.name, self._clock.seconds() - now)
+        self._counts.connected(server.name, self._clock.seconds() - now, link.tls_s if link.tls is not None else None)
         link.begin(name, self._clock.seconds())
         link.on_over = self.slots.closed
         server.capabilities = link.capabilities

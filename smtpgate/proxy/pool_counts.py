@@ -51,8 +51,13 @@ class PoolCounts:
         """Another server is asked, or none."""
         self._meter.count("backend_retries_total", self._pool, stage)
 
-    def connected(self, server: str, seconds: float) -> None:
-        """A link is ready, after so long."""
+    def connected(self, server: str, seconds: float, tls_s: float | None) -> None:
+        """A link is ready, after so long.
+
+        :param tls_s: of that the handshake; None without one
+        """
+        if tls_s is not None:
+            self._meter.took(tls_s, "tls_handshake_seconds", "backend")
         self._meter.count("backend_connects_total", *self._place(server), "ok")
         self._meter.took(seconds, "backend_connect_seconds", *self._place(server))
 

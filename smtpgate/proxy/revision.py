@@ -24,6 +24,7 @@ from smtpgate.proxy.policies import Policies
 from smtpgate.proxy.pool import Pool
 from smtpgate.proxy.router import Router
 from smtpgate.proxy.signing import Signers
+from smtpgate.proxy.tuning import Tuner, Tuning
 from smtpgate.smtp.command import PathRules
 from smtpgate.smtp.server import WireRules
 from smtpgate.tasks import Clock
@@ -71,6 +72,7 @@ class Revision:
     :ivar sessions: how many sessions run on it
     :ivar at_close: gives back what its filters used
     :ivar services: what its filters in shadow use, for what is tried
+    :ivar tuner: makes its chains anew where a filter is to run otherwise; None where none can
     """
 
     id: str
@@ -87,6 +89,7 @@ class Revision:
     on_idle: Callable[[Revision], None] | None = None
     at_close: Callable[[], None] | None = None
     services: Any = None
+    tuner: Tuner | None = None
 
     def __attrs_post_init__(self) -> None:
         self.policies = Policies(self.settings.tls_policies)
@@ -99,6 +102,34 @@ class Revision:
         for slots in {id(use.slots): use.slots for door in self.doors.values() for use in door.chain.uses}.values():
             if slots is not None:
                 slots.shares.fade()
+
+    def tune(self, wanted: Mapping[str, Tuning], failed: Callable[[str], None]) -> None:
+        """Sessions that begin from now on have these filters otherwise; the doors of those under way stay as they are.
+
+        :param failed: is told why one cannot be so
+        """
+        if self.tuner is None:
+            return
+        roles = {door.listener.role for door in self.doors.values()}
+        chains = {role: self.tuner.chain(wanted, role, failed) for role in sorted(roles)}
+        self.tuner.former.update(door.chain for door in self.doors.values())
+        self.doors = {
+            name: attrs.evolve(door, chain=chains[door.listener.role], offers={}) for name, door in self.doors.items()
+        }
+
+    def chains(self) -> list[Chain]:
+        """All that sessions may have."""
+        former = list(self.tuner.former) if self.tuner is not None else []
+        return [*(door.chain for door in self.doors.values()), *former]
+
+    def filters(self) -> list[tuple[str, Any]]:
+        """Each filter that was built, once, with its name."""
+        uses = [use for chain in self.chains() for use in chain.uses]
+        uses += self.tuner.uses if self.tuner is not None else ()
+        found = {id(use.filter): (use.name, use.filter) for use in uses}
+        for one in self.tuner.others() if self.tuner is not None else ():
+            found[id(one[1])] = one
+        return list(found.values())
 
     def close_pools(self) -> None:
         """It is at work no more; links that are still open live on with their sessions."""

@@ -387,7 +387,8 @@ class Session:
             self.violation(Violation("STARTTLS", status.INPUT_BEHIND_STARTTLS, "input behind STARTTLS", True))
         self.reply(command, status.START_TLS)
         self.kept.drop()
-        deadline = self._clock.seconds() + self.revision.settings.timeouts.tls_s
+        began = self._clock.seconds()
+        deadline = began + self.revision.settings.timeouts.tls_s
         try:
             facts.tls = await front.start_tls(self.door.tls, deadline)
         except (ClientGone, TimeUp) as error:
@@ -397,6 +398,7 @@ class Session:
             self.note("client", "TLS handshake failed", reason)
             self.engine.tell(told.CommandRefused(facts, "STARTTLS", 0, f"handshake failed: {reason}"))
             raise SessionClosing("client", None) from error
+        self.engine.meter.took(self._clock.seconds() - began, "tls_handshake_seconds", "client")
         facts.sni = facts.tls.sni
         # Nothing that was said in clear counts any more (RFC 3207 section 4.2).
         facts.helo, facts.is_extended, facts.user, facts.mechanism = "", False, "", ""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 
+from smtpgate.policy.meter import Meter
 from smtpgate.tasks import Clock
 
 #: Results kept over transactions; the least recently made go first. A verdict of an engine is some hundred octets.
@@ -82,19 +83,28 @@ class Flights:
 class Memory:
     """Results over all transactions, each with its time to live."""
 
-    def __init__(self, clock: Clock, cap: int = KEPT_RESULTS) -> None:
+    def __init__(self, clock: Clock, cap: int = KEPT_RESULTS, meter: Meter | None = None) -> None:
+        """
+        :param meter: counts what is asked
+        """
+        self._meter = meter if meter is not None else Meter()
         self._clock = clock
         self._cap = cap
         self._running: dict[Hashable, Flight] = {}
         self._kept: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def ask(self, key: Hashable, make: Make, keep_s: float) -> Deferred[Any]:
         """The result under a key: kept, at work, or made now. A failure is told to all who wait and not kept."""
         kept = self._kept.get(key)
         if kept is not None:
             if self._clock.seconds() < kept[0]:
+                self._meter.count("cache_requests_total", "filters", "hit")
                 return succeed(kept[1])
             del self._kept[key]
+        self._meter.count("cache_requests_total", "filters", "miss")
         flight = self._running.get(key)
         if flight is None:
             flight = Flight(self._made(key, make, keep_s))

@@ -37,8 +37,11 @@ MARK = "backup.json"
 CONFIG = "smtpgate.toml"
 _FORM = 1
 _STATE = "state/"
+#: Where those are that were ordered on a page, and how many are kept.
+FOLDER = "backups"
+KEPT = 3
 #: Parts of the folder that are made anew by each start, or are somebody else's.
-_LEFT = {"lock", "spool", "Maildir", MARK, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"}
+_LEFT = {"lock", "spool", "Maildir", FOLDER, MARK, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"}
 _TEMPORARY = "backup-"
 _CHUNK = 2**20
 #: A manifest of a million files has some hundred MB; more is none of ours.
@@ -89,6 +92,22 @@ def create(folder: Path, config: Path, target: Path, version: str) -> Backup:
         # Only for those who look how old the last one is.
         (folder / MARK).write_text(json.dumps({"at": found.at, "octets": target.stat().st_size}))
     return found
+
+
+def keep(folder: Path, config: Path, version: str) -> Path:
+    """Write a backup into the folder of backups, and delete all but the newest `KEPT`. Raises StateError.
+
+    It is on the same disk as what it backs up: somebody is to fetch it from there.
+    """
+    place = folder / FOLDER
+    with as_owner(folder):
+        place.mkdir(mode=0o700, exist_ok=True)
+    target = place / time.strftime("smtpgate-%Y%m%dT%H%M%SZ.tar.gz", time.gmtime())
+    create(folder, config, target, version)
+    with as_owner(folder), suppress(OSError):
+        for path in sorted(place.glob("smtpgate-*.tar.gz"))[:-KEPT]:
+            path.unlink()
+    return target
 
 
 def _written(folder: Path, config: Path, file: BinaryIO, version: str) -> Backup:
@@ -278,4 +297,4 @@ def last(folder: Path) -> tuple[float, int] | None:
         return None
 
 
-__all__ = ["BadBackup", "Backup", "create", "last", "restore", "verify"]
+__all__ = ["BadBackup", "Backup", "create", "keep", "last", "restore", "verify"]

@@ -16,6 +16,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -29,6 +30,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from smtpgate.policy.meter import Histogram
 from smtpgate.spent import counted
 from smtpgate.state.folder import StateError
 from smtpgate.state.tables import held, held_recipients, ledger, letters
@@ -72,6 +74,8 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        #: How long each writing took, commit included. Only the thread that writes adds to it.
+        self.writes = Histogram()
         self._engine: sa.Engine | None = None
         self._reader: sa.Engine | None = None
         self._reading = threading.Lock()
@@ -119,8 +123,12 @@ class Database:
     def now(self, function: Callable[..., T], *args: Any) -> T:
         """Run over a connection in this thread, in one transaction."""
         assert self._engine is not None
-        with self._engine.begin() as connection:
-            return function(connection, *args)
+        began = time.perf_counter()
+        try:
+            with self._engine.begin() as connection:
+                return function(connection, *args)
+        finally:
+            self.writes.add(time.perf_counter() - began)
 
     def look_now(self, function: Callable[..., T], *args: Any) -> T:
         """Run over the connection that cannot write, in this thread."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
+import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -23,6 +24,7 @@ from smtpgate.state import vault_rows as rows
 from smtpgate.state.bodies import Bodies, Body
 from smtpgate.state.database import Database
 from smtpgate.state.ledger_store import as_store_failure
+from smtpgate.state.tables import held, held_totals
 from smtpgate.state.vault_rows import Fates, fresh_id
 
 #: A retry of a held message is known for so long, as by the commit ledger.
@@ -124,6 +126,10 @@ class Vault:
     def totals(self, domains: Sequence[str] = ()) -> Deferred[list[dict[str, Any]]]:
         """By class and state: how many there are, and their octets; of all, or of the mail of some domains."""
         return self._database.read(rows.totals, tuple(domains)).addErrback(as_store_failure)
+
+    def oldest_times(self) -> Deferred[dict[str, float]]:
+        """By class when the oldest message was held that waits still, seconds since the epoch."""
+        return self._database.read(_oldest_times).addErrback(as_store_failure)
 
     def oldest(self, held_as: str, octets: int) -> Deferred[list[str]]:
         """Ids of the oldest of a class, as many as have so many octets together."""
@@ -261,3 +267,12 @@ class Writer:
         """It is not needed. One that a row names stays: whoever wrote that may have been told so."""
         named = self._vault._database.run(rows.is_named, self.name).addErrback(as_store_failure)
         return named.addCallback(lambda is_named: None if is_named else self._vault._file(self._body.abandon))
+
+
+def _oldest_times(connection: sa.Connection) -> dict[str, float]:
+    """By class when the oldest message was held that waits still."""
+    waiting = sa.select(held.c.at).where(held.c.held_as == sa.bindparam("kind"), held.c.state == "held")
+    first = waiting.order_by(held.c.id).limit(1)
+    classes = connection.execute(sa.select(held_totals.c.held_as).where(held_totals.c.count > 0).distinct())
+    found = {row.held_as: connection.execute(first, {"kind": row.held_as}).scalar() for row in classes.all()}
+    return {kind: at for kind, at in found.items() if at is not None}

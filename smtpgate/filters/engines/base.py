@@ -21,6 +21,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from annotated_types import MinLen
 from pydantic import AfterValidator, BeforeValidator, Field
+from zope.interface import implementer
 
 from smtpgate.config.patterns import PatternList
 from smtpgate.config.problem import BadValue, quoted
@@ -29,7 +30,9 @@ from smtpgate.config.values import Count, Duration, ServerAddress, Size, Wait
 from smtpgate.filters.base import Filter, Options
 from smtpgate.filters.engines.servers import BadAnswer, Servers
 from smtpgate.filters.sender.iprev import iprev
+from smtpgate.interfaces import IEngine
 from smtpgate.policy.edits import check_field
+from smtpgate.policy.standing import ServerStanding
 from smtpgate.policy.transaction import Transaction
 from smtpgate.policy.verdict import ACTIONS, Finding
 
@@ -158,12 +161,21 @@ class MessageFilter(Filter):
         return [Finding(f"{self.name}-too-large", options.on_oversize, public, detail)]
 
 
+@implementer(IEngine)
 class EngineFilter(MessageFilter):
     """Asks an engine behind servers. Subclasses have `ask` and `judge`."""
 
     def __init__(self, options: Any, services: Any, endpoints: Iterable[str]) -> None:
         super().__init__(options, services)
         self.servers = Servers(self.name, endpoints, services, options.connections, options.waiting, options.failures)
+
+    def standing(self) -> tuple[ServerStanding, ...]:
+        """How its servers stand."""
+        return self.servers.standing()
+
+    async def signatures(self) -> float | None:
+        """Its engine does not say how old what it looks for is."""
+        return None
 
     async def question(self, transaction: Transaction) -> Any:
         """What `ask` must know of the transaction, which may be over when the second server is asked."""

@@ -16,6 +16,7 @@ import re
 import struct
 from collections import deque
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import attrs
@@ -46,11 +47,18 @@ UPLOAD_FROM_OCTETS: Final = 1 << 16
 HELD_OCTETS: Final = 1 << 20
 #: A client that sends nothing for so long keeps no thread of clamd (whose CommandReadTimeout is 30 s).
 STALL_S: Final = 10.0
+#: Time of a server for its version.
+VERSION_S: Final = 10.0
 #: Of an answer: a line with the name of a signature; clamd's own client reads 1,024 octets.
 ANSWER_OCTETS: Final = 1024
 
 _LENGTH: Final = struct.Struct("!I")
 _FOUND: Final = re.compile(rb"stream: ([\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?) FOUND")
+_VERSION: Final = re.compile(
+    rb"ClamAV [\x21-\x2e\x30-\x7e]{1,100}"
+    rb"(/\d{1,10}/[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d{2}):(\d{2}):(\d{2}) (\d{4}))?"
+)
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TOO_LARGE: Final = b"INSTREAM size limit exceeded. ERROR"
 
 
@@ -78,6 +86,24 @@ def parse_answer(line: bytes) -> Answer:
     if line.endswith(b" ERROR") and line.isascii():
         raise EngineFailed(f"clamd says {line.decode('ascii', 'replace')!r}")
     raise BadAnswer(f"not an answer of clamd: {line[:80]!r}")
+
+
+def parse_version(line: bytes) -> float | None:
+    """When the signatures were made, seconds since the epoch, from the answer to VERSION, as
+    "ClamAV 1.4.3/27821/Sat Nov 15 09:49:36 2025"; None where it has none loaded. clamd writes its own local time, which
+    is taken for UTC: right to a day. Raises BadAnswer.
+    """
+    found = _VERSION.fullmatch(line)
+    if found is None:
+        raise BadAnswer(f"not a version of clamd: {line[:80]!r}")
+    if found[1] is None:
+        return None
+    month, day, hour, minute, second, year = (one.decode("ascii") for one in found.groups()[1:])
+    try:
+        numbers = (int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second))
+        return datetime(*numbers, tzinfo=UTC).timestamp()
+    except ValueError:
+        raise BadAnswer(f"not a time of clamd: {line[:80]!r}") from None
 
 
 async def scan(stream: Any, content: AsyncIterator[bytes]) -> Answer:
@@ -137,6 +163,28 @@ class ClamdFilter(EngineFilter):
     def transaction(self, transaction: Transaction) -> Scan:
         """One message."""
         return Scan(self, transaction)
+
+    async def signatures(self) -> float | None:
+        """When the signatures of its servers were made, those of the oldest; asked of each (`parse_version`)."""
+        made = []
+        for endpoint in self.servers.endpoints:
+            asking = ensureDeferred(self._version(endpoint))
+            try:
+                made.append(await asking.addTimeout(VERSION_S, self.services.clock))
+            except FAILURES as error:
+                raise EngineFailed(f"{endpoint}: {reason_of(error, VERSION_S)}") from None
+        return min((one for one in made if one is not None), default=None)
+
+    async def _version(self, endpoint: str) -> float | None:
+        stream = await self.services.connect(endpoint, VERSION_S)
+        try:
+            stream.write(b"zVERSION\0")
+            line = await stream.read_until(b"\0", ANSWER_OCTETS)
+        except ValueError as error:
+            raise BadAnswer(str(error)) from None
+        finally:
+            stream.abort()
+        return parse_version(line[:-1])
 
     async def ask(self, endpoint: str, content: Any, question: None = None) -> Answer:
         """Send all of it to one server."""

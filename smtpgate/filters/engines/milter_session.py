@@ -24,6 +24,7 @@ from kilter.protocol.messages import (
     Helo,
 )
 from twisted.internet.defer import CancelledError
+from zope.interface import implementer
 
 from smtpgate.filters.base import Filter
 from smtpgate.filters.engines import milter_wire as wire
@@ -34,7 +35,9 @@ from smtpgate.filters.engines.milter_link import Link
 from smtpgate.filters.engines.servers import FAILURES, BadAnswer, EngineFailed, Loan, Servers, reason_of
 from smtpgate.filters.sender.base import in_time
 from smtpgate.filters.sender.iprev import look_back
+from smtpgate.interfaces import IEngine
 from smtpgate.message.header import HeaderSection
+from smtpgate.policy.standing import ServerStanding
 from smtpgate.policy.transaction import Recipient, Session, Transaction
 from smtpgate.policy.verdict import Finding
 from smtpgate.smtp.reply import printable
@@ -43,6 +46,7 @@ from smtpgate.smtp.reply import printable
 NAME_S: Final = 4.0
 
 
+@implementer(IEngine)
 class MilterFilter(Filter):
     """Tells a milter of each session."""
 
@@ -53,6 +57,14 @@ class MilterFilter(Filter):
         self.services = services
         self.servers = Servers(self.name, options.servers, services, options.connections, 0, options.failures)
         self.clients: dict[str, Client] = {}
+
+    def standing(self) -> tuple[ServerStanding, ...]:
+        """How its servers stand."""
+        return self.servers.standing()
+
+    async def signatures(self) -> float | None:
+        """The protocol has no word for it."""
+        return None
 
     def session(self, session: Session) -> Client:
         """One session."""

@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
 
 from smtpgate.interfaces import HTTPFailed, ServiceFailed, StreamClosed
 from smtpgate.policy.event import Happened
+from smtpgate.policy.standing import ServerStanding
 
 #: First pause of a server that fails, and the longest: Haraka and rspamd wait a minute for an upstream that is dead.
 PAUSE_S: Final = 2.0
@@ -103,6 +104,13 @@ class Server:
         """Whether it may be asked now."""
         return not self.is_down or (not self._is_tried and now >= self._again)
 
+    def standing(self, now: float) -> ServerStanding:
+        """How it stands."""
+        if not self.is_down:
+            return ServerStanding(self.endpoint, "up", self._failures, self.busy, 0.0)
+        left = max(0.0, self._again - now)
+        return ServerStanding(self.endpoint, "down" if left else "due", self._failures, self.busy, left)
+
     def begin(self) -> bool:
         """Somebody speaks to it; True where that is the trial of one that was down."""
         self.busy += 1
@@ -180,6 +188,11 @@ class Servers:
     def endpoints(self) -> tuple[str, ...]:
         """Their names, in the order of the configuration."""
         return tuple(server.endpoint for server in self._servers)
+
+    def standing(self) -> tuple[ServerStanding, ...]:
+        """How each stands, in the order of the configuration."""
+        now = self._services.clock.seconds()
+        return tuple(server.standing(now) for server in self._servers)
 
     async def ask(self, question: Callable[[str], Coroutine[Any, Any, T]], timeout_s: float) -> T:
         """The first answer that a server gives.

@@ -17,6 +17,7 @@ import attrs
 from pydantic import Field, field_validator, model_validator
 
 from smtpgate.config.entry import parse_domain
+from smtpgate.config.masking import shown_zone
 from smtpgate.config.problem import BadValue, quoted
 from smtpgate.filters.base import Options
 
@@ -24,8 +25,6 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: What a list may answer that names no codes of its own (RFC 5782 section 2.1: 127.0.0.2, others at its will).
 USUAL: Final = "127.0.0.[2-255]"
-#: A first label of so many letters and digits is a customer's key, not a word.
-KEY_CHARACTERS: Final = 20
 #: Octets of a list's reason that a reply repeats; the whole text of a reply has 512 (RFC 5321 section 4.5.3.1.5).
 REASON_OCTETS: Final = 200
 
@@ -207,12 +206,6 @@ class DnsList:
                 text = text[:at] + self.name + text[at + len(secret) :]
                 at = text.lower().find(secret, at + len(self.name))
         return text
-
-
-def shown_zone(zone: str) -> str:
-    """A zone without the key of a customer before it."""
-    first, _, rest = zone.partition(".")
-    return rest if len(first) >= KEY_CHARACTERS and first.isalnum() and "." in rest else zone
 
 
 def reversed_address(address: Address) -> str:
