@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import ensureDeferred, maybeDeferred, succeed
+from twisted.internet.defer import ensureDeferred, fail, maybeDeferred, succeed
 
 from smtpgate import boot
 from smtpgate.admin.hooks import Webhooks
@@ -19,6 +19,7 @@ from smtpgate.admin.links import Link
 from smtpgate.control.bench_world import make_world
 from smtpgate.control.views import Actor
 from smtpgate.filters.replay import Replay
+from smtpgate.interfaces import StoreFailed
 from smtpgate.observe.journal import Journal
 from smtpgate.observe.metrics import Metrics
 from smtpgate.observe.recorder import Recorder
@@ -155,6 +156,18 @@ class House:
         control.revision.doors = made.doors
         services = control.revision.services = object.__new__(Services)
         services._children, services._examination = Children(), Examination({"limits": {}}, 5.0)
+
+    def break_stores(self) -> None:
+        """Nothing that is kept can be read or written any more."""
+
+        def broken(*_: Any, **__: Any) -> Any:
+            return fail(StoreFailed("the disk is gone"))
+
+        self.inline.is_closed = self.series.is_broken = True
+        self.desk.control.configuration.store = RevisionStore(self.inline)
+        for name in ("search", "count", "without", "find", "recent", "begun_since", "edge"):
+            setattr(self.desk.history, name, broken)
+        self.desk.users.database.run = self.desk.users.database.read = broken  # type: ignore[method-assign]
 
     def request(self, *_: Any) -> Any:
         """What is called by a webhook: it never answers well."""

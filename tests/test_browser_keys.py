@@ -22,8 +22,9 @@ FOCUS = """() => {
   const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
   const marked = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 || style.boxShadow !== "none";
   const all = [...document.querySelectorAll("*")];
-  return { name: one.localName, words: (one.getAttribute("aria-label") || one.textContent || one.id).trim().slice(0, 60),
-           marked, place: all.indexOf(one), seen: box.width > 0 && box.height > 0 };
+  const words = one.getAttribute("aria-label") || one.textContent || one.id;
+  return { name: one.localName, words: words.trim().slice(0, 60), marked,
+            place: all.indexOf(one), seen: box.width > 0 && box.height > 0 };
 }"""
 
 

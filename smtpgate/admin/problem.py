@@ -17,6 +17,7 @@ from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import WebRequest
 from smtpgate.control.views import Invalid, Refused, Unavailable, Unknown
+from smtpgate.interfaces import StoreFailed
 
 
 @attrs.frozen
@@ -182,6 +183,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal("validation", 422, str(error))
     if isinstance(error, Unavailable):
         return Refusal("unavailable", 503, str(error))
+    if isinstance(error, StoreFailed):
+        return Refusal("unavailable", 503, f"what this page takes cannot be read or written now: {error}")
     if isinstance(error, Refused):
         return Refusal("conflict", 409, str(error))
     return Refusal("internal", 500, "something went wrong here; the log has it under the request id")

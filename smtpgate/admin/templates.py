@@ -76,6 +76,7 @@ class Templates:
             "theme": "",
             "nonce": "",
             "at": "/",
+            "request_id": "",
             "language": "en",
         }
         return self._environment.get_template(template).render(**{**common, **values})
@@ -88,7 +89,14 @@ class Templates:
         """A page as the answer to a request. A long one takes 50 ms to write, so that is done in a thread; all that
         goes into it are frozen values."""
         nonce = secrets.token_urlsafe(16)
-        known = {"nonce": nonce, "theme": ask.caller.theme, "at": ask.request.uri.decode("latin-1"), **values}
+        known = {
+            "nonce": nonce,
+            "theme": ask.caller.theme,
+            "at": ask.request.uri.decode("latin-1"),
+            "request_id": ask.request.id,
+            "status": status,
+            **values,
+        }
         text = await self._office.in_thread(lambda: self.render(name, ask.principal, **known))
         return html(text, status, content_policy(nonce))
 
@@ -127,7 +135,9 @@ class Templates:
             return html(self.render("error.html", None, is_stranger=is_stranger, **values), status)
         # Who is logged in keeps the way to all other pages.
         nonce = secrets.token_urlsafe(16)
-        text = self.render("error.html", principal, is_stranger=False, nonce=nonce, **values)
+        first = caller.request.path.decode("latin-1").split("/")[1]
+        here = next((one.name for _, places in GROUPS for one in places if one.path == f"/{first}"), "error")
+        text = self.render("error.html", principal, is_stranger=False, nonce=nonce, here=here, **values)
         return html(text, status, content_policy(nonce))
 
 
