@@ -1,5 +1,5 @@
-// What all pages do for those who use them: what scrolls is reached by keys, and a picture with
-// many links is one stop of the Tab key, and arrows go from link to link.
+// What all pages do for those who use them: what scrolls is reached by keys, a picture with many links is one stop of
+// the Tab key where arrows go from link to link, ids are copied by a button, and what was typed is not lost by leaving.
 "use strict";
 (() => {
   // A part that scrolls and has nothing in it that takes the focus takes it itself.
@@ -30,7 +30,41 @@
     next.focus();
   });
 
-  function look() { reach(); rove(); }
+  // What is marked for it has a button beside it; without a clipboard there is none.
+  const told = Object.assign(document.createElement("span"), { className: "unseen" });
+  told.setAttribute("role", "status");
+  function copies() {
+    if (!navigator.clipboard) return;
+    for (const one of document.querySelectorAll("main [data-copies]:not(:has(+ .copy))")) {
+      const button = Object.assign(document.createElement("button"), { type: "button", className: "copy", textContent: "⧉" });
+      button.setAttribute("aria-label", `Copy ${one.dataset.copies}`);
+      button.title = `Copy ${one.dataset.copies}`;
+      button.addEventListener("click", async () => {
+        await navigator.clipboard.writeText(one.textContent.trim());
+        button.textContent = "✓";
+        told.textContent = `${one.dataset.copies} is copied`;
+        setTimeout(() => { button.textContent = "⧉"; told.textContent = ""; }, 2000);
+      });
+      one.after(button);
+    }
+  }
+  document.body.append(told);
+
+  // Forms that change something ask before what was written into them is left. The editor of the configuration keeps
+  // drafts, and asks for itself; a password is no loss.
+  const WRITTEN = "textarea, input:is(:not([type]), [type=text], [type=number], [type=email], [type=url])";
+  const sent = new WeakSet();
+  const isChanged = (form) => !sent.has(form) && !form.querySelector(".editor") &&
+    [...form.elements].some((field) => field.matches(WRITTEN) && field.checkVisibility() && field.value !== field.defaultValue);
+  document.addEventListener("submit", (event) => { sent.add(event.target); });
+  addEventListener("pageshow", () => { for (const form of document.forms) sent.delete(form); });
+  addEventListener("beforeunload", (event) => {
+    const forms = [...document.querySelectorAll("main form[method=post]")];
+    // Whoever sends one form leaves the others knowingly.
+    if (!forms.some((form) => sent.has(form)) && forms.some(isChanged)) event.preventDefault();
+  });
+
+  function look() { reach(); rove(); copies(); }
   document.addEventListener("htmx:after:swap", look);
   document.addEventListener("toggle", reach, true);
   addEventListener("resize", reach);
