@@ -32,6 +32,7 @@ from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.config.model import Backend, Settings
 from smtpgate.config.model_hooks import Webhook
+from smtpgate.config.model_sso import Provider
 from smtpgate.config.paths import control_socket
 from smtpgate.control import Control
 from smtpgate.control.upkeep import Place
@@ -773,6 +774,7 @@ class Gateway(Service):
         self.control.mutes.table = self.memory_store.table("mutes")
         self.alert_mails = AlertMails(self.control, self.reactor, self.memory_store.table("alert-mail"), ensureDeferred)
         self.office.hooks = Webhooks(self.control, HookStore(self.database), self._caller, self.reactor)
+        self.office.logins.client = self._provider_client
         for endpoint, door in ((settings.admin.listen, "web"), (settings.admin.health_listen, "health")):
             if endpoint is not None:
                 self._listen(endpoint, self.office.site(door), "admin")
@@ -785,6 +787,12 @@ class Gateway(Service):
         """A client that goes where a webhook may be, and nowhere else."""
         return PublicHTTPClient(
             self.reactor, self, lambda ip: may_be_called(ip, hook.networks.contains), None, 0, in_clear=True
+        )
+
+    def _provider_client(self, provider: Provider) -> PublicHTTPClient:
+        """A client that goes where a provider of identities may be, and nowhere else."""
+        return PublicHTTPClient(
+            self.reactor, self, lambda ip: may_be_called(ip, provider.networks.contains), None, 0, in_clear=True
         )
 
     def lookup(self, name: str, kind: str) -> Deferred[Any]:

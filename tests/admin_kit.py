@@ -195,6 +195,8 @@ class MemoryUsers:
     def __init__(self) -> None:
         self.people: dict[str, Any] = {}
         self.passwords: dict[str, str] = {}
+        #: By issuer and subject the name.
+        self.subjects: dict[tuple[str, str], str] = {}
         self.keys: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
         self.fails_audit = False
@@ -208,7 +210,7 @@ class MemoryUsers:
         self.persons = People(AtOnce((user_addresses, own_entries, own_preferences, digest_marks)))
 
     def has_owner(self) -> Deferred[bool]:
-        return succeed(any(one.role == "owner" for one in self.people.values()))
+        return succeed(any(one.role == "owner" and not one.issuer for one in self.people.values()))
 
     def verify(self, name: str, password: str) -> Deferred[Any]:
         self.hashes += 1
@@ -226,8 +228,19 @@ class MemoryUsers:
         self.passwords[name] = password
         return succeed(None)
 
+    def by_subject(self, issuer: str, subject: str) -> Deferred[Any]:
+        name = self.subjects.get((issuer, subject), "")
+        return succeed(self.people.get(name))
+
+    def add_subject(self, name: str, role: str, domains: Sequence[str], issuer: str, subject: str) -> Deferred[None]:
+        self.add_user(name, role, "", domains)
+        self.people[name] = attrs.evolve(self.people[name], issuer=issuer)
+        self.subjects[(issuer, subject)] = name
+        return succeed(None)
+
     def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Deferred[None]:
-        self.people[name] = User(name, role, 1.0, tuple(domains), is_disabled, bool(self.passwords[name]))
+        changed = {"role": role, "domains": tuple(domains), "is_disabled": is_disabled}
+        self.people[name] = attrs.evolve(self.people[name], **changed)
         self.sessions.end_of(name)
         return succeed(None)
 

@@ -24,7 +24,6 @@ _NAME = re.compile(r"\btest_(S)_(\d{2})_")
 #: Items, or parts of them, that nothing shows yet.
 OPEN: Mapping[str, str] = MappingProxyType(
     {
-        "S-13": "neither OIDC nor LDAP is there",
         "S-31": "the flood is a bench: its figures need a machine of their own",
     }
 )

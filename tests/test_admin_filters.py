@@ -41,7 +41,7 @@ class FigureTests(ApiCase):
     def test_share_and_results(self) -> None:
         """In the order of the chain, those without a call too."""
         fill(self.desk.control)
-        items = self.desk.ask("GET", "/api/v1/filters/figures", token=self.owner).json()["items"]
+        items = self.desk.ask("GET", "/api/v1/filter-figures", token=self.owner).json()["items"]
         found = {one["name"]: one for one in items}
         self.assertEqual([one["name"] for one in items], ["words", "links", "idle"])
         self.assertEqual((found["words"]["share"], found["links"]["share"]), (0.25, 0.75))
@@ -62,7 +62,7 @@ class FigureTests(ApiCase):
         self.desk.control.statistics.store = Broken()
         page = self.desk.ask("GET", "/filters", token=self.owner)
         self.assertEqual((page.status, "disk full" in page.text, "words" in page.text), (503, True, True))
-        self.assertEqual(self.desk.ask("GET", "/api/v1/filters/figures", token=self.owner).status, 503)
+        self.assertEqual(self.desk.ask("GET", "/api/v1/filter-figures", token=self.owner).status, 503)
 
 
 class BudgetTests(SynchronousTestCase):

@@ -7,9 +7,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.admin_kit import PASSWORD
+from smtpgate.policy.meter import LATENCY, Histogram
+from smtpgate.policy.verdict import Finding
+from tests.admin_kit import PASSWORD, make_session
 from tests.browser_kit import BrowserCase, listen, need_browser, shoot
 from tests.room_kit import RoomDesk
+from tests.test_admin_routes import Unwritten
 
 
 class BrowserTests(BrowserCase):
@@ -21,11 +24,33 @@ class BrowserTests(BrowserCase):
         folder.mkdir()
         self.desk = RoomDesk(folder)
         self.desk.users.add_user("ann", "owner", PASSWORD)
+        findings = (Finding("dnsbl-listed", filter="dnsbl", seconds=0.004),)
+        facts = make_session(findings=findings)
+        facts.note(100.322, "client", "gone", "connection reset")
+        self.desk.history.keep(facts)
+        slow = Histogram(LATENCY)
+        for _ in range(20):
+            slow.add(0.02)
+        minute = int(self.desk.control.engine.wall()) // 60 * 60 - 60
+        times = {("backend",): [*slow.counts, slow.total], ("data",): [*slow.counts, slow.total]}
+        self.desk.control.statistics.recorder = Unwritten([(minute, {"stage_duration_seconds": times})])
         self.base = listen(self, self.desk)
 
     def test_a_filter_into_shadow_and_back(self) -> Deferred[None]:
         """By its form and by keyboard; the list says what is not as configured."""
         return self.visit(self.walk)
+
+    def test_where_the_time_of_a_message_went(self) -> Deferred[None]:
+        """Beside what is usual; and what was said."""
+        return self.visit(self.times)
+
+    def times(self, page: Any) -> None:
+        page.goto(f"{self.base}/sessions/01J9UK7Q0000000000000000AA.1")
+        page.wait_for_selector(".waterfall >> text=slow")
+        shoot(page, "session-usual")
+        page.click("text=What was said, line by line")
+        page.wait_for_selector("text=MAIL FROM:<ann@example.org>")
+        shoot(page, "transcript")
 
     def walk(self, page: Any) -> None:
         page.goto(f"{self.base}/filters/no-mail")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smtpgate.config.rule_texts import NotSo, blocks, find, of_text, put, remove, reordered, with_mode
+from smtpgate.config.rule_texts import blocks, find, of_text, put, remove, reordered, with_mode
+from smtpgate.config.text_blocks import NotSo
 
 TEXT = """hostname = "gate.example.com"
 

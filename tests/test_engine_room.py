@@ -249,7 +249,7 @@ class ApiTests(RoomCase):
         found = self.get(self.PLACE).json()
         self.assertEqual((found["mode"], found["own_mode"], found["budget_s"]), ("shadow", "enforce", 3.0))
         self.assertEqual((found["tuning"]["reason"], found["tuning"]["by"]), ("too slow", "token owner"))
-        listed = self.get("/api/v1/filters/overrides").json()["items"]
+        listed = self.get("/api/v1/filter-overrides").json()["items"]
         self.assertEqual([(one["name"], one["mode"]) for one in listed], [("no-mail", "shadow"), ("slow", "off")])
         self.assertEqual(self.patch_filter({"mode": None, "reason": "enough"}).status, 200)
         self.assertEqual(self.get(self.PLACE + "/override").json()["mode"], None)

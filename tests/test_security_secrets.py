@@ -56,6 +56,7 @@ PLANTED = {
     "backends.tls_certificate",
     "backends.credentials",
     "webhooks.secret",
+    "sso.client_secret",
     "dkim_keys.file",
     "smime_keys.key",
     "filters[hook].secret_file",
@@ -334,6 +335,15 @@ url = "http://127.0.0.1:{hook}/hooks/{hook_key}?key={hook_question}"
 secret = "hook.secret"
 events = ["alert", "admin.server.*"]
 networks = ["127.0.0.0/8"]
+[sso.corp]
+issuer = "http://127.0.0.1:{hook}/staff"
+client_id = "smtpgate"
+# sso.client_secret
+client_secret = "sso.secret"
+networks = ["127.0.0.0/8"]
+[[sso.corp.groups]]
+name = "mail-admins"
+role = "admin"
 [[filters]]
 use = "hook"
 mode = "off"
@@ -523,6 +533,7 @@ class GatewayTests(RealCase):
             "passwords": f"ann:{hashed.stdout.strip()}\n",
             "login.toml": f'user = "gate"\npassword = "{login}"\n',
             "hook.secret": marks.new("secret of a webhook"),
+            "sso.secret": marks.new("secret of a client"),
             "request.secret": marks.new("secret of the filter hook"),
         }
         marks.add("hash of a mail user", hashed.stdout.strip().rpartition("$")[2])
@@ -717,6 +728,7 @@ class GatewayTests(RealCase):
         person.json("POST", "/searches", {"name": "s", "query": "x"})
         person.json("POST", "/backends/mail/servers/127.0.0.1:1/drain", {})
         person.json("POST", "/webhooks/ops/test", {})
+        person.json("POST", "/sso/corp/test", {})
 
     def by_cli(self, gate: Gateway) -> None:
         """What the command line says."""

@@ -63,6 +63,37 @@ class UsersCase(SynchronousTestCase):
             connection.close()
 
 
+class SubjectTests(UsersCase):
+    """Users who log in elsewhere."""
+
+    def test_matched_by_issuer_and_subject(self) -> None:
+        """Both, letter by letter; a user with a password here is nobody there."""
+        self.done(self.users.add_user("anna", "owner", "a long phrase of hers"))
+        self.done(self.users.add_subject("carla", "admin", ("example.net",), "https://id.example.com", "u-1"))
+        found = self.done(self.users.by_subject("https://id.example.com", "u-1"))
+        self.assertEqual((found.name, found.role, found.domains), ("carla", "admin", ("example.net",)))
+        self.assertEqual((found.issuer, found.has_password), ("https://id.example.com", False))
+        for issuer, subject in (("https://id.example.com/", "u-1"), ("https://id.example.com", "U-1"), ("", "")):
+            self.assertIsNone(self.done(self.users.by_subject(issuer, subject)))
+
+    def test_one_account_for_a_subject(self) -> None:
+        """A name and a subject are taken once; the subject of a user who was removed is free."""
+        self.done(self.users.add_subject("carla", "admin", (), "i", "u-1"))
+        self.assertRaises(Taken, self.users.add_subject, "carla", "admin", (), "i", "u-2")
+        self.assertRaises(sa.exc.IntegrityError, self.users.add_subject, "dora", "admin", (), "i", "u-1")
+        self.done(self.users.add_subject("dora", "admin", (), "j", "u-1"))
+        self.done(self.users.remove_user("carla"))
+        self.done(self.users.add_subject("eve", "admin", (), "i", "u-1"))
+
+    def test_no_password_and_no_owner_to_count_on(self) -> None:
+        """Whoever calls: none is set, none logs in by one, and a gateway with no other owner is still to be set up."""
+        self.done(self.users.add_subject("carla", "owner", (), "i", "u-1"))
+        self.done(self.users.set_password("carla", "a long phrase of hers"))
+        self.assertIsNone(self.done(self.users.verify("carla", "a long phrase of hers")))
+        self.assertIsNone(self.done(self.users.verify("carla", "")))
+        self.assertFalse(self.done(self.users.has_owner()))
+
+
 class UserTests(UsersCase):
     """Names and passwords."""
 

@@ -57,6 +57,7 @@ _TASKS: Final = _some("/api/v1/tasks", id="id")
 _SERVERS: Final = _some("/api/v1/backends", pool="backend", name="name")
 _FILTERS: Final = _some("/api/v1/filters", name="name")
 _PLUGINS: Final = _some("/api/v1/plugins", name="name")
+_TABLES: Final = _some("/api/v1/config/tables", kind="kind", name="name")
 _HOOKS: Final = _some("/api/v1/webhooks", name="name")
 _USERS: Final = _some("/api/v1/users", name="name")
 _RULES: Final = _some("/api/v1/rules", name="name")
@@ -78,6 +79,8 @@ FILLS: Final[tuple[tuple[str, Fill], ...]] = (
     ("/api/v1/messages/", _MESSAGES),
     ("/api/v1/searches/", _some("/api/v1/searches", id="id")),
     ("/api/v1/config/revisions/", _some("/api/v1/config/revisions", number="number")),
+    ("/api/v1/config/tables/", _TABLES),
+    ("/config/tables/", _TABLES),
     ("/config/", _some("/api/v1/config/revisions", number="number")),
     ("/api/v1/quarantine/<id>/parts/", _parts),
     ("/quarantine/<id>/parts/", _parts),
@@ -95,6 +98,7 @@ FILLS: Final[tuple[tuple[str, Fill], ...]] = (
     ("/plugins/", _PLUGINS),
     ("/api/v1/webhooks/", _HOOKS),
     ("/webhooks/", _HOOKS),
+    ("/login/sso/", _some("/api/v1/sso", name="name")),
     ("/problems/", lambda get: [{"slug": slug} for slug in PROBLEMS]),
 )
 #: What a path cannot do without, or shows more with.
@@ -104,6 +108,7 @@ QUESTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/v1/senders/known": ("?asked=192.0.2.7",),
     "/api/v1/tls-reports": ("?date=2026-11-28",),
     "/api/v1/stats/top": ("?what=client",),
+    "/config/tables": ("?kind=backends&name=x",),
     "/search": ("?q=x",),
 }
 

@@ -25,8 +25,9 @@ from smtpgate.admin.permission import Principal, held_by
 from smtpgate.admin.ports import User, Users, WebSession
 from smtpgate.admin.text import visible
 from smtpgate.admin.throttle import Gate, Throttle, TooMany
-from smtpgate.admin.trail import Bounds, context_of
+from smtpgate.admin.trail import METHOD, Bounds, context_of
 from smtpgate.config.model import Settings
+from smtpgate.config.model_sso import issuers
 from smtpgate.control.entries import check_new
 from smtpgate.control.people import People
 from smtpgate.control.views import Actor, Refused
@@ -90,7 +91,7 @@ class Accounts:
         if caller.request.header("authorization"):
             return None
         browser = await self.browsers.find(caller)
-        if browser is None:
+        if browser is None or not self._comes_in(browser.user):
             return None
         session, user = browser.session, browser.user
         return Principal(
@@ -103,7 +104,12 @@ class Accounts:
             domains=tuple(user.domains),
             has_code=session.has_code,
             must_enrol=not session.has_code and self.wants_code(user.role),
+            issuer=user.issuer,
         )
+
+    def _comes_in(self, user: User) -> bool:
+        """Whether the way by which somebody logs in is there still."""
+        return not user.issuer or user.issuer in issuers(self._settings().sso)
 
     def wants_code(self, role: str) -> bool:
         """Whether users of a role must have one-time codes."""
@@ -113,7 +119,9 @@ class Accounts:
         """Whether a principal may still be served (asked while a stream is open)."""
         if principal.kind == "user":
             # A role that must have codes from now on reads no further without one.
-            return self.browsers.holds(principal.id) and (principal.has_code or not self.wants_code(principal.role))
+            is_enough = principal.has_code or not self.wants_code(principal.role)
+            is_known = not principal.issuer or principal.issuer in issuers(self._settings().sso)
+            return self.browsers.holds(principal.id) and is_enough and is_known
         if principal.kind == "token":
             return any(one.id == principal.id and one.role == principal.role for one in await self.users.tokens())
         return True
@@ -157,11 +165,23 @@ class Accounts:
     async def _enter(self, caller: Caller, user: User, has_code: bool = False) -> str:
         cookie = await self.browsers.begin(caller, user, has_code)
         detail = "with one-time code" if has_code else ""
-        await self.note(Actor("user", user.name), "login", caller.address, detail, caller)
+        more = {"method": METHOD} if user.issuer else {}
+        await self.note(Actor("user", user.name), "login", caller.address, detail, caller, **more)
         return cookie
+
+    async def enter_from(self, caller: Caller, user: User, has_code: bool) -> tuple[str, bool]:
+        """Somebody logged in elsewhere: as `log_in` for them.
+
+        :param has_code: what they gave there counts as a one-time code
+        """
+        if not has_code and await self.codes.of(user.name) is not None:
+            return self.halves.begin(caller, user.name), False
+        return await self._enter(caller, user, has_code), True
 
     async def prove(self, caller: Caller, who: Principal, password: str) -> None:
         """The password again, for what is dangerous; raises Refusal or TooMany."""
+        if who.issuer:
+            raise Refusal("conflict", 409, "this account has no password; log in anew where it logs in, on a page here")
         await self._verify(caller, who.name, password, "proof.failed", "the password is wrong")
         await self.browsers.prove(who.id)
 
@@ -169,6 +189,8 @@ class Accounts:
 
     async def set_own_password(self, caller: Caller, who: Principal, current: str, fresh: str) -> str:
         """Another password for who asks; all their sessions end, and the Set-Cookie line begins a new one."""
+        if who.issuer:
+            raise Refusal("conflict", 409, "this account has no password here, and none can be set")
         check_new(who.name, fresh)
         user = await self._verify(caller, who.name, current, "proof.failed", "the password is wrong")
         await self.audit(who.actor, "user.password", who.name, "own", caller)
@@ -327,13 +349,15 @@ class Accounts:
         for actor, action, target in written:
             await self.note(actor, action, target, f"not made, or not whole: {why}"[:500], caller, result="failed")
 
-    async def refused(self, actor: Actor, action: str, target: str, detail: str, caller: Caller, result: str) -> None:
+    async def refused(
+        self, actor: Actor, action: str, target: str, detail: str, caller: Caller, result: str, **more: Any
+    ) -> None:
         """Write down that somebody tried what they may not ("denied"), or failed to log in ("failed"); as far as there
         is room for such rows.
         """
         skipped = self._bounds.admit(actor.kind, actor.name, action, caller.address)
         if skipped is not None:
-            more = {"left_out": skipped} if skipped else {}
+            more |= {"left_out": skipped} if skipped else {}
             await self.note(actor, action, target, detail, caller, result=result, **more)
 
     async def note(

@@ -119,7 +119,7 @@ async def take_back(ask: Ask) -> None:
 ROUTES = (
     Route(
         "GET",
-        f"{_BASE}/filters/overrides",
+        f"{_BASE}/filter-overrides",
         "config:read",
         filter_overrides,
         summary="Filters that are not as configured",

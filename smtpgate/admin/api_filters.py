@@ -67,7 +67,7 @@ async def filter_figures(ask: Ask) -> Answer:
 ROUTES = (
     Route(
         "GET",
-        "/api/v1/filters/figures",
+        "/api/v1/filter-figures",
         "config:read",
         filter_figures,
         summary="What filters did in the last day",

@@ -19,7 +19,9 @@ from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Order, Route
 from smtpgate.config import rule_texts
 from smtpgate.config.loader import ConfigErrors
-from smtpgate.control.rule_edits import TEMPLATES, Edited
+from smtpgate.config.text_blocks import NotSo
+from smtpgate.control.draft_edits import Edited
+from smtpgate.control.rule_edits import TEMPLATES
 from smtpgate.control.views import Unknown
 from smtpgate.policy.query import Query, QueryError, term
 
@@ -93,7 +95,8 @@ async def _kept(ask: Ask, what: str, text: str) -> Done:
     return await ask.office.control.rule_edits.keep(ask.who.actor, text), is_audited
 
 
-def _answer(done: Done) -> Answer:
+def answer_edited(done: Done) -> Answer:
+    """An edit of a draft as the API tells it."""
     edited, is_audited = done
     return answer_of(
         EditedModel(
@@ -126,7 +129,7 @@ async def put(ask: Ask, text: str, before: str, *, is_new: bool) -> Done:
 async def add_rules(ask: Ask) -> Answer:
     """Add rules, whose names are not there yet."""
     try:
-        return _answer(await put(ask, ask.body.text, ask.body.before, is_new=True))
+        return answer_edited(await put(ask, ask.body.text, ask.body.before, is_new=True))
     except ConfigErrors as errors:
         raise _wrong(errors) from None
 
@@ -134,7 +137,7 @@ async def add_rules(ask: Ask) -> Answer:
 async def import_rules(ask: Ask) -> Answer:
     """Add rules; those whose names are there take their place."""
     try:
-        return _answer(await put(ask, ask.body.text, ask.body.before, is_new=False))
+        return answer_edited(await put(ask, ask.body.text, ask.body.before, is_new=False))
     except ConfigErrors as errors:
         raise _wrong(errors) from None
 
@@ -153,7 +156,7 @@ async def change_rule(ask: Ask) -> Answer:
     if named != [name]:
         raise Refusal("validation", 422, f"give one table [[rules]] with name = {name!r}")
     try:
-        return _answer(await put(ask, ask.body.text, "", is_new=False))
+        return answer_edited(await put(ask, ask.body.text, "", is_new=False))
     except ConfigErrors as errors:
         raise _wrong(errors) from None
 
@@ -161,7 +164,7 @@ async def change_rule(ask: Ask) -> Answer:
 def _names_of(text: str) -> list[str]:
     try:
         return [one.name for one in rule_texts.of_text(text)]
-    except rule_texts.NotSo as error:
+    except NotSo as error:
         raise Refusal("validation", 422, str(error)) from None
 
 
@@ -174,7 +177,7 @@ async def set_mode(ask: Ask, name: str, mode: str) -> Done:
 
 async def set_rule_mode(ask: Ask) -> Answer:
     """enforce, shadow or off."""
-    return _answer(await set_mode(ask, ask.args["name"], ask.body.mode))
+    return answer_edited(await set_mode(ask, ask.args["name"], ask.body.mode))
 
 
 async def take_out(ask: Ask, name: str) -> Done:
@@ -186,7 +189,7 @@ async def take_out(ask: Ask, name: str) -> Done:
 
 async def remove_rule(ask: Ask) -> Answer:
     """Take it out."""
-    return _answer(await take_out(ask, ask.args["name"]))
+    return answer_edited(await take_out(ask, ask.args["name"]))
 
 
 async def order(ask: Ask, names: list[str]) -> Done:
@@ -197,7 +200,7 @@ async def order(ask: Ask, names: list[str]) -> Done:
 
 async def reorder_rules(ask: Ask) -> Answer:
     """Another order."""
-    return _answer(await order(ask, ask.body.names))
+    return answer_edited(await order(ask, ask.body.names))
 
 
 async def export_rules(ask: Ask) -> Answer:

@@ -18,7 +18,7 @@ from smtpgate.admin.guard import Refusal
 
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 #: What the login page needs; all else is for those who are logged in.
-PUBLIC = frozenset({"app.css", "pico.min.css", "logo.svg"})
+PUBLIC = frozenset({"app.css", "pico.min.css", "logo.svg", "onward.js"})
 
 
 @attrs.frozen

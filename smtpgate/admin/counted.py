@@ -43,6 +43,6 @@ def expect(meter: Meter) -> None:
     """Show zeros."""
     for group in GROUPS:
         meter.histogram("http_request_seconds", group)
-    for method in ("password", "code"):
+    for method in ("password", "code", "oidc"):
         for result in ("ok", "failed", "throttled"):
             meter.expect("admin_logins_total", method, result)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 import attrs
+from markupsafe import escape
 
 from smtpgate.admin import counted
 from smtpgate.admin.answer import Answer, redirect
@@ -30,7 +33,7 @@ def own_place(wanted: str) -> str:
     return wanted if _OWN_PLACE.fullmatch(wanted) and not wanted.startswith("//") else "/"
 
 
-def _form(ask: Ask, template: str, status: int, **values: str) -> Answer:
+def _form(ask: Ask, template: str, status: int, **values: Any) -> Answer:
     """A form that a stranger may send: its key is in it and in a cookie."""
     token, cookie = ask.office.form_keys.issue(ask.caller)
     answer = ask.office.templates.bare(ask.caller, template, status, csrf=token, **values)
@@ -46,6 +49,14 @@ def _later(form: Answer, refusal: TooMany) -> Answer:
     return attrs.evolve(form, headers={"Retry-After": str(int(refusal.seconds) + 1)})
 
 
+def leads_to(
+    ask: Ask, address: str, words: str, cookies: tuple[str, ...] = (), headers: Mapping[str, str] | None = None
+) -> Answer:
+    """A page that leads to another site at once: a redirect behind a form is one that the content policy forbids."""
+    answer: Answer = ask.office.templates.bare(ask.caller, "away.html", address=escape(address), words=words)
+    return attrs.evolve(answer, cookies=cookies, headers={**answer.headers, **(headers or {})})
+
+
 async def login_page(ask: Ask) -> Answer:
     """Name and password."""
     if await ask.office.accounts.needs_setup():
@@ -56,7 +67,8 @@ async def login_page(ask: Ask) -> Answer:
 
 
 def _login(ask: Ask, wanted: str, trouble: str, status: int = 200) -> Answer:
-    return _form(ask, "login.html", status, wanted=own_place(wanted), trouble=trouble)
+    providers = list(ask.office.logins.providers().values())
+    return _form(ask, "login.html", status, wanted=own_place(wanted), trouble=trouble, providers=providers)
 
 
 async def log_in(ask: Ask) -> Answer:
@@ -137,8 +149,14 @@ async def welcome(ask: Ask) -> Answer:
 
 async def log_out(ask: Ask) -> Answer:
     """End the session."""
+    there = ask.office.logins.leave(ask.caller, ask.who)
     cookie = await ask.office.accounts.log_out(ask.caller, ask.who)
-    return redirect("/login", (cookie,), {"Clear-Site-Data": '"cache", "storage"'})
+    clear = {"Clear-Site-Data": '"cache", "storage"'}
+    return (
+        leads_to(ask, there, "You are logged out here", (cookie,), clear)
+        if there
+        else redirect("/login", (cookie,), clear)
+    )
 
 
 async def choose_theme(ask: Ask) -> Answer:

@@ -106,6 +106,8 @@ class Grants:
         check_role(role)
         wanted = check_domains(user.domains if domains is None else domains, role)
         _must_cover(by, held_by(role), wanted)
+        if user.issuer and (role != user.role or set(wanted) != set(user.domains)):
+            raise Refusal("conflict", 409, "role and domains follow the groups where this account logs in")
         is_off = user.is_disabled if is_disabled is None else is_disabled
         if user.role == "owner" and (role != "owner" or is_off):
             await self._spare_last_owner(user)
@@ -125,7 +127,7 @@ class Grants:
     async def set_password(self, change: Change, by: Principal, name: str, password: str) -> None:
         """A new password; the sessions of that user end."""
         check_new(name, password)
-        await self.user(by, name)
+        must_be_ours(await self.user(by, name))
         await change("user.password", name, "")
         await self._gate.run(self._users.set_password, name, password)
         self._forget(name)
@@ -174,8 +176,14 @@ class Grants:
         self._ended()
 
 
+def must_be_ours(user: User) -> None:
+    """Raises Refusal for who logs in elsewhere, where a password is meant."""
+    if user.issuer:
+        raise Refusal("conflict", 409, "this account logs in elsewhere, and has no password here")
+
+
 def _is_at_work(user: User) -> bool:
-    """An owner who can log in."""
+    """An owner who can log in, whatever is the matter elsewhere."""
     return user.role == "owner" and not user.is_disabled and user.has_password
 
 

@@ -145,9 +145,9 @@ class Caller:
         """What the session's cookie is called on this connection."""
         return SECURE_COOKIE if self.is_secure else LOCAL_COOKIE
 
-    def cookie(self, name: str, value: str, seconds: int | None = None) -> str:
+    def cookie(self, name: str, value: str, seconds: int | None = None, site: str = "Strict") -> str:
         """A Set-Cookie line; seconds 0 takes the cookie away."""
-        line = f"{name}={value}; Path=/; HttpOnly; SameSite=Strict"
+        line = f"{name}={value}; Path=/; HttpOnly; SameSite={site}"
         if self.is_secure:
             line += "; Secure"
         return line if seconds is None else f"{line}; Max-Age={seconds}"

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from smtpgate.admin.browsers import digest_of
-from smtpgate.admin.grants import Change, Grants
+from smtpgate.admin.grants import Change, Grants, must_be_ours
 from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.permission import Principal
 from smtpgate.admin.ports import User, Users
@@ -52,7 +52,7 @@ class Invitations:
 
     async def make(self, change: Change, by: Principal, name: str) -> tuple[str, float]:
         """A link's secret, and until when it holds; a link before it holds no more."""
-        await self._grants.user(by, name)
+        must_be_ours(await self._grants.user(by, name))
         await change("user.invite", name, "")
         token, until = secrets.token_urlsafe(32), self._wall() + LINK_S
         await self._users.factors.invite(name, digest_of(token), f"{by.kind} {by.name}", until, self._wall())

@@ -109,6 +109,8 @@ class UserModel(View):
     addresses: list[str]
     is_disabled: bool
     has_password: bool
+    #: Where they log in (`[sso]`); "" for here.
+    issuer: str
     has_codes: bool
     invited_until: str | None
 
@@ -207,6 +209,7 @@ def user_model(
         addresses=list(addresses),
         is_disabled=one.is_disabled,
         has_password=one.has_password,
+        issuer=one.issuer,
         has_codes=has_codes,
         invited_until=moment(invited_until) if invited_until else None,
     )

@@ -14,11 +14,13 @@ class AuditModel(View):
 
     :ivar hash: covers `prev_hash` and all of the record
     :ivar form: 1 for records of before there were more than who, what and when; 2 for all others
-    :ivar actor_kind: user, token, cli (the local socket), link (of a mail or an invitation), or system
+    :ivar actor_kind: user, token, cli (the local socket), link (of a mail or an invitation), sso (a provider of
+        identities), or system
     :ivar actor_id: of the session or token
     :ivar object_type: what stands before the dot of the action
     :ivar result: ok, denied (what somebody may not) or failed (a login)
     :ivar auth: session, token or local socket; "" where nobody had logged in
+    :ivar method: oidc for who logged in at a provider of identities (`[sso]`), else ""
     :ivar has_code: a one-time code was given with the password
     :ivar left_out: denials like this one before it that were not written, for there were too many
     """
@@ -33,6 +35,7 @@ class AuditModel(View):
     actor_id: str
     role: str
     auth: str
+    method: str
     has_code: bool
     domains: list[str]
     source: str
@@ -94,6 +97,7 @@ def audit_model(row: Mapping[str, Any]) -> AuditModel:
         actor_id=text("id"),
         role=text("role"),
         auth=text("auth"),
+        method=text("method"),
         has_code=more.get("has_code") is True,
         domains=[str(one) for one in domains] if isinstance(domains, list) else [],
         source=row["source"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from smtpgate.admin import api_do, entry, explain, insight, searching, text
+from smtpgate.admin import api_do, api_explain, entry, explain, insight, searching, text, waits
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.assets import PUBLIC
 from smtpgate.admin.guard import Refusal
@@ -42,10 +42,20 @@ async def session(ask: Ask) -> Answer:
         bars=explain.bars(record),
         bans=ask.office.control.traffic.sender(record.client_ip).bans,
         insight=insight,
+        waits=waits,
+        usuals=await ask.office.usuals.known(),
+        gaps=waits.gaps(record),
+        touched=waits.touched(record),
         scale=ask.office.control.settings.scale,
         is_same_revision=record.revision == ask.office.control.current().id,
         q=reference,
     )
+
+
+async def transcript(ask: Ask) -> Answer:
+    """What was said in a session, line by line."""
+    found = await api_explain.transcript_of(ask, ask.args["id"])
+    return await ask.office.templates.page(ask, "transcript.html", here="messages", found=found)
 
 
 async def search(ask: Ask) -> Answer:
@@ -119,6 +129,7 @@ ROUTES = (
     page_route("/logout", "self", entry.log_out, "POST", is_own=True),
     page_route("/theme", "self", entry.choose_theme, "POST", is_own=True),
     page_route("/sessions/<id>", "messages:read", session, for_domains=True),
+    page_route("/sessions/<id>/transcript", "messages:read", transcript, for_domains=True),
     page_route("/sessions/<id>/kill", "runtime:write", kill, "POST"),
     page_route("/messages", "messages:read", searching.page, for_domains=True),
     page_route("/search", "messages:read", search, for_domains=True),

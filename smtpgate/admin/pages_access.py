@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from smtpgate.admin import api_access as do
+from smtpgate.admin import api_sso
 from smtpgate.admin import models_access as a
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_look import answer_of
@@ -48,6 +49,8 @@ async def _access(ask: Ask, trouble: str = "", status: int = 200, **shown: Any) 
         "sessions": [a.browser_model(one, seen_at, who.id) for one, seen_at in sessions],
         "failed": failed,
         "no_audit": no_audit,
+        "providers": api_sso.list_of(ask).items,
+        "provider_test": None,
         "roles": _givable(who),
         "scopes": [one for one in SCOPES if who.may(one)],
         "days": (TOKEN_DAYS_DEFAULT, TOKEN_DAYS),
@@ -204,6 +207,11 @@ async def revoke_token(ask: Ask) -> Answer:
     return redirect("/access#tokens")
 
 
+async def test_provider(ask: Ask) -> Answer:
+    """Ask a provider of identities now whether it answers."""
+    return await _access(ask, provider_test=await api_sso.try_provider(ask, ask.args["name"]), about=ask.args["name"])
+
+
 async def end_session(ask: Ask) -> Answer:
     """End one session of a browser."""
     try:
@@ -233,4 +241,5 @@ ROUTES = (
     _page("/access/tokens", add_token, "POST"),
     _page("/access/tokens/<id>/revoke", revoke_token, "POST"),
     _page("/access/sessions", end_session, "POST"),
+    _page("/access/sso/<name>/test", test_provider, "POST"),
 )

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from smtpgate.admin import api_config, api_do
 from smtpgate.admin.answer import Answer, redirect
+from smtpgate.admin.api_tables import TableNameList, list_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, page_route
 from smtpgate.config.hiding import hide
@@ -79,6 +80,7 @@ async def _config(ask: Ask, status: int = 200, **more: Any) -> Answer:
         problems=control.problems,
         warnings=control.settings.warnings,
         settings=control.settings,
+        tables=await _tables(ask) if books.store is not None else None,
         restart=books.needs_restart(control.settings),
         history=[(one, books.state_of(one)) for one in history[:ROWS]],
         has_more=len(history) > ROWS,
@@ -95,6 +97,16 @@ async def _config(ask: Ask, status: int = 200, **more: Any) -> Answer:
         shown_diff=_parts(given["checked"].diff) if given["checked"] is not None else (),
         **given,
     )
+
+
+async def _tables(ask: Ask) -> TableNameList | None:
+    """Those that can be edited one by one; None for who may not, and while the draft is no TOML."""
+    if not ask.who.may("config:write"):
+        return None
+    try:
+        return await list_of(ask)
+    except Refused:
+        return None
 
 
 def _drift(active: ConfigRevision, text: str) -> list[tuple[str, str]]:

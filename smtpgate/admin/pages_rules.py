@@ -13,6 +13,7 @@ from smtpgate.admin.routes import Ask, Route, largest_message
 from smtpgate.config import rule_texts
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.config.rule_texts import MODES
+from smtpgate.config.text_blocks import NotSo
 from smtpgate.control.rule_edits import TEMPLATES
 from smtpgate.control.rule_trials import Envelope
 from smtpgate.control.views import Invalid, Refused
@@ -142,7 +143,7 @@ async def _moved(ask: Ask, name: str, by: int) -> None:
     draft = await edits.draft(ask.who.actor)
     try:
         names = [one.name for one in await ask.office.in_thread(rule_texts.blocks, draft.text)]
-    except rule_texts.NotSo as error:
+    except NotSo as error:
         raise Invalid(str(error)) from None
     if name not in names:
         raise Invalid(f"there is no rule {name} in your draft")

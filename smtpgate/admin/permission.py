@@ -27,6 +27,7 @@ class Principal:
     :ivar scopes: what it may do; of a user what the role holds
     :ivar domains: those that it is limited to; none for no limit
     :ivar has_code: a one-time code was given with the password
+    :ivar issuer: where they log in (`[sso]`); "" for here
     :ivar must_enrol: a one-time code is wanted of the role, and there is none yet: nothing but setting it up is open
     """
 
@@ -40,6 +41,7 @@ class Principal:
     domains: tuple[str, ...] = ()
     has_code: bool = False
     must_enrol: bool = False
+    issuer: str = ""
 
     @property
     def actor(self) -> Actor:

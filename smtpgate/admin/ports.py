@@ -22,6 +22,7 @@ class User(Protocol):
     domains: tuple[str, ...]
     is_disabled: bool
     has_password: bool
+    issuer: str
 
 
 class Token(Protocol):
@@ -180,6 +181,12 @@ class Users(Protocol):
 
     def add_user(self, name: str, role: str, password: str, domains: Sequence[str] = ()) -> Awaitable[None]:
         """A new one."""
+
+    def by_subject(self, issuer: str, subject: str) -> Awaitable[User | None]:
+        """Who logs in elsewhere as somebody; None where nobody here does."""
+
+    def add_subject(self, name: str, role: str, domains: Sequence[str], issuer: str, subject: str) -> Awaitable[None]:
+        """A user who logs in elsewhere, and has no password."""
 
     def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Awaitable[None]:
         """Other rights; the sessions of that user end."""

@@ -86,6 +86,8 @@ async def question(
     """
     # All of it: what is shown is cut, and what goes on is not. In base64 there is nothing to escape.
     packed = Markup(base64.b64encode(urlencode(list((carried or {}).items())).encode()).decode("ascii"))
+    there = ask.office.logins.named(ask.who.issuer) if ask.who.issuer else None
     values = {"action": escape(action), "trouble": trouble, "carried": packed, "wanted": escape(wanted)}
+    values["provider"] = there.button if there is not None else ""
     answer: Answer = await ask.office.templates.page(ask, "prove.html", status, here="account", **values)
     return answer

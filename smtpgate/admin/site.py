@@ -39,8 +39,10 @@ from smtpgate.admin.problem import as_problem
 from smtpgate.admin.reading import Readings
 from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
+from smtpgate.admin.sso import Logins
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany, network_of
+from smtpgate.admin.waits import Usuals
 from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
@@ -91,6 +93,7 @@ class Office:
         self.wall: Callable[[], float] = control.engine.wall
         self.accounts = Accounts(users, self.wall, say, lambda: control.settings, control.people)
         self.users = users
+        self.logins = Logins(self.accounts, lambda: control.settings, self.wall, in_thread)
         self.form_keys = FormKeys()
         self.streams = Streams(control, self.accounts, clock, self.pace)
         self.numbers = Numbers(control, metrics)
@@ -103,6 +106,7 @@ class Office:
         self.first = FirstSteps(control, repeats)
         self.readings = Readings()
         self.reports = reports.Reports(self.wall)
+        self.usuals = Usuals(control.statistics, clock.seconds)
         self.meter: Meter = control.engine.meter
         counted.expect(self.meter)
         #: Up to when a person has heard of what is held (`digest`); set by whoever sends digests.

@@ -18,6 +18,8 @@ ROWS_EACH: Final = 10
 ROWS_ALL: Final = 300
 ROWS_A_MINUTE: Final = 5
 _KEYS: Final = 2000
+#: What is said of logins at a provider of identities.
+METHOD: Final = "oidc"
 
 
 def context_of(caller: Caller) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def context_of(caller: Caller) -> dict[str, Any]:
         found["auth"] = {"user": "session", "token": "token"}.get(who.kind, "local socket")
         found["id"] = who.id or None
         found["has_code"] = who.has_code or None
+        found["method"] = METHOD if who.issuer else None
         found["domains"] = list(who.domains) or None
     return found
 

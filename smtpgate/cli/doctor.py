@@ -24,7 +24,7 @@ import attrs
 from cryptography import x509
 
 from smtpgate.cli.gateway import Gateway
-from smtpgate.cli.probes import WAIT_S, Line, names, scanner, scanners, server, servers
+from smtpgate.cli.probes import WAIT_S, Line, names, provider, scanner, scanners, server, servers
 from smtpgate.cli.terminal import EXIT_CONFIG, Failed, say, say_json
 from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors, load
@@ -90,6 +90,7 @@ def examine(config: Path) -> Iterator[Line]:
         lambda: pages(settings),
         *((lambda name=name, one=one: server(settings, name, one)) for name, one in servers(settings)),
         *((lambda name=name, place=place: scanner(name, place)) for name, place in scanners(settings)),
+        *((lambda one=one: provider(one)) for one in settings.sso.values()),
     ]
     with ThreadPoolExecutor(16) as pool:
         for found in list(pool.map(lambda check: list(check()), checks)):

@@ -110,7 +110,8 @@ def set_password(folder: Path, name: str, password: str) -> Any:
     check_new(name, password)
 
     async def work(users: Any) -> Any:
-        await _known(users, name)
+        if (await _known(users, name)).issuer:
+            raise Refusal("this account logs in elsewhere, and has no password here")
         await users.audit(_actor(), "user.password", name, "")
         await users.set_password(name, password)
         return _DONE
@@ -148,6 +149,7 @@ def list_users(folder: Path) -> Any:
                     "addresses": list(mine.get(one.name, ())),
                     "is_disabled": one.is_disabled,
                     "has_password": one.has_password,
+                    "issuer": one.issuer,
                     "has_codes": one.name in with_codes,
                     "invited_until": _moment(invited.get(one.name, 0.0)),
                 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
+import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import attrs
 
 from smtpgate.config.endpoint import parse_server
 from smtpgate.config.model import Server, Settings
+from smtpgate.config.model_sso import Provider
 from smtpgate.config.problem import BadValue
 
 #: Longest wait for one server, one look-up.
@@ -175,3 +178,33 @@ def scanner(name: str, place: str) -> Iterator[Line]:
         )
         return
     yield Line("scanners", "ok", f"{name}: {place} takes connections")
+
+
+def provider(one: Provider) -> Iterator[Line]:
+    """A provider of identities: it says of itself what the configuration says of it. Who has a password comes in
+    without it, so nothing of it is more than a warning.
+    """
+    parts = urlsplit(one.issuer)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=WAIT_S)
+    said = None
+    try:
+        connection.request("GET", f"{parts.path.removesuffix('/')}/.well-known/openid-configuration")
+        answer = connection.getresponse()
+        text = f"its description is answered with {answer.status}"
+        if answer.status == 200:
+            said = json.loads(answer.read(2**18))
+            found = said.get("issuer") if isinstance(said, dict) else None
+            text = "" if found == one.issuer else f"it calls itself {str(found)[:200]!a}"
+    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+        text = f"it does not answer: {error}"
+    finally:
+        connection.close()
+    if text:
+        yield Line(
+            "sso", "warn", f"{one.name}: {text}", "nobody comes in by it now; copy `issuer` from its description"
+        )
+    elif not one.groups:
+        yield Line("sso", "warn", f"{one.name}: it answers, and nobody may come in", f"add [[sso.{one.name}.groups]]")
+    else:
+        yield Line("sso", "ok", f"{one.name}: it answers, and is who it should be")

@@ -20,6 +20,7 @@ from smtpgate.config.build_hooks import alert_mail, webhooks
 from smtpgate.config.build_policy import groups, rules, tls_policies
 from smtpgate.config.build_quarantine import digests, outbox, quarantine, tls_report
 from smtpgate.config.build_signing import dkim_keys, smime_keys
+from smtpgate.config.build_sso import providers
 from smtpgate.config.build_traffic import bans, classes, concurrency_limit, pressure, rate_limit
 from smtpgate.config.credentials import credentials_from
 from smtpgate.config.endpoint import parse_server
@@ -52,6 +53,8 @@ def paths_in(file: schema.File, base: Path) -> Iterator[Path]:
             yield base / group.file
     for hook in file.webhooks.values():
         yield base / hook.secret
+    for provider in file.sso.values():
+        yield base / provider.client_secret
     for key in file.dkim_keys:
         yield base / key.file
     for smime in file.smime_keys:
@@ -116,6 +119,7 @@ def settings(
         tls_reports=tls_report(file.tls_reports, backends),
         webhooks=webhooks(file.webhooks, base, files, faults),
         alerts=alert_mail(file.alerts),
+        sso=providers(file.sso, base, files, faults),
         outbox=outbox(file.outbox, (file.hostname or hostname).removesuffix(".")),
         rules=all_rules,
         tls_policies=tls_policies(file.tls_policies),

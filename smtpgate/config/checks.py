@@ -21,6 +21,7 @@ from smtpgate.config import (
     check_routes,
     check_service,
     check_signing,
+    check_sso,
     check_tls,
 )
 from smtpgate.config.model import Settings
@@ -82,6 +83,9 @@ TREE_CHECKS: tuple[Callable[[Settings], Iterator[Fault]], ...] = (
     check_policy.digests_have_links,
     check_hooks.hooks_hear_of_something,
     check_hooks.hooks_in_clear,
+    check_sso.providers_are_safe,
+    check_sso.providers_are_asked_for_something,
+    check_sso.providers_let_somebody_in,
     check_policy.refusals_have_links,
     check_policy.tls_reports_are_of_something,
     check_tls.policies_name_listeners,

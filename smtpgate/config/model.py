@@ -24,6 +24,7 @@ from smtpgate.config.model_hooks import AlertMail, Webhook
 from smtpgate.config.model_policy import Groups, Rule, TLSPolicy
 from smtpgate.config.model_quarantine import Digest, Outbox, Quarantine, TLSReport
 from smtpgate.config.model_signing import DKIMKey, SMIMEKey
+from smtpgate.config.model_sso import Provider
 from smtpgate.config.model_traffic import Bans, ClassOf, ConcurrencyLimit, Pressure, RateLimit, default_classes
 from smtpgate.config.patterns import (
     NO_ADDRESSES,
@@ -366,6 +367,7 @@ class Settings:
     outbox: Outbox = Outbox()
     webhooks: Mapping[str, Webhook] = attrs.field(factory=dict, converter=_read_only)
     alerts: AlertMail = AlertMail()
+    sso: Mapping[str, Provider] = attrs.field(factory=dict, converter=_read_only)
     tls_reports: TLSReport = TLSReport()
     scale: Scale = NO_SCALE
     marks: bool = True

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import attrs
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -28,6 +29,7 @@ from smtpgate.config.tables_dlp import DetectorTable, DictionaryTable, PackTable
 from smtpgate.config.tables_history import HistoryTable
 from smtpgate.config.tables_policy import GroupTable, RuleTable
 from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
+from smtpgate.config.tables_sso import ProviderGroupTable, ProviderTable
 from smtpgate.config.tables_traffic import (
     BansTable,
     ClassesTable,
@@ -46,6 +48,8 @@ TABLES: Sequence[tuple[str, type[Table], str]] = (
     ("Before the first table", schema.File, ""),
     ("`[log]`", schema.LogTable, "log"),
     ("`[admin]`", schema.AdminTable, "admin"),
+    ("`[sso.NAME]`", ProviderTable, "sso"),
+    ("`[[sso.NAME.groups]]`", ProviderGroupTable, "sso.NAME.groups"),
     ("`[limits]`", schema.LimitsTable, "limits"),
     ("`[timeouts]`", schema.TimeoutsTable, "timeouts"),
     ("`[listeners.NAME]`", schema.ListenerTable, "listeners"),
@@ -190,6 +194,30 @@ def rows(table: type[BaseModel]) -> Iterator[str]:
         meaning = _markdown(field.description or "")
         said = shown or (f"`{default}`" if default else "required" if field.is_required() else "not set")
         yield f"| `{name}` | {type_word(hint)} | {said} | {meaning} |"
+
+
+@attrs.frozen
+class Explained:
+    """A key for who writes it: `example` is TOML."""
+
+    name: str
+    type: str
+    default: str
+    meaning: str
+    is_required: bool
+    example: str
+
+
+def explained(table: type[BaseModel]) -> tuple[Explained, ...]:
+    """Each key of a table that is no table of its own."""
+    found = []
+    for name, hint, field in keys_of(table):
+        extra = _extra(field)
+        default, needed = default_of(field), field.is_required()
+        said = str(extra.get("x-shown-default", "")) or default or ("" if needed else "not set")
+        example = str(extra.get("x-toml-example", "")) or default or '""'
+        found.append(Explained(name, type_word(hint), said, field.description or "", needed, example))
+    return tuple(found)
 
 
 def _markdown(text: str) -> str:

@@ -7,20 +7,16 @@ Pure, and about lines: nothing else of the text is touched. A rule's lines are t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
 
-from smtpgate.config.position import BadSyntax, Document, read
+from smtpgate.config.text_blocks import NotSo, above, appended, document, end_of, joined, spliced, without
 
 _MODE: Final = re.compile(r"""^([ \t]*mode[ \t]*=[ \t]*)("[^"\n]*"|'[^'\n]*')""", re.M)
 _KEY: Final = re.compile(r"^[ \t]*name[ \t]*=", re.M)
 MODES: Final = ("enforce", "shadow", "off")
-
-
-class NotSo(ValueError):
-    """The text does not allow the edit; the words say why."""
 
 
 @attrs.frozen
@@ -39,12 +35,12 @@ class Block:
 
 def blocks(text: str) -> list[Block]:
     """All rules, in their order. Raises NotSo for a text that is no TOML, or has its rules in one value."""
-    document = _read(text)
-    rules = document.tree.get("rules", [])
+    whole = document(text)
+    rules = whole.tree.get("rules", [])
     if not isinstance(rules, list) or not rules:
         return []
     lines = text.split("\n")
-    headers = document.headers
+    headers = whole.headers
     starts = [headers.get(("rules", number)) for number in range(len(rules))]
     if any(start is None for start in starts):
         raise NotSo("rules stands as one value there; write each as a table [[rules]] first")
@@ -57,49 +53,15 @@ def blocks(text: str) -> list[Block]:
         end = min((line for line in others if line > header), default=len(lines))
         nexts = [one[0] - 1 for one in starts[number + 1 :] if one is not None]
         end = min([end, *nexts])
-        last = _before_comments(lines, end) if end < len(lines) else _last_of(lines)
-        first = _above(lines, header)
+        first, last = above(lines, header), end_of(lines, end)
         name = rule.get("name", "") if isinstance(rule, dict) else ""
-        found.append(Block(name if isinstance(name, str) else "", first, last, _joined(lines[first:last])))
+        found.append(Block(name if isinstance(name, str) else "", first, last, joined(lines[first:last])))
     return found
 
 
 def _is_inside(where: Sequence[Any]) -> bool:
     """A header of a rule, or of what belongs to one."""
     return where[:1] == ("rules",)
-
-
-def _read(text: str) -> Document:
-    try:
-        return read(text)
-    except BadSyntax as error:
-        raise NotSo(f"the text is no TOML at line {error.line}: {error.reason}") from None
-
-
-def _above(lines: Sequence[str], at: int) -> int:
-    """The first of the comments that stand directly above a line."""
-    while at and lines[at - 1].lstrip().startswith("#"):
-        at -= 1
-    return at
-
-
-def _before_comments(lines: Sequence[str], end: int) -> int:
-    """Where a table ends whose next begins at a line: the comments above that are its own, and empty lines nobody's."""
-    end = _above(lines, end)
-    while end and not lines[end - 1].strip():
-        end -= 1
-    return end
-
-
-def _last_of(lines: Sequence[str]) -> int:
-    end = len(lines)
-    while end and not lines[end - 1].strip():
-        end -= 1
-    return end
-
-
-def _joined(lines: Iterable[str]) -> str:
-    return "\n".join(lines) + "\n"
 
 
 def find(text: str, name: str) -> Block:
@@ -112,8 +74,8 @@ def find(text: str, name: str) -> Block:
 
 def of_text(text: str) -> list[Block]:
     """The rules of a text that has nothing else. Raises NotSo."""
-    document = _read(text)
-    if set(document.tree) - {"rules"}:
+    whole = document(text)
+    if set(whole.tree) - {"rules"}:
         raise NotSo("give [[rules]] and nothing else")
     found = blocks(text)
     if not found:
@@ -137,7 +99,7 @@ def put(text: str, rules: str, before: str = "") -> str:
     for one in of_text(rules):
         there = next((other for other in blocks(text) if other.name == one.name), None)
         if there is not None:
-            text = _spliced(text, there.first, there.last, one.text)
+            text = spliced(text, there.first, there.last, one.text)
         else:
             text = _inserted(text, one.text, before)
     return text
@@ -146,27 +108,17 @@ def put(text: str, rules: str, before: str = "") -> str:
 def _inserted(text: str, block: str, before: str) -> str:
     if before:
         at = find(text, before).first
-        return _spliced(text, at, at, f"{block}\n")
+        return spliced(text, at, at, f"{block}\n")
     there = blocks(text)
     if not there:
-        rest = text if text.endswith("\n") or not text else f"{text}\n"
-        return f"{rest}\n{block}" if rest else block
-    return _spliced(text, there[-1].last, there[-1].last, f"\n{block}")
-
-
-def _spliced(text: str, first: int, last: int, block: str) -> str:
-    lines = text.split("\n")
-    return "\n".join([*lines[:first], *block.removesuffix("\n").split("\n"), *lines[last:]])
+        return appended(text, block)
+    return spliced(text, there[-1].last, there[-1].last, f"\n{block}")
 
 
 def remove(text: str, name: str) -> str:
     """Without a rule. Raises NotSo."""
     there = find(text, name)
-    lines = text.split("\n")
-    last = there.last
-    while last < len(lines) - 1 and not lines[last].strip():
-        last += 1
-    return "\n".join([*lines[: there.first], *lines[last:]])
+    return without(text, there.first, there.last)
 
 
 def with_mode(text: str, name: str, mode: str) -> str:
@@ -182,9 +134,9 @@ def with_mode(text: str, name: str, mode: str) -> str:
             raise NotSo(f"rule {name} is written so that its mode cannot be put in")
         end = head.index("\n", named.start())
         head = f'{head[: end + 1]}mode = "{mode}"\n{head[end + 1 :]}'
-    made = _spliced(text, there.first, there.last, head + mark + rest)
-    wanted = [{**one, "mode": mode} if one.get("name") == name else one for one in _read(text).tree["rules"]]
-    if _read(made).tree["rules"] != wanted:
+    made = spliced(text, there.first, there.last, head + mark + rest)
+    wanted = [{**one, "mode": mode} if one.get("name") == name else one for one in document(text).tree["rules"]]
+    if document(made).tree["rules"] != wanted:
         # What looks like a mode stood in a text over several lines.
         raise NotSo(f"rule {name} is written so that its mode cannot be put in")
     return made

@@ -21,6 +21,7 @@ from smtpgate.config.tables_hooks import AlertsTable, WebhookTable
 from smtpgate.config.tables_policy import GroupTable, RuleTable, TLSPolicyTable
 from smtpgate.config.tables_quarantine import DigestTable, OutboxTable, QuarantineTable, TLSReportTable
 from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
+from smtpgate.config.tables_sso import ProviderTable
 from smtpgate.config.tables_traffic import BansTable, ClassesTable, ConcurrencyLimitTable, PressureTable, RateLimitTable
 from smtpgate.config.values import (
     Addresses,
@@ -517,6 +518,7 @@ class File(Table):
     outbox: OutboxTable = key({}, "Mail of the gateway's own.")
     webhooks: dict[GroupName, WebhookTable] = key({}, "What is called when something happens, by name.")
     alerts: AlertsTable = key({}, "Mail about what is wrong.")
+    sso: dict[GroupName, ProviderTable] = key({}, "Where administrators log in without a password here, by name.")
     tls_policies: list[TLSPolicyTable] = key([], "How good TLS must be, of which mail.")
     rules: list[RuleTable] = key([], "What becomes of which mail, in the order in which it is judged.")
     groups: dict[GroupName, GroupTable] = key({}, "Addresses under a name, for rules to speak of.")

@@ -21,6 +21,7 @@ from smtpgate.control.bench import Bench
 from smtpgate.control.cases import Cases
 from smtpgate.control.certificates import Certificates
 from smtpgate.control.configuration import Configuration
+from smtpgate.control.draft_edits import TableEdits
 from smtpgate.control.dryrun import Trials
 from smtpgate.control.engine_room import EngineRoom
 from smtpgate.control.fleet import Fleet
@@ -132,6 +133,7 @@ class Control:
         self.room = EngineRoom(engine, self.current, factories, failed_plugins, self._did, self.live.attach, count)
         self.configuration = Configuration(self, factories, failed_plugins)
         self.rule_edits = RuleEdits(engine, self.current, self.configuration)
+        self.table_edits = TableEdits(engine, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
         self.alerts, self.mutes = Alerts(self), Mutes(engine.wall, self._did)
         self.jobs = Jobs(engine)

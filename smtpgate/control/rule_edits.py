@@ -7,16 +7,17 @@ is. Each edit is checked as a rule beside what is at work first, with the place 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from smtpgate.config import rule_texts
-from smtpgate.config.rule_texts import MODES, NotSo
+from smtpgate.config.rule_texts import MODES
+from smtpgate.config.text_blocks import NotSo
 from smtpgate.control.configuration import Configuration
+from smtpgate.control.draft_edits import DraftEdits
 from smtpgate.control.rule_trials import settings_of
 from smtpgate.control.views import Actor, Invalid, Refused, Unknown
-from smtpgate.policy.config_revision import Draft
 from smtpgate.proxy.revision import Engine, Revision
 
 #: Without a hit for so long a rule is shown as unused.
@@ -66,34 +67,16 @@ TEMPLATES: Final = (
 )
 
 
-@attrs.frozen
-class Edited:
-    """A draft after an edit.
-
-    :ivar diff: to what is at work, secrets hidden; "" where it is that again
-    :ivar problems: what is wrong with the whole draft
-    """
-
-    draft: Draft
-    diff: str
-    problems: tuple[Any, ...]
-
-
-class RuleEdits:
+class RuleEdits(DraftEdits):
     """Edits of drafts."""
 
     def __init__(self, engine: Engine, current: Callable[[], Revision], books: Configuration) -> None:
-        self._engine = engine
+        super().__init__(engine, books)
         self._current = current
-        self._books = books
-
-    async def draft(self, actor: Actor) -> Draft:
-        """What would be edited."""
-        return await self._books.draft(actor)
 
     async def text_of(self, actor: Actor, name: str) -> tuple[str, bool]:
         """A rule as it stands in one's draft, and whether that is a draft at all. Raises Unknown."""
-        draft = await self._books.draft(actor)
+        draft = await self.draft(actor)
         try:
             found = await self._engine.in_thread(rule_texts.find, draft.text, name)
         except NotSo as error:
@@ -102,27 +85,21 @@ class RuleEdits:
 
     async def all_of(self, actor: Actor) -> str:
         """All rules of one's draft, as a text of their own."""
-        draft = await self._books.draft(actor)
-        found: str = await self._do(rule_texts.all_of, draft.text)
+        draft = await self.draft(actor)
+        found: str = await self.read(rule_texts.all_of, draft.text)
         return found
 
     async def plan_put(self, actor: Actor, rules: str, before: str, *, is_new: bool) -> str:
         """The draft with rules put in; with `is_new` none of them is there yet. Raises ConfigErrors for what is wrong
         in them, Refused, and Invalid for what is no rule."""
-        draft = await self._books.draft(actor)
-        named = await self._do(rule_texts.of_text, rules)
-        there = {one.name for one in await self._do(rule_texts.blocks, draft.text)}
+        draft = await self.draft(actor)
+        named = await self.read(rule_texts.of_text, rules)
+        there = {one.name for one in await self.read(rule_texts.blocks, draft.text)}
         taken = sorted({one.name for one in named} & there)
         if is_new and taken:
             raise Refused(f"there is a rule {taken[0]} already")
         await self._engine.in_thread(settings_of, rules, self._current().settings)
-        made: str = await self._do(rule_texts.put, draft.text, rules, before)
-        return made
-
-    async def plan(self, actor: Actor, edit: Callable[..., str], *values: Any) -> str:
-        """The draft with another edit of `rule_texts`. Raises Refused."""
-        draft = await self._books.draft(actor)
-        made: str = await self._do(edit, draft.text, *values)
+        made: str = await self.read(rule_texts.put, draft.text, rules, before)
         return made
 
     async def plan_mode(self, actor: Actor, name: str, mode: str) -> str:
@@ -130,16 +107,3 @@ class RuleEdits:
         if mode not in MODES:
             raise Invalid(f"mode is one of {', '.join(MODES)}")
         return await self.plan(actor, rule_texts.with_mode, name, mode)
-
-    async def keep(self, actor: Actor, text: str) -> Edited:
-        """Keep it as one's draft, and say what it would change."""
-        before = await self._books.draft(actor)
-        kept = await self._books.keep_draft(actor, text, before.base)
-        checked = await self._books.check(text, actor)
-        return Edited(kept, checked.diff, checked.problems)
-
-    async def _do(self, edit: Callable[..., Any], *values: Any) -> Any:
-        try:
-            return await self._engine.in_thread(edit, *values)
-        except NotSo as error:
-            raise Refused(str(error)) from None

@@ -71,6 +71,10 @@ users = sa.Table(
     #: Words with blanks between, as in the table of tokens; "" for no limit.
     sa.Column("domains", sa.String, nullable=False, server_default=""),
     sa.Column("is_disabled", sa.Boolean, nullable=False, server_default=sa.false()),
+    #: Who logs in elsewhere (`[sso]`): where, and as whom there; "" for who has a password here.
+    sa.Column("issuer", sa.String, nullable=False, server_default=""),
+    sa.Column("subject", sa.String, nullable=False, server_default=""),
+    sa.Index("ix_users_subject", "issuer", "subject", unique=True, sqlite_where=sa.text("issuer != ''")),
 )
 
 tokens = sa.Table(

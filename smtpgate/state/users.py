@@ -42,7 +42,8 @@ class User:
     """Somebody who can log in, unless `is_disabled`, and once there is a password.
 
     :ivar domains: those they are limited to; none for no limit
-    :ivar has_password: False for who was invited, and has set none yet
+    :ivar has_password: False for who was invited, and has set none yet, and for who logs in elsewhere
+    :ivar issuer: where they log in (`[sso]`); "" for here
     """
 
     name: str
@@ -51,6 +52,7 @@ class User:
     domains: tuple[str, ...] = ()
     is_disabled: bool = False
     has_password: bool = True
+    issuer: str = ""
 
 
 @attrs.frozen
@@ -121,6 +123,14 @@ class Users:
         """A new one; without a password nobody can log in by it yet. Raises Taken."""
         hashed = await self._checker.run(hash_password, password) if password else ""
         await self._database.run(_add_user, name, role, hashed, " ".join(domains), self._wall())
+
+    def by_subject(self, issuer: str, subject: str) -> Deferred[User | None]:
+        """Who logs in elsewhere as somebody; None where nobody here does."""
+        return self._database.run(_by_subject, issuer, subject)
+
+    def add_subject(self, name: str, role: str, domains: Sequence[str], issuer: str, subject: str) -> Deferred[None]:
+        """A user who logs in elsewhere, and has no password. Raises Taken."""
+        return self._database.run(_add_user, name, role, "", " ".join(domains), self._wall(), issuer, subject)
 
     def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Deferred[None]:
         """Other rights; the sessions of that user end."""
@@ -228,13 +238,14 @@ def is_within(address: str, networks: Sequence[str]) -> bool:
 
 
 def _has_owner(connection: sa.Connection) -> bool:
-    query = sa.select(users.c.name).where(users.c.role == "owner", ~users.c.is_disabled)
+    # One who logs in elsewhere is none that can be counted on.
+    query = sa.select(users.c.name).where(users.c.role == "owner", ~users.c.is_disabled, users.c.issuer == "")
     return connection.execute(query.limit(1)).first() is not None
 
 
 def _as_user(row: Mapping[str, Any]) -> User:
     domains, is_disabled = tuple(row["domains"].split()), bool(row["is_disabled"])
-    return User(row["name"], row["role"], row["created"], domains, is_disabled, bool(row["password"]))
+    return User(row["name"], row["role"], row["created"], domains, is_disabled, bool(row["password"]), row["issuer"])
 
 
 def _user(connection: sa.Connection, name: str) -> dict[str, Any] | None:
@@ -247,11 +258,25 @@ def _users(connection: sa.Connection) -> list[User]:
     return [_as_user(dict(row._mapping)) for row in rows]
 
 
-def _add_user(connection: sa.Connection, name: str, role: str, password: str, domains: str, now: float) -> None:
+def _by_subject(connection: sa.Connection, issuer: str, subject: str) -> User | None:
+    row = connection.execute(sa.select(users).where(users.c.issuer == issuer, users.c.subject == subject)).first()
+    return _as_user(dict(row._mapping)) if row is not None and issuer and subject else None
+
+
+def _add_user(
+    connection: sa.Connection,
+    name: str,
+    role: str,
+    password: str,
+    domains: str,
+    now: float,
+    issuer: str = "",
+    subject: str = "",
+) -> None:
     if _user(connection, name) is not None:
         raise Taken(f"there is a user {name} already")
     row = {"name": name, "role": role, "password": password, "created": now, "domains": domains, "is_disabled": False}
-    connection.execute(sa.insert(users).values(row))
+    connection.execute(sa.insert(users).values({**row, "issuer": issuer, "subject": subject}))
 
 
 def _change_user(connection: sa.Connection, name: str, role: str, domains: str, is_disabled: bool) -> None:
@@ -261,7 +286,9 @@ def _change_user(connection: sa.Connection, name: str, role: str, domains: str, 
 
 
 def _set_password(connection: sa.Connection, name: str, password: str) -> None:
-    connection.execute(sa.update(users).where(users.c.name == name).values(password=password))
+    # Who logs in elsewhere never has a password, whoever calls.
+    mine = (users.c.name == name) & (users.c.issuer == "")
+    connection.execute(sa.update(users).where(mine).values(password=password))
     forget_invitations(connection, name)
     forget_searches(connection, f"user {name}")
     end_of(connection, name)
