@@ -1,5 +1,5 @@
 """What all pages do for those who use them, in a real browser: ids are copied, what was written is not lost by leaving,
-words lead to what they mean, and pages hold on paper, without motion and at four times their size.
+words lead to what they mean, columns are chosen, and pages hold on paper and without motion.
 
 Needs what `browser_kit` needs.
 """
@@ -10,8 +10,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from smtpgate.admin.places import GROUPS
-from tests.browser_kit import shoot
 from tests.house_kit import HouseCase
 from tests.test_browser_states import browse
 
@@ -35,7 +33,7 @@ class HabitTests(HouseCase):
         self.paper(page)
         self.leaving(page)
         self.motion(page)
-        self.large(page)
+        self.columns(page)
 
     def copies(self, page: Any) -> None:
         page.focus("button[aria-label='Copy reference']")
@@ -90,14 +88,28 @@ class HabitTests(HouseCase):
         ).map(one => one.outerHTML.slice(0, 80))""")
         self.assertEqual(moving, [])
 
-    def large(self, page: Any) -> None:
-        """1280 points wide at 400 % are 320: nothing scrolls sideways (WCAG 2.2, 1.4.10)."""
-        page.set_viewport_size({"width": 320, "height": 256})
-        wide = []
-        places = [place.path for _, group in GROUPS for place in group]
-        for path in (*places, *self.house.pages()):
-            page.goto(self.base + path, wait_until="domcontentloaded")
-            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                wide.append(path)
-                shoot(page, "large")
-        self.assertEqual(wide, [])
+    def columns(self, page: Any) -> None:
+        """One is hidden, one goes forward, by keys; so it stays for this user, and for no other."""
+        page.goto(f"{self.base}/messages")
+        heads = "[...document.querySelectorAll('#list th')].filter(one => !one.hidden).map(one => one.dataset.name)"
+        self.assertEqual(page.evaluate(heads), ["Time", "Result", "From", "To", "Subject", "Client", "Server"])
+        page.focus(".columns summary")
+        page.keyboard.press("Enter")
+        page.focus(".columns label:has-text('Server') input")
+        page.keyboard.press("Space")
+        page.focus("button[aria-label='Subject earlier']")
+        for _ in range(9):
+            # At the end of its way the focus goes to the other button of the row.
+            if page.evaluate("document.activeElement.getAttribute('aria-label')") != "Subject earlier":
+                break
+            page.keyboard.press("Enter")
+        self.assertEqual(page.evaluate("document.activeElement.getAttribute('aria-label')"), "Subject later")
+        wanted = ["Time", "Subject", "Result", "From", "To", "Client"]
+        self.assertEqual(page.evaluate(heads), wanted)
+        page.reload()
+        page.wait_for_selector(".columns")
+        self.assertEqual(page.evaluate(heads), wanted)
+        row = "[...document.querySelector('#list tbody tr').cells].map(one => one.dataset.name).join()"
+        self.assertEqual(page.evaluate(row), ",".join([*wanted, "Server"]))
+        kept = page.evaluate("Object.keys(localStorage).filter(one => one.startsWith('smtpgate-columns'))")
+        self.assertEqual(kept, ["smtpgate-columns-messages-ann"])
