@@ -17,7 +17,7 @@ from tests.test_browser_states import browse
 class HabitTests(HouseCase):
     """One walk."""
 
-    timeout = 240
+    timeout = 400
 
     def test_walk(self) -> Deferred[None]:
         """One after the other."""

@@ -75,7 +75,7 @@ class FirstDayTests(HouseCase):
     """Nothing has happened."""
 
     is_new = True
-    timeout = 240
+    timeout = 400
 
     def test_empty_and_without_scripts(self) -> Deferred[None]:
         """Each page says what will be there and what to do, and is read without scripts."""
@@ -95,7 +95,7 @@ class FirstDayTests(HouseCase):
 class BrokenTests(HouseCase):
     """Nothing that is kept can be read."""
 
-    timeout = 240
+    timeout = 400
 
     def fill(self) -> None:
         self.house.break_stores()
@@ -131,7 +131,7 @@ class BrokenTests(HouseCase):
 class StaleTests(HouseCase):
     """Nothing is heard from the gateway any more."""
 
-    timeout = 240
+    timeout = 400
 
     def test_old_and_back(self) -> Deferred[None]:
         """After three beats the page says how old it is; when it hears again, for how long it did not."""
