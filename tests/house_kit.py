@@ -312,7 +312,7 @@ class House:
             "/messages?q=from%3Anobody", "/messages?q=verdict%3Arefused", "/messages?q=nonsense%3A",
             f"/quarantine/{ids['held']}", f"/quarantine/{ids['held']}/view", f"/quarantine/{ids['held']}/frame/2",
             f"/quarantine/{ids['secret']}/view", "/quarantine?held_as=malware",
-            "/backends/mail", "/config/1", "/config/2", "/config?before=2", "/rules/edit/plan", "/access/users/bob",
+            "/backends/mail", "/config/tables/backends/mail", "/config/1", "/config/2", "/config?before=2", "/rules/edit/plan", "/access/users/bob",
             "/webhooks/ops", f"/test/replay/{ids['replay']}", "/test?form=session", "/test?sample=clean",
             "/routes?listener=mx&recipient=bob%40example.net", "/senders?asked=192.0.2.7", "/problems/unavailable",
             f"/held/{ids['link']}", f"/why/{ids['ticket']}", "/sessions/nothing",

@@ -36,14 +36,14 @@
   function copies() {
     if (!navigator.clipboard) return;
     for (const one of document.querySelectorAll("main [data-copies]:not(:has(+ .copy))")) {
-      const button = Object.assign(document.createElement("button"), { type: "button", className: "copy", textContent: "⧉" });
+      const button = Object.assign(document.createElement("button"), { type: "button", className: "copy", textContent: "copy" });
       button.setAttribute("aria-label", `Copy ${one.dataset.copies}`);
       button.title = `Copy ${one.dataset.copies}`;
       button.addEventListener("click", async () => {
         await navigator.clipboard.writeText(one.textContent.trim());
-        button.textContent = "✓";
+        button.textContent = "✓ copied";
         told.textContent = `${one.dataset.copies} is copied`;
-        setTimeout(() => { button.textContent = "⧉"; told.textContent = ""; }, 2000);
+        setTimeout(() => { button.textContent = "copy"; told.textContent = ""; }, 2000);
       });
       one.after(button);
     }
