@@ -371,3 +371,28 @@ class DraftTests(OfficeCase):
         self.assertEqual([one["number"] for one in lines], [1] * MANAGED.count("\n") + [2] * SECRET.count("\n"))
         self.assertNotIn("planted", str(lines))
         self.assertIn("listeners", self.get("/config/schema")["properties"])
+
+
+class AccessTests(OfficeCase):
+    """Who may come in is not for administrators to say."""
+
+    def test_S_13_providers_are_changed_by_who_gives_access(self) -> None:
+        """Else an administrator would let themselves in as an owner: by a text, by a way back, and by taking it out."""
+        secret = self.file.with_name("sso.secret")
+        secret.write_text("a-secret")
+        secret.chmod(0o600)
+        table = (
+            '[sso.corp]\nissuer = "https://id.example.com"\nclient_id = "x"\nclient_secret = "sso.secret"\n'
+            '[[sso.corp.groups]]\nname = "everybody"\nrole = "owner"\n'
+        )
+        order = {"text": self.text + table, "message": "in", "base": 1}
+        refused = self.send("/config/apply", order, 403, self.bea)
+        self.assertIn("access:write", refused.text)
+        self.assertEqual(self.desk.control.settings.sso, {})
+        self.send("/config/apply", order)
+        self.assertEqual(list(self.desk.control.settings.sso), ["corp"])
+        self.send("/config/rollback", {"revision": 1, "message": "out"}, 403, self.bea)
+        self.send("/config/apply", {"text": self.text, "message": "out", "base": 2}, 403, self.bea)
+        other = self.text.replace("[admin]", 'trusted_relays = ["192.0.2.1"]\n[admin]') + table
+        self.send("/config/apply", {"text": other, "message": "something else", "base": 2}, 200, self.bea)
+        self.assertEqual(list(self.desk.control.settings.sso), ["corp"])

@@ -28,7 +28,7 @@ def _some(path: str, **names: str) -> Fill:
     """Things of a list of the API: variable to the field that holds it."""
 
     def fill(get: Get) -> list[dict[str, str]]:
-        items = get(path)["items"][:MOST]
+        items = get(path).get("items", [])[:MOST]
         return [{name: str(one[field]) for name, field in names.items()} for one in items]
 
     return fill

@@ -16,7 +16,7 @@ from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.models_audit import AuditList, AuditModel, ChainState, ClockStep, audit_model
 from smtpgate.admin.params import Free, OneOf, Param, Whole
 from smtpgate.admin.routes import Ask, Route
-from smtpgate.admin.text import visible
+from smtpgate.admin.text import cell, visible
 
 _BASE = "/api/v1/audit"
 KINDS: Final = ("user", "token", "cli", "link", "system")
@@ -27,8 +27,6 @@ FILE_ROWS: Final = 20_000
 _SLICE: Final = 1000
 #: Characters of a cell: more than a record keeps.
 VALUE: Final = 10_000
-#: With what a cell may not begin that a spreadsheet would take for a formula (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @attrs.frozen
@@ -141,7 +139,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = visible(value, VALUE) if isinstance(value, str) else json.dumps(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return cell(text)
 
 
 ROUTES = (

@@ -21,6 +21,7 @@ from smtpgate.admin.routes import Ask, Order, Route
 from smtpgate.admin.text import moment
 from smtpgate.config.hiding import hide
 from smtpgate.config.loader import ConfigErrors
+from smtpgate.config.model import Settings
 from smtpgate.config.texts import Clash, unified
 from smtpgate.control.config_views import Moved
 from smtpgate.policy.config_revision import ConfigRevision
@@ -176,9 +177,16 @@ async def put_to_work(ask: Ask, text: str, message: str, base: int, minutes: int
         # Whatever becomes of it, what was written is not lost.
         await books.keep_draft(actor, text, base, False)
     plan = await books.plan(text, message, base, minutes)
+    _must_give_access(ask, plan.settings)
     is_audited = await ask.change("config.apply", f"from revision {base}", plan.message)
     await books.apply(plan, actor)
     return is_audited
+
+
+def _must_give_access(ask: Ask, settings: Settings) -> None:
+    """Raises Refusal where somebody who gives nobody access says whom a provider of identities lets in, and as what."""
+    if settings.sso != ask.office.control.settings.sso and not ask.who.may("access:write"):
+        raise Refusal("forbidden", 403, "[sso] says who may come in: to change it wants the permission access:write")
 
 
 async def _base(ask: Ask) -> int:
@@ -251,9 +259,10 @@ async def go_back(ask: Ask, number: int, message: str, minutes: int) -> bool:
     books = ask.office.control.configuration
     if books.pending is None or books.pending.former.number != number:
         try:
-            await books.plan_rollback(number, message, minutes)
+            plan = await books.plan_rollback(number, message, minutes)
         except ConfigErrors as errors:
             raise Refusal("conflict", 409, f"that revision has errors today: {errors.problems[0]}") from None
+        _must_give_access(ask, plan.settings)
     is_audited = await ask.change("config.rollback", f"revision {number}", message)
     await books.rollback(number, message, ask.who.actor, minutes)
     return is_audited

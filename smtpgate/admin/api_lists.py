@@ -14,7 +14,7 @@ from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.params import OneOf
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Order, Route
-from smtpgate.admin.text import moment
+from smtpgate.admin.text import cell, moment
 from smtpgate.control.lists import KINDS, Listed, ListView
 from smtpgate.control.views import lasting
 
@@ -168,14 +168,9 @@ async def export_entries(ask: Ask) -> Answer:
     now = ask.office.wall()
     for one in ask.office.control.lists.entries():
         days = f"{max((one.until - now) / 86400, 0.001):.3f}" if one.until else ""
-        writer.writerow([one.kind, one.entry, days, _plain(one.reason)])
+        writer.writerow([one.kind, cell(one.entry), days, cell(one.reason)])
     headers = {"Content-Disposition": 'attachment; filename="smtpgate-lists.csv"'}
     return Answer(out.getvalue().encode("utf-8", "replace"), 200, "text/csv", headers)
-
-
-def _plain(reason: str) -> str:
-    """A reason that no spreadsheet takes for a formula."""
-    return f"'{reason}" if reason[:1] in ("=", "+", "-", "@") else reason
 
 
 _BASE: Final = "/api/v1/lists"

@@ -104,7 +104,14 @@ async def me(ask: Ask) -> Answer:
     """Who asks, and what they may do."""
     who = ask.who
     return answer_of(
-        m.Me(kind=who.kind, name=who.name, role=who.role, permissions=sorted(who.scopes), domains=list(who.domains))
+        m.Me(
+            kind=who.kind,
+            name=who.name,
+            role=who.role,
+            permissions=sorted(who.scopes),
+            domains=list(who.domains),
+            csrf=who.csrf if who.kind == "user" else "",
+        )
     )
 
 

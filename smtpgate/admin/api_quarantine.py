@@ -13,6 +13,7 @@ import attrs
 
 from smtpgate.admin import models as m
 from smtpgate.admin import models_quarantine as q
+from smtpgate.admin import reading
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import MOST, answer_of
 from smtpgate.admin.guard import Refusal
@@ -235,7 +236,7 @@ async def forward_held(ask: Ask) -> Answer:
     id, to = ask.args["id"], ask.body.to
     if not ask.who.may("content:read"):
         raise Refusal("forbidden", 403, "your role has no permission content:read, and whoever gets it reads it")
-    await held_of(ask, id)
+    reading.check_second(ask, await held_of(ask, id))
     is_audited = await ask.change("quarantine.forward", id, ", ".join(to)[:4000])
     await ask.office.control.quarantine.forward(id, to, ask.who.actor)
     return answer_of(m.Done(is_audited=is_audited))

@@ -19,6 +19,7 @@ from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Order, Route
 from smtpgate.admin.text import moment
 from smtpgate.control.replays import MOST
+from smtpgate.control.views import Refused
 from smtpgate.policy.held import Held
 from smtpgate.policy.replayed import Replayed, Row
 
@@ -101,6 +102,8 @@ async def replay(ask: Ask) -> Answer:
         raise Refusal("forbidden", 403, "your role has no permission content:read, and this reads held mail")
 
     async def read(held: Held) -> None:
+        if reading.wants_second(ask, held):
+            raise Refused(f"mail held as {held.held_as} is read with a second person's approval only")
         await reading.read(ask, held, "it is replayed", body.reason)
 
     await noted(ask, "the history", f"the last {body.last} messages", draft)

@@ -17,14 +17,12 @@ from smtpgate.admin.params import Free, OneOf
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.searching import TERMS, given, meant
 from smtpgate.admin.summary import Summary, look, summary_model
-from smtpgate.admin.text import visible
+from smtpgate.admin.text import cell, visible
 from smtpgate.policy.query import QueryError, term
 
 #: Rows of one file; `X-Next-Cursor` goes on from there. More would be tens of megabytes in memory.
 FILE_ROWS: Final = 20_000
 _SLICE: Final = 500
-#: What a spreadsheet takes for a formula where a cell begins with it (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 #: New messages that are counted.
 _NEW: Final = 100
 
@@ -79,8 +77,7 @@ def _cell(value: Any) -> str:
         value = " ".join(value)
     if not isinstance(value, str):
         return "" if value is None else str(value)
-    text = visible(value, 2000)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return cell(visible(value, 2000))
 
 
 async def new_messages(ask: Ask) -> Answer:

@@ -231,13 +231,14 @@ class FilterList(View):
 
 
 class Me(View):
-    """Who asks."""
+    """Who asks. `csrf` is for X-CSRF-Token where a browser's session asks, and "" else."""
 
     kind: str
     name: str
     role: str
     permissions: list[str]
     domains: list[str]
+    csrf: str = ""
 
 
 class Done(View):

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from smtpgate.admin.record import View
-from smtpgate.admin.text import moment
+from smtpgate.admin.text import cell, moment
 from smtpgate.control import statistics as s
 from smtpgate.control import timeline as t
 from smtpgate.control.top import TopList
@@ -198,8 +198,8 @@ def as_csv(rows: Iterable[Sequence[object]]) -> bytes:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
+    if isinstance(value, str):
+        return cell(value)
     return "" if value is None else value
 
 

@@ -25,6 +25,7 @@ _WORDS = {
     403: "the role has no such permission, or the request was made by another site's page",
     404: "there is no such thing, or not any more",
     409: "it cannot be done now",
+    410: "it was here, and is not kept any more",
     412: "somebody changed it meanwhile; `current` is how it is now",
     413: "the body is over 1 MiB",
     415: "the body is not application/json",
@@ -34,6 +35,8 @@ _WORDS = {
     429: "too many; Retry-After says when",
     503: "what it takes is not to be had now: a store cannot be read, or the audit cannot be written",
 }
+#: What content there was of a message is kept for a while.
+_KEPT = "/api/v1/messages/<id>/"
 _PROBLEM: dict[str, Any] = {
     "type": "object",
     "description": "What went wrong (RFC 9457).",
@@ -174,6 +177,8 @@ def _operation(route: Route, is_versioned: bool, schemas: dict[str, Any]) -> dic
         {"name": name, "in": "header", "description": words, "schema": {"type": "string"}}
         for name, words in _headers(route, is_versioned)
     ]
+    if route.path.startswith(_KEPT):
+        statuses.append(410)
     if route.method == "POST" and route.path in _BASED:
         statuses += [412, 428]
     if is_versioned and route.method in ("PUT", "PATCH", "DELETE"):

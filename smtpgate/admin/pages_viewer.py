@@ -11,12 +11,14 @@ from typing import Any, Final
 
 import attrs
 
+from smtpgate.admin import api_seconds, reading
 from smtpgate.admin import api_viewer as do
-from smtpgate.admin import reading
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_quarantine import held_of
+from smtpgate.admin.guard import Refusal
 from smtpgate.admin.routes import Ask, Route, page_route
 from smtpgate.control.views import Refused, Unavailable, Unknown
+from smtpgate.policy.held import Held
 
 #: Letters of all texts on one page; the rest is in the API and in the file.
 LETTERS: Final = 100_000
@@ -38,7 +40,9 @@ _SAID: Final = (
 async def view(ask: Ask) -> Answer:
     """What is in a held message."""
     message = await held_of(ask, ask.args["id"])
-    if reading.wants_reason(ask, message):
+    if reading.wants_second(ask, message):
+        return await _second(ask, message)
+    if reading.wants_reason(ask, message) and not reading.is_of_two(ask, message):
         return await _reason(ask, message)
     if not ask.office.readings.holds(ask, message):
         await reading.read(ask, message, "its content on a page")
@@ -63,6 +67,8 @@ async def view(ask: Ask) -> Answer:
         found=found,
         said=said,
         wants_reason=False,
+        wishes=api_seconds.wishes_of(ask, message).items if reading.is_of_two(ask, message) else [],
+        wants_second=False,
         texts=texts,
         rows=ROWS,
         may_have=ask.who.may("content:malware") or not (found is not None and found.is_sealed),
@@ -71,8 +77,17 @@ async def view(ask: Ask) -> Answer:
     return attrs.evolve(answer, headers={**answer.headers, "Content-Security-Policy": policy})
 
 
-async def _reason(ask: Ask, message: Any, said: str = "", status: int = 200) -> Answer:
-    return await ask.office.templates.page(
+async def _second(ask: Ask, message: Held, said: str = "", status: int = 200) -> Answer:
+    return await _asking(ask, message, said, status, wants_second=True)
+
+
+async def _reason(ask: Ask, message: Held, said: str = "", status: int = 200) -> Answer:
+    return await _asking(ask, message, said, status, wants_second=False)
+
+
+async def _asking(ask: Ask, message: Held, said: str, status: int, wants_second: bool) -> Answer:
+    own = ask.office.seconds.of(message.id, ask.who.name)
+    answer: Answer = await ask.office.templates.page(
         ask,
         "view.html",
         status,
@@ -80,11 +95,15 @@ async def _reason(ask: Ask, message: Any, said: str = "", status: int = 200) -> 
         one=message,
         found=None,
         said=said,
-        wants_reason=True,
+        wants_reason=not wants_second,
+        wants_second=wants_second,
+        wishes=api_seconds.wishes_of(ask, message).items if reading.is_of_two(ask, message) else [],
+        waits=own is not None,
         texts=[],
         rows=ROWS,
         may_have=False,
     )
+    return answer
 
 
 async def give_reason(ask: Ask) -> Answer:
@@ -97,10 +116,40 @@ async def give_reason(ask: Ask) -> Answer:
     return redirect(f"/quarantine/{message.id}/view")
 
 
+async def want_reading(ask: Ask) -> Answer:
+    """Ask to read it, for a second person."""
+    message = await held_of(ask, ask.args["id"])
+    return await _done(ask, message, api_seconds.want(ask, message, ask.form.get("reason", "")))
+
+
+async def approve_reading(ask: Ask) -> Answer:
+    """Let somebody else read it."""
+    message = await held_of(ask, ask.args["id"])
+    return await _done(ask, message, api_seconds.say(ask, message, ask.form.get("name", ""), True))
+
+
+async def deny_reading(ask: Ask) -> Answer:
+    """Say no."""
+    message = await held_of(ask, ask.args["id"])
+    return await _done(ask, message, api_seconds.say(ask, message, ask.form.get("name", ""), False))
+
+
+async def _done(ask: Ask, message: Held, work: Any) -> Answer:
+    try:
+        await work
+    except Refusal as refusal:
+        if refusal.status not in (404, 409, 422) or not reading.wants_second(ask, message):
+            raise
+        return await _second(ask, message, refusal.detail.capitalize() + ".", refusal.status)
+    return redirect(f"/quarantine/{message.id}/view")
+
+
 async def frame(ask: Ask) -> Answer:
     """One part of HTML, locked up."""
     message, number = await held_of(ask, ask.args["id"]), ask.args["number"]
-    if reading.wants_reason(ask, message):
+    if reading.wants_second(ask, message):
+        return _framed(_SAID.format("Somebody else has to approve it first.").encode(), 403)
+    if reading.wants_reason(ask, message) and not reading.is_of_two(ask, message):
         return _framed(_SAID.format("Open the page of the message, and say why you read it.").encode(), 403)
     if not ask.office.readings.holds(ask, message):
         await reading.read(ask, message, f"part {number[:60]} as HTML")
@@ -140,6 +189,9 @@ def _page(path: str, serve: Any, method: Any = "GET", is_guarded: bool = False) 
 ROUTES = (
     _page("/quarantine/<id>/view", view),
     _page("/quarantine/<id>/view", give_reason, "POST"),
+    _page("/quarantine/<id>/reading", want_reading, "POST"),
+    _page("/quarantine/<id>/reading/approve", approve_reading, "POST", is_guarded=True),
+    _page("/quarantine/<id>/reading/deny", deny_reading, "POST"),
     _page("/quarantine/<id>/frame/<number>", frame),
     _page("/quarantine/<id>/content", content, is_guarded=True),
     _page("/quarantine/<id>/parts/<number>", part, is_guarded=True),

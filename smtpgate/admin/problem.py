@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
+from sqlalchemy.exc import SQLAlchemyError
 
 from smtpgate.admin.answer import Answer, as_json
 from smtpgate.admin.guard import Caller, Refusal
@@ -61,6 +62,12 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
             "Say why",
             "The class of this held mail is read for a reason only, which is written into the audit.",
             "Send it as the parameter `reason`; the page asks for it.",
+        ),
+        "second-person-required": Problem(
+            403,
+            "Somebody else has to approve",
+            "The class of this held mail is read with the approval of a second person only.",
+            "Ask by POST .../reading with a reason, or on the page; somebody else who may read it approves.",
         ),
         "reauth-required": Problem(
             401,
@@ -187,6 +194,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal("unavailable", 503, f"what this page takes cannot be read or written now: {error}")
     if isinstance(error, Refused):
         return Refusal("conflict", 409, str(error))
+    if isinstance(error, StoreFailed | SQLAlchemyError):
+        return Refusal("unavailable", 503, "what is kept cannot be read or written now; the log has more")
     return Refusal("internal", 500, "something went wrong here; the log has it under the request id")
 
 

@@ -2,6 +2,7 @@
 
 Where the audit cannot be written nothing is read. A class may ask for a reason (`quarantine.classes.NAME.reason`); what
 was said holds for one message and one session for some minutes, so that the parts of one page are one reading.
+It may ask for a second person as well (`seconds`).
 """
 
 from __future__ import annotations
@@ -49,14 +50,35 @@ def wants_reason(ask: Ask, message: Held) -> bool:
     return bool(of_class.reason) and not ask.office.readings.holds(ask, message)
 
 
+def is_of_two(ask: Ask, message: Held) -> bool:
+    """Whether it is read with a second person's approval only (`seconds`)."""
+    return bool(ask.office.control.settings.quarantine.of(message.held_as).second_person)
+
+
+def wants_second(ask: Ask, message: Held) -> bool:
+    """Whether somebody else has to approve before it is read, now."""
+    return is_of_two(ask, message) and ask.office.seconds.held(message.id, ask.who) is None
+
+
+def check_second(ask: Ask, message: Held) -> None:
+    """Raises Refusal where somebody else has to approve first."""
+    if wants_second(ask, message):
+        detail = f"mail held as {message.held_as} is read when somebody else has approved that; ask for it"
+        raise Refusal("second-person-required", 403, detail)
+
+
 async def read(ask: Ask, message: Held, what: str, reason: str = "") -> None:
     """Write down that somebody reads.
 
-    Raises Refusal where a reason is wanted and none is given, and where the audit cannot be written.
+    Raises Refusal where a second person or a reason is wanted and not there, and where the audit cannot be written.
 
     :param what: "" for all of it; else the part, for people
     """
     reason = "".join(letter for letter in reason if letter.isprintable()).strip()[:REASON]
+    check_second(ask, message)
+    wish = ask.office.seconds.held(message.id, ask.who)
+    if wish is not None:
+        what, reason = f"{what + ', ' if what else ''}approved by {wish.by}", reason or wish.reason
     if not reason and wants_reason(ask, message):
         raise Refusal("reason-required", 403, f"mail held as {message.held_as} is read for a reason; say which")
     detail = f"held as {message.held_as}" + (f"; {what}" if what else "") + (f"; reason: {reason}" if reason else "")

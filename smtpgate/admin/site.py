@@ -39,11 +39,12 @@ from smtpgate.admin.problem import as_problem
 from smtpgate.admin.reading import Readings
 from smtpgate.admin.repeats import Repeats
 from smtpgate.admin.routes import Ask, Planned, Route, Stream, largest_body
+from smtpgate.admin.seconds import Seconds
 from smtpgate.admin.sso import Logins
 from smtpgate.admin.templates import Templates
 from smtpgate.admin.throttle import TooMany, network_of
 from smtpgate.admin.waits import Usuals
-from smtpgate.admin.wire import BODY_OCTETS, WebRequest, WebSite
+from smtpgate.admin.wire import WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.meter import Meter
@@ -105,6 +106,7 @@ class Office:
         self.repeats = Repeats(repeats)
         self.first = FirstSteps(control, repeats)
         self.readings = Readings()
+        self.seconds = Seconds(clock.seconds)
         self.reports = reports.Reports(self.wall)
         self.usuals = Usuals(control.statistics, clock.seconds)
         self.meter: Meter = control.engine.meter
@@ -327,7 +329,9 @@ class _Front:
                     return redirect("/account")
                 raise Refusal("totp-required", 403, f"the role {principal.role} must set up one-time codes first")
         # What is large is read where nobody waits for it.
-        apart = self._office.in_thread if len(request.body) > BODY_OCTETS else maybeDeferred
+        is_apart = route.body is not None and orders.is_apart(request.body)
+        is_apart = is_apart or len(request.body) > orders.APART_OCTETS
+        apart = self._office.in_thread if is_apart else maybeDeferred
         form, files = (await apart(caller.form, route.is_large)) if route.is_form else (None, {})
         if principal is not None and route.permission != "public":
             caller.check_csrf(principal, form)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
+from typing import Final
 
 #: Longest foreign text that a page shows in one place.
 SHOWN_CHARACTERS = 500
@@ -65,6 +66,15 @@ def clock_time(seconds: float) -> str:
 def since(told: str | None, now: float) -> float:
     """Seconds from a time as `moment` tells it to now; negative for what is to come, 0.0 for never."""
     return now - datetime.fromisoformat(told).timestamp() if told else 0.0
+
+
+#: With what a cell may not begin that a spreadsheet would take for a formula (OWASP, CSV injection); the wide ones too.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def duration(seconds: float) -> str:

@@ -33,6 +33,7 @@ def quarantine(table: QuarantineTable) -> Quarantine:
             usual.sealed if given.sealed is None else given.sealed,
             usual.reason if given.reason is None else given.reason,
             usual.two_persons if given.two_persons is None else given.two_persons,
+            usual.second_person if given.second_person is None else given.second_person,
         )
     return Quarantine(table.size, classes)
 

@@ -23,6 +23,7 @@ class HeldClass:
     :ivar sealed: its content leaves in an archive with a password only, for who may have malware
     :ivar reason: whoever reads its content says why
     :ivar two_persons: one asks for its release, another one approves
+    :ivar second_person: one asks to read its content, another one approves
     """
 
     keep_s: float = 30 * _DAY
@@ -31,6 +32,7 @@ class HeldClass:
     sealed: bool = False
     reason: bool = False
     two_persons: bool = False
+    second_person: bool = False
 
     @property
     def is_released_by_users(self) -> bool:

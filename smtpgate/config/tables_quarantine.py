@@ -41,6 +41,12 @@ class HeldClassTable(Table):
         shown="that of the class",
         example="true",
     )
+    second_person: bool | None = key(
+        None,
+        "One who is logged in asks to read its content and says why, and another one approves, for 15 minutes.",
+        shown="that of the class",
+        example="true",
+    )
 
 
 class QuarantineTable(Table):

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from smtpgate.config.hiding import hide, left, restore
 from smtpgate.config.loader import ConfigErrors, loads, read_text
 from smtpgate.config.model import Settings
-from smtpgate.config.texts import blame, changed_keys, merge, unified
+from smtpgate.config.texts import Merged, blame, changed_keys, merge, unified
 from smtpgate.control.config_views import Applied, Checked, Drift, Moved, Pending, Signs, author_of
 from smtpgate.control.views import Actor, Refused, Unavailable, Unknown
 from smtpgate.interfaces import StoreFailed
@@ -210,7 +210,8 @@ class Books:
         found: Draft | None = await self._ask(self._there.draft(author))
         if found is None:
             found = Draft(author, self.active.number, self.active.text, 0.0)
-        return attrs.evolve(found, text=hide(found.text))
+        shown: str = await self._engine.in_thread(hide, found.text)
+        return attrs.evolve(found, text=shown)
 
     async def keep_draft(self, actor: Actor, text: str, base: int, is_of_draft: bool = True) -> Draft:
         """Keep what somebody writes, whatever is wrong with it; nothing where it is what is at work.
@@ -218,7 +219,7 @@ class Books:
         :param is_of_draft: it was written on from their draft, whose secrets *** stands for
         """
         began = await self.revision(base)
-        if base == self.active.number and text == hide(began.text):
+        if base == self.active.number and text == await self._engine.in_thread(hide, began.text):
             await self.drop_draft(actor)
             return Draft(author_of(actor), base, began.text, 0.0)
         whole = await self.whole(text, actor if is_of_draft else None)
@@ -232,7 +233,10 @@ class Books:
         if self.store is None or drafted_by is None:
             return text
         found: Draft | None = await self._ask(self._there.draft(author_of(drafted_by)))
-        return restore(text, found.text) if found is not None else text
+        if found is None:
+            return text
+        restored: str = await self._engine.in_thread(restore, text, found.text)
+        return restored
 
     async def drop_draft(self, actor: Actor) -> None:
         """Forget it."""
@@ -254,7 +258,10 @@ class Books:
         if base == self.active.number:
             return None
         began, theirs = await self.revision(base), self.active
-        texts = hide(began.text), text, hide(theirs.text)
-        joined = await self._engine.in_thread(merge, *texts, f"revision {theirs.number}")
+
+        def made() -> Merged:
+            return merge(hide(began.text), text, hide(theirs.text), f"revision {theirs.number}")
+
+        joined = await self._engine.in_thread(made)
         said = f"{theirs.author} put revision {theirs.number} to work after you began with revision {base}"
         return Moved(said, began, text, theirs, joined)

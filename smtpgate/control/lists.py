@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -151,12 +152,18 @@ class ManagedLists:
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             kind, entry, days, reason = (*line.split(",", 3), "", "", "")[:4]
+            # As it is written where a spreadsheet would take it for a formula.
+            entry, reason = (_QUOTED.sub(r"\1", one.strip()) for one in (entry, reason))
             try:
                 seconds = float(days) * 86400 if days.strip() else 0.0
                 found.append((self.check(kind.strip(), entry, seconds), reason.strip()))
             except (views.Refused, ValueError) as error:
                 raise views.Invalid(f"line {number}: {error}") from None
         return found
+
+
+#: An apostrophe before what begins a formula.
+_QUOTED: Final = re.compile(r"^'([=+@-])")
 
 
 def _client(key: str) -> str:

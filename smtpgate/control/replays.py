@@ -153,8 +153,8 @@ class Replays:
                 held = await self._quarantine.message(rows[place].held)
             except Unknown:
                 continue
-            await read(held)
             try:
+                await read(held)
                 octets = await self._quarantine.content(held.id)
                 rows[place] = await self._try(rows[place], held, octets, settings, of)
             except Refused as error:

@@ -90,7 +90,10 @@ def create(folder: Path, config: Path, target: Path, version: str) -> Backup:
             fresh.unlink()
     with as_owner(folder), suppress(OSError):
         # Only for those who look how old the last one is.
-        (folder / MARK).write_text(json.dumps({"at": found.at, "octets": target.stat().st_size}))
+        said = json.dumps({"at": found.at, "octets": target.stat().st_size})
+        with open(os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as mark:
+            os.fchmod(mark.fileno(), 0o600)
+            mark.write(said)
     return found
 
 

@@ -30,6 +30,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.meter import Histogram
 from smtpgate.spent import counted
 from smtpgate.state.folder import StateError
@@ -61,7 +62,7 @@ _BESIDE = ("-wal", "-shm")
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON")
 
 
-class DatabaseClosed(Exception):
+class DatabaseClosed(StoreFailed):
     """Asked before the threads were started, or after they were stopped."""
 
 
