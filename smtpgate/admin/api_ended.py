@@ -11,6 +11,7 @@ from smtpgate.admin import explain
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.lookup import find_sessions, recent_sessions
+from smtpgate.admin.panels import panel
 from smtpgate.admin.params import Free, Whole
 from smtpgate.admin.record import SessionRecord, View
 from smtpgate.admin.routes import Ask, Route
@@ -86,23 +87,25 @@ async def recent(ask: Ask) -> Answer:
     office, reach = ask.office, ask.who.reach
     wanted, cursor = ask.query.get("q", ""), ask.query.get("cursor", "")
     mistake: QueryError | None = None
+    trouble = ""
     records: list[SessionRecord] = []
     more: Any = None
     try:
         query = meant(wanted, office.wall())
         if query.clauses:
-            more = await find_sessions(office, reach, query, ROWS, cursor)
-            records = more.records
+            more, trouble = await panel(find_sessions(office, reach, query, ROWS, cursor), None)
+            records = more.records if more is not None else []
         else:
-            records = await recent_sessions(office, reach, ROWS)
+            records, trouble = await panel(recent_sessions(office, reach, ROWS), records)
     except QueryError as error:
         mistake = error
     next_cursor = more.next_cursor if more is not None else None
     return await office.templates.page(
         ask,
         "recent.html",
-        400 if mistake is not None else 200,
+        400 if mistake is not None else 503 if trouble else 200,
         here="recent",
+        trouble=trouble,
         rows=[(record, explain.of_session(record)) for record in records],
         wanted=wanted,
         cursor=cursor,

@@ -91,6 +91,8 @@ def _line_model(line: LogLine) -> LineModel:
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_shown(inner)}" for name, inner in value.items())
     return str(value)
 
 

@@ -13,6 +13,7 @@ from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_look import answer_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models_audit import audit_model
+from smtpgate.admin.panels import panel
 from smtpgate.admin.permission import ROLES, SCOPES, Principal, held_by
 from smtpgate.admin.problem import refusal_of
 from smtpgate.admin.routes import Ask, Route, page_route
@@ -36,9 +37,10 @@ async def access(ask: Ask) -> Answer:
 
 async def _access(ask: Ask, trouble: str = "", status: int = 200, **shown: Any) -> Answer:
     office, who = ask.office, ask.who
-    failed = []
+    failed, no_audit = [], ""
     if who.may("audit:read"):
-        failed = [audit_model(row) for row in await office.users.log.find(FAILED, 0, {"result": "failed"})]
+        rows, no_audit = await panel(office.users.log.find(FAILED, 0, {"result": "failed"}), [])
+        failed = [audit_model(row) for row in rows]
     sessions = await office.accounts.sessions(who)
     values = {
         "trouble": trouble,
@@ -46,6 +48,7 @@ async def _access(ask: Ask, trouble: str = "", status: int = 200, **shown: Any) 
         "tokens": [a.token_model(one) for one in await office.users.tokens()],
         "sessions": [a.browser_model(one, seen_at, who.id) for one, seen_at in sessions],
         "failed": failed,
+        "no_audit": no_audit,
         "providers": api_sso.list_of(ask).items,
         "provider_test": None,
         "roles": _givable(who),

@@ -13,6 +13,7 @@ from smtpgate.admin.answer import Answer
 from smtpgate.admin.api_audit import FILTERS, KINDS, RESULTS, chain, page_of
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.models_audit import AuditList
+from smtpgate.admin.panels import panel
 from smtpgate.admin.params import Whole
 from smtpgate.admin.routes import Ask, Route
 
@@ -52,20 +53,21 @@ async def audit(ask: Ask) -> Answer:
     """Who did what."""
     given = {name: text for name, text in ask.query.items() if text and name in (*FILTERS, "before", "check")}
     sought = {name: text for name, text in given.items() if name in FILTERS}
-    trouble, found = "", AuditList(items=[])
+    trouble, found, broken = "", AuditList(items=[]), ""
     try:
         read = params.read({**FILTERS, **_BEFORE}, {name: [text] for name, text in given.items() if name != "check"})
-        found = await page_of(ask, read, ROWS, read["before"])
+        found, broken = await panel(page_of(ask, read, ROWS, read["before"]), found)
     except Refusal as refusal:
         trouble = "; ".join(f"{one['parameter']}: {one['message']}" for one in refusal.errors) or refusal.detail
     answer: Answer = await ask.office.templates.page(
         ask,
         "audit.html",
-        400 if trouble else 200,
+        400 if trouble else 503 if broken else 200,
         here="audit",
+        broken=broken,
         trouble=trouble,
         items=[(one, changes(one.before, one.after)) for one in found.items],
-        chain=await chain(ask) if "check" in given else None,
+        chain=await chain(ask) if "check" in given and not broken else None,
         sought=sought,
         kinds=KINDS,
         results=RESULTS,

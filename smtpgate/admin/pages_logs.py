@@ -11,6 +11,8 @@ from smtpgate.control.views import Refused
 
 #: Lines on a page.
 ROWS = 100
+#: What of a line stands in its row; the rest is a click away.
+FACTS = ("client_ip", "mail_from", "rcpt_to", "reason", "code", "reply", "filter", "server", "dur_ms")
 #: Lengths that a form offers, minutes.
 LENGTHS = ((15, "15 minutes"), (60, "an hour"), (1440, "a day"))
 
@@ -47,6 +49,7 @@ async def _logs(ask: Ask, status: int = 200, said: str = "") -> Answer:
         usual=next((one.level for one in levels if not one.until), ""),
         parts=PARTS,
         lengths=LENGTHS,
+        facts=FACTS,
         said=said,
     )
 

@@ -12,6 +12,7 @@ from smtpgate.admin.api_overview import recipient_of, send_test, wait_for
 from smtpgate.admin.first import Step
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_messages
+from smtpgate.admin.panels import panel
 from smtpgate.admin.plot import WIDTH, draw
 from smtpgate.admin.routes import Ask, page_route
 from smtpgate.config.model import Settings
@@ -34,7 +35,10 @@ async def _overview(ask: Ask, status: int = 200, said: str = "", dialogue: tuple
     await control.certificates.look()
     series = office.numbers.series()
     whole = o.whole_model(control, office.numbers.p95_ms(), office.wall())
-    recent = await find_messages(office, ask.who.reach, Query(), _LATEST) if ask.who.may("messages:read") else None
+    recent, trouble = None, ""
+    if ask.who.may("messages:read"):
+        recent, trouble = await panel(find_messages(office, ask.who.reach, Query(), _LATEST), None)
+    steps, _ = await panel(_steps(ask), [])
     return await office.templates.page(
         ask,
         "overview.html",
@@ -46,6 +50,7 @@ async def _overview(ask: Ask, status: int = 200, said: str = "", dialogue: tuple
         plot=draw(series.points),
         marks=marks(control.configuration.applied, series.points),
         recent=recent,
+        trouble=trouble,
         problems=control.problems,
         test_command=_test_command(control.settings),
         test_recipient=recipient_of(control.settings),
@@ -53,7 +58,7 @@ async def _overview(ask: Ask, status: int = 200, said: str = "", dialogue: tuple
         traffic=sum(whole.outcomes.values()),
         said=said,
         dialogue=dialogue,
-        steps=await _steps(ask),
+        steps=steps,
         intake=api_intake.intake_model(control.intake),
         pauses=PAUSES,
     )

@@ -12,6 +12,7 @@ from smtpgate.admin import api_test as do
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_rules import check_size
 from smtpgate.admin.guard import Refusal
+from smtpgate.admin.panels import panel
 from smtpgate.admin.routes import Ask, Route, largest_message
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.control.bench import AT_WORK, TLS_VERSIONS, Arrival, Tried
@@ -41,7 +42,7 @@ def line(text: str) -> str:
 
 async def _page(ask: Ask, given: dict[str, str], form: str, status: int = 200, **more: Any) -> Answer:
     settings = ask.office.control.settings
-    draft = await ask.office.control.configuration.draft(ask.who.actor) if may_draft(ask) else None
+    draft = (await panel(ask.office.control.configuration.draft(ask.who.actor), None))[0] if may_draft(ask) else None
     values = {"said": "", "problems": (), "found": (), "model": None, "text": "", "script": _SCRIPT, **more}
     return await ask.office.templates.page(
         ask,
@@ -161,7 +162,7 @@ async def _cases(ask: Ask, status: int = 200, said: str = "", checked: Any = Non
         found = [api_cases.case_model(one) for one in await ask.office.control.cases.all()]
     except Refused as refused:
         found, status, said = [], 503, f"{refused}."
-    draft = await ask.office.control.configuration.draft(ask.who.actor) if may_draft(ask) else None
+    draft = (await panel(ask.office.control.configuration.draft(ask.who.actor), None))[0] if may_draft(ask) else None
     return await ask.office.templates.page(
         ask,
         "cases.html",

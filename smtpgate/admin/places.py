@@ -13,7 +13,7 @@ class Place:
 
     :ivar name: what a template calls itself (`here`)
     :ivar for_domains: it is open to those who are limited to domains, as its route is (`Route.for_domains`)
-    :ivar key: the letter that opens it after `g`; "" for none
+    :ivar key: the letter that opens it after `g`; "" for none. Small ones are used up: a large one is its own
     """
 
     path: str
@@ -53,7 +53,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         "Policy",
         (
             Place("/filters", "filters", "Filters", "config:read", "f"),
-            Place("/plugins", "plugins", "Plugins", "config:read"),
+            Place("/plugins", "plugins", "Plugins", "config:read", "P"),
             Place("/rules", "rules", "Rules", "config:read", "r"),
             Place("/lists", "lists", "Lists", "config:read", "p"),
             Place("/dlp", "dlp", "Data loss", "config:read", "d"),
@@ -65,13 +65,13 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         (
             Place("/access", "access", "Access", "access:write", "a"),
             Place("/audit", "audit", "Audit", "audit:read", "u"),
-            Place("/tls", "tls", "Certificates", "config:read"),
+            Place("/tls", "tls", "Certificates", "config:read", "T"),
             Place("/config", "config", "Configuration", "config:read", "k"),
             Place("/tasks", "tasks", "Tasks", "messages:read", "g", for_domains=True),
             Place("/alerts", "alerts", "Alerts", "stats:read", "w"),
-            Place("/webhooks", "webhooks", "Webhooks", "config:read"),
+            Place("/webhooks", "webhooks", "Webhooks", "config:read", "W"),
             Place("/logs", "logs", "Log", "config:read", "j"),
-            Place("/system", "system", "System", "config:read"),
+            Place("/system", "system", "System", "config:read", "S"),
             Place("/help", "help", "Help", "self", "h", for_domains=True),
         ),
     ),

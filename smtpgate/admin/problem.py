@@ -190,6 +190,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal("validation", 422, str(error))
     if isinstance(error, Unavailable):
         return Refusal("unavailable", 503, str(error))
+    if isinstance(error, StoreFailed):
+        return Refusal("unavailable", 503, f"what this page takes cannot be read or written now: {error}")
     if isinstance(error, Refused):
         return Refusal("conflict", 409, str(error))
     if isinstance(error, StoreFailed | SQLAlchemyError):
@@ -201,11 +203,18 @@ def refusal_of(error: BaseException) -> Refusal:
 FOR_STRANGERS: Final = (b"/held/", b"/why/", b"/welcome/")
 
 
+#: Where a page says what to do next in the words of the kind; elsewhere those are for programs.
+_TOLD: Final = frozenset({404, 500, 503})
+
+
 def _page(office: Any, request: WebRequest, caller: Caller, refusal: Refusal, title: str) -> Answer | None:
     """For people; None where what pages are made of is broken, and then they get what programs get."""
     is_stranger = request.path.startswith(FOR_STRANGERS)
     try:
-        page: Answer = office.templates.error(caller, is_stranger, request.id, refusal.status, title, refusal.detail)
+        remedy = PROBLEMS[refusal.slug].remedy if refusal.status in _TOLD else ""
+        page: Answer = office.templates.error(
+            caller, is_stranger, request.id, refusal.status, title, refusal.detail, remedy, request.method == b"GET"
+        )
     except Exception:
         office.log.failure("the page of a refusal cannot be made, request {id}", id=request.id)
         return None

@@ -10,6 +10,7 @@ from smtpgate.admin import models as m
 from smtpgate.admin.answer import Answer
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import AT_ONCE, find_messages
+from smtpgate.admin.panels import panel
 from smtpgate.admin.params import Free, Param, Several, Whole
 from smtpgate.admin.routes import Ask, Route
 from smtpgate.admin.summary import Said, look, said
@@ -152,6 +153,7 @@ async def page(ask: Ask) -> Answer:
     office, wanted, cursor = ask.office, ask.query.get("q", ""), ask.query.get("cursor", "")
     outcome = ask.query.get("outcome", "")
     mistake: QueryError | None = None
+    trouble = ""
     found = m.MessageList(items=[])
     numbers: Said | None = None
     now = office.wall()
@@ -159,16 +161,18 @@ async def page(ask: Ask) -> Answer:
         query = meant(wanted, now)
         if outcome:
             query = query.with_all([term("verdict", outcome, 0.0)])
-        found = await find_messages(office, ask.who.reach, query, ROWS, cursor)
-        if not cursor and (found.items or query.clauses) and not found.is_partial:
-            numbers = said(query, *await look(office, ask.who.reach, query), now)
+        found, trouble = await panel(find_messages(office, ask.who.reach, query, ROWS, cursor), found)
+        if not trouble and not cursor and (found.items or query.clauses) and not found.is_partial:
+            counts, trouble = await panel(look(office, ask.who.reach, query), None)
+            numbers = said(query, *counts, now) if counts is not None else None
     except QueryError as error:
         mistake = error
     kept = {name: value for name, value in (("q", wanted), ("outcome", outcome)) if value}
+    searches, _ = await panel(office.users.searches.of(f"{ask.who.actor.kind} {ask.who.actor.name}"), ())
     return await office.templates.page(
         ask,
         "messages.html",
-        400 if mistake is not None else 200,
+        400 if mistake is not None else 503 if trouble and not found.items else 200,
         here="messages",
         found=found,
         outcome=outcome,
@@ -177,7 +181,8 @@ async def page(ask: Ask) -> Answer:
         cursor=cursor,
         mistake=mistake,
         numbers=numbers,
-        kept=await ask.office.users.searches.of(f"{ask.who.actor.kind} {ask.who.actor.name}"),
+        kept=searches,
+        trouble=trouble,
         newer=f"/messages/new?{urlencode({**kept, 'since': found.items[0].id})}" if found.items and not cursor else "",
         asked=urlencode(kept),
         wrong=visible(wanted[mistake.at : mistake.at + mistake.length]) if mistake is not None else "",

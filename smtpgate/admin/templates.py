@@ -44,6 +44,7 @@ class Templates:
             "ms": text.milliseconds,
             "octets": text.octets,
             "subject": text.subject,
+            "bare": text.bare,
             "path": lambda value: quote(str(value), safe="", errors="replace"),
             "rfc3339": lambda value: text.moment(value) or "",
         }
@@ -75,6 +76,7 @@ class Templates:
             "theme": "",
             "nonce": "",
             "at": "/",
+            "request_id": "",
             "language": "en",
         }
         return self._environment.get_template(template).render(**{**common, **values})
@@ -87,7 +89,14 @@ class Templates:
         """A page as the answer to a request. A long one takes 50 ms to write, so that is done in a thread; all that
         goes into it are frozen values."""
         nonce = secrets.token_urlsafe(16)
-        known = {"nonce": nonce, "theme": ask.caller.theme, "at": ask.request.uri.decode("latin-1"), **values}
+        known = {
+            "nonce": nonce,
+            "theme": ask.caller.theme,
+            "at": ask.request.uri.decode("latin-1"),
+            "request_id": ask.request.id,
+            "status": status,
+            **values,
+        }
         text = await self._office.in_thread(lambda: self.render(name, ask.principal, **known))
         return html(text, status, content_policy(nonce))
 
@@ -95,13 +104,41 @@ class Templates:
         """A page for somebody who is not logged in: it has no scripts."""
         return html(self.render(template, None, theme=caller.theme, **values), status)
 
-    def error(self, caller: Caller, is_stranger: bool, request_id: str, status: int, title: str, detail: str) -> Answer:
+    def error(
+        self,
+        caller: Caller,
+        is_stranger: bool,
+        request_id: str,
+        status: int,
+        title: str,
+        detail: str,
+        remedy: str = "",
+        is_look: bool = True,
+    ) -> Answer:
         """What went wrong, for people.
 
         :param is_stranger: somebody who reaches no other page
+        :param remedy: what can be done
+        :param is_look: it can be asked for once more, and nothing is done twice
         """
-        values = {"title": title, "detail": detail, "request_id": request_id, "code": status}
-        return self.bare(caller, "error.html", status, is_stranger=is_stranger, **values)
+        values = {
+            "title": title,
+            "detail": detail,
+            "request_id": request_id,
+            "code": status,
+            "theme": caller.theme,
+            "remedy": remedy if not is_stranger else "",
+            "is_look": is_look and status >= 500,
+        }
+        principal = None if is_stranger else caller.principal
+        if principal is None or principal.kind != "user":
+            return html(self.render("error.html", None, is_stranger=is_stranger, **values), status)
+        # Who is logged in keeps the way to all other pages.
+        nonce = secrets.token_urlsafe(16)
+        first = caller.request.path.decode("latin-1").split("/")[1]
+        here = next((one.name for _, places in GROUPS for one in places if one.path == f"/{first}"), "error")
+        text = self.render("error.html", principal, is_stranger=False, nonce=nonce, here=here, **values)
+        return html(text, status, content_policy(nonce))
 
 
 @pass_context

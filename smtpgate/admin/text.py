@@ -45,6 +45,12 @@ def subject(raw: object) -> str:
         return text
 
 
+def bare(path: object) -> str:
+    """An address without the brackets of a path (RFC 5321 section 4.1.2), for lists; the null path keeps its own."""
+    text = path if isinstance(path, str) else ""
+    return text[1:-1] if len(text) > 2 and text[0] == "<" and text[-1] == ">" else text
+
+
 def moment(seconds: float) -> str | None:
     """RFC 3339 in UTC with milliseconds; None for 0, which stands for never."""
     if not seconds:

@@ -17,6 +17,7 @@ import attrs
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 
+from smtpgate.state.ledger_store import as_store_failure
 from smtpgate.state.tables import audit, audit_head, storable
 
 #: The form that is written.
@@ -79,11 +80,11 @@ class AuditLog:
         :param wanted: `actor`, `kind`, `action` (or what stands before its dot), `target` (a part of it), `result`,
             `source`, `since`, `until` (seconds since the epoch), `q` (a part of actor, target or detail)
         """
-        return self._database.read(_find, limit, before, dict(wanted or {}))
+        return self._database.read(_find, limit, before, dict(wanted or {})).addErrback(as_store_failure)
 
     def verify(self) -> Deferred[Chain]:
         """Look at all of it."""
-        return self._database.read(_verify)
+        return self._database.read(_verify).addErrback(as_store_failure)
 
 
 def _short(value: Any) -> Any:

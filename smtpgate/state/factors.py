@@ -11,6 +11,7 @@ import attrs
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 
+from smtpgate.state.ledger_store import as_store_failure
 from smtpgate.state.tables import factors, invitations, recovery_codes
 
 
@@ -41,7 +42,7 @@ class Factors:
 
     def users(self) -> Deferred[Sequence[str]]:
         """Who has one."""
-        return self._database.run(_users)
+        return self._database.run(_users).addErrback(as_store_failure)
 
     def set(self, user: str, secret: bytes, step: int, recovery: Sequence[str], now: float) -> Deferred[None]:
         """A new one in place of any before, with digests of recovery codes; the user's sessions are ended by others."""
@@ -75,7 +76,7 @@ class Factors:
 
     def invitations(self, now: float) -> Deferred[dict[str, float]]:
         """Until when a link holds, by user."""
-        return self._database.run(_invitations, now)
+        return self._database.run(_invitations, now).addErrback(as_store_failure)
 
 
 def _of(connection: sa.Connection, user: str) -> Factor | None:

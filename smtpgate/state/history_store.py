@@ -29,6 +29,7 @@ from smtpgate.state.database import Database
 from smtpgate.state.history_counts import count, without
 from smtpgate.state.history_record import Made, made
 from smtpgate.state.history_words import words_of
+from smtpgate.state.ledger_store import as_store_failure
 from smtpgate.state.packing import pack, unpack
 from smtpgate.state.tables import messages, sessions, storable
 from smtpgate.state.tables_history import history_waiting
@@ -82,14 +83,14 @@ class HistoryStore:
 
     def session(self, id: str) -> Deferred[Record | None]:
         """One session's record."""
-        return self._database.read(_session, id)
+        return self._database.read(_session, id).addErrback(as_store_failure)
 
     def recent(self, limit: int, before: float | None = None) -> Deferred[list[Record]]:
         """The newest sessions, newest first.
 
         :param before: only those that began before, seconds since the epoch
         """
-        return self._database.read(_recent, limit, before)
+        return self._database.read(_recent, limit, before).addErrback(as_store_failure)
 
     def begun_since(self, at: float, limit: int, after: str = "") -> Deferred[list[Record]]:
         """Sessions that began at or after a time, the oldest first.
@@ -97,11 +98,11 @@ class HistoryStore:
         :param at: seconds since the epoch
         :param after: id of a session that began then: only those behind it, for the next page
         """
-        return self._database.read(_begun_since, at, limit, after)
+        return self._database.read(_begun_since, at, limit, after).addErrback(as_store_failure)
 
     def edge(self, limit: int) -> Deferred[float]:
         """When the session began that so many came after; 0.0 where there are fewer."""
-        return self._database.read(_edge, limit)
+        return self._database.read(_edge, limit).addErrback(as_store_failure)
 
     def search(self, query: Query, limit: int = 50, before: int = 0) -> Deferred[Found]:
         """Messages that fit, newest first.
@@ -109,7 +110,7 @@ class HistoryStore:
         :param before: `place` of what was found last, for the next page; 0 for the newest
         """
         if not query.clauses:
-            return self._database.read(rows.search, query, limit, before)
+            return self._database.read(rows.search, query, limit, before).addErrback(as_store_failure)
         return self._settled(rows.search, query, limit, before)
 
     def count(self, query: Query) -> Deferred[Counted]:
@@ -143,8 +144,12 @@ class HistoryStore:
     def _settled(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
         """Ask once all words are in the index."""
         if self._waiting == 0:
-            return self._database.read(function, *args)
-        return self._database.run(self._settle).addCallback(lambda _: self._database.read(function, *args))
+            return self._database.read(function, *args).addErrback(as_store_failure)
+        return (
+            self._database.run(self._settle)
+            .addCallback(lambda _: self._database.read(function, *args))
+            .addErrback(as_store_failure)
+        )
 
     async def erase(self, address: str, step: Callable[[int, int], Awaitable[bool]]) -> int:
         """Take an address out of all that is kept, and the subjects of its mail; of how many messages.

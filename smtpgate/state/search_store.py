@@ -10,6 +10,7 @@ import attrs
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 
+from smtpgate.state.ledger_store import as_store_failure
 from smtpgate.state.tables import storable
 from smtpgate.state.tables_history import saved_searches
 
@@ -42,19 +43,19 @@ class Searches:
 
     def of(self, owner: str) -> Deferred[Sequence[SavedSearch]]:
         """An owner's, by name."""
-        return self._database.run(_of, owner)
+        return self._database.run(_of, owner).addErrback(as_store_failure)
 
     def add(self, owner: str, name: str, query: str, now: float) -> Deferred[SavedSearch | None]:
         """A new one; None where there are too many."""
-        return self._database.run(_add, owner, name, query, now)
+        return self._database.run(_add, owner, name, query, now).addErrback(as_store_failure)
 
     def change(self, owner: str, id: str, name: str, query: str) -> Deferred[bool]:
         """Other words; False where there is no such one of that owner."""
-        return self._database.run(_change, owner, id, name, query)
+        return self._database.run(_change, owner, id, name, query).addErrback(as_store_failure)
 
     def remove(self, owner: str, id: str) -> Deferred[bool]:
         """One goes; False where there is no such one of that owner."""
-        return self._database.run(_remove, owner, id)
+        return self._database.run(_remove, owner, id).addErrback(as_store_failure)
 
 
 _C: Final = saved_searches.c

@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred
 from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import Database
 from smtpgate.state.factors import Factors, forget_factor, forget_invitations
+from smtpgate.state.ledger_store import as_store_failure
 from smtpgate.state.passwords import Checker, TooBusy, hash_password, is_outdated, is_right
 from smtpgate.state.people import People, forget_person
 from smtpgate.state.search_store import Searches, forget_searches
@@ -94,7 +95,7 @@ class Users:
 
     def has_owner(self) -> Deferred[bool]:
         """Whether anybody can log in who may do everything."""
-        return self._database.run(_has_owner)
+        return self._database.run(_has_owner).addErrback(as_store_failure)
 
     async def verify(self, name: str, password: str) -> User | None:
         """The user, or None; an unknown name costs the same time. A hash of other costs than today's is made anew."""
@@ -116,7 +117,7 @@ class Users:
 
     def users(self) -> Deferred[Sequence[User]]:
         """All of them."""
-        return self._database.run(_users)
+        return self._database.run(_users).addErrback(as_store_failure)
 
     async def add_user(self, name: str, role: str, password: str, domains: Sequence[str] = ()) -> None:
         """A new one; without a password nobody can log in by it yet. Raises Taken."""
@@ -161,7 +162,7 @@ class Users:
 
     def tokens(self) -> Deferred[Sequence[Token]]:
         """Those in force."""
-        return self._database.run(_tokens, self._wall())
+        return self._database.run(_tokens, self._wall()).addErrback(as_store_failure)
 
     async def add_token(
         self,

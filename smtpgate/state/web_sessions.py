@@ -9,6 +9,7 @@ import attrs
 import sqlalchemy as sa
 from twisted.internet.defer import Deferred
 
+from smtpgate.state.ledger_store import as_store_failure
 from smtpgate.state.tables import web_sessions
 
 
@@ -51,11 +52,11 @@ class WebSessions:
 
     def find(self, digest: str) -> Deferred[WebSession | None]:
         """That of a secret."""
-        return self._database.run(_find, digest)
+        return self._database.run(_find, digest).addErrback(as_store_failure)
 
     def all(self) -> Deferred[Sequence[WebSession]]:
         """All of them, the newest first."""
-        return self._database.run(_all)
+        return self._database.run(_all).addErrback(as_store_failure)
 
     def seen(self, digest: str, at: float) -> Deferred[None]:
         """It was used."""

@@ -28,6 +28,9 @@
     if (Date.now() - lead < 1500) { lead = 0; return; }
     if (!/^[a-z]$/.test(event.key)) return;
     const target = document.querySelector(`main [data-key="${event.key}"]`);
+    const row = list && event.key === "b" && document.activeElement?.closest?.("#held tbody tr")?.querySelector("a[href]");
+    // Blocking is done on the page of the message, where it is said whom.
+    if (row) { event.preventDefault(); event.stopPropagation(); location.assign(`${row.href}#block`); return; }
     if (!target) return;
     // Before the keys of all pages, for which j and k are rows.
     event.preventDefault();
@@ -37,6 +40,8 @@
     else if (target.matches("summary")) { target.parentElement.open = true; target.parentElement.querySelector("button").focus(); }
     else target.focus();
   }, true);
+
+  if (location.hash === "#block") document.getElementById("block")?.focus();
 
   // How many came since the list was made. Rows never move by themselves.
   const pill = document.getElementById("fresh");

@@ -1,5 +1,5 @@
-// Keys: Ctrl+K or Cmd+K for the palette, / for the search, g and a letter for a page, j and k for rows, ? for the list
-// of them all. Single letters never fire in fields, and can be switched off (WCAG 2.1.4).
+// Keys: Ctrl+K or Cmd+K for the palette, / for the search, g and a letter for a page, j and k for rows, x to choose and
+// Shift+x to choose up to there, b to block, ? for the list of them all. Single letters never fire in fields, and can be switched off (WCAG 2.1.4).
 "use strict";
 (() => {
   const OFF = "smtpgate-no-keys";
@@ -8,7 +8,7 @@
   if (!palette || !palette.showModal) return;
   const make = (name, words, more) => Object.assign(document.createElement(name), { textContent: words || "" }, more);
   const isOff = () => { try { return localStorage.getItem(OFF) === "yes"; } catch { return false; } };
-  const isField = (target) => target instanceof Element && target.closest("input, select, textarea, [contenteditable]");
+  const isField = (target) => target instanceof Element && target.closest("input:not([type=checkbox], [type=radio]), select, textarea, [contenteditable]");
 
   function search() {
     // Who has held mail of their own and nothing else has nothing to search.
@@ -16,6 +16,18 @@
     if (!field) return;
     field.focus();
     field.select();
+  }
+
+  // A reference id: a session, or one message of it.
+  const ID = /^[0-9A-HJKMNP-TV-Z]{26}(\.\d{1,6})?$/;
+  const root = document.documentElement.dataset.base;
+  // What can be done on this page, and everywhere. What changes something is only brought under the finger: Enter does it.
+  function actions() {
+    const named = (button) => (button.getAttribute("aria-label") || button.textContent).trim().replace(/\s+/g, " ");
+    const seen = [...document.querySelectorAll("main button, main summary, main a.button")].filter((one) => one.checkVisibility() && !one.disabled && named(one));
+    const here = seen.slice(0, 60).map((one) => ({ words: named(one), go: () => { palette.close(); one.scrollIntoView({ block: "center" }); one.focus(); } }));
+    const menu = [...document.querySelectorAll(".who button")].map((one) => ({ words: `${one.closest("fieldset") ? "Colours: " : ""}${named(one)}`, go: () => one.click() }));
+    return [...here, ...menu, { words: "Keys", key: "?", go: () => { palette.close(); help(); } }];
   }
 
   function open() {
@@ -27,17 +39,21 @@
     const list = make("ul", "", { id: "palette-list" });
     list.setAttribute("role", "listbox");
     list.setAttribute("aria-label", "Pages");
+    const acts = actions();
     let rows = [], at = 0;
 
     function show() {
       const words = field.value.trim().toLowerCase();
-      rows = places.filter((place) => place.textContent.toLowerCase().includes(words)).map((place) => ({ words: place.textContent, key: place.dataset.key, go: () => location.assign(place.href) }));
+      rows = places.filter((place) => place.textContent.toLowerCase().includes(words)).map((place) => ({ words: place.textContent, key: place.dataset.key && `g ${place.dataset.key}`, go: () => location.assign(place.href) }));
+      rows.push(...acts.filter((act) => act.words.toLowerCase().includes(words)));
+      const id = field.value.trim().toUpperCase();
+      if (ID.test(id) && document.querySelector(".search")) rows.unshift({ words: `Open ${id}`, go: () => location.assign(`${root}sessions/${id}`) });
       if (words && document.querySelector(".search")) rows.push({ words: `Find “${field.value.trim()}”`, go: find });
       at = 0;
       list.replaceChildren(...rows.map((row, number) => {
         const item = make("li", row.words, { id: `palette-${number}` });
         item.setAttribute("role", "option");
-        if (row.key) item.append(" ", make("kbd", `g ${row.key}`));
+        if (row.key) item.append(" ", make("kbd", row.key));
         item.addEventListener("click", row.go);
         return item;
       }));
@@ -65,7 +81,7 @@
     field.focus();
   }
 
-  const HELP = [["Ctrl K", "go to a page, or find"], ["/", "search"], ["j, k", "next and previous row"], ["Enter", "open the row"], ["x", "choose the row"], ["p", "pause what is live"], ["?", "this list"]];
+  const HELP = [["Ctrl K", "go to a page, or find"], ["/", "search"], ["j, k", "next and previous row"], ["Enter", "open the row"], ["x", "choose the row"], ["Shift x", "choose all rows from the last chosen to this one"], ["e", "release"], ["d", "delete"], ["b", "block the sender"], ["p", "pause what is live"], ["?", "this list"]];
   function help() {
     const rows = [...HELP, ...places.filter((place) => place.dataset.key).map((place) => [`g ${place.dataset.key}`, place.textContent])];
     const table = make("dl", "", { className: "facts keys" });
@@ -88,13 +104,30 @@
   }
   palette.addEventListener("click", (event) => { if (event.target === palette) palette.close(); });
 
-  const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => row.querySelector("a[href]"));
+  const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => row.checkVisibility() && row.querySelector("a[href]"));
   function step(by) {
     const all = rows();
     if (!all.length) return;
     const now = all.findIndex((row) => row.contains(document.activeElement));
     const next = all[Math.max(0, Math.min(all.length - 1, now < 0 ? 0 : now + by))];
     next.querySelector("a[href]").focus();
+  }
+
+  let last = null;
+  function choose(isRange) {
+    const row = document.activeElement?.closest?.("main tbody tr"), box = row?.querySelector("input[type=checkbox], input[type=radio]");
+    if (!box) return;
+    const all = [...row.parentElement.children], from = last?.isConnected ? all.indexOf(last) : -1, to = all.indexOf(row);
+    if (isRange && from >= 0) {
+      for (const one of all.slice(Math.min(from, to), Math.max(from, to) + 1)) { const each = one.querySelector("input[type=checkbox]"); if (each && !each.checked) each.click(); }
+    } else box.click();
+    last = row;
+  }
+  // The page of lists asks, with its form filled.
+  function block() {
+    const sender = (document.activeElement?.closest?.("[data-sender]") || document.querySelector("main section[data-sender]"))?.dataset.sender;
+    const lists = places.find((place) => place.dataset.key === "p" && place.pathname.endsWith("/lists"));
+    if (sender && lists) location.assign(`${lists.href}?${new URLSearchParams({ kind: "block-sender", entry: sender })}`);
   }
 
   let lead = 0;
@@ -107,10 +140,9 @@
       if (place) { event.preventDefault(); location.assign(place.href); }
       return;
     }
-    const row = document.activeElement?.closest?.("main tbody tr");
     const verbs = {
       "/": search, "?": help, g: () => { lead = Date.now(); }, j: () => step(1), k: () => step(-1),
-      x: () => row?.querySelector("input[type=checkbox], input[type=radio]")?.click(), p: () => document.dispatchEvent(new Event("pause")),
+      x: () => choose(false), X: () => choose(true), b: block, p: () => document.dispatchEvent(new Event("pause")),
     };
     const verb = verbs[event.key];
     if (verb) { event.preventDefault(); verb(); }

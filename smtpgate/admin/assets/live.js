@@ -7,7 +7,8 @@
   const MISSES = 3;
   const stale = document.getElementById("stale");
   const parts = () => [...document.querySelectorAll("[data-live]")];
-  let misses = 0, last = Date.now();
+  let misses = 0, last = Date.now(), gap = "";
+  const clock = (at) => new Date(at).toISOString().slice(0, 19).replace("T", " ");
 
   function isTouched(part) {
     const active = document.activeElement;
@@ -30,18 +31,21 @@
   }
 
   function answered() {
+    const now = Date.now();
+    // What was not heard stays said, until the page is loaded anew.
+    if (misses >= MISSES) gap = `; nothing was heard from ${clock(last)} for ${Math.round((now - last) / 1000)} s`;
     misses = 0;
-    last = Date.now();
+    last = now;
     if (!stale) return;
     document.body.classList.remove("is-stale");
-    stale.textContent = `as of ${new Date().toISOString().slice(0, 19).replace("T", " ")} UTC`;
+    stale.textContent = `as of ${clock(now)} UTC${gap}`;
   }
 
   function missed() {
     misses += 1;
     if (misses < MISSES || !stale) return;
     document.body.classList.add("is-stale");
-    stale.textContent = `no answer for ${Math.round((Date.now() - last) / 1000)} s: what you see is old`;
+    stale.textContent = `last update ${Math.round((Date.now() - last) / 1000)} s ago: what you see is old`;
   }
 
   document.addEventListener("htmx:before:response", (event) => {

@@ -6,6 +6,7 @@
   const EVERY_MS = 1000, MOST = 300, SLOWEST_MS = 30000;
   const TONES = { error: ["bad", "✗"], warning: ["wait", "…"] };
   const by = (id) => document.getElementById(id), body = table.tBodies[0];
+  const facts = table.dataset.facts.split(" ");
   const filter = by("log-filter").value, level = by("log-level").value, pause = by("pause"), held = by("held");
   let last = Number(table.dataset.last), isPaused = false, isAsking = false, wait = EVERY_MS;
 
@@ -23,10 +24,14 @@
     const opens = line.reference && table.dataset.opens;
     const what = put("What", make("bdi", line.message));
     what.className = "foreign";
-    for (const [name, value] of Object.entries(line.fields)) {
-      const field = make("small", `${name}=`);
-      field.append(make("bdi", value));
-      what.append(" ", field);
+    const field = (name) => { const made = make("small", `${name}=`); made.append(make("bdi", line.fields[name])); return made; };
+    const names = Object.keys(line.fields), rest = names.filter((name) => !facts.includes(name));
+    for (const name of facts) if (names.includes(name)) what.append(" ", field(name));
+    if (rest.length) {
+      const more = make("details"), words = make("summary");
+      words.append(make("small", `${rest.length} more`));
+      more.append(words, ...rest.flatMap((name) => [" ", field(name)]));
+      what.append(more);
     }
     made.append(time, put("Level", make("span", `${sign} ${line.level}`, { className: `mark ${tone}` })),
       put("Event", opens ? make("a", line.event || "line", { href: gate.place(`sessions/${encodeURIComponent(line.reference)}`) }) : line.event), what);
