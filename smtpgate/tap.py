@@ -335,6 +335,9 @@ class Gateway(Service):
         self.control.reopen_logs, self.control.logs.journal = self.journal.reopen, self.journal
         self.control.jobs.store = jobs
         self.control.certificates.own = self.state.path / selfsigned.NAME
+        promises = self.control.promises
+        promises.lookup, promises.http = self.lookup, PublicHTTPClient(self.reactor, self, is_public)
+        promises.own = lambda: self.control.certificates.own
         warden = self.control.reception.warden
         self._witnesses = (
             self.metrics,
@@ -649,6 +652,7 @@ class Gateway(Service):
         self.control.configuration.close()
         self.control.logs.close()
         self.control.intake.close()
+        self.control.attend.close()
         await self.control.jobs.close()
         self.office.close()
         self.digests.close()

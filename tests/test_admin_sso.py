@@ -7,6 +7,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,7 @@ def with_provider(case: Any, timeout: str = "10s", host: str = "127.0.0.1") -> P
     provider = Provider(case.desk.office.wall)
     issuer = provider.listen(case, host)
     folder = Path(tempfile.mkdtemp())
+    case.addCleanup(shutil.rmtree, folder, True)
     (folder / "sso.secret").write_text(SECRET + "\n")
     (folder / "sso.secret").chmod(0o600)
     (folder / "gate.toml").write_text(CONFIG + TABLE.format(issuer=issuer, timeout=timeout))

@@ -52,6 +52,23 @@ class BrowserTests(BrowserCase):
         page.wait_for_selector("text=MAIL FROM:<ann@example.org>")
         shoot(page, "transcript")
 
+    def test_what_an_address_says(self) -> Deferred[None]:
+        """The form below the live sessions, by keyboard."""
+        return self.visit(self.listen)
+
+    def listen(self, page: Any) -> None:
+        page.goto(f"{self.base}/live")
+        page.fill("#trace-address", "192.0.2.1")
+        page.press("#trace-address", "Enter")
+        page.wait_for_selector("#traces >> text=listening")
+        self.on_reactor(lambda: self.desk.connect() and None)
+        page.goto(f"{self.base}/live")
+        page.click("#traces li a")
+        page.wait_for_selector("text=EHLO client.example.org")
+        shoot(page, "transcript-whole")
+        page.goto(f"{self.base}/live")
+        shoot(page, "live-traces")
+
     def walk(self, page: Any) -> None:
         page.goto(f"{self.base}/filters/no-mail")
         page.select_option("#tune-mode", "shadow")

@@ -186,6 +186,8 @@ class FileTests(QuarantineCase):
         """Each route with that permission: without an audit no octet, and a role without it gets none."""
         id = self.hold()
         reading = [one for one in ROUTES if one.permission == "content:read" and one.method == "GET"]
+        # Who wants to read is no content.
+        reading = [one for one in reading if not one.path.endswith("/reading")]
         self.assertGreater(len(reading), 5)
         for is_broken in (True, False):
             self.desk.users.fails_audit = is_broken

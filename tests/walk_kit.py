@@ -51,6 +51,12 @@ def _frames(get: Get) -> list[dict[str, str]]:
     return [{**one, "number": str(number)} for one in _HELD(get) for number in (0, 1, 2)]
 
 
+def _listeners(get: Get) -> list[dict[str, str]]:
+    """Those that have a certificate."""
+    items = get("/api/v1/tls/certificates")["items"][:MOST]
+    return [{"listener": name} for one in items for name in one["listeners"][:1]]
+
+
 _HELD: Final = _some("/api/v1/quarantine", id="id")
 _MESSAGES: Final = _some("/api/v1/messages", id="id")
 _TASKS: Final = _some("/api/v1/tasks", id="id")
@@ -98,6 +104,8 @@ FILLS: Final[tuple[tuple[str, Fill], ...]] = (
     ("/plugins/", _PLUGINS),
     ("/api/v1/webhooks/", _HOOKS),
     ("/webhooks/", _HOOKS),
+    ("/api/v1/traces/", _some("/api/v1/traces", address="address")),
+    ("/api/v1/tls/certificates/of/", _listeners),
     ("/login/sso/", _some("/api/v1/sso", name="name")),
     ("/problems/", lambda get: [{"slug": slug} for slug in PROBLEMS]),
 )

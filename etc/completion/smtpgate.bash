@@ -5,7 +5,7 @@ _smtpgate()
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
-            --action|--actor|--address|--admin-port|--backend|--base|--class|--client|--columns|--config|--confirm|--date|--days|--delimiter|--domain|--domains|--draft|--every|--file|--folder|--format|--from|--held|--helo|--hostname|--hours|--into|--ip|--kind|--last|--least|--level|--limit|--lines|--listen|--listener|--message|--minutes|--mode|--name|--network|--password-file|--port|--reason|--recipient|--result|--revision|--role|--rows|--rules|--sample|--scope|--selector|--sender|--sni|--source|--state|--state-dir|--stored|--subject|--target|--text|--time|--timeout|--tls|--to|--unit|--user|--window|--without|-c|-m) ((i += 1)); continue ;;
+            --action|--actor|--address|--admin-port|--backend|--base|--class|--client|--columns|--config|--confirm|--date|--days|--delimiter|--domain|--domains|--draft|--every|--file|--folder|--format|--from|--held|--helo|--hostname|--hours|--into|--ip|--kind|--last|--least|--level|--limit|--lines|--listen|--listener|--message|--minutes|--mode|--name|--network|--password-file|--port|--reason|--recipient|--result|--revision|--role|--rows|--rules|--sample|--scope|--seconds|--selector|--sender|--sni|--source|--state|--state-dir|--stored|--subject|--target|--text|--time|--timeout|--tls|--to|--unit|--user|--window|--without|-c|-m) ((i += 1)); continue ;;
         esac
         case "$at/${COMP_WORDS[i]}" in
             "/demo") at="demo" ;;
@@ -25,6 +25,9 @@ _smtpgate()
             "/filters") at="filters" ;;
             "/filter") at="filter" ;;
             "/plugins") at="plugins" ;;
+            "/trace") at="trace" ;;
+            "/transcript") at="transcript" ;;
+            "/tarpit") at="tarpit" ;;
             "/rules") at="rules" ;;
             "/try-rules") at="try-rules" ;;
             "/test-message") at="test-message" ;;
@@ -186,6 +189,7 @@ _smtpgate()
         */--rules) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--sample) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--scope) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        */--seconds) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--selector) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--sender) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         */--sni) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -208,7 +212,7 @@ _smtpgate()
         */-m) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     esac
     case "$at" in
-        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain messages erase send-test status sessions tail backends top filters filter plugins rules try-rules test-message test-session replay test-cases quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
+        "") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --version --config --json" -- "$cur")); else COMPREPLY=($(compgen -W "demo init doctor check-config config explain messages erase send-test status sessions tail backends top filters filter plugins trace transcript tarpit rules try-rules test-message test-session replay test-cases quarantine outbox ticket tls-report detectors detect traffic limits try-limit free-limit bans ban unban sender forget-sender drain ready reload stop show user token session audit fingerprint table backup restore system undrain bundle version hash-password check-dns plugin dkim-key" -- "$cur")); fi ;;
         "demo") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --port --admin-port" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "init") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --hostname --domains --backend --listen --state-dir --unit --from-running" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "doctor") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
@@ -234,6 +238,9 @@ _smtpgate()
         "filters") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "filter") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --mode --timeout --minutes --reason --as-configured" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "plugins") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "trace") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --minutes --reason --end" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "transcript") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
+        "tarpit") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --seconds --minutes" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "rules") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "try-rules") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --json --held --last --rules --from --to --ip --helo --user --listener" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;
         "test-message") if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "--help --config --draft --json --sample --held --stored --reason --from --to --ip --helo --user --tls --listener --time" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi ;;

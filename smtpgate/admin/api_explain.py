@@ -227,6 +227,18 @@ async def session_transcript(ask: Ask) -> Answer:
 async def transcript_of(ask: Ask, reference: str) -> TranscriptModel:
     """The same for a page."""
     record = await find_session(ask.office, ask.who.reach, reference)
+    heard = ask.office.control.attend.dialogue(record.id) if not ask.who.reach.is_limited else None
+    if heard is not None:
+        return TranscriptModel(
+            id=record.id,
+            is_live=record.is_live,
+            is_whole=True,
+            items=[
+                LineModel(at_ms=round(one.at_ms, 3), who=one.who, text=visible(one.text, 1000), is_hidden=one.is_hidden)
+                for one in heard.lines
+            ],
+            left_out=heard.left_out,
+        )
     lines = transcript.of_record(record)
     return TranscriptModel(
         id=record.id,

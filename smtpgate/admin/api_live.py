@@ -17,8 +17,9 @@ from smtpgate.admin.routes import Ask, Order, Route
 from smtpgate.admin.sieve import Sieve, Terms
 from smtpgate.admin.text import visible
 from smtpgate.control import Control
-from smtpgate.control.live import ROWS
+from smtpgate.control.live import ALL, ROWS
 from smtpgate.control.views import Unknown
+from smtpgate.policy.reach import Reach
 
 #: What sessions and events are chosen by.
 FILTER = Terms("terms as listener:mx, ip:192.0.2.7, verdict:reject, or words")
@@ -45,16 +46,20 @@ class KilledList(View):
     is_audited: bool = True
 
 
-def look(control: Control, sieve: Sieve, rows: int) -> m.LiveModel:
-    """The newest sessions that a filter lets through."""
-    grid = control.live.grid()
+def look(control: Control, sieve: Sieve, rows: int, reach: Reach = ALL) -> m.LiveModel:
+    """The newest sessions that a filter lets through.
+
+    :param reach: of whoever asks
+    """
+    grid = control.live.grid(reach=reach)
     wanted = [row for row in grid.rows if sieve.passes(facts_of_row(row))][:rows]
-    return m.live_model(grid, wanted, control.settings.listeners, control.reception.is_draining)
+    listeners = {} if reach.is_limited else control.settings.listeners
+    return m.live_model(grid, wanted, listeners, control.reception.is_draining)
 
 
 async def live(ask: Ask) -> Answer:
     """Sessions as they run, the newest first, with what each filter said of them."""
-    return answer_of(look(ask.office.control, ask.params["filter"], ask.params["rows"]))
+    return answer_of(look(ask.office.control, ask.params["filter"], ask.params["rows"], ask.who.reach))
 
 
 async def kill_sessions(ask: Ask) -> Answer:
@@ -97,6 +102,7 @@ ROUTES = (
         "/api/v1/live",
         "traffic:read",
         live,
+        for_domains=True,
         summary="Sessions as they run",
         answer=m.LiveModel,
         query={"filter": FILTER, "rows": Whole(f"how many sessions, at most {ROWS}", ROWS, 50)},

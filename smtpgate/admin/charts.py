@@ -168,9 +168,16 @@ def _gaps(steps: Sequence[Step], width: float) -> list[Box]:
     return out
 
 
-def stacked(view: Series, about: str, order: Sequence[str] = (), is_log: bool = False) -> Picture:
+def stacked(
+    view: Series,
+    about: str,
+    order: Sequence[str] = (),
+    is_log: bool = False,
+    link: Callable[[int, int, str], str] | None = None,
+) -> Picture:
     """Columns by step, groups upon each other. On a logarithmic scale the whole column is, and its parts keep shares.
 
+    :param link: where a part leads to: when its step began, how long that is, its group
     :param order: groups from the ground up, each a class of its own; the others follow in palette colours
     """
     groups = [group for group in order if group in view.groups]
@@ -205,7 +212,7 @@ def stacked(view: Series, about: str, order: Sequence[str] = (), is_log: bool = 
             reads = f"{clock(one.at, view.step_s, begin, end)}: {count} {group}"
             boxes.append(
                 Box(kind, round(_LEFT + place * width, 2), round(ground, 1), round(max(width - 0.6, 0.6), 2),
-                    round(height, 1), reads)
+                    round(height, 1), reads, link=link(one.at, view.step_s, group) if link else "")
             )  # fmt: skip
     marks = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000] if is_log else [0, top / 2, top]
     marks = [mark for mark in marks if mark <= top]

@@ -255,7 +255,8 @@ def check_claims(token: Token, access: str, provider: Provider, wanted: Wanted, 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # Seconds since the epoch; a number with hundreds of digits is none of them, and no float either.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -(2**53) < value < 2**53:
         raise Untrusted(f"the token has no proper {name}")
     return float(value)
 

@@ -120,7 +120,10 @@ class LimitList(View):
 
 
 class BanModel(View):
-    """One ban; `is_held` is false where it keeps nobody out."""
+    """One ban; `is_held` is false where it keeps nobody out.
+
+    :ivar next_s: how long the next one would be that it earns soon; 0 where it has earned none
+    """
 
     key: str
     reason: str
@@ -130,6 +133,7 @@ class BanModel(View):
     by: str
     times: int
     is_held: bool
+    next_s: float = 0.0
 
 
 class BanList(View):

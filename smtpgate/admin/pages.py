@@ -43,7 +43,7 @@ async def session(ask: Ask) -> Answer:
         bans=ask.office.control.traffic.sender(record.client_ip).bans,
         insight=insight,
         waits=waits,
-        usuals=await ask.office.usuals.known(),
+        usuals=await ask.office.usuals.known() if record.messages else {},
         gaps=waits.gaps(record),
         touched=waits.touched(record),
         scale=ask.office.control.settings.scale,

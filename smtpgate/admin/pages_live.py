@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from smtpgate.admin import api_live, api_traffic, sieve
+from smtpgate.admin import api_attend, api_live, api_traffic, sieve
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.lookup import find_session
 from smtpgate.admin.pages_traffic import LENGTHS, line
 from smtpgate.admin.routes import Ask, page_route
 from smtpgate.admin.text import visible
+from smtpgate.control.attend import MOST_MINUTES
 from smtpgate.control.views import Refused
 
 #: How many rows may be chosen.
 ROWS = ("25", "50", "100", "200")
 _ROWS = "50"
+#: Seconds before each reply, and minutes, that the form for a tarpit offers.
+DELAYS = (2, 10, 30)
+SLOW_MINUTES = (5, 15, 60)
 
 
 async def live(ask: Ask) -> Answer:
@@ -37,12 +41,14 @@ async def _live(ask: Ask, wanted: str, rows: str, status: int = 200, said: str =
         "live.html",
         status,
         here="live",
-        grid=api_live.look(ask.office.control, read, int(chosen)),
+        grid=api_live.look(ask.office.control, read, int(chosen), ask.who.reach),
         wanted=wanted,
         rows=chosen,
         choices=ROWS,
         lengths=LENGTHS,
         said=said,
+        traces=[] if ask.who.reach.is_limited or not ask.who.may("messages:read") else api_attend.traces_of(ask),
+        trace_minutes=MOST_MINUTES,
     )
 
 
@@ -98,9 +104,36 @@ async def ban(ask: Ask) -> Answer:
     return _back(ask)
 
 
+async def trace_form(ask: Ask) -> Answer:
+    """Trace an address for a quarter of an hour."""
+    try:
+        await api_attend.trace(ask, ask.form.get("address", ""), MOST_MINUTES, line(ask.form.get("reason", "")))
+    except Refused as refused:
+        return await _live(ask, "", _ROWS, 422, f"{refused}.")
+    return redirect("/live#traces")
+
+
+async def end_trace_form(ask: Ask) -> Answer:
+    """End a trace."""
+    await api_attend.forget_trace(ask)
+    return redirect("/live#traces")
+
+
+async def tarpit_form(ask: Ask) -> Answer:
+    """Slow a session down."""
+    seconds, minutes = ask.form.get("seconds", ""), ask.form.get("minutes", "")
+    if seconds not in {str(one) for one in DELAYS} or minutes not in {str(one) for one in SLOW_MINUTES}:
+        raise Refusal("parameter", 400, "choose how much and how long")
+    await api_attend.slow(ask, float(seconds), int(minutes))
+    return redirect(f"/sessions/{ask.args['id']}")
+
+
 ROUTES = (
-    page_route("/live", "traffic:read", live),
+    page_route("/live", "traffic:read", live, for_domains=True),
     page_route("/sessions", "traffic:read", sessions),
     page_route("/live/kill", "runtime:write", kill, "POST"),
     page_route("/live/ban", "runtime:write", ban, "POST"),
+    page_route("/live/trace", "runtime:write", trace_form, "POST"),
+    page_route("/live/traces/<path:address>/end", "runtime:write", end_trace_form, "POST"),
+    page_route("/sessions/<id>/tarpit", "runtime:write", tarpit_form, "POST"),
 )

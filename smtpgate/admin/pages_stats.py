@@ -11,6 +11,7 @@ import attrs
 from smtpgate.admin import api_stats, charts, params
 from smtpgate.admin import models_stats as m
 from smtpgate.admin.answer import Answer
+from smtpgate.admin.chart_marks import direction_terms, to_messages, verdict_terms, with_changes
 from smtpgate.admin.guard import Refusal
 from smtpgate.admin.params import OneOf, Param
 from smtpgate.admin.routes import Ask, Route
@@ -96,7 +97,7 @@ async def stats(ask: Ask) -> Answer:
 async def _shown(ask: Ask, asked: Range, given: Mapping[str, Any]) -> dict[str, Any]:
     """All that the page has pictures of."""
     statistics = ask.office.control.statistics
-    is_log = given["scale"] == "log"
+    is_log, applied = given["scale"] == "log", ask.office.control.configuration.applied
 
     async def series(measure: str, group_by: str, only: Mapping[str, str] | None = None) -> Series:
         found: Series = await statistics.series(measure, group_by, asked, only)
@@ -139,15 +140,32 @@ async def _shown(ask: Ask, asked: Range, given: Mapping[str, Any]) -> dict[str, 
 
     return {
         "asked": asked,
+        "changed": any(asked.begin <= one.at <= asked.end for one in applied),
         "since": verdicts.since,
         "total": total,
         "step": next(name for name, seconds in STEPS.items() if seconds == asked.step_s),
         "verdicts": verdicts,
-        "traffic": charts.stacked(
-            verdicts, f"Messages by verdict: {total} in all, {accepted} accepted.", charts.VERDICTS, is_log
+        "traffic": with_changes(
+            charts.stacked(
+                verdicts,
+                f"Messages by verdict: {total} in all, {accepted} accepted.",
+                charts.VERDICTS,
+                is_log,
+                to_messages(verdict_terms) if ask.who.may("messages:read") else None,
+            ),
+            applied,
         ),
         "ways": ways,
-        "directions": charts.stacked(ways, f"Messages by direction: {_words(ways)}.", _WAYS, is_log),
+        "directions": with_changes(
+            charts.stacked(
+                ways,
+                f"Messages by direction: {_words(ways)}.",
+                _WAYS,
+                is_log,
+                to_messages(direction_terms) if ask.who.may("messages:read") else None,
+            ),
+            applied,
+        ),
         "changes": changes,
         "reasons": charts.bars([(name, [("reject", "refused", count)]) for name, count in _largest(reasons)]),
         "refusals": sum(reasons.totals),

@@ -29,7 +29,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Place, ...]], ...]] = (
         "Mail",
         (
             Place("/", "overview", "Overview", "stats:read", "o"),
-            Place("/live", "live", "Live sessions", "traffic:read", "l"),
+            Place("/live", "live", "Live sessions", "traffic:read", "l", for_domains=True),
             Place("/messages", "messages", "Messages", "messages:read", "m", for_domains=True),
             Place("/recent", "recent", "Ended sessions", "messages:read", "e", for_domains=True),
             Place("/quarantine", "quarantine", "Quarantine", "quarantine:read", "q", for_domains=True),

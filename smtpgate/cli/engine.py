@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 from urllib.parse import quote
 
+from smtpgate.cli import attend
 from smtpgate.cli.gateway import Gateway
 from smtpgate.cli.terminal import EXIT_USAGE, Failed, say, say_json, say_list
 
@@ -28,6 +29,7 @@ def add(verb: Any, whole: Any) -> None:
     one.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the audit, and shown beside it")
     one.add_argument("--as-configured", action="store_true", help="end what was said of it")
     verb("plugins", plugins)
+    attend.add(verb, whole)
 
 
 def one_filter(args: argparse.Namespace) -> None:

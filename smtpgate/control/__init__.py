@@ -17,6 +17,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.problem import Problem
 from smtpgate.control import views
 from smtpgate.control.alerts import Alerts
+from smtpgate.control.attend import Attend
 from smtpgate.control.bench import Bench
 from smtpgate.control.cases import Cases
 from smtpgate.control.certificates import Certificates
@@ -42,6 +43,7 @@ from smtpgate.control.rule_trials import RuleTrials
 from smtpgate.control.statistics import Statistics
 from smtpgate.control.tickets import Tickets
 from smtpgate.control.tls import TLSWatch
+from smtpgate.control.tls_promises import Promises
 from smtpgate.control.top import Top
 from smtpgate.control.traffic import Traffic
 from smtpgate.control.upkeep import Upkeep
@@ -135,9 +137,12 @@ class Control:
         self.rule_edits = RuleEdits(engine, self.current, self.configuration)
         self.table_edits = TableEdits(engine, self.configuration)
         self.certificates = Certificates(engine.wall, engine.in_thread, lambda: self.settings)
+        self.certificates.did = self._did
+        self.promises = Promises(engine.wall, engine.in_thread, lambda: self.settings)
         self.alerts, self.mutes = Alerts(self), Mutes(engine.wall, self._did)
         self.jobs = Jobs(engine)
         self.intake = Intake(engine, self.reception, self._did)
+        self.attend = Attend(engine, self.reception, self._did)
         self.logs = Logs(engine, self._did)
 
     def current(self) -> Revision:

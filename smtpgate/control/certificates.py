@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +10,10 @@ import attrs
 from cryptography import x509
 
 from smtpgate.config.model import Settings
-from smtpgate.control import chains
+from smtpgate.control import certificate_files, chains
+from smtpgate.control.certificate_files import Given, Shaken
 from smtpgate.control.chains import Chain
+from smtpgate.control.views import Actor, Invalid, Refused, Unknown
 
 #: The files are read again after so long, or when another revision is at work.
 AGAIN_S: Final = 600.0
@@ -67,6 +69,8 @@ class Certificates:
         self, wall: Callable[[], float], in_thread: Callable[..., Any], settings: Callable[[], Settings]
     ) -> None:
         self.known: tuple[Certificate, ...] = ()
+        #: Tells what somebody did (`Control`).
+        self.did: Callable[[Actor, str, str, str], None] = lambda *_: None
         #: The file of the certificate that listeners without one have; None where none was made.
         self.own: Path | None = None
         self._wall = wall
@@ -87,6 +91,56 @@ class Certificates:
         """All that is used, read now: the certificate of our own too where a listener has no other."""
         now = self._wall()
         found: tuple[Chain, ...] = await self._in_thread(chains.read, files_of(self._settings(), self.own), now)
+        return found
+
+    # Give another one
+
+    def place(self, listener: str) -> Path:
+        """The file that a listener's certificate is in; raises Unknown, Refused."""
+        found = self._settings().listeners.get(listener)
+        if found is None:
+            raise Unknown(f"no listener {listener}")
+        if found.tls == "off":
+            raise Refused(f"listener {listener} has no TLS")
+        if not found.certificates:
+            raise Refused(
+                f"listener {listener} has a certificate of the gateway's own making: name a file for it first"
+            )
+        if len(found.certificates) > 1:
+            raise Refused(f"listener {listener} has {len(found.certificates)} files: put them in their places by hand")
+        return found.certificates[0]
+
+    async def look_at(self, octets: bytes) -> Given:
+        """Look at a key with its certificates. Raises Invalid."""
+        given: Given = await self._in_thread(certificate_files.look, octets, self._wall())
+        return given
+
+    async def replace(self, listener: str, given: Given, put_to_work: Callable[[], Awaitable[None]]) -> None:
+        """Put them in the place of a listener's file and to work; where that fails the old file is back.
+        Raises Refused.
+
+        :param put_to_work: reads all files again; raises Refused
+        """
+        path = self.place(listener)
+        before = await self._in_thread(certificate_files.put, path, given.octets)
+        try:
+            await put_to_work()
+        except BaseException:
+            await self._in_thread(certificate_files.put, path, before)
+            raise
+
+    # Try
+
+    async def shake(self, server: Any, name: str, version: str) -> Shaken:
+        """A handshake with a listener, in memory. Raises Invalid.
+
+        :param server: its `net.tls.ServerTLS`
+        """
+        try:
+            name.encode("idna")
+        except UnicodeError:
+            raise Invalid("name: no name of a host") from None
+        found: Shaken = await self._in_thread(certificate_files.shake, server, name, version, self._wall())
         return found
 
     @property

@@ -60,6 +60,12 @@ def read(files: Sequence[tuple[Path, tuple[str, ...]]], now: float, authorities:
 
     :param authorities: certificates in DER of those that are believed; None: those of this machine
     """
+    trusted = _trusted(authorities)
+    found = [_read(path, listeners, now, trusted) for path, listeners in files]
+    return tuple(sorted(found, key=lambda one: (not one.problem, one.not_after)))
+
+
+def _trusted(authorities: Any) -> list[x509.Certificate]:
     if authorities is None:
         authorities = ssl.create_default_context().get_ca_certs(binary_form=True)
     trusted = []
@@ -69,8 +75,18 @@ def read(files: Sequence[tuple[Path, tuple[str, ...]]], now: float, authorities:
         except ValueError:
             # One that this library does not read is no authority here.
             continue
-    found = [_read(path, listeners, now, trusted) for path, listeners in files]
-    return tuple(sorted(found, key=lambda one: (not one.problem, one.not_after)))
+    return trusted
+
+
+def doubt_of(
+    certificates: list[x509.Certificate], names: tuple[str, ...], now: float, authorities: Any = None, host: str = ""
+) -> str:
+    """Why a client of the world would not believe a chain; "" where it would.
+
+    :param authorities: as `read`
+    :param host: the one that it asked for; "": one of those that the chain is for
+    """
+    return _doubt(certificates, names, now, _trusted(authorities), host)
 
 
 def _read(path: Path, listeners: tuple[str, ...], now: float, trusted: list[x509.Certificate]) -> Chain:
@@ -79,7 +95,7 @@ def _read(path: Path, listeners: tuple[str, ...], now: float, trusted: list[x509
             pem = file.read(FILE_OCTETS)
         certificates = x509.load_pem_x509_certificates(pem)
         first = certificates[0]
-        names = _names(first)
+        names = names_of(first)
         subject, issuer = first.subject.rfc4514_string(), first.issuer.rfc4514_string()
         not_before, not_after = first.not_valid_before_utc.timestamp(), first.not_valid_after_utc.timestamp()
         fingerprint = first.fingerprint(hashes.SHA256()).hex()
@@ -106,7 +122,8 @@ def _read(path: Path, listeners: tuple[str, ...], now: float, trusted: list[x509
     )
 
 
-def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Hosts and addresses that a certificate is for."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -133,7 +150,11 @@ def _kind(certificate: x509.Certificate) -> str:
 
 
 def _doubt(
-    certificates: list[x509.Certificate], names: tuple[str, ...], now: float, trusted: list[x509.Certificate]
+    certificates: list[x509.Certificate],
+    names: tuple[str, ...],
+    now: float,
+    trusted: list[x509.Certificate],
+    asked: str = "",
 ) -> str:
     first = certificates[0]
     if now >= first.not_valid_after_utc.timestamp():
@@ -147,7 +168,7 @@ def _doubt(
         return "it names no host (subjectAltName)"
     if not trusted:
         return "this machine knows no authority"
-    host = hosts[0] if hosts else names[0].replace("*.", "mail.")
+    host = asked or (hosts[0] if hosts else names[0].replace("*.", "mail."))
     builder = PolicyBuilder().store(Store(trusted)).time(datetime.fromtimestamp(now, UTC))
     try:
         builder.build_server_verifier(x509.DNSName(host)).verify(first, certificates[1:])

@@ -16,12 +16,15 @@ from zlib import crc32
 import attrs
 
 from smtpgate.policy import event as told
+from smtpgate.policy.reach import Reach
 from smtpgate.policy.transaction import Session as Facts
 from smtpgate.policy.verdict import FILTER_FAILED, Finding
 from smtpgate.proxy.pipeline import STAGES
 from smtpgate.proxy.reception import Reception
 from smtpgate.proxy.revision import Engine, Revision
 
+#: All mail.
+ALL: Final = Reach()
 #: Rows that are kept, live and ended ones together.
 ROWS: Final = 200
 #: Sessions that begin in one second and are all shown: more than one screen of rows.
@@ -232,23 +235,34 @@ class Live:
         found = [self._seen[id] for id in changed if id in self._seen]
         return (_row(one.facts, one.cells, now) for one in found)
 
-    def grid(self, most: int = ROWS) -> Grid:
-        """All of it now; where nobody has looked, of the newest live sessions and with what filters found."""
+    def grid(self, most: int = ROWS, reach: Reach = ALL) -> Grid:
+        """All of it now; where nobody has looked, of the newest live sessions and with what filters found.
+
+        :param reach: of whoever sees only some mail: sessions with nothing but that, and of the rest not even how many
+        """
         now = self._engine.clock.seconds()
-        if self.is_watched:
-            shown = [(one.facts, one.cells) for one in list(self._seen.values())[-most:]]
-        else:
-            newest = list(self._reception.sessions.values())[-most:]
-            shown = [(session.facts, dict(_found(session.facts))) for session in newest]
+        seen = list(self._seen.values()) if self.is_watched else []
+        known = {one.facts.id for one in seen}
+        live = [one for one in self._reception.sessions.values() if one.facts.id not in known]
+        shown = [(one.facts, one.cells) for one in seen if reach.holds_session(one.facts)]
+        if not self.is_watched or reach.is_limited:
+            # Not all that run are looked at while somebody looks on: who sees few gets those that they may see.
+            others = (one.facts for one in live if reach.holds_session(one.facts))
+            shown = [*((facts, dict(_found(facts))) for facts in others), *shown]
+        shown = shown[-most:]
         rows = tuple(_row(facts, cells, now) for facts, cells in reversed(shown))
-        revision = self._current()
-        limit = revision.settings.limits.connections
-        known = self._columns(revision)
+        if reach.is_limited:
+            rows = tuple(_narrowed(row, facts, reach) for row, (facts, _) in zip(rows, reversed(shown), strict=True))
+            return Grid(rows, self._with_others(rows), sum(row.is_live for row in rows), 0, 1, 0)
+        limit, sampler = self._current().settings.limits.connections, self.sampler
+        columns = self._with_others(rows)
+        return Grid(rows, columns, len(self._reception.sessions), limit, sampler.one_in, sampler.rate)
+
+    def _with_others(self, rows: Iterable[LiveRow]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        known = self._columns(self._current())
         named = {name for _, names in known for name in names}
         others = tuple(sorted({name for row in rows for name in row.cells} - named))
-        columns = (*known, ("other", others)) if others else known
-        sampler = self.sampler
-        return Grid(rows, columns, len(self._reception.sessions), limit, sampler.one_in, sampler.rate)
+        return (*known, ("other", others)) if others else known
 
     def _columns(self, revision: Revision) -> tuple[tuple[str, tuple[str, ...]], ...]:
         uses = {use.name: use for door in revision.doors.values() for use in door.chain.uses}
@@ -275,6 +289,12 @@ def _found(facts: Facts) -> Iterable[tuple[str, Cell]]:
         worst = word if before is None else max(before.worst, word, key=_RANK.__getitem__)
         cells[name] = Cell(word, worst, "", round(finding.seconds * 1000, 1), finding.is_shadow)
     return cells.items()
+
+
+def _narrowed(row: LiveRow, facts: Facts, reach: Reach) -> LiveRow:
+    """With the recipients that somebody may see."""
+    shown = facts.transaction or facts.transactions[-1]
+    return attrs.evolve(row, recipients=reach.recipients(shown, facts.role == "submission"))
 
 
 def _row(facts: Facts, cells: Mapping[str, Cell], now: float) -> LiveRow:

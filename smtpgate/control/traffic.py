@@ -153,7 +153,8 @@ class Traffic:
 
     def _ban(self, ban: Ban) -> BanView:
         is_held = self._current().settings.bans.mode == "enforce" and not self._reception.warden.is_exempt(ban.key)
-        return BanView(ban.key, ban.reason, ban.evidence, ban.since, ban.until, ban.by, ban.times, is_held)
+        next_s = self._reception.warden.bans.earned_s(ban.times + 1) if ban.times else 0.0
+        return BanView(ban.key, ban.reason, ban.evidence, ban.since, ban.until, ban.by, ban.times, is_held, next_s)
 
     def sender(self, asked: str) -> SenderView:
         """What is known of an address, a host's name, a domain or a mailbox."""

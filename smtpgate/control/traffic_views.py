@@ -95,6 +95,7 @@ class LimitView:
 class BanView:
     """One ban. Times are seconds since the epoch.
 
+    :ivar next_s: how long the next one would be that it earns soon; 0.0 where nothing was earned yet
     :ivar is_held: it keeps its client out; False where bans are in shadow, or it is one that is never banned
     """
 
@@ -106,6 +107,7 @@ class BanView:
     by: str
     times: int
     is_held: bool
+    next_s: float = 0.0
 
 
 @attrs.frozen

@@ -81,5 +81,23 @@ class Reach:
             for one in (*facts.transactions, *((facts.transaction,) if facts.transaction is not None else ()))
         )
 
+    def holds_session(self, facts: Any) -> bool:
+        """Whether a live session has messages, and each is: so that what is shown of it concerns nobody else."""
+        messages = (*facts.transactions, *((facts.transaction,) if facts.transaction is not None else ()))
+        is_ours = facts.role == "submission"
+        return (
+            not self.domains
+            or bool(messages)
+            and all(
+                self.message(str(one.sender), [str(who.path) for who in one.recipients], is_ours) for one in messages
+            )
+        )
+
+    def recipients(self, facts: Any, is_ours: bool) -> int:
+        """How many recipients of a message somebody may see (`policy.transaction.Transaction`)."""
+        if not self.domains or is_ours and self.address(str(facts.sender)):
+            return len(facts.recipients)
+        return sum(self.address(str(one.path)) for one in facts.recipients)
+
 
 __all__ = ["Reach", "unicode_domain"]

@@ -30,6 +30,8 @@ async def run(session: Any) -> None:
     facts.client_ip, facts.client_port = front.peer
     if listener.proxy_protocol_from:
         await _proxy_header(session, timeouts.proxy_header_s)
+    if session.reception.heed is not None:
+        session.reception.heed(session)
     if listener.tls == "implicit":
         if door.tls is None:
             raise SessionClosing("server", status.TLS_UNAVAILABLE)

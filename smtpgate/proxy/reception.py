@@ -63,6 +63,8 @@ class Reception:
         #: Nobody new is let in for a while.
         self.is_paused = False
         self.on_idle: Callable[[], None] | None = None
+        #: Somebody listens to some: told of each session once its client is known, before a word was said.
+        self.heed: Callable[[Any], None] | None = None
         self._engine = engine
         self._revision = revision
         self.admission = Admission(engine.clock, lambda: revision().settings, engine.tell)

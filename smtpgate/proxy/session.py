@@ -60,6 +60,8 @@ class Session:
         "_login",
         "_junk",
         "_owed_s",
+        "_slow_s",
+        "_slow_until",
         "_offered",
         "_clock",
         "__weakref__",
@@ -91,6 +93,8 @@ class Session:
         self._junk = 0
         #: The next command waits so long: the client makes errors.
         self._owed_s = 0.0
+        #: Somebody slows it down: each reply waits so long, until then.
+        self._slow_s = self._slow_until = 0.0
         self._offered = Capabilities()
         self.reception = reception
 
@@ -131,8 +135,7 @@ class Session:
                 elif type(event) is Violation:
                     self.violation(event)
                 if self._owed_s:
-                    seconds, self._owed_s = self._owed_s, 0.0
-                    await self.pause(seconds)
+                    await self._dawdle()
                 if facts.closed_by:
                     break
                 if self.is_draining and self.exchange is None:
@@ -221,7 +224,9 @@ class Session:
         facts.closed_by = facts.closed_by or by
         if not self.front.is_gone:
             self.front.flush()
-            self.front.write(reply.octets(facts.id))
+            octets = reply.octets(facts.id)
+            self.front.write(octets)
+            self.front.wire.told(octets)
             self.note("us", "close", reply.text)
 
     def _client_gone(self, gone: ClientGone) -> None:
@@ -236,6 +241,20 @@ class Session:
             self.front.flush()
             self.note("us", "paced", f"{seconds:.1f} s")
             await self.engine.pacer.pause(seconds)
+
+    def slow(self, seconds: float, until: float) -> None:
+        """Each reply waits so long, until then on the session's clock."""
+        self._slow_s, self._slow_until = seconds, until
+        self._owed_s = max(self._owed_s, seconds)
+        self.note("us", "slowed down by hand", f"{seconds:g} s before each reply")
+
+    async def _dawdle(self) -> None:
+        """What the client owes for its errors, or because somebody wants it so."""
+        seconds, self._owed_s = self._owed_s, self._slow_s
+        if self._slow_s and self._clock.seconds() >= self._slow_until:
+            seconds = self._slow_s = self._owed_s = 0.0
+        if self.engine.pacer.has_room:
+            await self.pause(seconds)
 
     def reply(self, slot: Any, reply: Reply, reference: str = "") -> None:
         self.front.wire.reply(slot, reply, reference)

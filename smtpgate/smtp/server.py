@@ -665,6 +665,9 @@ class ServerConnection:
         self.is_extended = False
         self._offered = frozenset()
 
+    def told(self, octets: bytes) -> None:
+        """Something was written past this machine; for whoever listens (`smtp.heard`)."""
+
     def take_output(self) -> bytes:
         """What is to be written now."""
         out = self.out

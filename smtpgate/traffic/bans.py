@@ -92,7 +92,7 @@ class Bans:
             # What it does while it is banned does not count as another time.
             times += 1
         if seconds is None:
-            seconds = min(self.longest_s, self.first_s * GROWTH ** min(max(0, times - 1), STEPS))
+            seconds = self.earned_s(times)
         until = now + seconds
         self.strikes_of.pop(key, None)
         if by == GATEWAY and before is not None and holds:
@@ -105,6 +105,10 @@ class Bans:
         if len(self._bans) > MOST:
             self._drop_one(now)
         return made
+
+    def earned_s(self, times: int) -> float:
+        """How long the ban is that somebody earns for so many times."""
+        return min(self.longest_s, self.first_s * GROWTH ** min(max(0, times - 1), STEPS))
 
     def _drop_one(self, now: float) -> None:
         """Make room: what is over, or ends soonest. A ban by hand stays, as long as there is another."""

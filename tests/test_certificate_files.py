@@ -1,0 +1,200 @@
+"""A certificate that is given in place of a listener's, and handshakes with it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from twisted.trial.unittest import SynchronousTestCase
+
+from smtpgate.control import certificate_files
+from smtpgate.control.views import Invalid, Refused
+from smtpgate.net.tls import ServerTLS
+from tests.admin_kit import CONFIG, PASSWORD, ApiCase, Desk
+from tests.test_admin_tls import NOW, make, pem
+
+DER = serialization.Encoding.DER
+
+
+class FilesCase(SynchronousTestCase):
+    """An authority with one in between, and a folder."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(tempfile.mkdtemp(prefix="smtpgate-tls-"))
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.root_key, self.middle_key, self.key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+        self.root = make("Root", self.root_key, days=900)
+        self.middle = make("Middle", self.middle_key, ("Root", self.root_key), 400)
+        self.leaf = make("mx", self.key, ("Middle", self.middle_key), names=("mx.example.net",))
+        self.authorities = [self.root.public_bytes(DER)]
+
+
+class LookTests(FilesCase):
+    """`look`."""
+
+    def look(self, *parts: Any, now: datetime = NOW) -> certificate_files.Given:
+        return certificate_files.look(pem(*parts), now.timestamp(), self.authorities)
+
+    def test_a_good_one(self) -> None:
+        """In whatever order key and certificates stand, and with whatever beside them; nobody reads the key in it."""
+        for parts in ((self.key, self.leaf, self.middle), (self.leaf, self.middle, self.key)):
+            given = self.look(*parts)
+            self.assertEqual((given.names, given.doubt), (("mx.example.net",), ""))
+        dirty = b"subject=mx\n" + pem(self.key, self.leaf) + b"# a word\n"
+        given = certificate_files.look(dirty, NOW.timestamp(), self.authorities)
+        self.assertNotIn(b"word", given.octets)
+        self.assertIn("issuer", given.doubt)
+        self.assertNotIn("PRIVATE", repr(given))
+
+    def test_what_is_wrong(self) -> None:
+        """Each in its own words."""
+        other = ec.generate_private_key(ec.SECP256R1())
+        small = rsa.generate_private_key(65537, 1024)
+        edwards = ed25519.Ed25519PrivateKey.generate()
+        for words, parts in (
+            ("not that of the first", (other, self.leaf, self.middle)),
+            ("certificate 2 has not signed", (self.key, self.leaf, self.root)),
+            ("certificate 2 has not signed", (self.key, self.leaf, self.root, self.middle)),
+            ("no private key", (self.leaf, self.middle)),
+            ("no certificate", (self.key,)),
+            ("names no host", (self.key, make("mx", self.key, ("Middle", self.middle_key)), self.middle)),
+            ("1024 bits", (small, make("mx", small, names=("mx.example.net",)))),
+            ("Ed25519", (edwards, self.leaf)),
+        ):
+            error = self.assertRaises(Invalid, self.look, *parts)
+            self.assertIn(words, str(error))
+        late, early = NOW + timedelta(days=91), NOW - timedelta(days=11)
+        self.assertIn("expired", str(self.assertRaises(Invalid, self.look, self.key, self.leaf, now=late)))
+        self.assertIn("not valid yet", str(self.assertRaises(Invalid, self.look, self.key, self.leaf, now=early)))
+        locked = self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+        )
+        for octets, words in ((locked, "password"), (b"", "no private key"), (b"x" * 200_001, "too large")):
+            error = self.assertRaises(Invalid, certificate_files.look, octets, NOW.timestamp(), [])
+            self.assertIn(words, str(error))
+
+    def test_a_place(self) -> None:
+        """One step, for its owner only; not over a link, nor where there is nothing."""
+        path, link = self.folder / "mx.pem", self.folder / "link.pem"
+        path.write_bytes(b"old")
+        path.chmod(0o644)
+        link.symlink_to(path)
+        self.assertEqual(certificate_files.put(path, b"new"), b"old")
+        self.assertEqual((path.read_bytes(), path.stat().st_mode & 0o777), (b"new", 0o600))
+        self.assertEqual(sorted(one.name for one in self.folder.iterdir()), ["link.pem", "mx.pem"])
+        self.assertIn("link", str(self.assertRaises(Refused, certificate_files.put, link, b"x")))
+        self.assertRaises(Refused, certificate_files.put, self.folder / "none.pem", b"x")
+
+    def test_handshakes(self) -> None:
+        """What a client sees, by the name that it asks for and the version that it has."""
+        path, other = self.folder / "mx.pem", self.folder / "other.pem"
+        path.write_bytes(pem(self.key, self.leaf, self.middle))
+        second = make("other", self.key, ("Middle", self.middle_key), names=("other.example.net",))
+        other.write_bytes(pem(self.key, second, self.middle))
+        server = ServerTLS((path, other))
+
+        def shake(name: str, version: str = "") -> certificate_files.Shaken:
+            return certificate_files.shake(server, name, version, NOW.timestamp(), self.authorities)
+
+        found = shake("mx.example.net")
+        self.assertEqual((found.problem, found.version, found.doubt), ("", "TLSv1.3", ""))
+        self.assertEqual(
+            (shake("other.example.net").names, shake("").names), (("other.example.net",), ("mx.example.net",))
+        )
+        self.assertEqual(shake("other.example.net", "TLSv1.2").version, "TLSv1.2")
+        self.assertNotEqual(shake("strange.example.net").doubt, "")
+        server = ServerTLS((path,))
+        for context in server.contexts:
+            context.set_min_proto_version(certificate_files.VERSIONS["TLSv1.3"])
+        self.assertIn("protocol", shake("mx.example.net", "TLSv1.2").problem)
+
+
+class UploadTests(ApiCase):
+    """Over HTTP, and by the form."""
+
+    PLACE = "/api/v1/tls/certificates/of/mx"
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="smtpgate-tls-"))
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.path = self.folder / "mx.pem"
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.path.write_bytes(self.pem("old.example.net"))
+        text = CONFIG.replace('tls = "off"', f'tls = "optional"\ncertificates = ["{self.path}"]', 1)
+        self.desk = Desk(text)
+        self.desk.users.add_user("ann", "owner", PASSWORD)
+        self.owner = self.desk.token("owner")
+        control = self.desk.control
+        # The clock of the desk is of another day than the certificates.
+        control.certificates._wall = lambda: datetime.now(UTC).timestamp()
+        self.applied: list[bytes] = []
+        self.fails = False
+
+        async def put_to_work(settings: Any) -> None:
+            self.applied.append(self.path.read_bytes())
+            if self.fails:
+                raise OSError("no")
+
+        control.put_to_work = put_to_work
+
+    def pem(self, name: str) -> bytes:
+        made = make("Own", self.key, days=3650, names=(name,))
+        return pem(self.key, made)
+
+    def upload(self, octets: bytes, tag: str = "*", query: str = "") -> Any:
+        import json
+
+        body = json.dumps({"pem": octets.decode()}).encode()
+        head = {"Content-Type": "application/json", "If-Match": tag, "Content-Length": str(len(body))}
+        return self.desk.ask("PUT", self.PLACE + query, body=body, headers=head, token=self.owner)
+
+    def test_it_is_put_to_work(self) -> None:
+        """By the version that is meant; its key is in no answer, log, event or audit."""
+        tag = self.desk.ask("GET", self.PLACE, token=self.owner).header("etag")
+        tried = self.upload(self.pem("new.example.net"), tag, "?dry_run=1")
+        self.assertEqual((tried.status, self.applied), (200, []))
+        answer = self.upload(self.pem("new.example.net"), tag)
+        self.assertEqual((answer.status, answer.json()["names"]), (200, ["new.example.net"]))
+        self.assertIn("signed by itself", answer.json()["doubt"])
+        self.assertEqual((len(self.applied), self.path.stat().st_mode & 0o777), (1, 0o600))
+        self.assertEqual(self.get("/tls/certificates/of/mx")["names"], ["new.example.net"])
+        self.assertEqual(self.upload(self.pem("late.example.net"), tag).status, 412)
+        told = f"{answer.text} {self.desk.users.rows} {self.desk.control.events}"  # type: ignore[attr-defined]
+        secret = self.path.read_text().splitlines()[1]
+        self.assertNotIn(secret, told)
+        (row,) = [one for one in self.desk.users.rows if one["action"] == "tls.upload"]
+        self.assertIn("new.example.net", row["detail"])
+
+    def test_a_bad_one_keeps_the_old(self) -> None:
+        """One that is wrong, one that cannot be put to work, one that cannot be audited."""
+        before = self.path.read_bytes()
+        self.assertEqual(self.upload(self.pem("x.example.net").replace(b"PRIVATE", b"PUBLIC")).status, 422)
+        self.assertEqual(self.applied, [])
+        self.fails = True
+        self.assertEqual(self.upload(self.pem("new.example.net")).status, 409)
+        self.assertEqual((self.path.read_bytes(), len(self.applied)), (before, 1))
+        self.fails, self.desk.users.fails_audit = False, True
+        self.assertGreaterEqual(self.upload(self.pem("new.example.net")).status, 500)
+        self.assertEqual((self.path.read_bytes(), len(self.applied)), (before, 1))
+
+    def test_by_the_form(self) -> None:
+        """What was typed is not shown again."""
+        head = {"Content-Type": "application/x-www-form-urlencoded"}
+
+        def form(**fields: str) -> Any:
+            body = urlencode(fields).encode()
+            return self.desk.ask("POST", "/tls/upload", body=body, headers=head, token=self.owner)
+
+        wrong = self.pem("new.example.net").decode().replace("CERTIFICATE", "CERT")
+        answer = form(listener="mx", pem=wrong)
+        self.assertEqual((answer.status, "no certificate" in answer.text), (422, True))
+        self.assertNotIn(wrong.splitlines()[1], answer.text)
+        self.assertEqual(form(listener="mx", pem=self.pem("new.example.net").decode()).status, 303)
+        self.assertEqual(form(listener="none", pem="x").status, 404)
