@@ -90,6 +90,8 @@ async def save(ask: Ask) -> Answer:
 async def begin(ask: Ask) -> Answer:
     """From a form: to the page of the table that is named there."""
     kind, name = ask.query.get("kind", ""), ask.query.get("name", "").strip()
+    if not kind:
+        return redirect("/config#tables")
     asked = attrs.evolve(ask, args={"kind": kind, "name": name or "new"})
     _check(asked)
     return redirect(f"/config/tables/{kind}/{name or 'new'}")
