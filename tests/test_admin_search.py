@@ -349,7 +349,7 @@ class PageTests(SearchCase):
         seen, path = 0, "/messages?q=to:bob"
         while path:
             shown = self.page(path)
-            seen += shown.count('data-name="Time"')
+            seen += shown.count('<td data-name="Time"')
             before, _, _ = shown.partition('" rel="next"')
             path = before.rpartition('href="')[2].replace("&amp;", "&") if 'rel="next"' in shown else ""
         self.assertEqual(seen, 235)

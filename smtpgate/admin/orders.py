@@ -18,8 +18,8 @@ from smtpgate.admin.wire import WebRequest
 #: From so many octets or parts on a body is read in a thread.
 APART_OCTETS: Final = 65536
 APART_PARTS: Final = 1000
-#: Values, keys and brackets of one body; the longest list that a route takes has 10,000 entries.
-PARTS: Final = 20_000
+#: Values, keys and brackets of one body; the longest list that a route takes has 10,000 texts, which count twice.
+PARTS: Final = 25_000
 #: Faults that are told one by one: each costs as much as a whole order.
 FAULTS: Final = 100
 #: So much is looked at without a break.
