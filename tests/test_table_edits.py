@@ -162,3 +162,22 @@ class DraftTests(OfficeCase):
         self.assertIn('href="/config/tables/backends/new"', self.page("/config"))
         self.page("/config/tables/backends/new", 303, verb="remove")
         self.assertNotIn("backends/new", self.page("/config"))
+
+    def test_what_somebody_else_put_to_work_meanwhile_stays(self) -> None:
+        """Between the look and the keeping of an edit: it is refused, and the draft is not one that takes that back."""
+        note = self.desk.office.accounts.note
+
+        async def noted(*args: Any, **more: Any) -> Any:
+            self.desk.office.accounts.note = note
+            text = self.books.active.text.replace("gate.example.com", "mx.example.com")
+            body = json.dumps({"text": text, "base": self.books.active.number, "message": "another name"}).encode()
+            head = {"Content-Type": "application/json"}
+            other = self.desk.ask("POST", "/api/v1/config/apply", body=body, headers=head, token=self.bea)
+            self.assertEqual(other.status, 200, other.text)
+            return await note(*args, **more)
+
+        self.desk.office.accounts.note = noted  # type: ignore[method-assign]
+        answer = self.call("POST", "/config/tables", {"text": FRESH}, 409)
+        self.assertIn("changed meanwhile", answer["detail"])
+        self.call("POST", "/config/tables", {"text": FRESH})
+        self.assertIn("mx.example.com", self.call("GET", "/config/draft")["text"])

@@ -20,7 +20,7 @@ from smtpgate.admin.routes import Ask, Order, Route
 from smtpgate.config import rule_texts
 from smtpgate.config.loader import ConfigErrors
 from smtpgate.config.text_blocks import NotSo
-from smtpgate.control.draft_edits import Edited
+from smtpgate.control.draft_edits import Edited, Plan
 from smtpgate.control.rule_edits import TEMPLATES
 from smtpgate.control.views import Unknown
 from smtpgate.policy.query import Query, QueryError, term
@@ -90,9 +90,9 @@ class TemplateList(View):
 Done = tuple[Edited, bool]
 
 
-async def _kept(ask: Ask, what: str, text: str) -> Done:
+async def _kept(ask: Ask, what: str, plan: Plan) -> Done:
     is_audited = await ask.change("rules.draft", what)
-    return await ask.office.control.rule_edits.keep(ask.who.actor, text), is_audited
+    return await ask.office.control.rule_edits.keep(ask.who.actor, plan), is_audited
 
 
 def answer_edited(done: Done) -> Answer:

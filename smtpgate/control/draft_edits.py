@@ -31,6 +31,14 @@ class Edited:
     problems: tuple[Any, ...]
 
 
+@attrs.frozen
+class Plan:
+    """The text that an edit makes, and the draft that it is an edit of."""
+
+    of: Draft
+    text: str
+
+
 class DraftEdits:
     """Edits of drafts, of whatever part."""
 
@@ -42,17 +50,20 @@ class DraftEdits:
         """What would be edited."""
         return await self._books.draft(actor)
 
-    async def plan(self, actor: Actor, edit: Callable[..., str], *values: Any) -> str:
-        """The draft with an edit of its text. Raises Refused."""
+    async def plan(self, actor: Actor, edit: Callable[..., str], *values: Any) -> Plan:
+        """An edit of one's draft that is not kept yet. Raises Refused."""
         draft = await self.draft(actor)
-        made: str = await self.read(edit, draft.text, *values)
-        return made
+        return Plan(draft, await self.read(edit, draft.text, *values))
 
-    async def keep(self, actor: Actor, text: str) -> Edited:
-        """Keep it as one's draft, and say what it would change."""
-        before = await self.draft(actor)
-        kept = await self._books.keep_draft(actor, text, before.base)
-        checked = await self._books.check(text, actor)
+    async def keep(self, actor: Actor, plan: Plan) -> Edited:
+        """Keep it as one's draft, and say what it would change. Raises Refused where the draft, or without one what is
+        at work, is another by now: it would be taken back without a word.
+        """
+        now = await self.draft(actor)
+        if (now.base, now.at, now.text) != (plan.of.base, plan.of.at, plan.of.text):
+            raise Refused("the configuration, or your draft of it, was changed meanwhile: look at it and do it again")
+        kept = await self._books.keep_draft(actor, plan.text, plan.of.base)
+        checked = await self._books.check(plan.text, actor)
         return Edited(kept, checked.diff, checked.problems)
 
     async def read(self, look: Callable[..., Any], *values: Any) -> Any:
@@ -79,7 +90,7 @@ class TableEdits(DraftEdits):
         draft = await self.draft(actor)
         return await self.read(table_texts.names, draft.text), bool(draft.at)
 
-    async def plan_put(self, actor: Actor, text: str, *, is_new: bool) -> tuple[str, str]:
+    async def plan_put(self, actor: Actor, text: str, *, is_new: bool) -> tuple[Plan, str]:
         """The draft with tables put in, and their names; with `is_new` none of them is there yet. Raises Refused."""
         draft = await self.draft(actor)
         given = [(one.kind, one.name) for one in await self.read(table_texts.of_text, text)]
@@ -88,4 +99,4 @@ class TableEdits(DraftEdits):
         if is_new and taken:
             raise Refused(f"there is {'.'.join(taken[0])} already")
         made: str = await self.read(table_texts.put, draft.text, text)
-        return made, ", ".join(map(".".join, given))
+        return Plan(draft, made), ", ".join(map(".".join, given))

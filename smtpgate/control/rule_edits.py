@@ -15,7 +15,7 @@ from smtpgate.config import rule_texts
 from smtpgate.config.rule_texts import MODES
 from smtpgate.config.text_blocks import NotSo
 from smtpgate.control.configuration import Configuration
-from smtpgate.control.draft_edits import DraftEdits
+from smtpgate.control.draft_edits import DraftEdits, Plan
 from smtpgate.control.rule_trials import settings_of
 from smtpgate.control.views import Actor, Invalid, Refused, Unknown
 from smtpgate.proxy.revision import Engine, Revision
@@ -89,7 +89,7 @@ class RuleEdits(DraftEdits):
         found: str = await self.read(rule_texts.all_of, draft.text)
         return found
 
-    async def plan_put(self, actor: Actor, rules: str, before: str, *, is_new: bool) -> str:
+    async def plan_put(self, actor: Actor, rules: str, before: str, *, is_new: bool) -> Plan:
         """The draft with rules put in; with `is_new` none of them is there yet. Raises ConfigErrors for what is wrong
         in them, Refused, and Invalid for what is no rule."""
         draft = await self.draft(actor)
@@ -99,10 +99,9 @@ class RuleEdits(DraftEdits):
         if is_new and taken:
             raise Refused(f"there is a rule {taken[0]} already")
         await self._engine.in_thread(settings_of, rules, self._current().settings)
-        made: str = await self.read(rule_texts.put, draft.text, rules, before)
-        return made
+        return Plan(draft, await self.read(rule_texts.put, draft.text, rules, before))
 
-    async def plan_mode(self, actor: Actor, name: str, mode: str) -> str:
+    async def plan_mode(self, actor: Actor, name: str, mode: str) -> Plan:
         """The draft with a rule in another mode."""
         if mode not in MODES:
             raise Invalid(f"mode is one of {', '.join(MODES)}")
