@@ -10,6 +10,7 @@ from twisted.internet.defer import ensureDeferred
 
 from smtpgate.interfaces import StoreFailed
 from smtpgate.policy.found import Kept
+from smtpgate.state import backup
 from smtpgate.state.bodies import Bodies
 from smtpgate.state.counter_store import CounterStore
 from smtpgate.state.database import Database, DatabaseClosed
@@ -51,6 +52,7 @@ class Stores:
         :param kept: for how long history is kept, as the settings at work say
         """
         path = folder.path
+        backup.clear(path)
         self.database = database = Database(path / DATABASE)
         database.open()
         self.ledger = LedgerStore(database)

@@ -110,6 +110,8 @@ class SystemTests(ApiCase):
         self.assertEqual(answer.status, 303)
         failed = self.get(answer.header("location").replace("/tasks/", "/tasks/"))
         self.assertEqual((failed["state"], failed["detail"]), ("failed", "no space left"))
+        rows = [row.get("result", "ok") for row in self.desk.users.rows if row["action"] == "system.backup"]
+        self.assertEqual(rows, ["ok", "ok", "failed"])
 
     def test_a_percentile(self) -> None:
         """The bound of its bucket."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.cli import main
-from smtpgate.state.backup import KEPT, MANIFEST, BadBackup, create, keep, last, restore, verify
+from smtpgate.state.backup import KEPT, MANIFEST, BadBackup, clear, create, keep, last, restore, verify
 from smtpgate.state.database import Database
 from smtpgate.state.folder import StateError, StateFolder
 from smtpgate.state.offline import DATABASE
@@ -79,6 +79,30 @@ class BackupTests(SynchronousTestCase):
         self.assertEqual((names[0][9:13], names[-1]), ("2001", made.name))
         restore(made, self.root / "again")
         self.assertFalse((self.root / "again/state/backups").exists())
+
+    def test_a_clock_that_was_set_back(self) -> None:
+        """The backup that was just made stays, whatever the names of the others say."""
+        place = self.folder / "backups"
+        place.mkdir()
+        for year in range(2090, 2090 + KEPT):
+            (place / f"smtpgate-{year}0101T000000Z.tar.gz").write_bytes(b"old")
+        made = keep(self.folder, self.config, "1.0")
+        self.assertTrue(made.exists())
+        self.assertEqual(len(list(place.iterdir())), KEPT)
+
+    def test_what_a_killed_one_left(self) -> None:
+        """Links to mail that is deleted since: gone at the next start; what somebody is at is left to them."""
+        left = self.folder / "backup-999999999-x"
+        (left / "files").mkdir(parents=True)
+        os.link(self.folder / "held" / "a", left / "files" / "a")
+        alive = self.folder / f"backup-{os.getppid()}-y"
+        alive.mkdir()
+        (self.folder / "backups").mkdir()
+        (self.folder / "backups" / ".smtpgate-20260101T000000Z.tar.gz.new").write_bytes(b"half")
+        clear(self.folder)
+        self.assertEqual((left.exists(), alive.exists()), (False, True))
+        self.assertEqual(list((self.folder / "backups").iterdir()), [])
+        self.assertTrue((self.folder / "held" / "a").exists())
 
     def test_while_it_is_written_to(self) -> None:
         """The copy is the state of one moment: two tables that are changed together are never apart."""

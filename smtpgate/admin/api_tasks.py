@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -20,6 +21,7 @@ from smtpgate.control.jobs import Run
 from smtpgate.control.views import Refused, Unknown
 from smtpgate.policy.job import OVER, Job
 
+T = TypeVar("T")
 _BASE = "/api/v1"
 #: Endings of files with results, by what is in them.
 ENDINGS: Final = {"application/json": "json", "application/jsonl": "jsonl", "text/csv": "csv"}
@@ -80,7 +82,7 @@ async def begin(ask: Ask, route: Route) -> Answer:
 
     async def work(run: Run) -> str:
         try:
-            answer = await route.serve(attrs.evolve(ask, job=run))
+            answer = await told_if_not(ask, route.serve(attrs.evolve(ask, job=run)))
         except (Refusal, Unknown, Refused) as error:
             raise Refused(str(error)) from error
         return str(answer.body, "utf-8")
@@ -88,6 +90,15 @@ async def begin(ask: Ask, route: Route) -> Answer:
     job = await ask.office.control.jobs.start(route.summary, ask.who.orderer, route.permission, work)
     answer = answer_of(task_model(job), 202)
     return attrs.evolve(answer, headers={"Location": f"{_BASE}/tasks/{job.id}", "Preference-Applied": "respond-async"})
+
+
+async def told_if_not(ask: Ask, work: Awaitable[T]) -> T:
+    """What a task does of an order that is in the audit already; where it fails that is in there too."""
+    try:
+        return await work
+    except Exception as error:
+        await ask.office.accounts.not_done(ask.caller, error)
+        raise
 
 
 async def tasks(ask: Ask) -> Answer:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from smtpgate.admin.answer import Answer, redirect
 from smtpgate.admin.api_look import answer_of
-from smtpgate.admin.api_tasks import TaskModel, task_model
+from smtpgate.admin.api_tasks import TaskModel, task_model, told_if_not
 from smtpgate.admin.models import Done, Nothing
 from smtpgate.admin.record import View
 from smtpgate.admin.routes import Ask, Order, Route, page_route
@@ -152,7 +152,7 @@ async def _back_up(ask: Ask) -> Job:
     await ask.guarded_change("system.backup", "gateway")
 
     async def work(run: Run) -> str:
-        file, octets = await upkeep.back_up(actor)
+        file, octets = await told_if_not(ask, upkeep.back_up(actor))
         return json.dumps({"file": file, "octets": octets})
 
     return await ask.office.control.jobs.start("Write a backup", actor, "system:write", work)

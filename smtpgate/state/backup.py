@@ -108,9 +108,29 @@ def keep(folder: Path, config: Path, version: str) -> Path:
     target = place / time.strftime("smtpgate-%Y%m%dT%H%M%SZ.tar.gz", time.gmtime())
     create(folder, config, target, version)
     with as_owner(folder), suppress(OSError):
-        for path in sorted(place.glob("smtpgate-*.tar.gz"))[:-KEPT]:
+        # By when they were written: a clock that was set back gives names of the past.
+        others = sorted((path for path in place.glob("smtpgate-*.tar.gz") if path != target), key=_written_at)
+        for path in others[: max(len(others) + 1 - KEPT, 0)]:
             path.unlink()
     return target
+
+
+def _written_at(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def clear(folder: Path) -> None:
+    """Delete what backups left that were killed: links to mail that may be deleted since, and a copy of the database.
+
+    To be called by who holds the folder; what a process that lives is at is left to it.
+    """
+    with as_owner(folder):
+        for path in folder.glob(f"{_TEMPORARY}*"):
+            maker = path.name.removeprefix(_TEMPORARY).partition("-")[0]
+            if not (maker.isdigit() and int(maker) != os.getpid() and Path(f"/proc/{maker}").exists()):
+                shutil.rmtree(path, ignore_errors=True)
+        for path in (folder / FOLDER).glob(".smtpgate-*.new"):
+            path.unlink(missing_ok=True)
 
 
 def _written(folder: Path, config: Path, file: BinaryIO, version: str) -> Backup:
@@ -120,7 +140,7 @@ def _written(folder: Path, config: Path, file: BinaryIO, version: str) -> Backup
         text = config.read_bytes()
         _add(archive, known, CONFIG, io.BytesIO(text), len(text))
         with as_owner(folder):
-            temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
+            temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-", dir=folder))
         try:
             with as_owner(folder):
                 _link(folder, temporary / "files")
@@ -300,4 +320,4 @@ def last(folder: Path) -> tuple[float, int] | None:
         return None
 
 
-__all__ = ["BadBackup", "Backup", "create", "keep", "last", "restore", "verify"]
+__all__ = ["BadBackup", "Backup", "clear", "create", "keep", "last", "restore", "verify"]
