@@ -206,6 +206,24 @@ class EventTests(EventStream):
         ids = [int(id) for id in re.findall(rb"^id: (\d+)$", transport.value(), re.MULTILINE)][1:]
         self.assertEqual(ids, list(range(ids[0], ids[0] + 3 * SLICE)))
 
+    def test_what_cannot_be_written_ends_no_stream(self) -> None:
+        """It is in the log, and readers hear of what comes next."""
+        _, transport = self.stream()
+        hub = self.desk.office.streams.hub
+        alerts = self.desk.control.alerts
+
+        def broken() -> Any:
+            raise RuntimeError("no alerts")
+
+        self.patch(alerts, "now", broken)
+        self.patch(hub, "_until_alerts", 0)
+        self.desk.clock.advance(GATHER_S)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.tell()
+        for _ in range(3):
+            self.desk.clock.advance(GATHER_S)
+        self.assertIn(b"backend.changed", transport.value())
+
     def test_S_08_a_revoked_principal_is_cut_off(self) -> None:
         """At once by our own hand, within seconds otherwise."""
         token = self.desk.token("auditor")

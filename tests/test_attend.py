@@ -167,6 +167,28 @@ class TraceTests(SynchronousTestCase):
         client.read()
         self.assertEqual([client.say("NOOP")[:3] for _ in range(3)], ["250"] * 3)
         self.assertRaises(Unknown, self.attend.slow, "none", 10, 1, SYSTEM)
+
+    def test_a_tarpit_is_not_ended_by_errors_nor_holds_a_farewell(self) -> None:
+        """What a client does wrong makes it no faster; who leaves is gone."""
+        client = connect(self.control, self.clock)
+        (id,) = self.control.reception.sessions
+        self.attend.slow(id, 10, 60, SYSTEM)
+        for number in range(9):
+            client.say("NONSENSE")
+            self.clock.advance(9.5)
+            early = client.say("NOOP")
+            self.assertEqual(early[:3], "", number)
+            for _ in range(3):
+                self.clock.advance(10)
+                client.read()
+        self.assertEqual(client.say("QUIT")[:3], "221")
+        self.clock.advance(0)
+        self.assertEqual(self.control.reception.sessions, {})
+
+    def test_a_tarpit_has_bounds(self) -> None:
+        """Of both of its times."""
+        connect(self.control, self.clock)
+        (id,) = self.control.reception.sessions
         for seconds, minutes in ((0, 1), (31, 1), (1, 0), (1, 61)):
             self.assertRaises(Invalid, self.attend.slow, id, seconds, minutes, SYSTEM)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.control import live
 from smtpgate.control.live import ROWS, Sampler
 from smtpgate.policy import event as told
 from smtpgate.policy.verdict import Finding
@@ -84,6 +86,29 @@ class RowTests(SynchronousTestCase):
         self.assertEqual(next(self.live.changed()).cells["names"].word, "running")
         self.live._ran("01J9UK7Q000000000000009999", "names", "mail", "pass", 0.0, False)
         self.assertEqual(list(self.live.changed()), [])
+
+    def test_an_end_is_told_once(self) -> None:
+        """Also of a session that ends between the look and the taking of its row."""
+        self.live.begin()
+        facts = [self.open(number) for number in (1, 2)]
+        rows = self.live.changed()
+        next(rows)
+        facts[1].closed_by = "client"
+        self.assertEqual(list(rows), [])
+        self.assertEqual([row.id for row in self.live.changed()], [facts[1].id])
+        self.assertEqual(list(self.live.changed()), [])
+
+    def test_no_more_is_gathered_than_is_shown(self) -> None:
+        """Of ten thousand sessions a page shows two hundred."""
+        asked = []
+        self.patch(live, "_found", lambda facts: asked.append(facts.id) or ())
+        sessions = self.control.reception.sessions
+        for number in range(50):
+            facts = make_session(f"01J9UK7Q{number:018d}")
+            sessions[facts.id] = SimpleNamespace(facts=facts)  # type: ignore[assignment]
+        rows = self.live.grid(10).rows
+        self.assertEqual([row.id for row in rows], [f"01J9UK7Q{number:018d}" for number in range(49, 39, -1)])
+        self.assertEqual(len(asked), 10)
 
     def test_the_worst_stays_and_a_shadow_decides_nothing(self) -> None:
         """What a filter in shadow would have said is in its own cell only."""

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.control import SYSTEM
-from smtpgate.control.engine_room import MOST_MINUTES
+from smtpgate.control.engine_room import ASK_S, MOST_MINUTES
 from smtpgate.control.views import Invalid, Refused, Unknown
 from smtpgate.policy.event import FilterFailed
 from smtpgate.policy.standing import ServerStanding
@@ -115,6 +116,13 @@ class TuneTests(RoomCase):
         self.assertTrue(self.told("filter.tuning_failed"))
         self.assertEqual(self.desk.connect().say(MAIL), NO)
         self.assertEqual({view.name: view.mode for view in self.desk.control.filters()}["slow"], "off")
+        # It could be built again by now, and is not: what is shown is what runs, and a look builds nothing.
+        self.desk.refuses = None
+        made = len(self.desk.made)
+        view = self.room.find("no-mail")
+        self.assertEqual((view.mode, view.tuning, len(self.desk.made)), ("enforce", None, made))
+        self.desk.apply(CONFIG + FILTERS + "[limits]\nrecipients = 701\n")
+        self.assertEqual(self.room.find("no-mail").mode, "shadow")
 
     def test_it_is_an_alert_while_less_is_looked_at(self) -> None:
         """And none where more is."""
@@ -218,6 +226,35 @@ class StandingTests(RoomCase):
             seen.append((found.signatures_at, found.is_up, found.trouble))
         trouble = "RuntimeError('no standing')"
         self.assertEqual(seen, [(5.0, True, trouble), (5.0, True, trouble), (0.0, True, trouble)])
+
+    def test_one_that_never_answers(self) -> None:
+        """Those behind it are asked all the same, and nobody asks beside it."""
+        asked = []
+
+        def never() -> Any:
+            asked.append("never")
+            return Deferred()
+
+        self.engine(tuple, never)
+        engine = self.desk.control.engine
+        first, second = engine.start(self.room.ask_engines()), engine.start(self.room.ask_engines())
+        self.successResultOf(second)
+        self.assertNoResult(first)
+        self.desk.clock.advance(ASK_S)
+        self.successResultOf(first)
+        self.assertEqual(asked, ["never"])
+        self.assertIn("TimeoutError", self.room.standings()["no-mail"].trouble)
+
+    def test_a_wrong_standing_is_its_own(self) -> None:
+        """What a plugin gives in place of one takes nothing away of the others."""
+
+        async def made() -> float:
+            return 1.0
+
+        self.engine(lambda: ("up",), made)
+        found = self.room.standings()
+        self.assertEqual((found["no-mail"].servers, "ServerStanding" in found["no-mail"].trouble), ((), True))
+        self.assertIn("slow", found)
 
 
 class ApiTests(RoomCase):

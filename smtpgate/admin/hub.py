@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Any, Final
 
 import attrs
+from twisted.logger import Logger
 
 from smtpgate.admin.pace import Pace
 from smtpgate.admin.sieve import Sieve
@@ -82,6 +83,8 @@ class Entry:
 
 class Hub:
     """The ring, and who follows it."""
+
+    _log = Logger(namespace="smtpgate.admin.hub")
 
     def __init__(self, control: Control, clock: Any, pace: Pace) -> None:
         self._pace = pace
@@ -189,8 +192,13 @@ class Hub:
 
     def _go_on(self) -> None:
         """A slice of that: mail has its turn before the next."""
+        done = 0
         with self._pace.paid():
-            done = sum(1 for _ in islice(self._steps, SLICE))
+            try:
+                done = sum(1 for _ in islice(self._steps, SLICE))
+            except Exception:
+                # Whatever it was, readers hear of what comes next.
+                self._log.failure("events could not be written")
         if done == SLICE:
             self._tick = self._clock.callLater(0, self._go_on)
         else:

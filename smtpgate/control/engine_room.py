@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
+from twisted.internet.defer import ensureDeferred
 
 from smtpgate.control import views
 from smtpgate.control.views import Actor, FilterView, Invalid, Refused, Unknown, lasting
@@ -27,6 +28,8 @@ MOST_MINUTES: Final = 24 * 60
 LEAST_S, MOST_S = 0.05, 300.0
 #: Somebody must be able to read why, years later.
 REASON_LETTERS: Final = 500
+#: How long an engine may take to say how old what it looks for is.
+ASK_S: Final = 15.0
 MODES: Final = ("enforce", "shadow", "off")
 _COUNTED: Final = frozenset({"filter_fail_open_total", "plugin_errors_total"})
 
@@ -105,6 +108,7 @@ class EngineRoom:
         self._did = did
         self._count = count
         self._signatures: dict[str, _Signatures] = {}
+        self._is_asking = False
 
     # Look
 
@@ -122,11 +126,11 @@ class EngineRoom:
     def _view(self, tuner: Tuner | None, use: Any, factory: str) -> FilterView:
         tuning = self.tunings.of(use.name)
         made = use
-        try:
-            made = tuner.tuned(use, tuning) if tuner is not None else use
-        except TuningFailed:
-            # It was told, and the filter runs as configured.
-            tuning = None
+        if tuner is not None:
+            made = tuner.at_work.get(use.name, use)
+            if use.name in tuner.failed:
+                # It was told, and the filter runs as configured.
+                tuning = None
         view = views.filter_view(made)
         may = tuner is not None and tuner.use(use.name) is not None
         return attrs.evolve(
@@ -155,8 +159,12 @@ class EngineRoom:
             if IEngine.providedBy(made):
                 try:
                     servers = tuple(made.standing())
+                    wrong = next((one for one in servers if not isinstance(one, ServerStanding)), None)
+                    if wrong is not None:
+                        raise TypeError(f"{wrong!r} is no ServerStanding")
                 except Exception as error:
-                    known = _Signatures(known.made_at, repr(error)[:REASON_LETTERS])
+                    # A stranger's filter takes away what is known of itself, and of no other.
+                    servers, known = (), _Signatures(known.made_at, repr(error)[:REASON_LETTERS])
             is_up = not servers or any(one.state != "down" for one in servers)
             more = (errors.get(name, {}), opened.get(name, 0))
             out[name] = Standing(name, is_up, servers, known.made_at, known.trouble, *more)
@@ -204,13 +212,24 @@ class EngineRoom:
     # Watch
 
     async def ask_engines(self) -> None:
-        """Ask all engines how old what they look for is. For now and then; it waits for them."""
-        made = dict(self._made())
+        """Ask all engines how old what they look for is. For now and then; it waits for them, for each so long, and is
+        not done beside itself.
+        """
+        if self._is_asking:
+            return
+        self._is_asking = True
+        try:
+            await self._ask_engines(dict(self._made()))
+        finally:
+            self._is_asking = False
+
+    async def _ask_engines(self, made: Mapping[str, Any]) -> None:
+        clock: Any = self._engine.clock
         for name, one in made.items():
             if not IEngine.providedBy(one):
                 continue
             try:
-                found = await one.signatures()
+                found = await ensureDeferred(one.signatures()).addTimeout(ASK_S, clock)
             except Exception as error:
                 # A stranger's filter may fail in its own way; those behind it are asked all the same.
                 words = str(error) if isinstance(error, ServiceFailed) else repr(error)

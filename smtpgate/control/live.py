@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 from zlib import crc32
 
@@ -232,8 +233,9 @@ class Live:
                 one.mark = mark
                 self._changed[id] = None
         changed, self._changed = self._changed, {}
-        found = [self._seen[id] for id in changed if id in self._seen]
-        return (_row(one.facts, one.cells, now) for one in found)
+        found = [(self._seen[id], self._seen[id].facts.closed_by) for id in changed if id in self._seen]
+        # One that ends before its row is taken is told of by the next call, as ended.
+        return (_row(one.facts, one.cells, now) for one, closed_by in found if one.facts.closed_by == closed_by)
 
     def grid(self, most: int = ROWS, reach: Reach = ALL) -> Grid:
         """All of it now; where nobody has looked, of the newest live sessions and with what filters found.
@@ -242,14 +244,15 @@ class Live:
         """
         now = self._engine.clock.seconds()
         seen = list(self._seen.values()) if self.is_watched else []
-        known = {one.facts.id for one in seen}
-        live = [one for one in self._reception.sessions.values() if one.facts.id not in known]
-        shown = [(one.facts, one.cells) for one in seen if reach.holds_session(one.facts)]
+        shown = [(one.facts, one.cells) for one in seen if reach.holds_session(one.facts)][-most:]
         if not self.is_watched or reach.is_limited:
             # Not all that run are looked at while somebody looks on: who sees few gets those that they may see.
-            others = (one.facts for one in live if reach.holds_session(one.facts))
-            shown = [*((facts, dict(_found(facts))) for facts in others), *shown]
-        shown = shown[-most:]
+            known = {one.facts.id for one in seen}
+            newest = (one.facts for one in reversed(self._reception.sessions.values()))
+            others = (facts for facts in newest if facts.id not in known and reach.holds_session(facts))
+            # What was found is gathered of those alone that there is room for.
+            more = list(islice(others, most - len(shown)))
+            shown = [*((facts, dict(_found(facts))) for facts in reversed(more)), *shown]
         rows = tuple(_row(facts, cells, now) for facts, cells in reversed(shown))
         if reach.is_limited:
             rows = tuple(_narrowed(row, facts, reach) for row, (facts, _) in zip(rows, reversed(shown), strict=True))

@@ -134,7 +134,7 @@ class Session:
                         await waiting
                 elif type(event) is Violation:
                     self.violation(event)
-                if self._owed_s:
+                if self._owed_s and not facts.closed_by:
                     await self._dawdle()
                 if facts.closed_by:
                     break
@@ -288,7 +288,7 @@ class Session:
             self._close("error", status.TOO_MANY_ERRORS)
             raise SessionClosing("error", None)
         if facts.errors > most // 2:
-            self._owed_s = self._sleep_s(facts)
+            self._owed_s = max(self._slow_s, self._sleep_s(facts))
 
     def _sleep_s(self, facts: Facts) -> float:
         """How long a client waits after an error in the second half of those that it may make."""

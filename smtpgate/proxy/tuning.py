@@ -47,6 +47,8 @@ class Tuner:
     """Of one revision: makes its chains as they are wanted.
 
     :ivar uses: all filters as they are configured, those that are off too
+    :ivar at_work: by name what sessions that begin now have, those that are off too
+    :ivar failed: those that could not be made as they were wanted, and are as configured
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Tuner:
         self._make = make
         self._chain = chain
         self._others: dict[str, Any] = {}
+        self.at_work: dict[str, Use] = {}
+        self.failed: set[str] = set()
         #: Chains of sessions that began before.
         self.former: WeakSet[Chain] = WeakSet()
 
@@ -104,9 +108,12 @@ class Tuner:
         for use in self.uses:
             try:
                 uses.append(self.tuned(use, wanted.get(use.name)))
+                self.failed.discard(use.name)
             except TuningFailed as error:
                 failed(str(error))
+                self.failed.add(use.name)
                 uses.append(use)
+        self.at_work = {use.name: use for use in uses}
         return self._chain(uses, role)
 
     def others(self) -> list[tuple[str, Any]]:
