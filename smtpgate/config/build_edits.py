@@ -34,7 +34,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 #: A text that people are to read; a page has 3,000.
 LETTERS: Final = 10_000
-_PAGE: Final = re.compile(r"<\s*/?\s*(?:html|head|body|script|style|plaintext|!--|!doctype)\b|<!--", re.IGNORECASE)
+_PAGE: Final = re.compile(r"<\s*(?:/\s*)?(?:html|head|body|script|style|plaintext|!--|!doctype)\b|<!--", re.IGNORECASE)
 _NAME: Final = re.compile(r"[!#-'*+\-./0-9A-Z^_`a-z|~]{1,76}")
 #: Fields that no rule may change, each with the reason.
 KEPT: Final[Mapping[str, str]] = MappingProxyType(

@@ -28,7 +28,8 @@ _OPTIONS = {
     "systemd": ("domain", "index", "name"),
 }
 DOMAINS = ("INET", "INET6", "UNIX")
-_PIECE = re.compile(r"((?:[^\\:]|\\.)*)(:|$)")
+#: A backslash at the end stands for itself, so that a search never begins again.
+_PIECE = re.compile(r"((?:[^\\:]|\\.|\\\Z)*)(:|\Z)", re.S)
 _HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 

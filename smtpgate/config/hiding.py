@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from smtpgate.config.masking import HIDDEN, SECRET_WORDS, is_path, is_secret_nam
 from smtpgate.config.position import BadSyntax, Document, read
 from smtpgate.config.problem import Problem, Where, dotted, quoted
 
-_STRING = re.compile(r'''"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|'[^'\n]*\'''', re.S)
+_STRING = re.compile(r'''"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*\'''', re.S)
 _WORDS: Final = "|".join(word.replace("_", "[-_]?") for word in (*SECRET_WORDS, r"\bpass", r"_pass", "pwd"))
 _LOOSE: Final = re.compile(
     # The key, and what stands between it and its value, as far as that can be told.
@@ -29,12 +30,9 @@ _LOOSE: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _PEM: Final = re.compile(r"-----BEGIN [^\n-]*PRIVATE KEY-----.*?(?:-----END[^\n]*|\Z)", re.DOTALL)
-_MAY: Final = re.compile(
-    rf"""{_WORDS}|PRIVATE\ KEY|zone["']?\s*=\s*["'][a-z0-9]{{20}}|://(?:[^\s"']*[@?\#]|[^\s"']*[a-z0-9_-]{{20}})""",
-    re.IGNORECASE,
-)
+_MAY: Final = re.compile(rf"""{_WORDS}|PRIVATE\ KEY|zone["']?\s*=\s*["'][a-z0-9]{{20}}|://""", re.IGNORECASE)
 _REMARKS: Final = re.compile(
-    r"""(?:\"\"\"(?:[^\\]|\\.)*?\"\"\"|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')|(\#[^\n]*)""", re.S
+    r"""(?:\"\"\"(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?'{3,5}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')|(\#[^\n]*)""", re.S
 )
 
 
@@ -65,10 +63,11 @@ def restore(text: str, base: str) -> str:
         document, old = read(text), read(base)
     except BadSyntax:
         return text
-    known = {_name(old.tree, where): (shown, _written(base, old, where)) for where, _, shown in _secrets(old.tree)}
-    fresh = {}
+    names, starts = _names(old.tree), _starts(base)
+    known = {_name(names, where): (shown, _written(base, starts, old, where)) for where, _, shown in _secrets(old.tree)}
+    fresh, names = {}, _names(document.tree)
     for where, value, _ in _secrets(document.tree):
-        shown, written = known.get(_name(document.tree, where), ("", ""))
+        shown, written = known.get(_name(names, where), ("", ""))
         if HIDDEN in value and value == shown and written:
             fresh[where] = written
     return _replaced(text, document, fresh)
@@ -125,37 +124,53 @@ def _is_options(where: Where) -> bool:
     return where[:1] == ("filters",) and where[2:3] == ("options",)
 
 
-def _name(tree: dict[str, Any], where: Where) -> tuple[Any, ...]:
-    """What a secret is known by in another text: filters may have changed their places."""
+def _names(tree: dict[str, Any]) -> list[tuple[str, int]]:
+    """What each filter is known by in another text, and how many of that name are before it."""
     filters = tree.get("filters")
+    seen: Counter[str] = Counter()
+    names = []
+    for one in filters if isinstance(filters, list) else ():
+        name = repr((one.get("use"), one.get("name"))) if isinstance(one, dict) else ""
+        names.append((name, seen[name]))
+        seen[name] += 1
+    return names
+
+
+def _name(names: list[tuple[str, int]], where: Where) -> tuple[Any, ...]:
+    """What a secret is known by in another text: filters may have changed their places."""
     number = where[1] if where[:1] == ("filters",) and len(where) > 1 else None
-    if not isinstance(filters, list) or not isinstance(number, int):
+    if not names or not isinstance(number, int):
         return where
-    names = [(one.get("use"), one.get("name")) if isinstance(one, dict) else None for one in filters]
-    return names[number], names[:number].count(names[number]), *where[2:]
+    return *names[number], *where[2:]
 
 
-def _span(text: str, document: Document, where: Where) -> tuple[int, int] | None:
+def _starts(text: str) -> list[int]:
+    """Where each line begins."""
+    return [0, *(found.end() for found in re.finditer("\n", text))]
+
+
+def _span(text: str, starts: list[int], document: Document, where: Where) -> tuple[int, int] | None:
     """Where the value stands as a string, in letters of the text."""
     line, column = document.place(where)
-    start = sum(len(one) + 1 for one in text.split("\n")[: line - 1]) + column - 1
-    found = _STRING.match(text, start)
+    found = _STRING.match(text, starts[line - 1] + column - 1)
     return found.span() if found is not None else None
 
 
-def _written(text: str, document: Document, where: Where) -> str:
-    span = _span(text, document, where)
+def _written(text: str, starts: list[int], document: Document, where: Where) -> str:
+    span = _span(text, starts, document, where)
     return text[slice(*span)] if span is not None else ""
 
 
 def _replaced(text: str, document: Document, fresh: dict[Where, str]) -> str:
-    spans = {}
+    starts, spans = _starts(text), {}
     for where, value in fresh.items():
-        span = _span(text, document, where)
+        span = _span(text, starts, document, where)
         if span is None:
             # Better no text than a secret in it.
             raise ValueError(f"{dotted(where)} is not where it was read")
         spans[span] = value
-    for (start, end), value in sorted(spans.items(), reverse=True):
-        text = f"{text[:start]}{value}{text[end:]}"
-    return text
+    pieces, at = [], 0
+    for (start, end), value in sorted(spans.items()):
+        pieces += [text[at:start], value]
+        at = end
+    return "".join((*pieces, text[at:]))

@@ -31,10 +31,15 @@ SECRET_WORDS: Final = (
 _SHORT: Final = frozenset({"pass", "pwd"})
 #: A first label of a zone with so many letters and digits is a customer's key, not a word; so is a step of a path.
 KEY_CHARACTERS: Final = 20
-_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:([^/?#\s@]*)@)?([^/?#\s]*)([^?#\s]*)(\?[^#\s]*)?(#\S*)?")
+#: A search begins once in a run of letters, not at each of them: else a long run takes the square of its length, and
+#: nothing else of the gateway goes on meanwhile. What is before :// need not be a scheme that is right.
+_URL: Final = re.compile(
+    r"((?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]*://)(?:([^/?#\s@]*)@)?([^/?#\s]*)([^?#\s]*)(\?[^#\s]*)?(#\S*)?"
+)
 _STEP: Final = re.compile(rf"[A-Za-z0-9_=~%-]{{{KEY_CHARACTERS},}}")
 _PEM: Final = "PRIVATE KEY-----"
-_PATH: Final = re.compile(r"[^\s:{}\"'=+]*[./][^\s:{}\"'=+]*|[A-Za-z_-]{1,15}")
+_PATH: Final = re.compile(r"[^\s:{}\"'=+]+")
+_WORD: Final = re.compile(r"[A-Za-z_-]{1,15}")
 
 
 def is_secret_name(name: str) -> bool:
@@ -57,11 +62,17 @@ def masked_urls(text: str) -> str:
 
 def _mask_url(found: re.Match[str]) -> str:
     scheme, user, host, path, question, fragment = found.groups(default="")
-    steps = (HIDDEN if _is_key(step) else step for step in path.split("/"))
+    steps = (HIDDEN if _is_key(step) or _is_login(step) else step for step in path.split("/"))
     # What is no authority at all, as "u:p@h" in a broken address, is not looked into.
     host = host if "@" not in host else HIDDEN
     who = f"{HIDDEN}@" if user else ""
     return f"{scheme}{who}{host}{'/'.join(steps)}{'?' + HIDDEN if question else ''}{'#' + HIDDEN if fragment else ''}"
+
+
+def _is_login(step: str) -> bool:
+    """Who logs in to an address that stands within another one."""
+    name, at, _ = step.rpartition("@")
+    return bool(at) and ":" in name
 
 
 def _is_key(step: str) -> bool:
@@ -82,5 +93,7 @@ def masked_zone(zone: str) -> str:
 
 def is_path(text: str) -> bool:
     """Whether it is likely the name of a file, where one is asked for, and not the secret itself."""
+    if _WORD.fullmatch(text) is None and (_PATH.fullmatch(text) is None or not ("." in text or "/" in text)):
+        return False
     last = text.rpartition("/")[2]
-    return _PATH.fullmatch(text) is not None and not any(_is_key(part) for part in re.split("[._-]", last))
+    return not any(_is_key(part) for part in re.split("[._-]", last))

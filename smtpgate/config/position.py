@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import attrs
@@ -114,8 +115,11 @@ class Document:
         if _is_leaf(node):
             kind = "key" if "value_line" not in node or (is_key and "key_line" in node) else "value"
             line, column = _first(node[f"{kind}_line"]), _first(node[f"{kind}_col"])
-            before = self._lines[line - 1].encode()[: column - 1].decode("utf-8", "ignore")
-            return line, len(before) + 1
+            written = self._lines[line - 1]
+            if written.isascii():
+                # Octets are letters: a long line with many values is not read again for each.
+                return line, min(column - 1, len(written)) + 1
+            return line, len(written.encode()[: column - 1].decode("utf-8", "ignore")) + 1
         places = [self._place_of(child, True) for child in node.values()]
         return min((place for place in places if place is not None), default=None)
 
@@ -191,13 +195,15 @@ def _refuse_deep(text: str) -> None:
 
 def _headers(text: str, nodes: dict[str, Any]) -> dict[Where, Place]:
     """The places of all `[table]` and `[[array]]` headers by path."""
-    inside = _long_values(nodes)
+    inside = sorted(_long_values(nodes))
+    firsts, lasts = [first for first, _ in inside], [*accumulate((last for _, last in inside), max)]
     starts = [m.start() for m in re.finditer(r"^", text, re.M)]
     headers: dict[Where, Place] = {}
     entries: dict[Where, int] = {}
     for match in _HEADER.finditer(text):
         line = bisect.bisect_right(starts, match.start())
-        if any(first < line <= last for first, last in inside):
+        before = bisect.bisect_left(firsts, line)
+        if before and line <= lasts[before - 1]:
             continue
         where: Where = ()
         parts = [_unquoted(part) for part in _PARTS.findall(match[2])]

@@ -26,8 +26,8 @@ TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZE_HINT = 'write it with a unit, for example "50 MiB" or "10 MB", or as a whole number of octets'
 TIME_HINT = 'write it with a unit, for example "90s", "5m" or "1h", or as a number of seconds'
 
-_SIZE = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)\s*")
-_TIME = re.compile(r"\s*((?:[0-9]{1,9}(?:\.[0-9]{1,6})?\s*(?:ms|s|m|h|d)\s*)+|[0-9]{1,9}(?:\.[0-9]{1,6})?)\s*")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)")
+_TIME = re.compile(r"((?:[0-9]{1,9}(?:\.[0-9]{1,6})?\s*(?:ms|s|m|h|d)\s*)+|[0-9]{1,9}(?:\.[0-9]{1,6})?)")
 _TIME_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
 _BY_LOWER_CASE = {unit.lower(): octets for unit, octets in SIZE_UNITS.items()}
 
@@ -40,7 +40,7 @@ def parse_size(value: object) -> int:
         return value
     if not isinstance(value, str):
         raise BadValue(f"{quoted(value)} is not a size", SIZE_HINT)
-    match = _SIZE.fullmatch(value)
+    match = _SIZE.fullmatch(value.strip())
     if match is None:
         raise BadValue(f"{quoted(value)} is not a size", SIZE_HINT)
     number, unit = match.groups()
@@ -67,7 +67,7 @@ def parse_duration(value: object) -> float:
         return float(value)
     if not isinstance(value, str):
         raise BadValue(f"{quoted(value)} is not a length of time", TIME_HINT)
-    match = _TIME.fullmatch(value)
+    match = _TIME.fullmatch(value.strip())
     if match is None:
         raise BadValue(f"{quoted(value)} is not a length of time", TIME_HINT)
     parts = _TIME_PART.findall(match[1])
