@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -22,15 +23,17 @@ import attrs
 from smtpgate.admin.browsers import digest_of
 from smtpgate.admin.guard import Caller
 from smtpgate.admin.jose import to_base64
-from smtpgate.admin.throttle import TooMany, network_of
+from smtpgate.admin.throttle import network_of
 
 #: So long a login may take there.
 FLOW_S: Final = 600.0
-#: Logins under way, of one network and of all; of one the oldest makes room for the next.
+#: Logins under way, of one network and of all. Nobody is refused: the oldest of the network makes room for the next,
+#: and where all are too many the oldest of the network that has most of them.
 PER_NETWORK: Final = 50
 MOST: Final = 2000
-#: Octets of a form that waits for a proof.
+#: Octets of a form that waits for a proof, and how many wait of one person; the oldest makes room.
 CARRIED: Final = 64 * 2**10
+FORMS: Final = 5
 
 
 @attrs.define
@@ -83,13 +86,8 @@ class Flows:
         return len(self._away) + len(self._back)
 
     def begin(self, caller: Caller, flow: Flow) -> tuple[str, str, str, str]:
-        """State, nonce and challenge to ask with, and the Set-Cookie line. Raises TooMany."""
-        self._forget_old()
-        own = [key for key, one in self._away.items() if one.network == flow.network]
-        for key in own[: max(0, len(own) - PER_NETWORK + 1)]:
-            del self._away[key]
-        if len(self) >= MOST:
-            raise TooMany(60.0)
+        """State, nonce and challenge to ask with, and the Set-Cookie line."""
+        self._make_room(flow)
         state, nonce, secret = (secrets.token_urlsafe(32) for _ in range(3))
         flow.cookie, flow.nonce = digest_of(secret), digest_of(nonce)
         self._away[digest_of(state)] = flow
@@ -105,6 +103,7 @@ class Flows:
 
     def ticket(self, flow: Flow) -> str:
         """What the page of the return sends on from our own site."""
+        self._make_room(flow)
         text = secrets.token_urlsafe(32)
         self._back[digest_of(text)] = flow
         return text
@@ -121,11 +120,28 @@ class Flows:
             return None
         return found if 0 <= self._wall() - found.began < FLOW_S else None
 
-    def _forget_old(self) -> None:
+    def _make_room(self, flow: Flow) -> None:
+        """For one more, among those that are there and those that are back."""
         now = self._wall()
-        for among in (self._away, self._back):
-            for key in [key for key, one in among.items() if not 0 <= now - one.began < FLOW_S]:
-                del among[key]
+        self._drop([one for one in self._all() if not 0 <= now - one.began < FLOW_S])
+        if flow.carried:
+            self._drop_oldest([one for one in self._all() if one.carried and one.user == flow.user], FORMS)
+        self._drop_oldest([one for one in self._all() if one.network == flow.network], PER_NETWORK)
+        if len(self) >= MOST:
+            (largest, count), *_ = Counter(one.network for one in self._all()).most_common(1)
+            self._drop_oldest([one for one in self._all() if one.network == largest], count)
+
+    def _all(self) -> list[Flow]:
+        return sorted([*self._away.values(), *self._back.values()], key=lambda one: one.began)
+
+    def _drop_oldest(self, among: list[Flow], most: int) -> None:
+        self._drop(among[: max(0, len(among) - most + 1)])
+
+    def _drop(self, flows: list[Flow]) -> None:
+        dropped = {id(one) for one in flows}
+        for held in (self._away, self._back):
+            for key in [key for key, one in held.items() if id(one) in dropped]:
+                del held[key]
 
 
 def cookie_name(caller: Caller) -> str:
