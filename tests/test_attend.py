@@ -108,10 +108,18 @@ class TraceTests(SynchronousTestCase):
     def test_it_has_an_end(self) -> None:
         """Of time, which is told and after which nobody is heard; and its dialogues are forgotten an hour later."""
         self.attend.begin("192.0.2.7", 15, "", SYSTEM)
-        connect(self.control, self.clock)
+        stays = connect(self.control, self.clock)
         (trace,) = self.attend.traces()
-        self.clock.advance(900)
+        # An octet now and then, or its session would be over.
+        for _ in range(9):
+            self.clock.advance(100)
+            stays.say("NOOP")
         self.assertIsNone(self.control.reception.heed)
+        dialogue = self.attend.dialogue(trace.sessions[0])
+        assert dialogue is not None
+        heard = len(dialogue.lines)
+        self.assertEqual(stays.say("NOOP")[:3], "250")
+        self.assertEqual(len(dialogue.lines), heard)
         connect(self.control, self.clock)
         self.assertEqual((len(trace.sessions), self.attend.is_on(trace)), (1, False))
         self.assertIsNotNone(self.attend.dialogue(trace.sessions[0]))

@@ -148,6 +148,9 @@ class Attend:
         seconds = self._engine.clock.seconds
 
         def hear(who: str, text: str, is_hidden: bool) -> None:
+            # The session may go on for hours behind the end of the trace.
+            if self._traces.get(trace.address) is not trace or not self.is_on(trace):
+                return
             if len(held.lines) >= LINES:
                 held.left_out += 1
             else:
