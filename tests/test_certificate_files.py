@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.admin import site
+from smtpgate.admin.every import ROUTES
 from smtpgate.control import certificate_files
 from smtpgate.control.views import Invalid, Refused
 from smtpgate.net.tls import ServerTLS
 from tests.admin_kit import CONFIG, PASSWORD, ApiCase, Desk
+from tests.browser_kit import BrowserCase, shoot
+from tests.test_admin_entry import Browser
 from tests.test_admin_tls import NOW, make, pem
 
 DER = serialization.Encoding.DER
@@ -198,3 +205,96 @@ class UploadTests(ApiCase):
         self.assertNotIn(wrong.splitlines()[1], answer.text)
         self.assertEqual(form(listener="mx", pem=self.pem("new.example.net").decode()).status, 303)
         self.assertEqual(form(listener="none", pem="x").status, 404)
+
+    def test_by_the_form_of_the_page(self) -> None:
+        """As a browser sends it: a file, or the text, and the key goes nowhere but into the file. A password that is
+        old is asked for first, and the form is filled in again."""
+        browser = Browser(self.desk)
+        browser.log_in()
+        page = browser.get("/tls").text
+        self.assertIn('action="/tls/upload" method="post" enctype="multipart/form-data"', page)
+        for name, field in (("file.example.net", "file"), ("text.example.net", "pem")):
+            octets = self.pem(name)
+            fields = {"csrf": browser.token("/tls"), "listener": "mx", "pem": b"", "file": b"", field: octets}
+            self.assertEqual(self.in_parts(browser, **fields).status, 303)
+            self.assertEqual(self.get("/tls/certificates/of/mx")["names"], [name])
+        before = self.path.read_bytes()
+        self.desk.clock.advance(601)
+        for field in ("file", "pem"):
+            octets = self.pem("late.example.net")
+            fields = {"csrf": browser.token("/tls"), "listener": "mx", field: octets}
+            asked = self.in_parts(browser, **fields, carried=b"", proof=PASSWORD)
+            self.assertEqual(asked.status, 401)
+            self.assertIn("fill it in again", asked.text)
+            self.assertIn('name="next" value="/tls"', asked.text)
+            key = octets.decode().splitlines()[1]
+            for packed in (key, quote_plus(key), base64.b64encode(octets).decode()[40:80]):
+                self.assertNotIn(packed, asked.text)
+            self.assertNotIn('name="carried"', asked.text)
+        self.assertEqual(self.path.read_bytes(), before)
+        proved = browser.form("/prove", "/prove", {"next": "/tls", "proof": PASSWORD})
+        self.assertEqual((proved.status, proved.header("location")), (303, "/tls"))
+        self.assertEqual(self.in_parts(browser, **fields).status, 303)
+        self.assertEqual(self.get("/tls/certificates/of/mx")["names"], ["late.example.net"])
+
+    def in_parts(self, browser: Browser, **fields: Any) -> Any:
+        """What the page answers to a form as browsers send it."""
+        parts = []
+        for name, value in fields.items():
+            named = f'name="{name}"' + ('; filename="mx.pem"' if name == "file" and value else "")
+            named += '; filename=""' if name == "file" and not value else ""
+            octets = value if isinstance(value, bytes) else value.encode()
+            parts.append(f"--XyZ\r\nContent-Disposition: form-data; {named}\r\n\r\n".encode() + octets + b"\r\n")
+        head = browser._headers({"Content-Type": "multipart/form-data; boundary=XyZ"})
+        return self.desk.ask("POST", "/tls/upload", body=b"".join(parts) + b"--XyZ--\r\n", headers=head)
+
+
+class FormsTests(SynchronousTestCase):
+    """All forms that bring files."""
+
+    def test_what_the_pages_send_is_taken(self) -> None:
+        """A template sends a form in parts where its route takes one, and nowhere else."""
+        sent = set()
+        for path in (Path(site.__file__).parent / "templates").glob("*.html"):
+            for form in re.findall(r"<form[^>]*>", path.read_text(encoding="utf-8")):
+                if "multipart/form-data" in form:
+                    (action,) = re.findall(r'action="([^"#?]*)', form)
+                    sent.add(action)
+        self.assertEqual(sent, {route.path for route in ROUTES if route.takes_files})
+        self.assertGreater(len(sent), 2)
+
+    def test_files_do_not_wait_for_the_password(self) -> None:
+        """Where a form brings files and wants one, it is filled in again: files are not carried."""
+        for route in ROUTES:
+            self.assertTrue(not (route.takes_files and route.is_guarded) or route.again, route.path)
+
+
+class BrowserTests(BrowserCase):
+    """The form in Chromium."""
+
+    def setUp(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="smtpgate-tls-"))
+        self.addCleanup(shutil.rmtree, folder, True)
+        self.path, self.given = folder / "mx.pem", folder / "given.pem"
+        key = ec.generate_private_key(ec.SECP256R1())
+        for path, name in ((self.path, "old.example.net"), (self.given, "new.example.net")):
+            path.write_bytes(pem(key, make("Own", key, days=3650, names=(name,))))
+        self.text = CONFIG.replace('tls = "off"', f'tls = "optional"\ncertificates = ["{self.path}"]', 1)
+        super().setUp()
+
+    def fill(self) -> None:
+        """The clock of the desk is of another day than the certificates."""
+        self.desk.control.certificates._wall = lambda: datetime.now(UTC).timestamp()
+
+    def test_a_file(self) -> Deferred[None]:
+        """It is chosen, and at work."""
+        return self.visit(self.walk)
+
+    def walk(self, page: Any) -> None:
+        page.goto(f"{self.base}/tls")
+        page.wait_for_selector("text=old.example.net")
+        page.set_input_files("#upload-file", str(self.given))
+        page.click("#upload button")
+        page.wait_for_selector("text=new.example.net")
+        shoot(page, "tls-upload")
+        self.assertIn(b"PRIVATE KEY", self.path.read_bytes())

@@ -168,5 +168,6 @@ ROUTES = (
         "Try rules on the newest messages, or on one",
         doors=frozenset({"web"}),
         is_large=True,
+        takes_files=True,
     ),
 )

@@ -200,5 +200,5 @@ ROUTES = (
     Route("POST", "/test/cases", "test:run", run_cases, "page", "Try all again", doors=_WEB),
     Route("POST", "/test/cases/<id>/remove", "test:run", remove_case, "page", "Delete a case", doors=_WEB),
     Route("GET", "/test", "test:run", test, "page", "What to try", doors=frozenset({"web"})),
-    Route("POST", "/test", "test:run", run, "page", "Try it", doors=frozenset({"web"}), is_large=True),
+    Route("POST", "/test", "test:run", run, "page", "Try it", doors=_WEB, is_large=True, takes_files=True),
 )

@@ -109,6 +109,6 @@ ROUTES = (
     page_route("/tls", "config:read", certificates),
     page_route("/tls/test", "config:read", test_form, "POST"),
     page_route("/tls/promises", "test:run", promises_form, "POST"),
-    page_route("/tls/upload", "config:write", upload_form, "POST", is_guarded=True),
+    page_route("/tls/upload", "config:write", upload_form, "POST", is_guarded=True, takes_files=True, again="/tls"),
     page_route("/tls/reload", "config:write", reload, "POST"),
 )

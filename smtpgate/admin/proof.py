@@ -1,7 +1,9 @@
 """What is dangerous wants a password that is not old: who may do what, what is put to work, what is taken out.
 
 Of a browser's session the password must have been given within ten minutes. A page asks for it and goes on with the
-form that was sent, which the question carries along; the API answers 401. Tokens and the local socket have no password.
+form that was sent, which the question carries along; the API answers 401. A form that
+brings a private key is not carried: it is filled in again (`Route.again`). Tokens and the local socket have no
+password.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ async def wanted(
 ) -> Form | Answer | None:
     """The form to go on with; an Answer where the password is asked for first. Raises Refusal to programs."""
     sent = form or {}
-    carried = "carried" in sent and "proof" in sent
+    carried = "carried" in sent and "proof" in sent and not route.again
     if is_proved(principal, office.wall()):
         return _carried(sent) if carried else form
     if route.kind != "page":
@@ -46,6 +48,8 @@ async def wanted(
     if form is None:
         return redirect(f"/prove?next={quote(request.uri.decode('latin-1'), safe='')}")
     ask = Ask(office, request, caller, principal, {}, {})
+    if route.again:
+        return await question(ask, "/prove", wanted=route.again, is_again=True)
     if not carried:
         return await question(ask, request.path.decode("latin-1"), carried=sent)
     fields = _carried(sent)
@@ -77,17 +81,25 @@ async def tried(ask: Ask, password: str) -> tuple[str, int] | None:
 
 
 async def question(
-    ask: Ask, action: str, trouble: str = "", status: int = 401, carried: Form | None = None, wanted: str = ""
+    ask: Ask,
+    action: str,
+    trouble: str = "",
+    status: int = 401,
+    carried: Form | None = None,
+    wanted: str = "",
+    is_again: bool = False,
 ) -> Answer:
     """The page that asks.
 
     :param action: where its form goes
     :param carried: the form that is gone on with; `wanted`: or the place
+    :param is_again: a form was sent that is to be filled in again there
     """
     # All of it: what is shown is cut, and what goes on is not. In base64 there is nothing to escape.
     packed = Markup(base64.b64encode(urlencode(list((carried or {}).items())).encode()).decode("ascii"))
     there = ask.office.logins.named(ask.who.issuer) if ask.who.issuer else None
-    values = {"action": escape(action), "trouble": trouble, "carried": packed, "wanted": escape(wanted)}
+    values: dict[str, Any] = {"action": escape(action), "trouble": trouble, "carried": packed, "wanted": escape(wanted)}
+    values["is_again"] = is_again
     values["provider"] = there.button if there is not None else ""
     answer: Answer = await ask.office.templates.page(ask, "prove.html", status, here="account", **values)
     return answer

@@ -146,6 +146,9 @@ class Route:
     :ivar unversioned: fields of its answer that change by themselves, and are no other version
     :ivar may_wait: it can take long, and be done as a task
     :ivar is_large: its body may hold a message (`LARGE_OCTETS`)
+    :ivar takes_files: its form may bring files
+    :ivar again: where its form is to be filled in again once the password was given: what it brings is a secret, and
+        waits nowhere meanwhile; "" where it is carried along
     :ivar query: the parameters that its query may have; another one is refused where it is of kind "api"
     """
 
@@ -164,6 +167,8 @@ class Route:
     is_guarded: bool = False
     is_own: bool = False
     is_large: bool = False
+    takes_files: bool = False
+    again: str = ""
     may_wait: bool = False
     is_question: bool = False
     is_secret: bool = False
@@ -199,10 +204,10 @@ class Stream:
 Result = Answer | Stream
 
 
-def page_route(path: str, permission: str, serve: Serve, method: Any = "GET", **more: bool) -> Route:
+def page_route(path: str, permission: str, serve: Serve, method: Any = "GET", **more: Any) -> Route:
     """A page, or what its form does; it is described by what its function says of itself.
 
-    :param more: what else holds of the route (`for_domains`, `is_guarded`, `is_own`)
+    :param more: what else holds of the route (`for_domains`, `is_guarded`, `is_own`, `takes_files`, `again`)
     """
     words = (serve.__doc__ or "").strip()
-    return Route(method, path, permission, serve, "page", words, doors=frozenset({"web"}), **more)  # type: ignore[arg-type]
+    return Route(method, path, permission, serve, "page", words, doors=frozenset({"web"}), **more)

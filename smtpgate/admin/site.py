@@ -332,7 +332,7 @@ class _Front:
         is_apart = route.body is not None and orders.is_apart(request.body)
         is_apart = is_apart or len(request.body) > orders.APART_OCTETS
         apart = self._office.in_thread if is_apart else maybeDeferred
-        form, files = (await apart(caller.form, route.is_large)) if route.is_form else (None, {})
+        form, files = (await apart(caller.form, route.takes_files)) if route.is_form else (None, {})
         if principal is not None and route.permission != "public":
             caller.check_csrf(principal, form)
         if route.is_guarded and principal is not None:
