@@ -226,7 +226,11 @@ class Logins:
         if flow.session:
             await self._prove(caller, provider, flow, who, is_changed)
             return Entered(flow, (gone(caller),))
-        cookie, is_done = await self._accounts.enter_from(caller, user, factor_of(claims, provider))
+        try:
+            cookie, is_done = await self._accounts.enter_from(caller, user, factor_of(claims, provider))
+        except Refusal as error:
+            # The audit has it already.
+            raise Failed(error.detail) from None
         return Entered(flow, (gone(caller), cookie), is_done)
 
     async def _must_be(self, provider: Provider, flow: Flow, claims: Mapping[str, Any]) -> None:
@@ -265,16 +269,19 @@ class Logins:
             told = f"{rights(grant.role, domains)}, by group {grant.name}"
             await accounts.audit(by, "user.add", name, told, caller, after=after, method=METHOD)
             await users.add_subject(name, grant.role, domains, provider.issuer, subject)
+            caller.made()
         elif (user.role, set(user.domains)) != (grant.role, set(domains)):
             name, before = user.name, {"role": user.role, "domains": list(user.domains)}
             told = f"{rights(user.role, user.domains)} -> {rights(grant.role, domains)}, by group {grant.name}"
             await accounts.audit(by, "user.change", name, told, caller, before=before, after=after, method=METHOD)
-            await users.change_user(name, grant.role, domains, False)
+            await users.change_user(name, grant.role, domains, None)
+            caller.made()
             accounts.forget_sessions(name)
         else:
             return user, False
         fresh = await users.user(name)
-        assert fresh is not None
+        if fresh is None or fresh.is_disabled:
+            raise Untrusted(f"the account {name} is gone, or shut out")
         return fresh, True
 
     async def _name(self, provider: Provider, claims: Mapping[str, Any]) -> str:
