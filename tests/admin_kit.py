@@ -238,9 +238,14 @@ class MemoryUsers:
         self.subjects[(issuer, subject)] = name
         return succeed(None)
 
-    def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Deferred[None]:
-        changed = {"role": role, "domains": tuple(domains), "is_disabled": is_disabled}
-        self.people[name] = attrs.evolve(self.people[name], **changed)
+    def change_user(
+        self, name: str, role: str | None, domains: Sequence[str] | None, is_disabled: bool | None
+    ) -> Deferred[None]:
+        joined = tuple(domains) if domains is not None else None
+        changed: dict[str, Any] = {"role": role, "domains": joined, "is_disabled": is_disabled}
+        if name in self.people:
+            found = {key: value for key, value in changed.items() if value is not None}
+            self.people[name] = attrs.evolve(self.people[name], **found)
         self.sessions.end_of(name)
         return succeed(None)
 

@@ -138,7 +138,7 @@ class Provider:
         if path in self.statuses:
             request.setResponseCode(self.statuses[path])
             request.setHeader("Location", "http://127.0.0.1:1/")
-            return b"{}"
+            return self.bodies.get(path, b"{}")
         if path in self.bodies:
             return self.bodies[path]
         found = {

@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 from twisted.internet import reactor
 
-from smtpgate.admin.sso import AT_ONCE
 from smtpgate.cli import probes
 from smtpgate.config.loader import load
 from smtpgate.config.model_sso import Provider as Settings
@@ -755,14 +754,6 @@ class DeadTests(SsoCase):
         self.refusal(self.log_in(stranger), "no answer within 0.5 s")
         self.provider.hangs = set()
         self.assertEqual(self.log_in(stranger).status, 303)
-
-    @over_tcp
-    def test_many_who_wait(self) -> None:
-        """Beyond so many at once the next is told to come again."""
-        self.desk.office.logins._exchanges = AT_ONCE
-        answer = self.log_in()
-        self.assertEqual(answer.status, 429)
-        self.assertEqual(answer.header("retry-after"), "6")
 
     @over_tcp
     def test_S_27_a_provider_inside_that_nobody_listed(self) -> None:

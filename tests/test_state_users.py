@@ -463,6 +463,20 @@ class LimitTests(UsersCase):
         for address in ("198.51.100.1", "", "x"):
             self.assertIsNone(self.done(self.users.check_token(text, address)), address)
 
+    def test_what_is_not_asked_for_stays(self) -> None:
+        """Whoever is shut out stays so when their role is changed, and has the role of now when they are let in."""
+        self.done(self.users.add_user("anna", "helpdesk", "secret", ("example.net",)))
+        for change, expected in (
+            ((None, None, True), ("helpdesk", ("example.net",), True)),
+            (("auditor", ("a.example",), None), ("auditor", ("a.example",), True)),
+            ((None, (), None), ("auditor", (), True)),
+            ((None, None, False), ("auditor", (), False)),
+            ((None, None, None), ("auditor", (), False)),
+        ):
+            self.done(self.users.change_user("anna", *change))
+            user = self.done(self.users.user("anna"))
+            self.assertEqual((user.role, user.domains, user.is_disabled), expected)
+
     def test_S_08_sessions_end_with_what_they_rest_on(self) -> None:
         """In one transaction; those of others stay, and the oldest make room."""
         sessions = self.users.sessions

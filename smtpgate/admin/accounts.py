@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from smtpgate.admin.invitations import Invitations
 from smtpgate.admin.permission import Principal, held_by
 from smtpgate.admin.ports import User, Users, WebSession
 from smtpgate.admin.text import visible
-from smtpgate.admin.throttle import Gate, Throttle, TooMany
+from smtpgate.admin.throttle import Gate, Throttle
 from smtpgate.admin.trail import METHOD, Bounds, context_of
 from smtpgate.config.model import Settings
 from smtpgate.config.model_sso import issuers
@@ -163,14 +163,19 @@ class Accounts:
         return self.halves.end(caller), await self._enter(caller, user, has_code=True)
 
     async def _enter(self, caller: Caller, user: User, has_code: bool = False) -> str:
-        cookie = await self.browsers.begin(caller, user, has_code)
-        detail = "with one-time code" if has_code else ""
         more = {"method": METHOD} if user.issuer else {}
+        try:
+            cookie = await self.browsers.begin(caller, user, has_code)
+        except Refusal as error:
+            actor = Actor("user", user.name)
+            await self.refused(actor, "login.failed", caller.address, error.detail, caller, "failed", **more)
+            raise
+        detail = "with one-time code" if has_code else ""
         await self.note(Actor("user", user.name), "login", caller.address, detail, caller, **more)
         return cookie
 
     async def enter_from(self, caller: Caller, user: User, has_code: bool) -> tuple[str, bool]:
-        """Somebody logged in elsewhere: as `log_in` for them.
+        """Somebody logged in elsewhere: as `log_in` for them. Raises Refusal.
 
         :param has_code: what they gave there counts as a one-time code
         """
@@ -195,6 +200,7 @@ class Accounts:
         user = await self._verify(caller, who.name, current, "proof.failed", "the password is wrong")
         await self.audit(who.actor, "user.password", who.name, "own", caller)
         await self._gate.run(self.users.set_password, who.name, fresh)
+        caller.made()
         self.forget_sessions(who.name)
         return await self.browsers.begin(caller, user, who.has_code)
 
@@ -208,6 +214,7 @@ class Accounts:
             raise Refusal("not-found", 404, "there is no such user any more")
         await self.audit(who.actor, "totp.set", who.name, "", caller)
         recovery = await self.codes.confirm(who.id, who.name, step)
+        caller.made()
         await self.end_all(who.name)
         return recovery, await self.browsers.begin(caller, user, has_code=True)
 
@@ -323,6 +330,7 @@ class Accounts:
         first = Principal("user", name, "owner")
         await self.grants.add_user(partial(self.audit, first.actor, caller=caller), first, name, "owner", password)
         self._has_owner = True
+        caller.made()
         user = await self.users.user(name)
         assert user is not None
         return await self._enter(caller, user)
@@ -343,7 +351,8 @@ class Accounts:
             self.audit_failures += 1
             self.log.error("the audit cannot be written, {action} is refused: {reason}", action=action, reason=error)
             raise Refusal("audit", 503, "the audit cannot be written, so nothing is changed") from error
-        _remember(actor, action, target, caller, more)
+        if caller is not None and "result" not in more:
+            caller.written.append((actor, action, target))
 
     async def not_done(self, caller: Caller, error: Exception) -> None:
         """A request failed behind changes that the audit has as done: each has a record more, that it was not made, or
@@ -386,13 +395,6 @@ class Accounts:
                 reason=error,
             )
             return False
-        _remember(actor, action, target, caller, more)
+        if caller is not None and "result" not in more:
+            caller.written.append((actor, action, target))
         return True
-
-
-def _remember(actor: Actor, action: str, target: str, caller: Caller | None, more: Mapping[str, Any]) -> None:
-    if caller is not None and "result" not in more:
-        caller.written.append((actor, action, target))
-
-
-__all__ = ["Accounts", "TooMany"]

@@ -108,7 +108,7 @@ async def try_provider(ask: Ask, name: str) -> ProviderTest:
     said = None
     try:
         said = await issuer.description(is_anew=True)
-        keys = usable(await issuer.keys(is_anew=True), [one for one in provider.algorithms if one in ALGORITHMS])
+        keys = usable(await issuer.keys(0.0), [one for one in provider.algorithms if one in ALGORITHMS])
         told = "" if keys else f"none of its keys is for {', '.join(provider.algorithms)}"
     except (Untrusted, HTTPFailed) as error:
         keys, told = 0, str(error)

@@ -15,7 +15,7 @@ import attrs
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from smtpgate.admin.guard import Caller
+from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.ports import User, Users, WebSession
 
 #: A session ends after so long without a request, and after so long altogether.
@@ -94,7 +94,8 @@ class Browsers:
             self.log.warn("that a session is in use cannot be written: {reason}", reason=error)
 
     async def begin(self, caller: Caller, user: User, has_code: bool = False, since: float = 0.0) -> str:
-        """A new session with a new id; the Set-Cookie line. One that the browser had ends.
+        """A new session with a new id; the Set-Cookie line. One that the browser had ends. Raises Refusal where the
+        user is gone or shut out by now.
 
         :param since: when the login was that it goes on with; 0.0: now
         """
@@ -124,7 +125,25 @@ class Browsers:
             await self._users.sessions.keep(session, SESSIONS_PER_USER, now - LIFE_S)
         except Exception as error:
             self.log.error("a session cannot be written, and ends with this process: {reason}", reason=error)
+        await self._look_again(session.digest, user.name)
         return caller.cookie(caller.cookie_name, secret)
+
+    async def _look_again(self, digest: str, name: str) -> None:
+        """A session stands now, so that whoever changes its user ends it; what changed on the way here did not."""
+        is_whole = False
+        try:
+            ends = -1
+            while ends != self._ends:
+                ends = self._ends
+                user = await self._users.user(name)
+            is_whole = user is not None and not user.is_disabled
+        finally:
+            if not is_whole:
+                await self._end(digest)
+        if user is None or not is_whole:
+            raise Refusal("unauthenticated", 401, "this account is gone, or shut out")
+        if digest in self._known:
+            self._known[digest].user = user
 
     async def prove(self, id: str) -> None:
         """The password was given again in a session."""

@@ -114,7 +114,9 @@ class Grants:
         told = f"{rights(user.role, user.domains, user.is_disabled)} -> {rights(role, wanted, is_off)}"
         before = _told(user.role, user.domains, user.is_disabled, before_mine)
         await change("user.change", name, told, before=before, after=_told(role, wanted, is_off, mine))
-        await self._users.change_user(name, role, wanted, is_off)
+        # What was not asked for stays as it is by now: two changes at once must not take each other back.
+        is_other = (role, set(wanted)) != (user.role, set(user.domains))
+        await self._users.change_user(name, role if is_other else None, wanted if is_other else None, is_disabled)
         if mine != before_mine:
             await self._people.set_addresses(name, mine)
         self._forget(name)

@@ -87,7 +87,7 @@ class Caller:
         #: Who it is, once that is known; and what the audit says of all requests now.
         self.principal: Principal | None = None
         self.facts: Mapping[str, Any] = {}
-        #: Changes that the audit has by now as done: who, action and target.
+        #: Changes that the audit has by now as done, and that are not `made` yet: who, action and target.
         self.written: list[tuple[Any, str, str]] = []
         self.is_near = is_peer_near and is_named_near and not forwarded
         trusts_proxy = is_peer_near and self.name in settings.admin.trusted_hosts
@@ -108,6 +108,10 @@ class Caller:
             settings.hostname.lower(),
             *settings.admin.trusted_hosts,
         }
+
+    def made(self) -> None:
+        """The changes that the audit has are made, and nothing that fails from here on takes them back."""
+        self.written.clear()
 
     @property
     def is_safe(self) -> bool:

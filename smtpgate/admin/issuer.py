@@ -13,7 +13,8 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -35,6 +36,10 @@ UNKNOWN_KEY_S: Final = 60.0
 _CAP: Final = 256 * 2**10
 _ENDPOINT: Final = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?(/[!$-;=?-~]*)?")
 _WORD: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,100}")
+
+
+class Wrong(Untrusted):
+    """A code or a token is wrong in itself; where the provider is out of order that is none of who logs in."""
 
 
 @attrs.frozen
@@ -87,7 +92,9 @@ class Issuer:
         self._described_at = -math.inf
         self._keys: Sequence[Any] = ()
         self._keys_at = -math.inf
+        #: When it failed last, and how: the description, and the keys.
         self._failed: tuple[float, Exception] | None = None
+        self._no_keys: tuple[float, Exception] | None = None
 
     @property
     def known(self) -> Description | None:
@@ -98,18 +105,18 @@ class Issuer:
         """What it says of itself. Raises Untrusted, HTTPFailed."""
         await self._lock.acquire()
         try:
-            now = self._wall()
             if not is_anew:
-                if self._description is not None and 0 <= now - self._described_at < KEPT_S:
+                if self._description is not None and self._is_within(KEPT_S, self._described_at):
                     return self._description
-                if self._failed is not None and 0 <= now - self._failed[0] < FAILED_S:
-                    raise self._failed[1]
+                if self._failed is not None and self._is_within(FAILED_S, self._failed[0]):
+                    raise self._failed[1].with_traceback(None)
             try:
                 self._description = await self._discover()
             except (Untrusted, HTTPFailed) as error:
-                self._failed = (now, error)
+                # The time of the answer: whoever waited for it must not wait as long again.
+                self._failed = (self._wall(), error)
                 raise
-            self._described_at, self._failed = now, None
+            self._described_at, self._failed = self._wall(), None
             return self._description
         finally:
             self._lock.release()
@@ -155,36 +162,50 @@ class Issuer:
 
     # Keys
 
-    async def keys(self, is_anew: bool = False) -> Sequence[Any]:
-        """Its keys. Raises Untrusted, HTTPFailed."""
+    async def keys(self, kept_s: float = KEPT_S) -> Sequence[Any]:
+        """Its keys. Raises Untrusted, HTTPFailed.
+
+        :param kept_s: those that are no older will do; 0.0: ask it
+        """
         description = await self.description()
         await self._lock.acquire()
         try:
-            now = self._wall()
-            if not is_anew and self._keys and 0 <= now - self._keys_at < KEPT_S:
+            if self._keys and self._is_within(kept_s, self._keys_at):
                 return self._keys
-            self._keys_at = now
-            said = await self._get(description.keys, "the keys of the provider")
-            found = said.get("keys")
-            if not isinstance(found, list) or not found:
-                raise Untrusted("the provider has no keys")
-            self._keys = found
+            # Whoever waited meanwhile hears of the same failure, and does not wait for the next one.
+            left_s = FAILED_S if kept_s >= KEPT_S else kept_s
+            if self._no_keys is not None and self._is_within(left_s, self._no_keys[0]):
+                raise self._no_keys[1].with_traceback(None)
+            try:
+                found = (await self._get(description.keys, "the keys of the provider")).get("keys")
+                if not isinstance(found, list) or not found:
+                    raise Untrusted("the provider has no keys")
+            except (Untrusted, HTTPFailed) as error:
+                self._no_keys = self._wall(), error
+                raise
+            self._keys, self._keys_at, self._no_keys = found, self._wall(), None
             return found
         finally:
             self._lock.release()
 
     async def _key_of(self, token: Token) -> Mapping[str, Any]:
-        found = find_key(await self.keys(), token)
-        if found is None and self._wall() - self._keys_at >= UNKNOWN_KEY_S:
-            found = find_key(await self.keys(is_anew=True), token)
-        if found is None:
-            raise Untrusted("the token is signed with a key that the provider does not have")
-        return found
+        for kept_s in (KEPT_S, UNKNOWN_KEY_S):
+            keys = await self.keys(kept_s)
+            with _as_wrong():
+                found = find_key(keys, token)
+            if found is not None:
+                return found
+        raise Wrong("the token is signed with a key that the provider does not have")
+
+    def _is_within(self, seconds: float, at: float) -> bool:
+        return 0 <= self._wall() - at < seconds
 
     # Codes and tokens
 
     async def exchange(self, code: str, verifier: str, redirect: str) -> tuple[str, str]:
-        """ID token and access token for a code. Raises Untrusted, HTTPFailed."""
+        """ID token and access token for a code. Raises Wrong where the provider knows no such code, Untrusted,
+        HTTPFailed.
+        """
         description, one = await self.description(), self.provider
         form = {
             "grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": verifier,
@@ -202,7 +223,9 @@ class Issuer:
         body = urlencode(form).encode()
         answer = await self._client.request("POST", description.token, head, body, one.timeout_s, _CAP)
         if answer.status != 200:
-            raise Untrusted(f"the code was not taken: the answer was {answer.status} {_error(answer.body)}".rstrip())
+            word = _error(answer.body)
+            kind = Wrong if (answer.status, word) == (400, "invalid_grant") else Untrusted
+            raise kind(f"the code was not taken: the answer was {answer.status} {word}".rstrip())
         said = read_json(answer.body, "the answer to the code")
         id_token, access = said.get("id_token"), said.get("access_token")
         if not isinstance(id_token, str):
@@ -210,12 +233,24 @@ class Issuer:
         return id_token, access if isinstance(access, str) else ""
 
     async def claims(self, text: str, access: str, wanted: Wanted) -> Mapping[str, Any]:
-        """What an ID token says, once all of it was checked. Raises Untrusted, HTTPFailed."""
-        token = read_token(text, [one for one in self.provider.algorithms if one in ALGORITHMS])
+        """What an ID token says, once all of it was checked. Raises Wrong, HTTPFailed; Untrusted where the keys are not
+        to be had.
+        """
+        with _as_wrong():
+            token = read_token(text, [one for one in self.provider.algorithms if one in ALGORITHMS])
         key = await self._key_of(token)
-        await self._in_thread(verify, token, key)
-        check_claims(token, access, self.provider, wanted, self._wall())
+        with _as_wrong():
+            await self._in_thread(verify, token, key)
+            check_claims(token, access, self.provider, wanted, self._wall())
         return token.claims
+
+
+@contextmanager
+def _as_wrong() -> Iterator[None]:
+    try:
+        yield
+    except Untrusted as error:
+        raise Wrong(str(error)) from None
 
 
 def check_claims(token: Token, access: str, provider: Provider, wanted: Wanted, now: float) -> None:

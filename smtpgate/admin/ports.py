@@ -188,8 +188,10 @@ class Users(Protocol):
     def add_subject(self, name: str, role: str, domains: Sequence[str], issuer: str, subject: str) -> Awaitable[None]:
         """A user who logs in elsewhere, and has no password."""
 
-    def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Awaitable[None]:
-        """Other rights; the sessions of that user end."""
+    def change_user(
+        self, name: str, role: str | None, domains: Sequence[str] | None, is_disabled: bool | None
+    ) -> Awaitable[None]:
+        """Other rights; the sessions of that user end. None: as it is, whatever the caller read before."""
 
     def set_password(self, name: str, password: str) -> Awaitable[None]:
         """Another password; the sessions of that user end."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -27,7 +28,7 @@ from twisted.internet.defer import DeferredLock
 from smtpgate.admin.accounts import Accounts
 from smtpgate.admin.flows import CARRIED, Flow, Flows, gone, network_key
 from smtpgate.admin.guard import Caller, Refusal
-from smtpgate.admin.issuer import Issuer, Wanted, factor_of, groups_of
+from smtpgate.admin.issuer import Issuer, Wanted, Wrong, factor_of, groups_of
 from smtpgate.admin.jose import Untrusted
 from smtpgate.admin.permission import Principal
 from smtpgate.admin.ports import User
@@ -40,8 +41,12 @@ from smtpgate.control.entries import check_domains, check_name, rights
 from smtpgate.control.views import Actor, Invalid
 from smtpgate.interfaces import HTTPFailed
 
-#: Codes that are being given for tokens, at once.
+#: Codes that are being given for tokens, at once: in all, and of one network.
 AT_ONCE: Final = 16
+AT_ONCE_OF_NETWORK: Final = 8
+#: A code cannot be guessed, and nobody's account is known before it is taken: whoever tried wrong ones waits a little,
+#: since all of their network wait with them.
+LONGEST_DELAY_S: Final = 30.0
 #: ID tokens that are kept for a logout there, and the longest that fits an address.
 _HINTS: Final = 500
 _HINT_CHARACTERS: Final = 4000
@@ -83,10 +88,11 @@ class Logins:
         #: Makes an `interfaces.IHTTPClient` that goes where a provider may be, and nowhere else; set by who has it.
         self.client: Callable[[Provider], Any] | None = None
         self.flows = Flows(wall)
-        self._throttle = Throttle(wall)
+        self._throttle = Throttle(wall, LONGEST_DELAY_S)
         self._issuers: dict[str, Issuer] = {}
         self._lock = DeferredLock()
-        self._exchanges = 0
+        #: By network.
+        self._exchanges: Counter[str] = Counter()
         #: The newest ID token of a user, for the logout.
         self._hints: dict[str, str] = {}
 
@@ -199,19 +205,20 @@ class Logins:
         flow, verifier = found
         # Codes cannot be guessed; but who tries keeps the provider busy through us.
         self._throttle.check(f"\0{name}", caller.address)
-        if self._exchanges >= AT_ONCE:
+        network = network_key(caller)
+        if self._exchanges.total() >= AT_ONCE or self._exchanges[network] >= AT_ONCE_OF_NETWORK:
             raise TooMany(5.0)
-        self._exchanges += 1
+        self._exchanges[network] += 1
         issuer = self.issuer(provider)
         try:
             text, access = await issuer.exchange(flow.code, verifier, flow.redirect)
             claims = await issuer.claims(text, access, Wanted(flow.is_nonce, flow.began, bool(flow.session)))
         except (Untrusted, HTTPFailed) as error:
-            if isinstance(error, Untrusted):
+            if isinstance(error, Wrong):
                 self._throttle.failed(f"\0{name}", caller.address)
             raise await self._refused(caller, provider, str(error), flow) from None
         finally:
-            self._exchanges -= 1
+            self._exchanges -= Counter((network,))
         self._throttle.passed(f"\0{name}", caller.address)
         await self._lock.acquire()
         try:
@@ -226,7 +233,11 @@ class Logins:
         if flow.session:
             await self._prove(caller, provider, flow, who, is_changed)
             return Entered(flow, (gone(caller),))
-        cookie, is_done = await self._accounts.enter_from(caller, user, factor_of(claims, provider))
+        try:
+            cookie, is_done = await self._accounts.enter_from(caller, user, factor_of(claims, provider))
+        except Refusal as error:
+            # The audit has it already.
+            raise Failed(error.detail) from None
         return Entered(flow, (gone(caller), cookie), is_done)
 
     async def _must_be(self, provider: Provider, flow: Flow, claims: Mapping[str, Any]) -> None:
@@ -265,16 +276,19 @@ class Logins:
             told = f"{rights(grant.role, domains)}, by group {grant.name}"
             await accounts.audit(by, "user.add", name, told, caller, after=after, method=METHOD)
             await users.add_subject(name, grant.role, domains, provider.issuer, subject)
+            caller.made()
         elif (user.role, set(user.domains)) != (grant.role, set(domains)):
             name, before = user.name, {"role": user.role, "domains": list(user.domains)}
             told = f"{rights(user.role, user.domains)} -> {rights(grant.role, domains)}, by group {grant.name}"
             await accounts.audit(by, "user.change", name, told, caller, before=before, after=after, method=METHOD)
-            await users.change_user(name, grant.role, domains, False)
+            await users.change_user(name, grant.role, domains, None)
+            caller.made()
             accounts.forget_sessions(name)
         else:
             return user, False
         fresh = await users.user(name)
-        assert fresh is not None
+        if fresh is None or fresh.is_disabled:
+            raise Untrusted(f"the account {name} is gone, or shut out")
         return fresh, True
 
     async def _name(self, provider: Provider, claims: Mapping[str, Any]) -> str:

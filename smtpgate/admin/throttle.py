@@ -54,11 +54,13 @@ def network_of(address: str) -> str:
 class Throttle:
     """Failures by account and network, and by network."""
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
+    def __init__(self, seconds: Callable[[], float], longest_s: float = LONGEST_DELAY_S) -> None:
         """
         :param seconds: a clock
+        :param longest_s: nobody waits longer
         """
         self._seconds = seconds
+        self._longest_s = longest_s
         #: key to (failures, when the last one was)
         self._failures: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
 
@@ -76,7 +78,7 @@ class Throttle:
         failures, last = self._failures.get(key, (0, 0.0))
         if failures < free:
             return 0.0
-        delay = min(2.0 ** min(failures - free, 12), LONGEST_DELAY_S)
+        delay = min(2.0 ** min(failures - free, 12), self._longest_s)
         now = self._seconds()
         if last > now:
             # The clock was set back: nobody waits until it is what it was.

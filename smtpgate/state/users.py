@@ -132,9 +132,13 @@ class Users:
         """A user who logs in elsewhere, and has no password. Raises Taken."""
         return self._database.run(_add_user, name, role, "", " ".join(domains), self._wall(), issuer, subject)
 
-    def change_user(self, name: str, role: str, domains: Sequence[str], is_disabled: bool) -> Deferred[None]:
-        """Other rights; the sessions of that user end."""
-        return self._database.run(_change_user, name, role, " ".join(domains), is_disabled)
+    def change_user(
+        self, name: str, role: str | None, domains: Sequence[str] | None, is_disabled: bool | None
+    ) -> Deferred[None]:
+        """Other rights; the sessions of that user end. None: as it is, whatever the caller read before."""
+        joined = " ".join(domains) if domains is not None else None
+        changed: dict[str, Any] = {"role": role, "domains": joined, "is_disabled": is_disabled}
+        return self._database.run(_change_user, name, {key: one for key, one in changed.items() if one is not None})
 
     async def set_password(self, name: str, password: str) -> None:
         """Another password; the sessions of that user end."""
@@ -279,9 +283,9 @@ def _add_user(
     connection.execute(sa.insert(users).values({**row, "issuer": issuer, "subject": subject}))
 
 
-def _change_user(connection: sa.Connection, name: str, role: str, domains: str, is_disabled: bool) -> None:
-    changed = {"role": role, "domains": domains, "is_disabled": is_disabled}
-    connection.execute(sa.update(users).where(users.c.name == name).values(changed))
+def _change_user(connection: sa.Connection, name: str, changed: Mapping[str, Any]) -> None:
+    if changed:
+        connection.execute(sa.update(users).where(users.c.name == name).values(changed))
     end_of(connection, name)
 
 
