@@ -249,12 +249,12 @@ class MemoryUsers:
         self.sessions.end_of(name)
         return succeed(None)
 
-    def set_password(self, name: str, password: str) -> Deferred[None]:
+    def set_password(self, name: str, password: str) -> Deferred[Any]:
         self.passwords[name] = password
-        self.people[name] = attrs.evolve(self.people[name], has_password=True)
+        self.people[name] = attrs.evolve(self.people[name], has_password=True, mark=password)
         self.factors.forget(name)
         self.sessions.end_of(name)
-        return succeed(None)
+        return succeed(self.people[name])
 
     def remove_user(self, name: str) -> Deferred[None]:
         del self.people[name], self.passwords[name]

@@ -69,9 +69,13 @@ class PasswordTests(SynchronousTestCase):
         self.desk.users.sessions = SlowSessions(meanwhile, is_kept_first)
         return self.browser.log_in("bob")
 
-    def test_S_08_shut_out_or_removed_meanwhile(self) -> None:
+    def test_S_08_shut_out_or_removed_or_another_password_meanwhile(self) -> None:
         """Before or after the session was kept: it is none."""
-        for call in (change(self.desk, "bob", None, None, True), lambda: self.desk.users.remove_user("bob")):
+        for call in (
+            change(self.desk, "bob", None, None, True),
+            lambda: self.desk.users.remove_user("bob"),
+            lambda: self.desk.users.set_password("bob", "another horse battery"),
+        ):
             for is_kept_first in (False, True):
                 self.desk.users.add_user("bob", "admin", PASSWORD)
                 answer = self.log_in(call, is_kept_first)

@@ -134,6 +134,19 @@ class UserTests(UsersCase):
         self.assertIsNone(self.done(self.users.verify("anna", "one")))
         self.assertEqual(self.done(self.users.verify("anna", "two")).role, "owner")
 
+    def test_a_mark_is_of_one_password(self) -> None:
+        """The same for whoever asks, also where the hash was made anew; another one for the same password set again."""
+        self.done(self.users.add_user("anna", "owner", "a long phrase of hers"))
+        first = self.done(self.users.verify("anna", "a long phrase of hers")).mark
+        self.assertEqual(first, self.done(self.users.user("anna")).mark)
+        self.patch(passwords, "_hasher", PasswordHasher(time_cost=2, memory_cost=8, parallelism=1))
+        anew = self.done(self.users.verify("anna", "a long phrase of hers")).mark
+        self.assertNotEqual(anew, first)
+        self.assertEqual(anew, self.done(self.users.user("anna")).mark)
+        again = self.done(self.users.set_password("anna", "a long phrase of hers")).mark
+        self.assertEqual(len({first, anew, again}), 3)
+        self.assertIsNone(self.done(self.users.set_password("nobody", "a long phrase of hers")))
+
     def test_a_removed_user_is_gone(self) -> None:
         """The others are not; they are listed by name."""
         for name in ("carol", "anna", "bob"):

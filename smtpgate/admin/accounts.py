@@ -199,7 +199,7 @@ class Accounts:
         check_new(who.name, fresh)
         user = await self._verify(caller, who.name, current, "proof.failed", "the password is wrong")
         await self.audit(who.actor, "user.password", who.name, "own", caller)
-        await self._gate.run(self.users.set_password, who.name, fresh)
+        user = await self._gate.run(self.users.set_password, who.name, fresh) or user
         caller.made()
         self.forget_sessions(who.name)
         return await self.browsers.begin(caller, user, who.has_code)

@@ -95,7 +95,7 @@ class Browsers:
 
     async def begin(self, caller: Caller, user: User, has_code: bool = False, since: float = 0.0) -> str:
         """A new session with a new id; the Set-Cookie line. One that the browser had ends. Raises Refusal where the
-        user is gone or shut out by now.
+        user is gone or shut out by now, or has another password.
 
         :param since: when the login was that it goes on with; 0.0: now
         """
@@ -125,23 +125,23 @@ class Browsers:
             await self._users.sessions.keep(session, SESSIONS_PER_USER, now - LIFE_S)
         except Exception as error:
             self.log.error("a session cannot be written, and ends with this process: {reason}", reason=error)
-        await self._look_again(session.digest, user.name)
+        await self._look_again(session.digest, user)
         return caller.cookie(caller.cookie_name, secret)
 
-    async def _look_again(self, digest: str, name: str) -> None:
+    async def _look_again(self, digest: str, before: User) -> None:
         """A session stands now, so that whoever changes its user ends it; what changed on the way here did not."""
         is_whole = False
         try:
             ends = -1
             while ends != self._ends:
                 ends = self._ends
-                user = await self._users.user(name)
-            is_whole = user is not None and not user.is_disabled
+                user = await self._users.user(before.name)
+            is_whole = user is not None and not user.is_disabled and user.mark == before.mark
         finally:
             if not is_whole:
                 await self._end(digest)
         if user is None or not is_whole:
-            raise Refusal("unauthenticated", 401, "this account is gone, or shut out")
+            raise Refusal("unauthenticated", 401, "this account is gone, shut out, or has another password by now")
         if digest in self._known:
             self._known[digest].user = user
 

@@ -23,6 +23,7 @@ class User(Protocol):
     is_disabled: bool
     has_password: bool
     issuer: str
+    mark: str
 
 
 class Token(Protocol):
@@ -193,8 +194,8 @@ class Users(Protocol):
     ) -> Awaitable[None]:
         """Other rights; the sessions of that user end. None: as it is, whatever the caller read before."""
 
-    def set_password(self, name: str, password: str) -> Awaitable[None]:
-        """Another password; the sessions of that user end."""
+    def set_password(self, name: str, password: str) -> Awaitable[User | None]:
+        """Another password; the sessions of that user end. The user with it; None where there is none any more."""
 
     def remove_user(self, name: str) -> Awaitable[None]:
         """One less; so do its sessions."""

@@ -44,6 +44,7 @@ class User:
     :ivar domains: those they are limited to; none for no limit
     :ivar has_password: False for who was invited, and has set none yet, and for who logs in elsewhere
     :ivar issuer: where they log in (`[sso]`); "" for here
+    :ivar mark: another one with each password: whether a login that took a while rests on the one of today
     """
 
     name: str
@@ -53,6 +54,7 @@ class User:
     is_disabled: bool = False
     has_password: bool = True
     issuer: str = ""
+    mark: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
@@ -107,7 +109,8 @@ class Users:
             # A disk without room, or many logins, lock nobody out; it is made anew another time.
             with suppress(SQLAlchemyError, TooBusy):
                 fresh = await self._checker.run(hash_password, password)
-                await self._database.run(_refresh_hash, name, row["password"], fresh)
+                if await self._database.run(_refresh_hash, name, row["password"], fresh):
+                    row["password"] = fresh
         return _as_user(row)
 
     async def user(self, name: str) -> User | None:
@@ -140,10 +143,11 @@ class Users:
         changed: dict[str, Any] = {"role": role, "domains": joined, "is_disabled": is_disabled}
         return self._database.run(_change_user, name, {key: one for key, one in changed.items() if one is not None})
 
-    async def set_password(self, name: str, password: str) -> None:
-        """Another password; the sessions of that user end."""
+    async def set_password(self, name: str, password: str) -> User | None:
+        """Another password; the sessions of that user end. The user with it; None where there is none any more."""
         hashed = await self._checker.run(hash_password, password)
-        await self._database.run(_set_password, name, hashed)
+        row = await self._database.run(_set_password, name, hashed)
+        return _as_user(row) if row is not None else None
 
     def remove_user(self, name: str) -> Deferred[None]:
         """One less."""
@@ -249,7 +253,8 @@ def _has_owner(connection: sa.Connection) -> bool:
 
 def _as_user(row: Mapping[str, Any]) -> User:
     domains, is_disabled = tuple(row["domains"].split()), bool(row["is_disabled"])
-    return User(row["name"], row["role"], row["created"], domains, is_disabled, bool(row["password"]), row["issuer"])
+    has_password, mark = bool(row["password"]), _digest(row["password"])[:16]
+    return User(row["name"], row["role"], row["created"], domains, is_disabled, has_password, row["issuer"], mark)
 
 
 def _user(connection: sa.Connection, name: str) -> dict[str, Any] | None:
@@ -289,19 +294,20 @@ def _change_user(connection: sa.Connection, name: str, changed: Mapping[str, Any
     end_of(connection, name)
 
 
-def _set_password(connection: sa.Connection, name: str, password: str) -> None:
+def _set_password(connection: sa.Connection, name: str, password: str) -> dict[str, Any] | None:
     # Who logs in elsewhere never has a password, whoever calls.
     mine = (users.c.name == name) & (users.c.issuer == "")
     connection.execute(sa.update(users).where(mine).values(password=password))
     forget_invitations(connection, name)
     forget_searches(connection, f"user {name}")
     end_of(connection, name)
+    return _user(connection, name)
 
 
-def _refresh_hash(connection: sa.Connection, name: str, former: str, fresh: str) -> None:
+def _refresh_hash(connection: sa.Connection, name: str, former: str, fresh: str) -> bool:
     """The same password: sessions go on. Unless another one was set meanwhile."""
     same = (users.c.name == name) & (users.c.password == former)
-    connection.execute(sa.update(users).where(same).values(password=fresh))
+    return connection.execute(sa.update(users).where(same).values(password=fresh)).rowcount > 0
 
 
 def _remove_user(connection: sa.Connection, name: str) -> None:
