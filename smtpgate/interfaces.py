@@ -370,6 +370,10 @@ class IConnector(Interface):
         """A Deferred with a list of addresses, as socket.getaddrinfo orders them."""
 
 
+class Taken(Exception):
+    """A name is in use, by now."""
+
+
 class StoreFailed(Exception):
     """A store could not do what it was asked; the text says why."""
 

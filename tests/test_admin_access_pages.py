@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from smtpgate.admin.permission import ROLES, SCOPES
+from smtpgate.interfaces import Taken
 from tests.admin_kit import HOSTILE, PASSWORD, Answer, ApiCase
 from tests.test_admin_entry import Browser
 
@@ -92,6 +94,17 @@ class PageTests(ApiCase):
         self.assertEqual(self.browser.get("/access/users/bob").status, 404)
         self.assertIn("last owner", self.do("/access/users/ann", 409, role="admin").text)
         self.assertIn("last owner", self.do("/access/users/ann/remove", 409, name="ann").text)
+
+    def test_two_who_add_the_same_user(self) -> None:
+        """The second hears it, though the name was free when it looked; and the audit has that it was not made."""
+
+        def taken(*args: Any, **more: Any) -> Any:
+            raise Taken("there is a user bob already")
+
+        self.patch(self.desk.users, "add_user", taken)
+        answer = self.post("/users", {"name": "bob", "role": "helpdesk", "password": PASSWORD}, 409)
+        self.assertIn("already", answer["detail"])
+        self.assertEqual(self.desk.users.rows[-1]["result"], "failed")
 
     def test_two_who_change_the_same_user(self) -> None:
         """The second sees what the first did, on the page and over the API."""

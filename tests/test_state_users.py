@@ -15,11 +15,12 @@ from argon2 import PasswordHasher
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from smtpgate.interfaces import Taken
 from smtpgate.state import passwords
 from smtpgate.state.database import Database
 from smtpgate.state.folder import StateFolder, StateLocked
 from smtpgate.state.offline import DATABASE, open_users
-from smtpgate.state.users import InlineDatabase, Taken, Token, Users
+from smtpgate.state.users import InlineDatabase, Token, Users
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from smtpgate.admin.guard import Caller, Refusal
 from smtpgate.admin.throttle import TooMany
 from smtpgate.admin.wire import WebRequest
 from smtpgate.control.views import Invalid, Refused, Unavailable, Unknown
-from smtpgate.interfaces import StoreFailed
+from smtpgate.interfaces import StoreFailed, Taken
 
 
 @attrs.frozen
@@ -192,7 +192,7 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal("unavailable", 503, str(error))
     if isinstance(error, StoreFailed):
         return Refusal("unavailable", 503, f"what this page takes cannot be read or written now: {error}")
-    if isinstance(error, Refused):
+    if isinstance(error, Refused | Taken):
         return Refusal("conflict", 409, str(error))
     if isinstance(error, StoreFailed | SQLAlchemyError):
         return Refusal("unavailable", 503, "what is kept cannot be read or written now; the log has more")

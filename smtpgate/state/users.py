@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 
+from smtpgate.interfaces import Taken
 from smtpgate.state.audit_log import AuditLog
 from smtpgate.state.database import Database
 from smtpgate.state.factors import Factors, forget_factor, forget_invitations
@@ -31,10 +32,6 @@ from smtpgate.state.web_sessions import WebSessions, end_of
 
 #: A token's use is noted at most so often.
 _NOTED_S = 60.0
-
-
-class Taken(Exception):
-    """The name is in use."""
 
 
 @attrs.frozen
