@@ -10,6 +10,7 @@ import attrs
 from cryptography import x509
 
 from smtpgate.config.model import Settings
+from smtpgate.config.unreadable import UNREADABLE
 from smtpgate.control import certificate_files, chains
 from smtpgate.control.certificate_files import Given, Shaken
 from smtpgate.control.chains import Chain
@@ -39,7 +40,7 @@ def read(files: Collection[tuple[Path, tuple[str, ...]]]) -> tuple[Certificate, 
     for path, listeners in files:
         try:
             certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
-        except (OSError, ValueError) as error:
+        except (OSError, *UNREADABLE) as error:
             out.append(Certificate(str(path), listeners, problem=str(error)[:200]))
         else:
             out.append(Certificate(str(path), listeners, certificate.not_valid_after_utc.timestamp()))
