@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.control import SYSTEM
-from smtpgate.control.attend import KEEP_S, LINES, SESSIONS, TRACES
+from smtpgate.control.attend import KEEP_S, KEPT, LINES, SESSIONS, TRACES
 from smtpgate.control.views import Invalid, Refused, Unknown
 from smtpgate.proxy.inmemory import Front
 from smtpgate.smtp.capability import Capabilities
@@ -153,6 +153,40 @@ class TraceTests(SynchronousTestCase):
         self.attend.end("192.0.2.7", SYSTEM)
         self.assertIsNone(self.attend.dialogue(trace.sessions[0]))
         self.assertRaises(Unknown, self.attend.end, "192.0.2.7", SYSTEM)
+
+    def test_a_clock_that_is_set_back(self) -> None:
+        """It ends when its time has run out all the same, and listens to nobody when the clock is set back later."""
+        wall = [self.control.engine.wall()]
+        self.control.engine.wall = lambda: wall[0]
+        self.attend.begin("192.0.2.7", 15, "", SYSTEM)
+        (trace,) = self.attend.traces()
+        for back in (7200.0, 7200.0):
+            wall[0] -= back
+            self.clock.advance(900)
+            self.assertIsNone(self.control.reception.heed)
+            self.assertFalse(self.attend.is_on(trace))
+            connect(self.control, self.clock)
+        self.attend.begin("192.0.2.8", 15, "", SYSTEM)
+        connect(self.control, self.clock)
+        self.assertEqual(trace.sessions, [])
+
+    def test_those_that_are_over_are_bounded_too(self) -> None:
+        """The oldest goes, with its dialogues, and none that listens."""
+        self.attend.begin("192.0.2.7", 15, "", SYSTEM)
+        first = connect(self.control, self.clock)
+        first.say("NOOP")
+        (session,) = self.attend.traces()[0].sessions
+        # Another one goes on all the time.
+        self.clock.advance(840)
+        self.attend.begin("192.0.2.8", 15, "", SYSTEM)
+        self.clock.advance(60)
+        for number in range(KEPT * 2):
+            self.assertEqual(self.attend.dialogue(session) is None, number > KEPT - 2)
+            if number % 4 == 0:
+                self.clock.advance(61)
+            self.attend.begin(f"2001:db8::{number + 1:x}", 1, "", SYSTEM)
+        kept = [one.address for one in self.attend.traces()]
+        self.assertEqual((len(kept), "192.0.2.8" in kept, "192.0.2.7" in kept), (KEPT, True, False))
 
     def test_a_tarpit(self) -> None:
         """Each reply waits; when its time is over none does any more."""

@@ -7,18 +7,21 @@ import re
 import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from twisted.internet.defer import Deferred
+from OpenSSL import crypto
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from smtpgate.admin import site
 from smtpgate.admin.every import ROUTES
-from smtpgate.control import certificate_files
+from smtpgate.control import SYSTEM, certificate_files, certificates, chains, tls_promises
 from smtpgate.control.views import Invalid, Refused
 from smtpgate.net.tls import ServerTLS
 from tests.admin_kit import CONFIG, PASSWORD, ApiCase, Desk
@@ -27,6 +30,29 @@ from tests.test_admin_entry import Browser
 from tests.test_admin_tls import NOW, make, pem
 
 DER = serialization.Encoding.DER
+SAN = x509.SubjectAlternativeName.oid
+
+
+def odd_key() -> bytes:
+    """A private key of a curve that `cryptography` does not know."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    octets = key.private_bytes(DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return wrapped("PRIVATE KEY", octets.replace(P256, UNKNOWN))
+
+
+def odd_certificate() -> bytes:
+    """A certificate with such a key."""
+    made = make("odd", ec.generate_private_key(ec.SECP256R1()), names=("mx.example.net",))
+    return wrapped("CERTIFICATE", made.public_bytes(DER).replace(P256, UNKNOWN))
+
+
+def wrapped(kind: str, octets: bytes) -> bytes:
+    """As PEM."""
+    return f"-----BEGIN {kind}-----\n{base64.encodebytes(octets).decode()}-----END {kind}-----\n".encode()
+
+
+#: Names of curves in DER: P-256 (1.2.840.10045.3.1.7), and its neighbour prime239v1.
+P256, UNKNOWN = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030104")
 
 
 class FilesCase(SynchronousTestCase):
@@ -86,6 +112,45 @@ class LookTests(FilesCase):
         for octets, words in ((locked, "password"), (b"", "no private key"), (b"x" * 200_001, "too large")):
             error = self.assertRaises(Invalid, certificate_files.look, octets, NOW.timestamp(), [])
             self.assertIn(words, str(error))
+
+    def test_what_cannot_be_read(self) -> None:
+        """A kind of key that is not known, a certificate that is not as it should be: refused in words, wherever in the
+        chain; and the page of certificates says so of a file that somebody else put there."""
+        broken = self.broken(x509.UnrecognizedExtension(SAN, b"\x01\x02garbage"))
+        below = make("mx", self.key, ("odd", self.middle_key), names=("mx.example.net",))
+        path = self.folder / "mx.pem"
+        for name, octets in (
+            ("a key", odd_key() + pem(self.leaf)),
+            ("its certificate", pem(self.key) + odd_certificate()),
+            ("one above", pem(self.key, below) + odd_certificate()),
+            ("a name", pem(self.key, broken)),
+        ):
+            error = self.assertRaises(Invalid, certificate_files.look, octets, NOW.timestamp(), self.authorities)
+            self.assertTrue("kind that is not known" in str(error), (name, str(error)))
+            path.write_bytes(octets)
+            (chain,) = chains.read([(path, ("mx",))], NOW.timestamp(), self.authorities)
+            self.assertTrue(chain.problem or name == "one above", name)
+            self.assertEqual(len(certificates.read([(path, ("mx",))])), 1)
+            offered = tls_promises.offered([(path, ("mx",))], NOW.timestamp(), self.authorities)
+            self.assertEqual(len(offered), int(name == "a key"), name)
+
+    def test_a_handshake_with_what_cannot_be_read(self) -> None:
+        """Is a problem in words."""
+        path = self.folder / "mx.pem"
+        path.write_bytes(pem(self.key, self.leaf, self.middle))
+        server = ServerTLS((path,))
+        broken = self.broken(x509.UnrecognizedExtension(SAN, b"\x01\x02garbage"))
+        for context in server.contexts:
+            context.use_certificate(crypto.X509.from_cryptography(broken))
+        found = certificate_files.shake(server, "", "", NOW.timestamp(), self.authorities)
+        self.assertIn("cannot be read", found.problem)
+
+    def broken(self, extension: x509.ExtensionType) -> x509.Certificate:
+        """A certificate with an extension that is none."""
+        who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mx")])
+        made = x509.CertificateBuilder().subject_name(who).issuer_name(who).public_key(self.key.public_key())
+        made = made.serial_number(5).not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=90))
+        return made.add_extension(extension, False).sign(self.key, hashes.SHA256())
 
     def test_a_place(self) -> None:
         """One step, for its owner only; not over a link, nor where there is nothing."""
@@ -190,6 +255,100 @@ class UploadTests(ApiCase):
         self.fails, self.desk.users.fails_audit = False, True
         self.assertGreaterEqual(self.upload(self.pem("new.example.net")).status, 500)
         self.assertEqual((self.path.read_bytes(), len(self.applied)), (before, 1))
+
+    def test_beside_another_change(self) -> None:
+        """One at a time: what comes meanwhile is refused before it writes anything, so that what is at work is what is
+        in the file, whichever of them fails."""
+        control = self.desk.control
+        renew = partial(control.configuration.renew, SYSTEM)
+        threads: list[tuple[Deferred[Any], Any]] = []
+        holds: list[Deferred[None]] = []
+        at_work = [self.path.read_bytes()]
+
+        def in_thread(call: Any, *args: Any) -> Deferred[Any]:
+            threads.append((Deferred(), partial(call, *args)))
+            return threads[-1][0]
+
+        def turn() -> None:
+            done, call = threads.pop(0)
+            done.callback(call())
+
+        async def put_to_work(settings: Any) -> None:
+            read = self.path.read_bytes()
+            holds.append(Deferred())
+            await holds[-1]
+            at_work[0] = read
+
+        def begin(name: str) -> tuple[bytes, list[Any]]:
+            octets, ends = self.pem(name), []
+            given = certificate_files.look(octets, datetime.now(UTC).timestamp(), [])
+            work = control.certificates.replace("mx", self.path, given, renew)
+            ensureDeferred(work).addBoth(lambda end: ends.append(getattr(end, "value", end)))
+            return given.octets, ends
+
+        control.put_to_work = put_to_work
+        control.certificates._in_thread = in_thread
+        for fails in (False, True):
+            before = self.path.read_bytes()
+            octets, ends = begin("first.example.net")
+            # Before it is written, before it is at work, and while the old one is given back.
+            for step in range(3 if fails else 2):
+                inode = self.path.stat().st_ino
+                (refused,) = begin("second.example.net")[1]
+                self.assertIsInstance(refused, Refused)
+                self.assertRaises(Refused, self.result, control.configuration.reload(SYSTEM))
+                self.assertRaises(Refused, self.result, renew())
+                self.assertEqual((len(threads), self.path.stat().st_ino), (0 if step == 1 else 1, inode))
+                if step != 1:
+                    turn()
+                elif fails:
+                    holds.pop().errback(OSError("no"))
+                else:
+                    holds.pop().callback(None)
+            self.assertEqual(isinstance(ends[0], Refused), fails)
+            self.assertEqual(self.path.read_bytes(), before if fails else octets)
+            self.assertEqual(at_work[0], self.path.read_bytes())
+        # A reload goes on: nothing is written.
+        inode = self.path.stat().st_ino
+        again = ensureDeferred(renew())
+        (refused,) = begin("second.example.net")[1]
+        self.assertIsInstance(refused, Refused)
+        self.assertEqual((threads, self.path.stat().st_ino), ([], inode))
+        holds.pop().callback(None)
+        self.successResultOf(again)
+
+    def result(self, work: Any) -> Any:
+        """What it comes to at once."""
+        done = ensureDeferred(work)
+        failure: list[Any] = []
+        done.addErrback(failure.append)
+        if failure:
+            failure[0].raiseException()
+        return self.successResultOf(done)
+
+    def test_another_file_by_now(self) -> None:
+        """What was looked at is not the listener's file any more: nothing is written."""
+        other = self.folder / "other.pem"
+        other.write_bytes(b"x")
+        given = certificate_files.look(self.pem("new.example.net"), datetime.now(UTC).timestamp(), [])
+        renew = partial(self.desk.control.configuration.renew, SYSTEM)
+        work = self.desk.control.certificates.replace("mx", other, given, renew)
+        self.assertIn("another file", str(self.assertRaises(Refused, self.result, work)))
+        self.assertEqual((other.read_bytes(), self.applied), (b"x", []))
+
+    def test_what_cannot_be_given_back(self) -> None:
+        """Is said: the file is not that at work."""
+        control = self.desk.control
+
+        async def put_to_work(settings: Any) -> None:
+            self.path.unlink()
+            raise OSError("no room")
+
+        control.put_to_work = put_to_work
+        answer = self.upload(self.pem("new.example.net"))
+        self.assertEqual(answer.status, 409)
+        self.assertIn("no room", answer.text)
+        self.assertIn("the file is another now", answer.text)
 
     def test_by_the_form(self) -> None:
         """What was typed is not shown again."""

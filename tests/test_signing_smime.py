@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import pkcs7_decrypt_der
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
@@ -202,6 +203,19 @@ class CertificateTests(SynchronousTestCase):
             "not valid before",
             why_not_signed(certificate(san), "bob@example.net", normal_address, NOW - timedelta(days=9)),
         )
+
+    def test_what_cannot_be_read(self) -> None:
+        """A key of a curve that is not known (prime239v1), and an extension that stands twice: a reason, no failure."""
+        octets = certificate(key=ec.generate_private_key(ec.SECP256R1())).public_bytes(Encoding.DER)
+        p256, unknown = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030104")
+        odd = x509.load_der_x509_certificate(octets.replace(p256, unknown))
+        self.assertEqual(why_not(odd, NOW), "cannot be read: UnsupportedAlgorithm")
+        two = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), usage(key_encipherment=True))
+        octets = certificate(*two).public_bytes(Encoding.DER)
+        # 2.5.29.37 becomes 2.5.29.15.
+        twice = x509.load_der_x509_certificate(octets.replace(bytes.fromhex("0603551d25"), bytes.fromhex("0603551d0f")))
+        self.assertEqual(why_not(twice, NOW), "cannot be read: DuplicateExtension")
+        self.assertEqual(why_not_signed(twice, "a@b", normal_address, NOW), "cannot be read: DuplicateExtension")
 
     def test_why_not(self) -> None:
         """Dates, and what the key is for."""

@@ -3,6 +3,7 @@ again."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -178,7 +179,7 @@ async def upload(ask: Ask, listener: str, octets: bytes) -> Given:
     until = (moment(given.not_after) or "")[:10]
     detail = f"{listener}: {', '.join(given.names[:10])} until {until}, SHA-256 {given.fingerprint}"
     await ask.guarded_change("tls.upload", str(path), detail)
-    await certificates.replace(listener, given, lambda: control.configuration.renew(ask.who.actor))
+    await certificates.replace(listener, path, given, partial(control.configuration.renew, ask.who.actor))
     certificates.did(ask.who.actor, "tls.upload", str(path), detail)
     return given
 

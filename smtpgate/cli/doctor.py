@@ -30,6 +30,7 @@ from smtpgate.config.endpoint import parse_listen
 from smtpgate.config.loader import ConfigErrors, load
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import count
+from smtpgate.config.unreadable import UNREADABLE
 
 #: The disk: below the first no spool file is begun (`spool.full`), below the second it is time to look.
 LEAST_OCTETS, FEW_OCTETS = 64 * 2**20, 2**30
@@ -239,7 +240,7 @@ def certificates(settings: Settings) -> Iterator[Line]:
 def _certificate(name: str, path: Path) -> Line:
     try:
         left = x509.load_pem_x509_certificates(path.read_bytes())[0].not_valid_after_utc - datetime.now(UTC)
-    except (OSError, ValueError) as error:
+    except (OSError, *UNREADABLE) as error:
         return Line("tls", "warn", f"listener {name}: {path} cannot be read: {error}", "run it as the gateway's user")
     text = f"listener {name}: {path} holds for {left.days} days"
     if left.total_seconds() < 0:

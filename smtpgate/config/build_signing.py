@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -18,6 +17,7 @@ from smtpgate.config.patterns import AddressList
 from smtpgate.config.problem import Fault, Where, quoted
 from smtpgate.config.surroundings import ReadFile
 from smtpgate.config.tables_signing import DKIMKeyTable, SMIMEKeyTable
+from smtpgate.config.unreadable import UNREADABLE
 from smtpgate.signing.dkim import HEADERS, NEVER, OVERSIGNED, Terms
 from smtpgate.signing.keys import BadKey, SigningKey, read_key
 from smtpgate.signing.smime import LEAST_BITS, Signer
@@ -120,8 +120,11 @@ def _chain(file: ReadFile, where: Where, faults: list[Fault]) -> list[Any]:
         faults.append(Fault(where, f"cannot read {file.path}: {file.reason}", hint, keys=()))
         return []
     try:
-        return list(x509.load_pem_x509_certificates(file.octets))
-    except ValueError:
+        found = list(x509.load_pem_x509_certificates(file.octets))
+        # It is compared with the key.
+        found[0].public_key()
+        return found
+    except UNREADABLE:
         faults.append(Fault(where, f"{file.path} has no certificate in it that can be read", hint, keys=()))
         return []
 
@@ -132,7 +135,7 @@ def _mail_key(file: ReadFile, where: Where, faults: list[Fault]) -> Any:
         return None
     try:
         key = load_pem_private_key(file.octets, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         faults.append(Fault(where, f"{file.path} has no private key in it that can be read", hint, keys=()))
         return None
     least = LEAST_BITS if isinstance(key, rsa.RSAPrivateKey) else 256

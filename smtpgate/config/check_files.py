@@ -15,7 +15,7 @@ from pathlib import Path
 import argon2
 from argon2.exceptions import InvalidHashError
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL import SSL, crypto
@@ -23,6 +23,7 @@ from OpenSSL import SSL, crypto
 from smtpgate.config.model import Settings
 from smtpgate.config.problem import BadValue, Fault, Where, warning
 from smtpgate.config.surroundings import ReadFile, Surroundings
+from smtpgate.config.unreadable import UNREADABLE
 
 _KEY_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----\r?\n?", re.S)
 _PEM_HINT = "it must be a PEM file with the private key, the certificate and its chain, in this order"
@@ -96,7 +97,7 @@ def _judge_certificate(where: Where, file: ReadFile, now: datetime) -> Iterator[
 def _certificates(octets: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(octets)
-    except ValueError:
+    except UNREADABLE:
         raise BadValue("has no certificate in it that can be read", _PEM_HINT) from None
 
 
@@ -108,7 +109,7 @@ def _private_key(octets: bytes) -> PrivateKeyTypes:
         raise BadValue("has a key with a passphrase, and nobody could type it", "write the key without one")
     try:
         return load_pem_private_key(block[0], None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise BadValue("has a private key that cannot be read", _PEM_HINT) from None
 
 
@@ -116,7 +117,7 @@ def _fits(key: PrivateKeyTypes, certificate: x509.Certificate) -> bool:
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     try:
         return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return False
 
 
@@ -124,7 +125,7 @@ def _issued(one: x509.Certificate, other: x509.Certificate) -> bool:
     """True when `other` issued `one`."""
     try:
         one.verify_directly_issued_by(other)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
 

@@ -10,6 +10,7 @@ from smtpgate.config.model import Settings
 from smtpgate.config.model_policy import SEALING
 from smtpgate.config.problem import Fault, one_of, quoted, warning
 from smtpgate.config.surroundings import Surroundings
+from smtpgate.config.unreadable import UNREADABLE
 from smtpgate.signing.smime import addresses_of, why_not_signed
 
 
@@ -107,5 +108,5 @@ def _addresses_of(certificate: Any) -> tuple[str, ...]:
     """Those that it holds; a word that it cannot hold where there are none."""
     try:
         return addresses_of(certificate) or ("anybody",)
-    except (ValueError, TypeError):
+    except UNREADABLE:
         return ("anybody",)

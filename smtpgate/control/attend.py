@@ -22,8 +22,10 @@ from smtpgate.smtp.heard import HeardConnection
 #: Longest trace, and how long its dialogues are kept when it is over.
 MOST_MINUTES: Final = 15
 KEEP_S: Final = 3600.0
-#: Traces at a time, sessions of one trace, lines of one session: some 10 MB at the most.
+#: Traces that listen at a time, and with those that are over; sessions of one trace, lines of one session: some 20 MB
+#: at the most.
 TRACES: Final = 5
+KEPT: Final = 10
 SESSIONS: Final = 50
 LINES: Final = 300
 #: A reply may be held back so long, and a session be slowed down: a client waits five minutes for a reply (RFC 5321
@@ -57,6 +59,7 @@ class Trace:
     """One address that is traced, or was. Times are seconds since the epoch.
 
     :ivar sessions: ids of those that were heard; `missed`: how many more came
+    :ivar is_over: its time has run out, whatever the clock of the machine says since
     """
 
     address: str
@@ -66,6 +69,7 @@ class Trace:
     until: float
     sessions: list[str] = attrs.field(factory=list)
     missed: int = 0
+    is_over: bool = False
 
 
 class Attend:
@@ -88,7 +92,7 @@ class Attend:
 
     def is_on(self, trace: Trace) -> bool:
         """Whether it still listens."""
-        return trace.until > self._engine.wall()
+        return not trace.is_over and trace.until > self._engine.wall()
 
     def trace(self, address: str) -> Trace:
         """One of them; raises Unknown."""
@@ -115,6 +119,10 @@ class Attend:
         """Write down what sessions of an address say that begin from now on. What was kept of it before is gone."""
         address = self.check(address, minutes)
         self._drop(address)
+        # Oldest first, as they were begun.
+        over = [name for name, one in self._traces.items() if not self.is_on(one)]
+        for name in over[: max(0, len(self._traces) - KEPT + 1)]:
+            self._drop(name)
         now = self._engine.wall()
         trace = Trace(address, reason, f"{actor.kind} {actor.name}", now, now + minutes * 60.0)
         self._traces[address] = trace
@@ -162,6 +170,7 @@ class Attend:
         self._calls.pop(address, None)
         trace = self._traces.get(address)
         if trace is not None:
+            trace.is_over, trace.until = True, min(trace.until, self._engine.wall())
             fields = (("target", address), ("count", len(trace.sessions)))
             self._engine.tell(Happened("trace.over", "info", f"{address} is not traced any more", fields))
         self._rest()

@@ -17,11 +17,12 @@ from typing import Any, Final
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from OpenSSL import SSL
 
+from smtpgate.config.unreadable import UNREADABLE
 from smtpgate.control import chains
 from smtpgate.control.views import Invalid, Refused
 
@@ -58,9 +59,20 @@ def look(octets: bytes, now: float, authorities: Any = None) -> Given:
     if len(octets) > OCTETS:
         raise Invalid("it is too large for a key and its certificates")
     try:
+        return _look(octets, now, authorities)
+    except UNREADABLE:
+        # Their own words are those of a parser.
+        raise Invalid("a certificate in it is not as it should be, or has a key of a kind that is not known") from None
+
+
+def _look(octets: bytes, now: float, authorities: Any) -> Given:
+    """The same; raises `UNREADABLE` too."""
+    try:
         key = serialization.load_pem_private_key(octets, None)
     except TypeError:
         raise Invalid("the key is locked with a password: give it without one") from None
+    except UnsupportedAlgorithm:
+        raise Invalid("the key is of a kind that is not known: RSA, or EC with P-256 or P-384, is usual") from None
     except ValueError:
         raise Invalid("there is no private key in it that can be read (PEM: BEGIN PRIVATE KEY)") from None
     try:
@@ -182,8 +194,11 @@ def shake(server: Any, name: str, version: str, now: float, authorities: Any = N
     else:
         return Shaken("the handshake does not come to its end")
     found = [one.to_cryptography() for one in client.get_peer_cert_chain() or []]
-    names = chains.names_of(found[0])
-    doubt = chains.doubt_of(found, names, now, authorities, name)
+    try:
+        names = chains.names_of(found[0])
+        doubt = chains.doubt_of(found, names, now, authorities, name)
+    except UNREADABLE:
+        return Shaken("its certificate is not as it should be, and cannot be read")
     return Shaken(
         "",
         client.get_protocol_version_name(),

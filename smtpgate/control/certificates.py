@@ -10,6 +10,7 @@ import attrs
 from cryptography import x509
 
 from smtpgate.config.model import Settings
+from smtpgate.config.unreadable import UNREADABLE
 from smtpgate.control import certificate_files, chains
 from smtpgate.control.certificate_files import Given, Shaken
 from smtpgate.control.chains import Chain
@@ -39,7 +40,7 @@ def read(files: Collection[tuple[Path, tuple[str, ...]]]) -> tuple[Certificate, 
     for path, listeners in files:
         try:
             certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
-        except (OSError, ValueError) as error:
+        except (OSError, *UNREADABLE) as error:
             out.append(Certificate(str(path), listeners, problem=str(error)[:200]))
         else:
             out.append(Certificate(str(path), listeners, certificate.not_valid_after_utc.timestamp()))
@@ -115,19 +116,26 @@ class Certificates:
         given: Given = await self._in_thread(certificate_files.look, octets, self._wall())
         return given
 
-    async def replace(self, listener: str, given: Given, put_to_work: Callable[[], Awaitable[None]]) -> None:
+    async def replace(self, listener: str, path: Path, given: Given, renew: Callable[..., Awaitable[None]]) -> None:
         """Put them in the place of a listener's file and to work; where that fails the old file is back.
         Raises Refused.
 
-        :param put_to_work: reads all files again; raises Refused
+        :param path: as `place` said
+        :param renew: puts a file in its place, reads all files again, and gives it back where they cannot be put to
+            work, in one work that no other change is beside (`Configuration.renew`); raises Refused
         """
-        path = self.place(listener)
-        before = await self._in_thread(certificate_files.put, path, given.octets)
-        try:
-            await put_to_work()
-        except BaseException:
-            await self._in_thread(certificate_files.put, path, before)
-            raise
+        before: list[bytes] = []
+
+        async def first() -> None:
+            # The configuration may be another than the one that was looked at.
+            if self.place(listener) != path:
+                raise Refused(f"listener {listener} has another file by now")
+            before.append(await self._in_thread(certificate_files.put, path, given.octets))
+
+        async def back() -> None:
+            await self._in_thread(certificate_files.put, path, before[0])
+
+        await renew(first, back)
 
     # Try
 

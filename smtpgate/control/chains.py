@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
+from smtpgate.config.unreadable import UNREADABLE
+
 #: Octets of a file that are read, and names that are kept.
 FILE_OCTETS: Final = 2**20
 NAMES: Final = 100
@@ -72,7 +74,7 @@ def _trusted(authorities: Any) -> list[x509.Certificate]:
     for der in authorities:
         try:
             trusted.append(x509.load_der_x509_certificate(der))
-        except ValueError:
+        except UNREADABLE:
             # One that this library does not read is no authority here.
             continue
     return trusted
@@ -99,9 +101,11 @@ def _read(path: Path, listeners: tuple[str, ...], now: float, trusted: list[x509
         subject, issuer = first.subject.rfc4514_string(), first.issuer.rfc4514_string()
         not_before, not_after = first.not_valid_before_utc.timestamp(), first.not_valid_after_utc.timestamp()
         fingerprint = first.fingerprint(hashes.SHA256()).hex()
-    except (OSError, ValueError) as error:
-        return Chain(str(path), listeners, str(error)[:200])
-    private, is_own = _key(pem, first)
+        above = tuple(one.subject.rfc4514_string() for one in certificates[1:10])
+        kind, (private, is_own) = _kind(first), _key(pem, first)
+        doubt = _doubt(certificates, names, now, trusted)
+    except (OSError, *UNREADABLE) as error:
+        return Chain(str(path), listeners, str(error)[:200] or type(error).__name__)
     return Chain(
         str(path),
         listeners,
@@ -111,19 +115,19 @@ def _read(path: Path, listeners: tuple[str, ...], now: float, trusted: list[x509
         names[:NAMES],
         not_before,
         not_after,
-        _kind(first),
+        kind,
         private,
         is_own,
         first.subject == first.issuer,
-        tuple(one.subject.rfc4514_string() for one in certificates[1:10]),
-        _doubt(certificates, names, now, trusted),
+        above,
+        doubt,
         fingerprint,
         f"{first.serial_number:x}",
     )
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Hosts and addresses that a certificate is for."""
+    """Hosts and addresses that a certificate is for; raises `UNREADABLE`."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -133,7 +137,8 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _key(pem: bytes, certificate: x509.Certificate) -> tuple[bool, bool]:
-    """Whether a private key is in the file, and whether it is the certificate's."""
+    """Whether a private key is in the file, and whether it is the certificate's; of a kind that is not known it raises
+    UnsupportedAlgorithm."""
     try:
         key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError):
@@ -172,7 +177,7 @@ def _doubt(
     builder = PolicyBuilder().store(Store(trusted)).time(datetime.fromtimestamp(now, UTC))
     try:
         builder.build_server_verifier(x509.DNSName(host)).verify(first, certificates[1:])
-    except (VerificationError, ValueError) as error:
+    except (VerificationError, *UNREADABLE) as error:
         above = {one.subject for one in certificates[1:]} | {one.subject for one in trusted}
         if first.issuer not in above:
             return "the certificate of its issuer is not in the file, and this machine does not know it"

@@ -12,7 +12,7 @@ Where the row cannot be written the old one is put to work again.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import attrs
@@ -34,6 +34,10 @@ CONFIRM_MINUTES: Final = 60
 #: How long until it is tried again where the former revision could not be put to work.
 _AGAIN_S: Final = 10.0
 _UNCHANGED: Final = "the running configuration is unchanged"
+
+
+#: What is done in the middle of a change.
+Step = Callable[[], Awaitable[None]]
 
 
 class Configuration(Books):
@@ -261,21 +265,34 @@ class Configuration(Books):
             await self._waits
         return await self._alone(self._reload(actor))
 
-    async def renew(self, actor: Actor) -> None:
+    async def renew(self, actor: Actor, first: Step | None = None, back: Step | None = None) -> None:
         """Put the settings at work to work anew, so that certificates are read again. Raises Refused, with everything
-        as it was."""
+        as it was.
+
+        :param first: changes files that are read then; part of the same work, so that nobody else reads one of them
+            that is given back later, or writes one meanwhile. Raises Refused
+        :param back: gives them back, where they cannot be put to work. Raises Refused
+        """
         if self._is_busy:
             raise Refused("a reload is under way already")
-        await self._alone(self._renew())
+        await self._alone(self._renew(first, back))
         fields = (("actor", actor.name), ("actor_kind", actor.kind), ("target", "certificates"), ("detail", ""))
         message = f"{actor.kind} {actor.name}: certificates were read again"
         self._engine.tell(Happened("admin.tls.reload", "info", message, fields))
 
-    async def _renew(self) -> None:
+    async def _renew(self, first: Step | None, back: Step | None) -> None:
+        if first is not None:
+            await first()
         try:
             await self._control.put_to_work(self._control.settings)
         except Exception as error:
-            raise self._failed(error) from error
+            refused = self._failed(error)
+            if back is not None:
+                try:
+                    await back()
+                except Refused as other:
+                    raise Refused(f"{refused}, but the file is another now: {other}") from error
+            raise refused from error
 
     async def _reload(self, actor: Actor) -> tuple[Problem, ...]:
         control = self._control

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from smtpgate.config.model import Settings
+from smtpgate.config.unreadable import UNREADABLE
 from smtpgate.control import chains
 from smtpgate.control.certificates import files_of
 from smtpgate.control.views import Refused, Unavailable
@@ -78,10 +79,10 @@ def offered(files: Collection[tuple[Path, Any]], now: float, authorities: Any = 
     for path, _ in files:
         try:
             found = x509.load_pem_x509_certificates(path.read_bytes())
-        except (OSError, ValueError):
+            names = chains.names_of(found[0])
+            forms = tuple((one.public_bytes(form[0]), one.public_key().public_bytes(*form)) for one in found)
+        except (OSError, *UNREADABLE):
             continue
-        names = chains.names_of(found[0])
-        forms = tuple((one.public_bytes(form[0]), one.public_key().public_bytes(*form)) for one in found)
         out.append(Offered(names, forms, chains.doubt_of(found, names, now, authorities)))
     return tuple(out)
 

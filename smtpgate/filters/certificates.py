@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from smtpgate.config.entry import normal_address
+from smtpgate.config.unreadable import UNREADABLE
 from smtpgate.signing.smime import addresses_of, why_not
 
 _SUFFIXES: Final = (".pem", ".crt", ".cer", ".der")
@@ -99,7 +99,7 @@ class CertificateFolder:
             certificate = read(content)
             stem = name.rpartition(".")[0]
             names = (stem,) if "@" in stem else addresses_of(certificate)
-        except (PermissionError, ValueError, UnsupportedAlgorithm):
+        except (PermissionError, *UNREADABLE):
             return []
         except OSError:
             return None

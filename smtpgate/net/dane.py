@@ -9,24 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import crypto
 
+from smtpgate.config.unreadable import UNREADABLE
 from smtpgate.policy.tlsa import DANE_EE, DANE_TA, DIGESTS, TLSA
-
-#: What cryptography raises of a certificate that is not as it should be, DuplicateExtension being an Exception alone.
-UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 def matches(certificate: x509.Certificate, record: TLSA) -> bool:
@@ -73,7 +62,7 @@ def _whole(record: TLSA) -> x509.Certificate | None:
         return None
     try:
         return x509.load_der_x509_certificate(record.data)
-    except ValueError:
+    except UNREADABLE:
         return None
 
 

@@ -18,7 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
-from smtpgate.net.dane import UNREADABLE, fault_of
+from smtpgate.config.unreadable import UNREADABLE
+from smtpgate.net.dane import fault_of
 from smtpgate.net.tls_client import ClientSide, ClientTLS
 from smtpgate.net.tls_context import TLSConfigError, TLSFailed, context, explain, load_pem, note_verification
 from smtpgate.policy.transaction import TLSFacts

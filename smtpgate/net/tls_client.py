@@ -18,6 +18,7 @@ from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
+from smtpgate.config.unreadable import UNREADABLE
 from smtpgate.interfaces import Unavailable
 from smtpgate.net.dane import fault_of, proves
 from smtpgate.net.tls_context import TLSConfigError, TLSFailed, context, explain, load_pem, note_verification
@@ -153,9 +154,12 @@ class ClientTLS(ClientSide):
         if certificate is None:
             raise TLSFailed("the server gave no certificate", "validation-failure")
         if self._pins:
-            key = certificate.public_key().public_bytes(
-                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
+            try:
+                key = certificate.public_key().public_bytes(
+                    serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+                )
+            except UNREADABLE:
+                raise TLSFailed("the server's key cannot be read", "certificate-not-trusted") from None
             if hashlib.sha256(key).digest() not in self._pins:
                 raise TLSFailed("the server's key is none of tls_pins", "certificate-not-trusted")
             if self.name is None and not any(names):

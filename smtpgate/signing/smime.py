@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -48,6 +49,14 @@ _LINE: Final = 998
 _LONG: Final = re.compile(rb"\n[^\n]{%d}" % (_LINE + 2))
 #: SmtpUTF8Mailbox (RFC 9598 section 3): addresses that are not ASCII stand there.
 _UTF8_MAILBOX: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9")
+#: What comes of a key of a kind that is not known, and of a certificate that is not as it should be.
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _PKCS7: Final = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 #: Object identifiers in DER: envelopedData (RFC 5652 section 6.1), authEnvelopedData (RFC 5083 section 2.1).
 _ENVELOPES: Final = (
@@ -221,7 +230,7 @@ def why_not(certificate: Any, now: datetime) -> str:
     try:
         key = certificate.public_key()
         usage, is_for_mail = _extension(certificate, x509.KeyUsage), _is_for_mail(certificate)
-    except (ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         return f"cannot be read: {type(error).__name__}"
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < LEAST_BITS:
         return f"its key is not RSA of {LEAST_BITS} bits or more"
@@ -243,7 +252,7 @@ def why_not_signed(certificate: Any, address: str, normal: Callable[[str], str],
     try:
         usage, is_for_mail = _extension(certificate, x509.KeyUsage), _is_for_mail(certificate)
         addresses = addresses_of(certificate)
-    except (ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         return f"cannot be read: {type(error).__name__}"
     if normal(address) not in map(normal, addresses):
         return "it is not for this address"
