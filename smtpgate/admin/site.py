@@ -47,6 +47,7 @@ from smtpgate.admin.waits import Usuals
 from smtpgate.admin.wire import WebRequest, WebSite
 from smtpgate.control import Control
 from smtpgate.control.views import Refused, Unknown
+from smtpgate.interfaces import Taken
 from smtpgate.policy.meter import Meter
 from smtpgate.policy.person import Person
 
@@ -289,7 +290,7 @@ class _Front:
             answer = await work(caller)
         except Planned as planned:
             answer = as_json({"is_dry_run": True, "would": planned.effect})
-        except (Refusal, TooMany, Unknown, Refused) as error:
+        except (Refusal, TooMany, Unknown, Refused, Taken) as error:
             answer = as_problem(office, request, caller, error, kind)
         except (CancelledError, GeneratorExit):
             raise
