@@ -126,6 +126,8 @@ class TraceTests(SynchronousTestCase):
         names = [getattr(event, "name", "") for event in self.control.events]  # type: ignore[attr-defined]
         self.assertEqual(names.count("trace.over"), 1)
         self.clock.advance(KEEP_S)
+        # Nobody has looked, and it is forgotten all the same.
+        self.assertEqual((self.attend._dialogues, self.attend._calls), ({}, {}))
         self.assertEqual((self.attend.traces(), self.attend.dialogue(trace.sessions[0])), ([], None))
 
     def test_it_is_bounded(self) -> None:

@@ -173,6 +173,8 @@ class Attend:
             trace.is_over, trace.until = True, min(trace.until, self._engine.wall())
             fields = (("target", address), ("count", len(trace.sessions)))
             self._engine.tell(Happened("trace.over", "info", f"{address} is not traced any more", fields))
+            # Forgotten by its own time too, whether or not anybody looks again.
+            self._calls[address] = self._engine.clock.callLater(KEEP_S, self._drop, address)
         self._rest()
 
     def _drop(self, address: str) -> None:
