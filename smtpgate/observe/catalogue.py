@@ -19,6 +19,8 @@ NAMES: Final = 200
 REASONS: Final = 60
 OTHER: Final = "other"
 
+#: Of the reactor's lag: what is meant is some milliseconds.
+LAG: Final = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 #: The same for sums of scores.
 SCORE: Final = (-10.0, -5.0, -2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 50.0)
 VERDICTS: Final = ("accept", "tag", "quarantine", "defer", "reject", "discard", "redirect", "abort", "error")

@@ -29,9 +29,8 @@ from smtpgate.policy.meter import Histogram, Meter
 from smtpgate.tasks import Clock
 from twisted import __version__ as twisted_version
 
-#: How often the reactor's lag is looked at, and the edges of its histogram: what is meant is some milliseconds.
+#: How often the reactor's lag is looked at.
 LAG_S: Final = 0.05
-LAG: Final = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _VERB_STAGES: Final = {
     "MAIL": "mail", "RCPT": "rcpt", "DATA": "data", "BDAT": "data", "AUTH": "auth", "STARTTLS": "tls",
     "EHLO": "ehlo", "HELO": "ehlo", "LHLO": "ehlo", "XCLIENT": "proxy", "XFORWARD": "proxy",
@@ -67,7 +66,7 @@ class Metrics(Collector):
         self._tally = tally = Tally(wall)
         self._counts = tally.counts
         self._durations: dict[str, Histogram] = {}
-        self._lag = Histogram(LAG)
+        self._lag = Histogram(catalogue.LAG)
         self._opened: Counter[str] = Counter()
         self._accepted: dict[str, int] = {}
         self._names: dict[str, Names] = {}
