@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from smtpgate.config.credentials import is_ours
 from smtpgate.config.model_hooks import AlertMail, Webhook
 from smtpgate.config.patterns import NetworkList
 from smtpgate.config.problem import Fault
@@ -28,17 +29,9 @@ def webhooks(
 def _webhook(name: str, table: WebhookTable, file: ReadFile, faults: list[Fault]) -> Webhook | None:
     where = ("webhooks", name, "secret")
     secret = file.octets.strip()
-    if file.reason:
-        faults.append(Fault(where, f"cannot read {file.path}: {file.reason}", _HINT))
-    elif file.is_open_to_group:
-        faults.append(
-            Fault(
-                where,
-                f"{file.path} can be read by others (mode {file.mode:04o})",
-                f"make it 0600: chmod 600 {file.path}",
-            )
-        )
-    elif len(secret) < LEAST:
+    if not is_ours(file, where, _HINT, faults):
+        return None
+    if len(secret) < LEAST:
         faults.append(Fault(where, f"the secret in {file.path} has less than {LEAST} octets", _HINT))
     else:
         return Webhook(

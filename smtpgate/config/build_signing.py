@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from smtpgate.config.credentials import is_ours
 from smtpgate.config.entry import normal_domain
 from smtpgate.config.model_signing import DKIMKey, SMIMEKey
 from smtpgate.config.patterns import AddressList
@@ -60,7 +61,7 @@ def _dkim_key(number: int, table: DKIMKeyTable, file: ReadFile, faults: list[Fau
 
 def private_key(file: ReadFile, where: Where, faults: list[Fault]) -> SigningKey | None:
     """The key of a file that nobody else may read."""
-    if not _is_ours(file, where, _KEY_HINT, faults):
+    if not is_ours(file, where, _KEY_HINT, faults, keys=()):
         return None
     try:
         return read_key(file.octets)
@@ -81,18 +82,6 @@ def _fields(given: Sequence[str] | None, usual: tuple[str, ...], where: Where, f
             message = f"field {quoted(name)} is changed or taken out on the way: no signature over it holds"
             faults.append(Fault((*where, place), message, "leave it out", keys=()))
     return tuple(dict.fromkeys(("from", *(name.lower() for name in given))))
-
-
-def _is_ours(file: ReadFile, where: Where, hint: str, faults: list[Fault]) -> bool:
-    """Whether a file can be read, and by nobody else."""
-    if file.reason:
-        faults.append(Fault(where, f"cannot read {file.path}: {file.reason}", hint, keys=()))
-    elif file.is_open_to_group:
-        message = f"{file.path} can be read by others (mode {file.mode:04o})"
-        faults.append(Fault(where, message, f"make it 0600: chmod 600 {file.path}", keys=()))
-    else:
-        return True
-    return False
 
 
 def smime_keys(
@@ -131,7 +120,7 @@ def _chain(file: ReadFile, where: Where, faults: list[Fault]) -> list[Any]:
 
 def _mail_key(file: ReadFile, where: Where, faults: list[Fault]) -> Any:
     hint = f"it must be a PEM file with a private key without a passphrase: RSA of {LEAST_BITS} bits, or P-256 and more"
-    if not _is_ours(file, where, hint, faults):
+    if not is_ours(file, where, hint, faults, keys=()):
         return None
     try:
         key = load_pem_private_key(file.octets, None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from smtpgate.config.credentials import is_ours
 from smtpgate.config.entry import normal_domain
 from smtpgate.config.model_sso import Provider, ProviderGroup
 from smtpgate.config.patterns import NetworkList
@@ -27,17 +28,9 @@ def providers(
 def _provider(name: str, table: ProviderTable, file: ReadFile, faults: list[Fault]) -> Provider | None:
     where = ("sso", name, "client_secret")
     secret = file.octets.strip()
-    if file.reason:
-        faults.append(Fault(where, f"cannot read {file.path}: {file.reason}", _HINT))
-    elif file.is_open_to_group:
-        faults.append(
-            Fault(
-                where,
-                f"{file.path} can be read by others (mode {file.mode:04o})",
-                f"make it 0600: chmod 600 {file.path}",
-            )
-        )
-    elif not secret or not secret.isascii() or not secret.decode("ascii").isprintable() or b" " in secret:
+    if not is_ours(file, where, _HINT, faults):
+        return None
+    if not secret or not secret.isascii() or not secret.decode("ascii").isprintable() or b" " in secret:
         faults.append(Fault(where, f"{file.path} is not one word in ASCII", _HINT))
     else:
         return Provider(
